@@ -1,0 +1,85 @@
+# Everything a newcomer needs: `make demo`, `make test`, `make check`. Assumes python3 >= 3.11 and make, nothing else.
+#
+# One virtual environment in .venv, filled in steps; each step is a stamp file that its lock file renews. The locks agree
+# with each other, so a later step only adds packages:  runtime -> the project itself -> test -> dev.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+LOCKS  := .ci/lock
+# --require-hashes: nothing is installed that the lock did not name; --only-binary: nothing is compiled on the way
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
+# uv resolves for all Python versions and platforms at once and writes pip's own format; `pip lock` sees only the machine
+# it runs on, and pip-compile would need one run per Python version. It lives in a throw-away folder, never in .venv.
+UV_VERSION := 0.13.8
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check coverage bench protos lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.stamp-project ## a thousand questionnaires through five services, the orchestrator killed half-way
+	@$(BIN)/saga demo $(ARGS)
+
+test: $(VENV)/.stamp-test ## all tests (ARGS="tests/unit -k name" for some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.stamp-dev ## format, lint, import contracts, types, generated code is current
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
+	$(BIN)/basedpyright --level error
+	$(BIN)/python protos/generate.py --check
+
+coverage: $(VENV)/.stamp-test ## the machine's branches, all of them, by the quick tests
+	@mkdir -p build/coverage
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q tests/unit tests/scenarios tests/properties $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --include='orchestrator/saga/*' --fail-under=100
+
+bench: $(VENV)/.stamp-test ## figures beside the bare client (CASE=name for one)
+	@$(BIN)/python -m tests.benchmarks $(CASE)
+
+protos: $(VENV)/.stamp-dev ## regenerate the code from protos/
+	$(BIN)/python protos/generate.py
+
+lock: ## renew .ci/lock from pyproject.toml (ARGS=--upgrade to move versions)
+	@$(PYTHON) -m venv build/lock-venv
+	@build/lock-venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@.ci/lock/renew build/lock-venv/bin/uv $(ARGS)
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) build dist .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find orchestrator services tests protos -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.stamp-created:
+	@command -v $(PYTHON) >/dev/null 2>&1 \
+	  || { echo "$(PYTHON) is not on the path: install Python 3.11 or newer, or say make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$$($(PYTHON) --version) is too old: Python 3.11 or newer is needed; say make PYTHON=python3.12 if you have one"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	  || { echo "this Python has no venv module: run 'apt install python3-venv' (Debian, Ubuntu), then make again"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.stamp-runtime: $(LOCKS)/runtime.txt $(VENV)/.stamp-created
+	@echo "installing the runtime packages into $(VENV)"
+	@$(INSTALL) $(LOCKS)/runtime.txt
+	@touch $@
+
+$(VENV)/.stamp-project: pyproject.toml $(VENV)/.stamp-runtime
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.stamp-test: $(LOCKS)/test.txt $(VENV)/.stamp-project
+	@echo "installing the test packages into $(VENV)"
+	@$(INSTALL) $(LOCKS)/test.txt
+	@touch $@
+
+$(VENV)/.stamp-dev: $(LOCKS)/dev.txt $(VENV)/.stamp-test
+	@echo "installing the linters and type checkers into $(VENV)"
+	@$(INSTALL) $(LOCKS)/dev.txt
+	@touch $@
