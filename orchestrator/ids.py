@@ -1,0 +1,46 @@
+"""Names and derived numbers: who a saga is, and every key that follows from it.
+
+Keys, trace ids and span ids are *functions* of the saga's identity (rules R11 and T1), so any process can compute
+them again after any crash, and no two processes can disagree. Nothing here draws a random number: the saga's `uid`
+is given to it once, at start, and recorded.
+"""
+
+import hashlib
+import re
+from typing import NewType
+from uuid import UUID, uuid5
+
+SagaId = NewType("SagaId", str)
+"""The caller's name for a saga, a business key such as `report-7F3A`; unique for ever within one store."""
+
+StepId = NewType("StepId", str)
+"""A step's name inside its definition, `[a-z][a-z0-9_]*`."""
+
+_SAGA_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+STEP_ID = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def saga_id(text: str) -> SagaId:
+    """Check a caller's text and return it as a saga id; `ValueError` names the allowed alphabet."""
+    if _SAGA_ID.fullmatch(text) is None:
+        raise ValueError("a saga id is 1 to 128 characters out of A-Z a-z 0-9 . _ : -")
+    return SagaId(text)
+
+
+def idempotency_key(uid: UUID, step: StepId, operation: str, manual_epoch: int = 0) -> str:
+    """Return the one key of all attempts of an operation (R11): UUIDv5, so that it also fits an AIP-155 `request_id`.
+
+    `manual_epoch` counts the times a person asked to run the operation again *as new*; nothing else changes the key.
+    """
+    return str(uuid5(uid, f"{step}//{operation}/{manual_epoch}"))
+
+
+def trace_id(uid: UUID) -> int:
+    """Return the 128-bit trace id of a saga that no traced caller started."""
+    return uid.int
+
+
+def span_id(uid: UUID, *path: str | int) -> int:
+    """Return the 64-bit span id of a part of the saga, e.g. `span_id(uid, "score", "forward", 1)`; never zero."""
+    digest = hashlib.sha256(uid.bytes + "/".join(map(str, path)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") or 1

@@ -1,0 +1,19 @@
+"""What the engine needs of the world: protocols and the value types that cross them, nothing else.
+
+Each port is named for a need, has fewer than twelve methods and no default behaviour. An adapter is done when a
+five-line test file passes the port's shared conformance suite (`tests/conformance/`).
+
+=============  ==================================================  ===============================================
+port           the need                                            adapters
+=============  ==================================================  ===============================================
+`clock`        what time is it; a draw of luck                     the system's; a manual one in tests
+`journal`      append, read, find due sagas, search                memory (reference), SQLite
+`catalogue`    keep immutable revisions, say which is active       with the journal, in the same store
+`invoker`      make one call, abort it                             gRPC
+`methods`      which targets there are, what they serve            gRPC reflection, descriptor files
+`plans`        the compiled plan of a revision; typed input        `definition`
+`observer`     what happened, for telemetry                        `telemetry`, or nothing
+=============  ==================================================  ===============================================
+
+May import: `saga`, `errors`, `limits`, `values`, `ids`. Read next: `journal.py`, because record-first lives there.
+"""

@@ -1,0 +1,148 @@
+"""Append-only memory, one stream per saga, with a search row kept in the same transaction.
+
+The contract every store keeps (`tests/conformance/journal_suite.py`):
+
+* `append` is atomic per stream and durable when it returns: after any crash the stream holds all of the records or
+  none. Several streams share one commit (group commit), yet one stream's conflict does not hinder another's.
+* An append names the version it builds on and the writer's epoch. A different version is `VersionConflict`; a higher
+  recorded epoch is `Fenced`; either changes nothing (R2).
+* After a storage error nothing is acknowledged any more: every call raises `JournalUnavailable` until the process is
+  started anew, which re-reads what is really there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.ids import SagaId
+from orchestrator.saga.events import Event
+from orchestrator.saga.state import SagaStatus
+from orchestrator.values import Attributes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One entry of a stream: an event, its number in the stream (1..n, no gap) and its writer's epoch."""
+
+    version: int
+    epoch: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRow:
+    """What List shows and filters by; written with every append."""
+
+    saga_id: SagaId
+    uid: str
+    request_id: str
+    definition: str
+    revision: str
+    status: SagaStatus
+    version: int
+    epoch: int
+    attributes: Attributes = field(default_factory=dict[str, str | int | float | bool])
+    started_at: float
+    updated_at: float
+    ended_at: float | None
+    wake_at: float | None
+    """The earliest timer the saga owes; None where it owes none. What `due` looks for."""
+    attention: str = ""
+    failure: str = ""
+    """The cause in a sentence, for a saga that goes or went backward."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """Records for one stream, and the search row as it is after them."""
+
+    saga_id: SagaId
+    expected_version: int
+    """Version of the last record before these; 0 creates the stream."""
+    epoch: int
+    records: tuple[Record, ...]
+    row: SearchRow
+
+
+AppendResult = OrchestratorError | None
+"""None: durable. Otherwise `VersionConflict` or `Fenced`, and nothing of this append was written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchQuery:
+    """Which rows, in which order, after which row; empty fields match everything."""
+
+    statuses: frozenset[SagaStatus] = frozenset()
+    definition: str = ""
+    revision: str = ""
+    attributes: Attributes = field(default_factory=dict[str, str | int | float | bool])
+    started_from_at: float | None = None
+    started_before_at: float | None = None
+    order_by: str = "started_at"
+    """`started_at`, `updated_at` or `saga_id`; ties are broken by saga id."""
+    descending: bool = True
+    limit: int = 100
+    after: tuple[float | str, str] | None = None
+    """Keyset: (value of `order_by`, saga id) of the last row already seen; never an offset, so pages neither miss
+    nor repeat a saga that exists throughout."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionedRecord:
+    """A record with its place in the whole store: positions grow with every commit, over all streams."""
+
+    position: int
+    saga_id: SagaId
+    record: Record
+
+
+class Journal(Protocol):
+    """The store of streams. One process owns it."""
+
+    @property
+    def epoch(self) -> int:
+        """Return this opening's fencing token: greater than that of every earlier opening."""
+
+    async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
+        """Commit a group; results in the order of the batch. Raise `JournalUnavailable` where nothing is durable."""
+
+    async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = 10_000) -> Sequence[Record]:
+        """Return records `after_version + 1 …` in order; empty where the saga is unknown.
+
+        Raise `JournalCorrupted` with saga and version where a record does not decode.
+        """
+
+    async def row(self, saga_id: SagaId) -> SearchRow | None:
+        """Return the saga's search row."""
+
+    async def row_by_request(self, request_id: str) -> SearchRow | None:
+        """Return the row of the saga that was started with this request id."""
+
+    async def unfinished(self, after: str, limit: int) -> Sequence[SearchRow]:
+        """Return rows of sagas that are not terminal, by saga id after `after`: what recovery walks."""
+
+    async def due(self, before_at: float, limit: int) -> Sequence[SearchRow]:
+        """Return rows whose `wake_at` is at or before the instant, earliest first; terminal sagas owe none."""
+
+    async def search(self, query: SearchQuery) -> Sequence[SearchRow]:
+        """Return one page of rows."""
+
+    async def count(self, query: SearchQuery, group_by: str = "") -> dict[str, int]:
+        """Return counts by group: "" (one group, key ""), `status`, `definition` or `revision`."""
+
+    async def since(self, position: int, limit: int) -> Sequence[PositionedRecord]:
+        """Return records of all streams with a position greater than the given, in order of position."""
+
+    async def close(self) -> None:
+        """Let go of the store; closing twice is harmless."""
+
+
+class Cursors(Protocol):
+    """Durable positions of readers of the whole store, by name (the trace exporter has one)."""
+
+    async def load(self, name: str) -> int:
+        """Return the position last saved; 0 at first."""
+
+    async def save(self, name: str, position: int) -> None:
+        """Save a position; it may be lost in a crash, in which case the reader repeats a little."""

@@ -1,0 +1,61 @@
+"""What is owed to the world.
+
+Effects are small values with a stable identity, so that the difference of two sets is meaningful: the actor performs
+`owed(new) - owed(old)`, and after a crash the same with `old` empty. What an effect needs in order to be performed
+(the request bytes, the deadline) is looked up in the state, which is what was recorded.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.ids import StepId
+from orchestrator.saga.plan import Operation
+
+
+class TimerKind(StrEnum):
+    """What a timer is for."""
+
+    RETRY = "retry"
+    DRAIN = "drain"
+    """An unknown call counts as over (R12)."""
+    FORWARD_DEADLINE = "forward_deadline"
+    COMPENSATION_DEADLINE = "compensation_deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """The identity of a timer; a retry timer is told apart from the next one by its attempt."""
+
+    kind: TimerKind
+    step: StepId | None = None
+    operation: Operation | None = None
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SendCall:
+    """Send the recorded request of an open attempt."""
+
+    step: StepId
+    operation: Operation
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class AbortCall:
+    """Reset the stream of an open attempt; its report will say how it ended (R14)."""
+
+    step: StepId
+    operation: Operation
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Wake the saga at `due_at`."""
+
+    timer: Timer
+    due_at: float
+
+
+Effect = SendCall | AbortCall | SetTimer
