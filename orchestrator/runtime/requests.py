@@ -1,0 +1,57 @@
+"""What a caller may ask of the orchestrator, as values: the vocabulary of its verbs."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from orchestrator.ids import SagaId
+from orchestrator.ports.plans import JsonInput
+from orchestrator.saga.state import SagaState
+from orchestrator.values import Attributes, Payload, TraceContext
+
+
+class ConflictPolicy(StrEnum):
+    """What to do when the saga id is taken. An id is never used twice, not even after its saga has ended."""
+
+    SAME_REQUEST = "same_request"
+    """The same definition, input and attributes: the same saga, answered again. Anything else: `AlreadyExists`."""
+    FAIL = "fail"
+    """`AlreadyExists`, unless the request id is the one it was started with."""
+    USE_EXISTING = "use_existing"
+    """The existing saga, whatever it was started with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRequest:
+    """Begin a saga."""
+
+    definition: str
+    input: Payload | JsonInput
+    revision: str = ""
+    """The active one where empty."""
+    saga_id: str = ""
+    """The caller's business key; the saga's own uid where empty."""
+    request_id: str = ""
+    """The same request id is the same saga, for ever."""
+    attributes: Attributes = field(default_factory=dict[str, str | int | float | bool])
+    forward_s: float | None = None
+    """Overrides the definition's forward budget."""
+    trace: TraceContext | None = None
+    conflict: ConflictPolicy = ConflictPolicy.SAME_REQUEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The saga as it stands, durably accepted; `created` is False where it existed already."""
+
+    saga_id: SagaId
+    state: SagaState
+    created: bool
+
+
+class Until(StrEnum):
+    """What a wait waits for."""
+
+    TERMINAL = "terminal"
+    """COMPLETED or COMPENSATED, or NEEDS_ATTENTION: nothing more happens without a person."""
+    CHANGE = "change"
+    """Any record after the given version."""
