@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --re
 UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check coverage bench protos lock clean
+.PHONY: help demo test check coverage bench protos docs lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,7 @@ check: $(VENV)/.stamp-dev ## format, lint, import contracts, types, generated co
 	$(BIN)/mypy
 	$(BIN)/basedpyright --level error
 	$(BIN)/python protos/generate.py --check
+	$(BIN)/python docs/generate.py --check
 
 coverage: $(VENV)/.stamp-test ## the machine's branches, all of them, by the quick tests
 	@mkdir -p build/coverage
@@ -45,6 +46,9 @@ bench: $(VENV)/.stamp-test ## figures beside the bare client (CASE=name for one)
 
 protos: $(VENV)/.stamp-dev ## regenerate the code from protos/
 	$(BIN)/python protos/generate.py
+
+docs: $(VENV)/.stamp-test ## rewrite the pages that follow from code: limits, errors
+	$(BIN)/python docs/generate.py
 
 lock: ## renew .ci/lock from pyproject.toml (ARGS=--upgrade to move versions)
 	@$(PYTHON) -m venv build/lock-venv

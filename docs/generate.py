@@ -1,0 +1,109 @@
+"""Writes the pages that follow from code: docs/limits.md and docs/errors.md.
+
+`python docs/generate.py` writes them, `--check` only says whether they are current (exit status 1 if not). The code is
+the source: a limit's reason is the comment above it, an error's meaning is its docstring, its gRPC code is in the tree
+at the top of errors.py.
+"""
+
+import ast
+import inspect
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from orchestrator import errors, limits  # noqa: E402  (the project is found first, installed or not)
+
+UNITS = {"S": "s", "MS": "ms", "BYTES": "bytes", "CHARS": "characters"}
+DO_NOT_EDIT = "<!-- Written by docs/generate.py from orchestrator/{}: change that, then run `make docs`. -->\n"
+
+
+def limits_page() -> str:
+    """Every bound: name, value with unit, reason; one table per section of limits.py."""
+    source = inspect.getsource(limits)
+    page = [
+        "# Limits\n",
+        DO_NOT_EDIT.format("limits.py"),
+        (
+            "Every bound of the system, and why it is that number. A bound that a deployment may need to move is the\n"
+            "default of a setting; the others are fixed. What goes past a bound is refused with an error that names it."
+        ),
+    ]
+    comments: list[str] = []
+    for line in source.splitlines():
+        if section := re.fullmatch(r"# -{3,} (.+?) -{3,}", line):
+            page += [f"\n## {section[1].capitalize()}\n", "| limit | value | why |", "|---|---|---|"]
+        elif line.startswith("# "):
+            comments.append(line[2:])
+        elif name := re.match(r"([A-Z][A-Z0-9_]*)\b[^=]*=", line):
+            page.append(f"| `{name[1]}` | {_quantity(name[1], getattr(limits, name[1]))} | {' '.join(comments)} |")
+            comments = []
+        else:
+            comments = []
+    return "\n".join(page) + "\n"
+
+
+def _quantity(name: str, value: object) -> str:
+    unit = next((word for part in name.split("_") if (word := UNITS.get(part))), "")
+    if isinstance(value, int) and unit == "bytes" and value >= 1024:  # noqa: PLR2004  (a kibibyte is what it is)
+        scale, word = (1024 * 1024, "MiB") if value % (1024 * 1024) == 0 else (1024, "KiB")
+        return f"{value / scale:g} {word}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,.10g} {unit}".strip()
+    return f"`{value!r}`"
+
+
+def errors_page() -> str:
+    """Every error class: its published reason, gRPC code, who must act, whether to ask again, what it means."""
+    codes = dict(re.findall(r"[|`]- (\w+) +([A-Z_]{3,})$", errors.__doc__ or "", re.MULTILINE))
+    page = [
+        "# Errors\n",
+        DO_NOT_EDIT.format("errors.py"),
+        (
+            "Every call that fails ends with a `google.rpc.Status` whose `ErrorInfo.reason` is in this table. A reason\n"
+            "is never renamed, so a program may match on it; the sentence beside it is for people and may change. A\n"
+            "step whose call fails is not an error: it is an outcome, and is recorded in the saga.\n"
+        ),
+        (
+            "*Who acts*: the `caller` changes the request, the `system` is busy or broken, the `operator` mends the\n"
+            "deployment. *Again*: `never` with the same request, `later` here, or `elsewhere` at another member.\n"
+        ),
+        "| class | reason | gRPC code | who acts | again | what it means |",
+        "|---|---|---|---|---|---|",
+    ]
+    order = [node.name for node in ast.parse(inspect.getsource(errors)).body if isinstance(node, ast.ClassDef)]
+    for name in order:
+        kind = getattr(errors, name)
+        if not issubclass(kind, errors.OrchestratorError) or kind.__subclasses__():
+            continue
+        meaning = " ".join((inspect.getdoc(kind) or "").split())
+        own = f"`{kind.reason}`" if "reason" in vars(kind) else "see right"
+        code = f"`{codes[name]}`" if name in codes else "none: it never leaves the process"
+        page.append(f"| `{name}` | {own} | {code} | {kind.fault} | {kind.retry} | {meaning} |")
+    return "\n".join(page) + "\n"
+
+
+PAGES = {"limits.md": limits_page, "errors.md": errors_page}
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check every page; the exit status."""
+    stale = 0
+    for name, render in PAGES.items():
+        path = ROOT / "docs" / name
+        text = render()
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        if "--check" in arguments:
+            print(f"docs/{name} is not what its code says; run `make docs`")
+            stale = 1
+        else:
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote docs/{name}")
+    return stale
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

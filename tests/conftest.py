@@ -1,0 +1,18 @@
+"""What every test may rely on: no setting of the caller's shell leaks in, and properties run the same way twice."""
+
+import os
+
+from hypothesis import settings
+
+# A proxy would catch calls to loopback, telemetry settings would send a test's spans to a real collector, and a make
+# that runs the tests would talk through the ones that a test runs.
+_FOREIGN = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+for _name in [
+    name for name in os.environ if name in _FOREIGN or name.startswith(("OTEL_", "SAGA_", "GRPC_", "MAKE", "MFLAGS"))
+]:
+    del os.environ[_name]
+
+# The gate is deterministic. `--hypothesis-profile=explore` looks for new examples, as long as one likes to wait.
+settings.register_profile("gate", derandomize=True, deadline=None, database=None)
+settings.register_profile("explore", max_examples=5_000, deadline=None, print_blob=True)
+settings.load_profile("gate")
