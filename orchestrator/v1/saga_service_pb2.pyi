@@ -422,8 +422,8 @@ class ListSagasRequest(_message.Message):
 
         status = RUNNING AND definition = "epro" AND attributes.patient = "P-7" AND start_time > "2026-01-31T00:00:00Z"
 
-    `status` (`=`, or `:` with several joined by `|`), `definition`, `revision`, `attributes.<name>` (`=`), `start_time`
-    (`<`, `<=`, `>`, `>=`; RFC 3339 text). Empty lists everything.
+    Names: `status`, `definition`, `revision`, `attributes.<name>` (operator `=`), `start_time` (`<`, `<=`, `>`, `>=`; RFC
+    3339 text). Several statuses: `status = RUNNING OR status = COMPENSATING`. Empty lists everything.
     """
     order_by: _builtins.str
     """`start_time`, `update_time` or `saga_id`, with ` desc` for newest or greatest first. Default `start_time desc`."""
