@@ -25,15 +25,19 @@ class Catalogue(Protocol):
 
     async def put(self, revision: Revision) -> bool:
         """Keep a revision durably; return whether it is new. The first one of a definition becomes active."""
+        ...
 
     async def get(self, definition: str, revision: str = "") -> Revision | None:
         """Return a revision; the active one where none is named."""
 
     async def activate(self, definition: str, revision: str) -> bool:
         """Make a revision the one that new sagas start with; False where it does not exist."""
+        ...
 
     async def definitions(self) -> Sequence[Revision]:
         """Return the active revision of every definition, by name."""
+        ...
 
     async def revisions(self, definition: str) -> Sequence[Revision]:
         """Return every revision of a definition, newest first."""
+        ...

@@ -9,12 +9,16 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Return wall-clock time, Unix seconds: for what is recorded and compared over restarts."""
+        ...
 
     def monotonic(self) -> float:
         """Return seconds that never go back: for measuring within one process."""
+        ...
 
     def entropy(self) -> float:
         """Return a uniform draw from [0, 1)."""
+        ...
 
     def new_uid(self) -> UUID:
         """Return a fresh unique id."""
+        ...

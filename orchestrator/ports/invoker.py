@@ -42,9 +42,11 @@ class Invoker(Protocol):
 
     def begin(self, call: CallRequest, on_report: OnReport) -> "OpenCall":
         """Begin a call; never raises for anything the peer or the network does: that is a report."""
+        ...
 
     def in_flight(self) -> Mapping[str, int]:
         """Return the number of open calls by target."""
+        ...
 
     async def close(self, grace_s: float) -> None:
         """Let open calls end within the grace, abort the rest, close the channels."""

@@ -103,15 +103,18 @@ class Journal(Protocol):
     @property
     def epoch(self) -> int:
         """Return this opening's fencing token: greater than that of every earlier opening."""
+        ...
 
     async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
         """Commit a group; results in the order of the batch. Raise `JournalUnavailable` where nothing is durable."""
+        ...
 
     async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = 10_000) -> Sequence[Record]:
         """Return records `after_version + 1 …` in order; empty where the saga is unknown.
 
         Raise `JournalCorrupted` with saga and version where a record does not decode.
         """
+        ...
 
     async def row(self, saga_id: SagaId) -> SearchRow | None:
         """Return the saga's search row."""
@@ -121,18 +124,23 @@ class Journal(Protocol):
 
     async def unfinished(self, after: str, limit: int) -> Sequence[SearchRow]:
         """Return rows of sagas that are not terminal, by saga id after `after`: what recovery walks."""
+        ...
 
     async def due(self, before_at: float, limit: int) -> Sequence[SearchRow]:
         """Return rows whose `wake_at` is at or before the instant, earliest first; terminal sagas owe none."""
+        ...
 
     async def search(self, query: SearchQuery) -> Sequence[SearchRow]:
         """Return one page of rows."""
+        ...
 
     async def count(self, query: SearchQuery, group_by: str = "") -> dict[str, int]:
         """Return counts by group: "" (one group, key ""), `status`, `definition` or `revision`."""
+        ...
 
     async def since(self, position: int, limit: int) -> Sequence[PositionedRecord]:
         """Return records of all streams with a position greater than the given, in order of position."""
+        ...
 
     async def close(self) -> None:
         """Let go of the store; closing twice is harmless."""
@@ -143,6 +151,7 @@ class Cursors(Protocol):
 
     async def load(self, name: str) -> int:
         """Return the position last saved; 0 at first."""
+        ...
 
     async def save(self, name: str, position: int) -> None:
         """Save a position; it may be lost in a crash, in which case the reader repeats a little."""

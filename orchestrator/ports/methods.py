@@ -23,6 +23,7 @@ class Methods(Protocol):
 
     def targets(self) -> Sequence[str]:
         """Return the names of all configured targets."""
+        ...
 
     def facts(self, target: str) -> TargetFacts | None:
         """Return what is declared about a target; None where it is not configured."""
@@ -32,3 +33,4 @@ class Methods(Protocol):
 
         By server reflection, or from the configured files. Raise `TargetUnreachable` where it cannot be had.
         """
+        ...

@@ -23,9 +23,12 @@ class Plans(Protocol):
 
         Raise `NotFound` for an unknown name, `PlanMissing` for a stored revision that no longer compiles.
         """
+        ...
 
     def input(self, plan: Plan, given: Payload | JsonInput) -> Payload:
         """Check input against the plan's type; raise `InputInvalid` with the field's path."""
+        ...
 
     def to_json(self, plan: Plan, payload: Payload) -> Mapping[str, object]:
         """Return a payload as proto3 JSON values, for people."""
+        ...

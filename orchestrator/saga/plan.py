@@ -59,13 +59,13 @@ class Facts(Protocol):
     """What an expression may read: recorded values only, so it gives the same answer for ever."""
 
     @property
-    def saga_id(self) -> SagaId: ...  # noqa: D102
+    def saga_id(self) -> SagaId: ...
     @property
-    def uid(self) -> UUID: ...  # noqa: D102
+    def uid(self) -> UUID: ...
     @property
-    def started_at(self) -> float: ...  # noqa: D102
+    def started_at(self) -> float: ...
     @property
-    def input(self) -> Payload: ...  # noqa: D102
+    def input(self) -> Payload: ...
     @property
     def own_reply(self) -> Payload | None:
         """Return the reply of the step the expression belongs to; None where there is none."""
@@ -75,6 +75,7 @@ class Facts(Protocol):
 
     def status_of(self, step: StepId) -> str:
         """Return the step's status word, e.g. `APPLIED`."""
+        ...
 
 
 Guard = Callable[[Facts], bool | ExpressionFailure]
