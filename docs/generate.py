@@ -62,9 +62,9 @@ def errors_page() -> str:
         "# Errors\n",
         DO_NOT_EDIT.format("errors.py"),
         (
-            "Every call that fails ends with a `google.rpc.Status` whose `ErrorInfo.reason` is in this table. A reason\n"
-            "is never renamed, so a program may match on it; the sentence beside it is for people and may change. A\n"
-            "step whose call fails is not an error: it is an outcome, and is recorded in the saga.\n"
+            "Every call that fails ends with a `google.rpc.Status` whose `ErrorInfo.reason` is in this table. A\n"
+            "reason is never renamed, so a program may match on it; the sentence beside it is for people and may\n"
+            "change. A step whose call fails is not an error: it is an outcome, and is recorded in the saga.\n"
         ),
         (
             "*Who acts*: the `caller` changes the request, the `system` is busy or broken, the `operator` mends the\n"

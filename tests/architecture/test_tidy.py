@@ -85,11 +85,9 @@ def test_functions_fit_on_a_screen() -> None:
 
 
 def test_packages_open_with_an_essay() -> None:
-    for source in sources("orchestrator"):
-        if source.path.endswith("/__init__.py"):
-            folder = (ROOT / source.path).parent
-            modules_count = sum(1 for path in folder.glob("*.py") if path.name != "__init__.py")
-            assert_none(tidy.essay(source, modules_count))
+    doors = [source for source in sources("orchestrator") if source.path.endswith("/__init__.py")]
+    counts = [len(list((ROOT / door.path).parent.glob("*.py"))) - 1 for door in doors]
+    assert_none(finding for door, count in zip(doors, counts, strict=True) for finding in tidy.essay(door, count))
 
 
 def test_names_say_what_lives_there() -> None:
@@ -130,8 +128,8 @@ def test_nobody_sleeps_instead_of_waiting() -> None:
 
 
 def test_blind_excepts_stay_home() -> None:
-    found = (tidy.blind_excepts(source, BLIND_EXCEPT_HOMES) for source in sources("orchestrator"))
-    assert_none(finding for findings in found for finding in findings)
+    code = sources("orchestrator")
+    assert_none(finding for source in code for finding in tidy.blind_excepts(source, BLIND_EXCEPT_HOMES))
 
 
 def test_every_limit_has_its_reason() -> None:
