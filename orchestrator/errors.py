@@ -138,7 +138,7 @@ class JournalUnavailable(BusyError):
 
 
 class TargetUnreachable(BusyError):
-    """A called service did not tell its methods: it is down, or serves no reflection and no descriptors are configured."""
+    """A called service did not tell its methods: it is down, or serves no reflection and has no descriptor file."""
 
     reason = "TARGET_UNREACHABLE"
 

@@ -15,5 +15,9 @@ port           the need                                            adapters
 `observer`     what happened, for telemetry                        `telemetry`, or nothing
 =============  ==================================================  ===============================================
 
+Always true: what crosses a port is a frozen value; an adapter raises only the errors of `errors.py`, with its own
+exception as the cause; and what an adapter promises beyond its signature is said in the port's docstring, so that the
+conformance suite can hold every adapter to it.
+
 May import: `saga`, `errors`, `limits`, `values`, `ids`. Read next: `journal.py`, because record-first lives there.
 """
