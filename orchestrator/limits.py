@@ -41,7 +41,7 @@ COMPENSATION_BACKOFF_MAX_S_DEFAULT = 60.0
 BACKOFF_MULTIPLIER_DEFAULT = 2.0
 # A peer may ask for patience (RetryInfo, pushback), but not for ever.
 RETRY_AFTER_S_MAX = 3_600.0
-# Clocks of two hosts under NTP agree to well below this; added to a deadline before an unknown call counts as over (R12).
+# Clocks of two hosts under NTP agree to well below this; added to a deadline before an unknown call is over (R12).
 CLOCK_SKEW_S = 1.0
 # Undo calls of one saga in flight at once: bounds the burst that a failed fan-out sends to its services.
 UNDO_PARALLEL_MAX = 16
@@ -60,3 +60,10 @@ PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 ATTRIBUTES_MAX = 32
 # One attribute's text.
 ATTRIBUTE_CHARS_MAX = 512
+
+# --- configuration and command line --------------------------------------------------------------------------------
+
+# Hundreds of targets fit; a longer file is the wrong file.
+CONFIG_CHARS_MAX = 256 * 1024
+# Calls in flight get this long after SIGTERM: below the 30 s that Kubernetes gives before it kills.
+DRAIN_GRACE_S_DEFAULT = 20.0

@@ -1,0 +1,182 @@
+"""The tree of settings: names, types, defaults, and the rules between them.
+
+The docstring below a field is its documentation: it becomes the JSON Schema (`saga config schema`) and
+`docs/configuration.md`.
+"""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from orchestrator import limits
+
+_TARGET_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+
+
+def _exists(path: Path) -> Path:
+    if not path.exists():
+        raise ValueError(f"{path} does not exist")
+    return path
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+ExistingPath = Annotated[Path, AfterValidator(_exists)]
+Paths = Annotated[tuple[ExistingPath, ...], BeforeValidator(_one_or_many)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ApiSettings(_Section):
+    """Where the gRPC API listens."""
+
+    host: str = "127.0.0.1"
+    """Address to bind. Loopback by default: who can reach the port may start and cancel sagas."""
+    port: Port = 7400
+    """Port to bind; 0 takes a free one, which is printed at start."""
+
+
+class HttpSettings(_Section):
+    """Where `/healthz`, `/readyz` and `/metrics` are served."""
+
+    host: str = "127.0.0.1"
+    """Address to bind."""
+    port: Port = 7401
+    """Port to bind; 0 takes a free one, which is printed at start."""
+
+
+class TlsSettings(_Section):
+    """Encryption towards a target; files are PEM and are read at start."""
+
+    ca: ExistingPath | None = None
+    """Certificates to trust instead of the system's."""
+    cert: ExistingPath | None = None
+    """This client's certificate chain, for mutual TLS; needs `key`."""
+    key: ExistingPath | None = None
+    """The private key of `cert`."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> "TlsSettings":
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("`cert` and `key` come together")
+        return self
+
+
+class DescriptorSettings(_Section):
+    """How a target's methods and message types are learnt; exactly one way."""
+
+    reflection: bool = False
+    """Ask the target itself (gRPC server reflection, v1 or v1alpha)."""
+    files: Paths = ()
+    """`.proto` files, or folders of them."""
+    set: ExistingPath | None = None
+    """A serialised `FileDescriptorSet` with imports included (`buf build -o`, `protoc --descriptor_set_out`)."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "DescriptorSettings":
+        if sum((self.reflection, bool(self.files), self.set is not None)) != 1:
+            raise ValueError("give exactly one of `reflection: true`, `files: […]`, `set: …`")
+        return self
+
+
+class MethodSettings(_Section):
+    """Where one method differs from its target."""
+
+    idempotent: bool
+    """The method honours the idempotency key, or does not, whatever its target says."""
+
+
+class TargetSettings(_Section):
+    """A called service."""
+
+    address: str = Field(min_length=1)
+    """Where it is, as gRPC writes it: `127.0.0.1:50051`, `dns:///scoring:50051`, `unix:/run/scoring.sock`."""
+    descriptors: DescriptorSettings = DescriptorSettings(reflection=True)
+    """How its methods are learnt."""
+    tls: TlsSettings | None = None
+    """Encrypt; `tls: {}` trusts the system's certificates. Absent: plaintext, on loopback only."""
+    insecure: bool = False
+    """Allow plaintext beyond loopback."""
+    idempotent: bool = False
+    """Its methods honour `idempotency-key`: asked again, they replay their first reply (rule R8a)."""
+    barrier: bool = False
+    """Its methods keep the barrier contract, so an unknown call may be undone at once (rules R12a, R13)."""
+    methods: dict[str, MethodSettings] = {}
+    """Full method name, `epro.v1.Archive/Store` -> where it differs."""
+
+    @model_validator(mode="after")
+    def _plaintext_stays_at_home(self) -> "TargetSettings":
+        if self.tls is None and not self.insecure and not is_loopback(self.address):
+            raise ValueError(
+                f"plaintext to {self.address} would leave this machine; give `tls: {{}}`, or allow it: `insecure: true`"
+            )
+        if self.tls is not None and self.insecure:
+            raise ValueError("`tls` and `insecure: true` contradict each other; drop one")
+        return self
+
+
+class LogSettings(_Section):
+    """The server's own log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe line that is written."""
+    format: Literal["text", "json"] = "text"
+    """Lines for people, or one JSON object a line."""
+
+
+def _store(value: str) -> str:
+    if value != "memory:" and not re.fullmatch(r"sqlite:.+", value):
+        raise ValueError("a store is `sqlite:PATH`, or `memory:` for trials (nothing survives the process)")
+    return value
+
+
+def _target_names(targets: dict[str, TargetSettings]) -> dict[str, TargetSettings]:
+    if wrong := [name for name in targets if not _TARGET_NAME.fullmatch(name)]:
+        raise ValueError(f"target name {wrong[0]!r} must match [a-z][a-z0-9_-]*")
+    return targets
+
+
+class Settings(_Section):
+    """Everything an operator may set."""
+
+    api: ApiSettings = ApiSettings()
+    """The gRPC API."""
+    http: HttpSettings = HttpSettings()
+    """`/healthz`, `/readyz` and `/metrics`."""
+    store: Annotated[str, AfterValidator(_store)] = "sqlite:./saga.sqlite"
+    """Where the journal lives: `sqlite:PATH`, or `memory:` for trials. One process owns the file."""
+    targets: Annotated[dict[str, TargetSettings], AfterValidator(_target_names)] = {}
+    """Name in definitions -> the service that is meant."""
+    definitions: Paths = ()
+    """YAML definitions, or folders of them, that are loaded and activated at start."""
+    grace_s: float = Field(default=limits.DRAIN_GRACE_S_DEFAULT, ge=0)
+    """Seconds that calls in flight get to end after SIGTERM; what is still open then is recovered at the next start."""
+    log: LogSettings = LogSettings()
+    """The server's own log."""
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """Return the path of the store's file; None for the memory store."""
+        return Path(self.store.removeprefix("sqlite:")) if self.store.startswith("sqlite:") else None
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether a gRPC target address stays on this machine."""
+    if address.startswith(("unix:", "unix-abstract:")):
+        return True
+    bare = re.sub(r"^(dns:(///)?|ipv4:|ipv6:)", "", address)
+    host = bare[1:].partition("]")[0] if bare.startswith("[") else bare.rpartition(":")[0] or bare
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
