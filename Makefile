@@ -15,6 +15,7 @@ UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check coverage bench protos docs lock clean
+.PHONY: check-format check-lint check-contracts check-types check-inner-types check-generated
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -25,12 +26,19 @@ demo: $(VENV)/.stamp-project ## a thousand questionnaires through five services,
 test: $(VENV)/.stamp-test ## all tests (ARGS="tests/unit -k name" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.stamp-dev ## format, lint, import contracts, types, generated code is current
+check: check-format check-lint check-contracts check-types check-inner-types check-generated ## all gates but the tests
+
+check-format: $(VENV)/.stamp-dev
 	$(BIN)/ruff format --check --quiet .
+check-lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --quiet .
+check-contracts: $(VENV)/.stamp-dev
 	$(BIN)/lint-imports --no-logo
+check-types: $(VENV)/.stamp-dev
 	$(BIN)/mypy
+check-inner-types: $(VENV)/.stamp-dev
 	$(BIN)/basedpyright --level error
+check-generated: $(VENV)/.stamp-dev
 	$(BIN)/python protos/generate.py --check
 	$(BIN)/python docs/generate.py --check
 

@@ -9,7 +9,7 @@ on every machine, otherwise the check means nothing.
 
 Two trees, two shapes:
 
-* `protos/orchestrator/v1` is package `orchestrator.v1` and its Python home has the same name, so protoc's own imports fit.
+* `protos/orchestrator/v1` is package `orchestrator.v1` and its Python home has the same name, so the imports fit.
 * `protos/epro/v1` is package `epro.v1`, a name that belongs to the study and not to this repository. Its Python home is
   `services.epro.v1`, so `epro.v1` in import lines is rewritten. The names inside the descriptors stay as they are: a
   client in any language sees `epro.v1.Archive` from `epro/v1/archive_service.proto`.
@@ -38,7 +38,7 @@ from grpc_tools import protoc
 PROTOS = Path(__file__).resolve().parent
 ROOT = PROTOS.parent
 GRPCIO_TOOLS_VERSION = "1.80.0"
-"""Exact: other versions print other bytes, and its runtime check refuses a protobuf older than the one it was made for."""
+"""Exact: other versions print other bytes, and its runtime check refuses a protobuf older than its own."""
 
 GOOGLEAPIS = Path(status_pb2.__file__).parents[2]
 
