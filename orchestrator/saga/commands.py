@@ -24,6 +24,8 @@ class Moment:
     """A uniform draw from [0, 1); all jitter of one decision comes from it."""
     epoch: int
     """The writer's fencing token (R2)."""
+    is_draining: bool = False
+    """The process is about to stop: record what comes in, begin nothing new; recovery goes on from there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

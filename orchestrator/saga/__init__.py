@@ -1,0 +1,67 @@
+"""The machine: what a saga is, what may happen to it, and what it owes the world.
+
+It is pure. Time and luck are given to it (`Moment`), expressions are functions it was handed (`Plan`), and nothing in
+here reads a clock, rolls dice, logs, waits or does I/O. Three functions are its whole interface::
+
+                  command, moment
+                        |
+                        v
+      state ----> decide(state, command, moment) ----> events ----> journal (durable first)
+        ^                                                |
+        |                                                v
+        +------------------- evolve(state, event) <------+
+        |
+        +----> owed(state) = effects outstanding; the actor performs owed(new) - owed(old)
+
+* `decide` says what follows from a command, as events. It may evaluate the author's expressions; what they gave is in
+  the events.
+* `evolve` folds one event into the state. It asks nothing and cannot fail on a legal journal.
+* `owed` derives what is outstanding. After a crash it is called with the folded state and nothing else, so an intent
+  that was recorded is never forgotten, and one that was not recorded never happened.
+
+The files are split by question, in the order a reader needs them:
+
+==================  ==============================================================================================
+`events.py`         what happened: the journal's vocabulary
+`transitions.py`    what may happen: two tables, saga status x event and step status x event
+`plan.py`           the compiled definition
+`state.py`          the fold, with its invariants at the fields
+`decide.py`         from a command to events
+`forward.py`        which steps may start, trigger rules, the end of a saga that went well
+`backward.py`       which undo may start, and in which order
+`outcome.py`        did it happen: APPLIED, NOT_APPLIED or UNKNOWN, and whether to ask again
+`calls.py`          the life of one operation, attempt by attempt
+`budget.py`         until when, and how long to wait
+`owed.py`           what is outstanding
+`check.py`          the invariants M1 to M13
+==================  ==============================================================================================
+
+Invariants: a terminal saga owes nothing (M1); nothing is in flight that is not recorded (M3); an undo exists only for
+what was APPLIED or may have been (M4) and only in order (M5); a saga that is not terminal owes something or has asked
+a person (M8).
+
+May import: `errors`, `limits`, `values`, `ids`, and of the standard library only what computes. Read next:
+`events.py`, then `transitions.py`, then `decide.py`.
+"""
+
+from orchestrator.saga.check import check, check_steps
+from orchestrator.saga.decide import Decision, decide
+from orchestrator.saga.evolve import evolve, fold
+from orchestrator.saga.owed import owed, wake_at
+from orchestrator.saga.state import SagaState, SagaStatus, StepState, StepStatus, blank
+
+__all__ = [
+    "Decision",
+    "SagaState",
+    "SagaStatus",
+    "StepState",
+    "StepStatus",
+    "blank",
+    "check",
+    "check_steps",
+    "decide",
+    "evolve",
+    "fold",
+    "owed",
+    "wake_at",
+]

@@ -1,0 +1,142 @@
+"""What can be undone, and in which order (R19 to R24).
+
+The order is a partial one. `a` waits for `b` when `b` began after `a` had ended, in fact or by an edge of the plan;
+an author's `compensate.after` and `compensate.first` override it pair by pair. Whatever is not ordered is undone at
+the same time, up to a bound. An undo that a service refuses is STUCK: what must follow it waits, the rest goes on.
+"""
+
+from orchestrator.ids import StepId
+from orchestrator.limits import CLOCK_SKEW_S, UNDO_PARALLEL_MAX
+from orchestrator.saga import calls
+from orchestrator.saga.draft import Draft
+from orchestrator.saga.events import (
+    AttentionRaised,
+    AttentionReason,
+    Cause,
+    CompensationBegan,
+    Outcome,
+    SagaCompensated,
+    SettleReason,
+    StepStuck,
+)
+from orchestrator.saga.outcome import Settle
+from orchestrator.saga.plan import Compensation, Operation, Plan, StepKind, UndoOrder
+from orchestrator.saga.state import SagaState, StepState, StepStatus
+
+_DONE_FORWARD = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED})
+_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING, StepStatus.STUCK})
+
+
+def begin(draft: Draft, cause: Cause) -> None:
+    """Stop going forward: nothing new starts, waiting operations settle with what is known, the rest is aborted."""
+    moment = draft.moment
+    draft.record(CompensationBegan(at=moment.at, cause=cause, deadline_at=moment.at + draft.state.compensation_s))
+    for step in draft.state.steps.values():
+        if step.status in {StepStatus.BACKING_OFF, StepStatus.PARKED, StepStatus.STUCK}:
+            forward = step.forward
+            assert forward is not None and forward.last is not None  # noqa: PT018  # it was tried
+            outcome = Outcome.UNKNOWN if forward.unknown else Outcome.NOT_APPLIED
+            stopped = Settle(outcome, SettleReason.STOPPED)
+            calls.settle_step(draft, draft.state.plan.steps[step.id], stopped, forward.last)
+    advance(draft)
+
+
+def advance(draft: Draft) -> None:
+    """Start every undo that may start; end the saga when nothing is left to undo."""
+    if not draft.state.is_backward or draft.state.is_terminal or draft.moment.is_draining:
+        return
+    if calls.open_count(draft.state, Operation.FORWARD) > 0:
+        return
+    for step in startable(draft.state, draft.moment.at):
+        if calls.open_count(draft.state, Operation.COMPENSATE) >= UNDO_PARALLEL_MAX:
+            return
+        _undo(draft, draft.state.steps[step])
+    if not remaining(draft.state):
+        _end(draft)
+
+
+def _undo(draft: Draft, step: StepState) -> None:
+    if step.undo_request is not None:
+        calls.open_first(draft, step.id, Operation.COMPENSATE, step.undo_request)
+        return
+    reason = AttentionReason.UNDO_NOT_RENDERED
+    message = calls.clipped(f"step {step.id} may have been applied and has no undo request: {step.message}")
+    at = draft.moment.at
+    draft.record(StepStuck(at=at, step=step.id, operation=Operation.COMPENSATE, reason=reason, message=message))
+    draft.record(AttentionRaised(at=at, reason=reason, step=step.id, message=message))
+
+
+def _end(draft: Draft) -> None:
+    state = draft.state
+    assert state.compensation_began_at is not None  # the saga is backward
+    draft.record(
+        SagaCompensated(
+            at=draft.moment.at,
+            started_at=state.started_at,
+            compensation_began_at=state.compensation_began_at,
+            undone_count=sum(1 for step in state.steps.values() if step.status is StepStatus.UNDONE),
+        )
+    )
+
+
+def compensation_of(plan: Plan, step: StepId) -> Compensation:
+    """Return how a step is undone; asked only for steps that `is_undoable` names."""
+    compensation = plan.steps[step].compensation
+    assert compensation is not None  # see is_undoable
+    return compensation
+
+
+def is_undoable(plan: Plan, step: StepId) -> bool:
+    """Return whether the step has an undo at all: not a read, and not `compensate: none` (R20)."""
+    return plan.steps[step].compensation is not None and plan.steps[step].kind is not StepKind.READ
+
+
+def remaining(state: SagaState) -> list[StepState]:
+    """Return the steps that are still to be undone, stuck ones included (R20)."""
+    return [s for s in state.steps.values() if s.status in _UNDO_OPEN and is_undoable(state.plan, s.id)]
+
+
+def drain_at(state: SagaState, step: StepState) -> float | None:
+    """Return until when the undo of an unsettled step must wait (R12); None where it need not (R12a)."""
+    if step.status is not StepStatus.UNSETTLED or state.plan.steps[step.id].call.barrier or step.forward is None:
+        return None
+    return step.forward.drained_at + CLOCK_SKEW_S
+
+
+def startable(state: SagaState, now_at: float) -> list[StepId]:
+    """Return the undos that may start now, latest completion first."""
+    left = remaining(state)
+    waiting = [step for step in left if step.status in _DONE_FORWARD]
+    waiting.sort(key=lambda step: step.settled_version, reverse=True)
+    free = [step for step in waiting if not any(comes_before(state, other, step) for other in left)]
+    if not free and waiting and len(waiting) == len(left):
+        # The author's own order contradicts itself through a third step: fall back to the reverse of completion.
+        free = waiting[:1]
+    return [step.id for step in free if (drain_at(state, step) or 0.0) <= now_at]
+
+
+def comes_before(state: SagaState, first: StepState, second: StepState) -> bool:
+    """Return whether `first` must be undone before `second` (R19)."""
+    if first.id == second.id:
+        return False
+    if _demanded(state.plan, first.id, second.id):
+        return True
+    if _demanded(state.plan, second.id, first.id):
+        return False
+    if state.plan.undo_order is UndoOrder.SEQUENTIAL:
+        return first.settled_version > second.settled_version
+    return first.id in state.plan.dependents[second.id] or first.started_version > second.settled_version
+
+
+def _demanded(plan: Plan, first: StepId, second: StepId) -> bool:
+    """Return whether the author said that `first` is undone before `second`."""
+    before, after = compensation_of(plan, first), compensation_of(plan, second)
+    if first in after.after:
+        return True
+    return before.first and not after.first
+
+
+def has_own_order(plan: Plan) -> bool:
+    """Return whether the author ordered any undo by hand."""
+    own = (step.compensation for step in plan.steps.values() if step.compensation is not None)
+    return any(each.after or each.first for each in own)

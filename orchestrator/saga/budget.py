@@ -1,0 +1,41 @@
+"""Until when, and how long to wait: deadlines and backoff, from given time and given luck."""
+
+from orchestrator.limits import RETRY_AFTER_S_MAX
+from orchestrator.saga.commands import Moment
+from orchestrator.saga.events import Report
+from orchestrator.saga.plan import Call, Operation, RetryPolicy
+from orchestrator.saga.state import OperationState, SagaState
+
+
+def attempt_deadline_at(state: SagaState, call: Call, operation: Operation, moment: Moment) -> float | None:
+    """Return the instant an attempt opened now must end by; None where the forward budget is over (M12).
+
+    Undo is shielded from the saga's deadline (R23): it is bounded by its own timeout only, and trying goes on.
+    """
+    end_at = moment.at + call.timeout_s
+    if operation is Operation.COMPENSATE:
+        return end_at
+    end_at = min(end_at, state.forward_deadline_at)
+    return end_at if end_at > moment.at else None
+
+
+def backoff_s(policy: RetryPolicy, retries: int, entropy: float) -> float:
+    """Return full-jitter exponential backoff: uniform between 0 and `min(max, initial * multiplier ** retries)`."""
+    ceiling = policy.initial_backoff_s
+    for _ in range(retries):
+        if ceiling >= policy.max_backoff_s:
+            break
+        ceiling *= policy.multiplier
+    return entropy * min(ceiling, policy.max_backoff_s)
+
+
+def retry_delay_s(policy: RetryPolicy, operation: OperationState, report: Report, entropy: float) -> float:
+    """Return how long to wait before the next attempt; the peer's own wish replaces the policy's."""
+    if report.retry_after_s is not None and report.retry_after_s >= 0:
+        return min(report.retry_after_s, RETRY_AFTER_S_MAX)
+    return backoff_s(policy, max(operation.spent - 1, 0), entropy)
+
+
+def has_attempts_left(policy: RetryPolicy, operation: OperationState) -> bool:
+    """Return whether the policy allows one more attempt; parked and lost ones were never counted."""
+    return policy.max_attempts == 0 or operation.spent < policy.max_attempts

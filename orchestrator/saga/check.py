@@ -1,0 +1,169 @@
+"""The invariants of one saga, one short function each, numbered as in `docs/design/machine.md`.
+
+They hold after every decision: the events of one decision are appended together or not at all. `check(state)`
+runs them all, in tests and simulation; `check_steps(state, steps)` runs them over the steps that an append has
+touched, after every append in production, where it must cost no more than the append did.
+Violations raise `InvariantViolated`, not `assert`, so that `python -O` cannot remove them.
+"""
+
+from collections.abc import Callable, Iterable
+
+from orchestrator.errors import InvariantViolated
+from orchestrator.ids import StepId, idempotency_key
+from orchestrator.saga.backward import comes_before, has_own_order, is_undoable, remaining
+from orchestrator.saga.events import Outcome, SettleReason
+from orchestrator.saga.owed import owed
+from orchestrator.saga.plan import Operation
+from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, operation_of
+
+_UNDO_STATUSES = frozenset({StepStatus.UNDOING, StepStatus.UNDONE})
+_CALLING = frozenset({StepStatus.IN_FLIGHT, StepStatus.UNDOING})
+_ROUNDING_S = 1e-6
+
+
+def check(state: SagaState) -> None:
+    """Check every invariant over the whole saga."""
+    check_steps(state, state.steps)
+
+
+def check_steps(state: SagaState, steps: Iterable[StepId]) -> None:
+    """Check the saga's own invariants, and those of the named steps."""
+    for rule in SAGA_RULES:
+        rule(state)
+    for step in steps:
+        for step_rule in STEP_RULES:
+            step_rule(state, state.steps[step])
+
+
+def terminal_owes_nothing(state: SagaState) -> None:
+    """M1: a terminal saga owes nothing."""
+    if state.is_terminal and (owed(state) or state.live):
+        raise _violated("M1", state, f"{state.status.value}, yet {sorted(state.live)} is live")
+
+
+def waits_for_something(state: SagaState) -> None:
+    """M8: a saga that is not terminal owes something or names what it waits for."""
+    if state.is_terminal or state.version == 0 or owed(state):
+        return
+    if state.status is not SagaStatus.NEEDS_ATTENTION or not state.attention:
+        raise _violated("M8", state, f"{state.status.value}, yet nothing is owed and nobody was asked")
+
+
+def backward_has_a_cause(state: SagaState) -> None:
+    """M6, as far as there is no pivot: going backward has a cause and a beginning; going forward has neither."""
+    backward = state.status in {SagaStatus.COMPENSATING, SagaStatus.COMPENSATED}
+    if backward and (state.cause is None or state.compensation_began_at is None):
+        raise _violated("M6", state, f"{state.status.value} without a cause")
+    if state.status in {SagaStatus.RUNNING, SagaStatus.COMPLETED} and state.cause is not None:
+        raise _violated("M6", state, f"{state.status.value} with a cause")
+
+
+def nothing_is_left(state: SagaState) -> None:
+    """M13, the machine's half: COMPENSATED means that every step with an undo is undone or never took place."""
+    if state.status is SagaStatus.COMPENSATED and remaining(state):
+        raise _violated("M13", state, f"compensated, yet {[s.id for s in remaining(state)]} is left")
+
+
+def calls_match_status(state: SagaState, step: StepState) -> None:
+    """M2, M3: a step has at most one open attempt, and only a calling status has one."""
+    open_ones = [of for of in (step.forward, step.undo) if of is not None and of.open is not None]
+    if len(open_ones) > 1:
+        raise _violated("M2", state, f"step {step.id} has a forward and an undo call open")
+    if open_ones and step.status not in _CALLING:
+        raise _violated("M3", state, f"step {step.id} is {step.status.value} with a call open")
+
+
+def undo_needs_an_effect(state: SagaState, step: StepState) -> None:
+    """M4: an undo exists only where the step was APPLIED or UNKNOWN, and only for a step that has one."""
+    if step.undo is None and step.status not in _UNDO_STATUSES:
+        return
+    if step.outcome not in {Outcome.APPLIED, Outcome.UNKNOWN} or not is_undoable(state.plan, step.id):
+        raise _violated("M4", state, f"step {step.id} is undone with outcome {step.outcome}")
+
+
+def undo_in_order(state: SagaState, step: StepState) -> None:
+    """M5: an undo under way has no step left that must be undone before it.
+
+    Where an author's own order contradicts itself the machine falls back to the order of completion, so that plans
+    with an order of their own are judged by the oracle in the tests instead.
+    """
+    if step.status is not StepStatus.UNDOING or has_own_order(state.plan):
+        return
+    late = [each.id for each in remaining(state) if comes_before(state, each, step)]
+    if late:
+        raise _violated("M5", state, f"step {step.id} is being undone before {late}")
+
+
+def undo_is_stored(state: SagaState, step: StepState) -> None:
+    """M7: a step that may have to be undone has its request stored, or says that it could not be rendered."""
+    if step.outcome not in {Outcome.APPLIED, Outcome.UNKNOWN} or not is_undoable(state.plan, step.id):
+        return
+    if step.undo_request is not None or step.outcome is Outcome.UNKNOWN:
+        return
+    if step.settle_reason is not SettleReason.UNDO_NOT_RENDERED:
+        raise _violated("M7", state, f"step {step.id} was applied and has no undo request")
+
+
+def attempts_are_dense(state: SagaState, step: StepState) -> None:
+    """M9: attempts are numbered 1..n; an open one is the last; those that count are not more than those there were."""
+    for operation in _operations(step):
+        wrong = operation.open is not None and operation.open.number != operation.attempts
+        if wrong or operation.attempts < 1 or operation.spent > operation.attempts:
+            raise _violated("M9", state, f"step {step.id} has attempts out of order")
+
+
+def keys_are_derived(state: SagaState, step: StepState) -> None:
+    """M10: a key is a function of saga, step, operation and manual epoch."""
+    for kind in Operation:
+        operation = operation_of(step, kind)
+        if operation is not None and operation.key != idempotency_key(state.uid, step.id, kind.value):
+            raise _violated("M10", state, f"{kind.value} of step {step.id} has key {operation.key}")
+
+
+def epochs_do_not_fall(state: SagaState, step: StepState) -> None:
+    """M11: no attempt is open under an epoch later than the saga's, which is the highest ever seen."""
+    for operation in _operations(step):
+        if operation.open is not None and operation.open.epoch > state.epoch:
+            raise _violated("M11", state, f"step {step.id} is at epoch {operation.open.epoch} of {state.epoch}")
+
+
+def deadlines_nest(state: SagaState, step: StepState) -> None:
+    """M12: a forward attempt ends no later than the saga's forward deadline."""
+    forward = step.forward
+    if forward is None or forward.open is None:
+        return
+    if forward.open.deadline_at > state.forward_deadline_at + _ROUNDING_S:
+        raise _violated("M12", state, f"step {step.id} may run past the saga's deadline")
+
+
+def stuck_was_told(state: SagaState, step: StepState) -> None:
+    """R24: a stuck step is never silent."""
+    if step.status is StepStatus.STUCK and (step.stuck is None or state.status is not SagaStatus.NEEDS_ATTENTION):
+        raise _violated("R24", state, f"step {step.id} is stuck ({step.stuck}) and the saga is {state.status.value}")
+
+
+SAGA_RULES: tuple[Callable[[SagaState], None], ...] = (
+    terminal_owes_nothing,
+    waits_for_something,
+    backward_has_a_cause,
+    nothing_is_left,
+)
+STEP_RULES: tuple[Callable[[SagaState, StepState], None], ...] = (
+    calls_match_status,
+    undo_needs_an_effect,
+    undo_in_order,
+    undo_is_stored,
+    attempts_are_dense,
+    keys_are_derived,
+    epochs_do_not_fall,
+    deadlines_nest,
+    stuck_was_told,
+)
+
+
+def _operations(step: StepState) -> list[OperationState]:
+    return [of for of in (step.forward, step.undo) if of is not None]
+
+
+def _violated(number: str, state: SagaState, what: str) -> InvariantViolated:
+    return InvariantViolated(number, f"saga {state.saga_id!r} at version {state.version}: {what}; please report this")

@@ -1,0 +1,52 @@
+"""State -> what is owed to the world now. The same function serves a live actor and one that has just recovered.
+
+The actor performs `owed(new) - owed(old)`; recovery is the same with an empty `old`. Nothing is ever *remembered* to
+be done: if it is not derivable from the records, it does not happen.
+"""
+
+from collections.abc import Iterator
+
+from orchestrator.saga.backward import drain_at, is_undoable
+from orchestrator.saga.decide import is_overdue_news
+from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Timer, TimerKind
+from orchestrator.saga.plan import Operation
+from orchestrator.saga.state import OperationState, SagaState, StepState, StepStatus
+
+
+def owed(state: SagaState) -> frozenset[Effect]:
+    """Return every effect that is outstanding; empty for a terminal saga (M1)."""
+    if state.is_terminal or state.version == 0:
+        return frozenset()
+    return frozenset(_effects(state))
+
+
+def wake_at(state: SagaState) -> float | None:
+    """Return the earliest timer owed: when a saga that left memory must be back in it."""
+    dues = [effect.due_at for effect in owed(state) if isinstance(effect, SetTimer)]
+    return min(dues, default=None)
+
+
+def _effects(state: SagaState) -> Iterator[Effect]:
+    if not state.is_backward:
+        yield SetTimer(Timer(TimerKind.FORWARD_DEADLINE), state.forward_deadline_at)
+    elif is_overdue_news(state) and state.compensation_deadline_at is not None:
+        yield SetTimer(Timer(TimerKind.COMPENSATION_DEADLINE), state.compensation_deadline_at)
+    for step_id in state.live:
+        step = state.steps[step_id]
+        if step.forward is not None:
+            yield from _of_operation(state, step, Operation.FORWARD, step.forward)
+        if step.undo is not None:
+            yield from _of_operation(state, step, Operation.COMPENSATE, step.undo)
+        elif state.is_backward and step.status is StepStatus.UNSETTLED and is_undoable(state.plan, step_id):
+            due_at = drain_at(state, step)
+            if due_at is not None:
+                yield SetTimer(Timer(TimerKind.DRAIN, step_id), due_at)
+
+
+def _of_operation(state: SagaState, step: StepState, operation: Operation, of: OperationState) -> Iterator[Effect]:
+    if of.open is not None:
+        yield SendCall(step.id, operation, of.open.number)
+        if operation is Operation.FORWARD and state.is_backward:
+            yield AbortCall(step.id, operation, of.open.number)
+    if of.retry_at is not None:
+        yield SetTimer(Timer(TimerKind.RETRY, step.id, operation, of.attempts + 1), of.retry_at)
