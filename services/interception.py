@@ -1,0 +1,51 @@
+"""Wrap every unary method of a server, each method once.
+
+gRPC asks an interceptor for the method's handler at every call. What a service wants around its methods (a span, the
+fault knobs, its refusals) depends on the method alone, so the wrapped handler is made at the first call and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+
+Behaviour = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]
+"""What runs a unary method: given the parsed request, gives the reply."""
+
+Wrap = Callable[[str, Behaviour], Behaviour]
+"""Given the bare method name and what runs it now, gives what shall run it."""
+
+
+class WrapMethods(grpc.aio.ServerInterceptor):
+    """Applies `wraps` to the methods of one service, the last one outermost; other services pass untouched."""
+
+    def __init__(self, service: str, wraps: list[Wrap]) -> None:
+        """`service` is the full name, for example "epro.v1.Archive"."""
+        self._prefix = f"/{service}/"
+        self._wraps = wraps
+        self._wrapped: dict[str, grpc.RpcMethodHandler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        path = handler_call_details.method
+        known = self._wrapped.get(path)
+        if known is not None:
+            return known
+        handler = await continuation(handler_call_details)
+        if handler is None or not path.startswith(self._prefix):
+            return handler
+        method = path.removeprefix(self._prefix)
+        behaviour: Behaviour = handler.unary_unary
+        for wrap in self._wraps:
+            behaviour = wrap(method, behaviour)
+        self._wrapped[path] = grpc.unary_unary_rpc_method_handler(
+            behaviour,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+        return self._wrapped[path]
