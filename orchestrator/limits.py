@@ -18,6 +18,14 @@ STEPS_MAX = 1_000
 EXPRESSION_BYTES_MAX = 4 * 1024
 # As much as a person reads; further findings of one check are counted, not listed.
 DIAGNOSTICS_MAX = 100
+# Serialised descriptors of one target; a large company's whole API surface is a few megabytes.
+DESCRIPTORS_BYTES_MAX = 16 * 1024 * 1024
+# Recorded payloads that one revision keeps parsed, by their wire size; thousands of sagas' replies of ordinary size.
+PARSED_PAYLOADS_BYTES_MAX = 8 * 1024 * 1024
+# JSON values nested in an input; what protobuf's own parsers allow.
+JSON_DEPTH_MAX = 64
+# JSON values in one input, each of them at least two bytes of the largest payload's text.
+JSON_NODES_MAX = 500_000
 
 # --- the machine ---------------------------------------------------------------------------------------------------
 
@@ -67,3 +75,154 @@ ATTRIBUTE_CHARS_MAX = 512
 CONFIG_CHARS_MAX = 256 * 1024
 # Calls in flight get this long after SIGTERM: below the 30 s that Kubernetes gives before it kills.
 DRAIN_GRACE_S_DEFAULT = 20.0
+# A command's one request: past it something is wrong with the server, not with the user's patience.
+CLI_CALL_S = 30.0
+# A command that waits for a saga asks again this often: below the server's cap, so that each answer means something.
+CLI_POLL_S = 30.0
+# While a server restarts, a waiting command asks again after this pause: short beside a restart, cheap for a loop.
+CLI_RECONNECT_S = 0.5
+# A stream that cannot be resumed for this long is given up: a restart with a long journal takes less.
+CLI_RESUME_S_MAX = 60.0
+# A reply that a command takes: the server's page of 1,000 sagas with long attributes stays well below.
+CLI_REPLY_BYTES_MAX = 64 * 1024 * 1024
+
+# --- the journal -----------------------------------------------------------------------------------------------------
+
+# While commits take less than this on average, they run on the event loop: a thread hand-off costs more than they do.
+# Two milliseconds is as long as one group may hold up every other saga's calls.
+JOURNAL_COMMIT_LOOP_S_MAX = 0.002
+# Below this they come back from the writer thread; half of the other bound, so that they do not swing to and fro.
+JOURNAL_COMMIT_LOOP_S_BACK = 0.001
+# Rows read on the event loop in one go, about two milliseconds of decoding; what is longer is read in a thread.
+JOURNAL_LOOP_ROWS_MAX = 500
+# Patience with another program (a shell, a backup) that holds the file's write lock, before the journal gives up.
+JOURNAL_BUSY_S = 5.0
+# Pages in the write-ahead log before a commit copies them home: 4 MiB, SQLite's own default and a few milliseconds.
+JOURNAL_CHECKPOINT_PAGES = 1_000
+# The write-ahead log is cut back to this after a burst or a long reader made it grow.
+JOURNAL_WAL_BYTES_MAX = 64 * 1024 * 1024
+
+# --- telemetry -----------------------------------------------------------------------------------------------------
+
+# W3C Trace Context asks to pass on at least 512 characters of `tracestate`; more than that is dropped whole.
+TRACESTATE_CHARS_MAX = 512
+# The same document's limit of list members.
+TRACESTATE_MEMBERS_MAX = 32
+# A span says what went wrong in a sentence; the whole text is in the journal.
+SPAN_MESSAGE_CHARS_MAX = 256
+# Events on one span: OpenTelemetry's own default; a step that is retried for days does not grow without end.
+SPAN_EVENTS_MAX = 128
+# Sagas the trace reader keeps in mind, about 2 KiB each; any other is folded again from its stream when it moves.
+TRACE_VIEWS_MAX = 4_096
+# Records the trace reader takes at once: a few milliseconds of the event loop.
+TRACE_PAGE_RECORDS_MAX = 256
+# The trace reader looks this often while sagas move, so that pages are full rather than many.
+TRACE_POLL_S = 0.2
+# How often the trace reader's place is saved; a crash repeats at most the spans of this time and one batch.
+TRACE_CURSOR_S = 1.0
+# Tracing switched on for the first time on an old store begins this far back, not at its first record.
+TRACE_BACKLOG_S_FIRST = 3_600.0
+# Pause after a batch that the collector did not take; the exporter has then already tried for its own timeout.
+TRACE_RETRY_S = 5.0
+# A batch the collector did not take for so long is dropped and counted; what comes after it waits in the journal.
+TRACE_BATCH_S_MAX = 600.0
+# Time for the last spans to leave at shutdown; what is not out by then is exported after the next start.
+TRACE_DRAIN_S_DEFAULT = 2.0
+# A collector that stays away is complained of once a minute.
+TRACE_COMPLAINT_S = 60.0
+# Label combinations of one metric; every further one is counted as `other`, so that scrapes stay small.
+METRIC_LABEL_SETS_MAX = 1_000
+# How often the live sagas are counted by status: an index look-up, at half of the usual scrape interval at least.
+SAGA_COUNT_S = 5.0
+# How often the event loop is asked how late it is: fine enough to see a blocked quarter of a second.
+LOOP_LAG_SAMPLE_S = 0.25
+# One line of the log, a traceback included; a longer one is cut and says so.
+LOG_LINE_CHARS_MAX = 16_000
+
+# --- the API -------------------------------------------------------------------------------------------------------
+
+# gRPC's own default for a received message, in both directions: an answer over it would be lost at the client.
+API_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+# gRPC's own default; ours are a trace context, a request id and a few words of the client library.
+API_METADATA_BYTES_MAX = 8 * 1024
+# A service that waits for each of its sagas holds a stream per saga on one connection; with the usual 100 its starts
+# would queue behind its waits.
+API_STREAMS_PER_CONNECTION_MAX = 1_000
+# Short calls in flight over all connections: at a millisecond each, a second of work, and past it a quick no is better.
+API_CALLS_MAX = 1_000
+# Long polls and streams in flight over all connections; one costs a few kilobytes and no work while nothing happens.
+API_WAITS_MAX = 10_000
+# Hint to a caller that was turned away: longer than a burst, shorter than anybody's patience.
+API_RETRY_AFTER_S = 0.5
+# A status in trailing metadata, base64 and all, has to fit the 8 KiB that a client reads by default.
+API_STATUS_BYTES_MAX = 4 * 1024
+# An error's sentence as the header has it, three characters for each byte outside ASCII.
+API_ERROR_CHARS_MAX = 1_000
+# One finding of the checker inside an error; `validate_only` returns it whole.
+API_FINDING_CHARS_MAX = 300
+# One value of ErrorInfo's metadata: an id, a name, a number.
+API_ERROR_FACT_CHARS_MAX = 200
+# Longest long poll: proxies cut silent calls after a minute or more.
+API_WAIT_S_MAX = 60.0
+# A long poll answers this long before its caller's deadline, so that the answer still arrives.
+API_WAIT_MARGIN_S = 0.25
+# Age at which a stream is closed, resumable, so that load can move to another server.
+API_STREAM_S_MAX = 3_600.0
+# A reader that takes no message for so long is cut off, resumable, rather than kept in memory.
+API_SLOW_READER_S = 30.0
+# Longest silence of a watch before a heartbeat, well below the minute after which proxies cut silent streams.
+API_HEARTBEAT_S_DEFAULT = 15.0
+# More often is polling.
+API_HEARTBEAT_S_MIN = 1.0
+# Less often is no heartbeat.
+API_HEARTBEAT_S_MAX = 60.0
+# A screen or two of rows.
+API_PAGE_SIZE_DEFAULT = 100
+# A megabyte of rows at most, a few milliseconds of work.
+API_PAGE_SIZE_MAX = 1_000
+# Our own tokens have a tenth of this; a longer one is not ours.
+API_PAGE_TOKEN_CHARS_MAX = 2_000
+# A filter of every name the API knows, several times over.
+API_FILTER_CHARS_MAX = 4_000
+# A caller's own request id; a UUID has 36.
+API_REQUEST_ID_CHARS_MAX = 128
+# A century: longer is a slip of the unit, and instants past the year 9999 have no notation.
+API_DEADLINE_S_MAX = 100 * 366 * 86_400.0
+# After the last answer is written, the time its bytes get to leave before the connections close.
+API_STOP_S = 1.0
+# Probes and a scraper need a handful of connections; the page is not for crowds.
+HTTP_CONNECTIONS_MAX = 100
+
+# --- calls ---------------------------------------------------------------------------------------------------------
+
+# One attempt at TCP and TLS set-up; a distant host needs a second, a silent one must not hold calls for the default 20 s.
+CONNECT_S_MAX = 5.0
+# First pause before connecting again: a service that restarts on one machine is back in about this time.
+RECONNECT_INITIAL_S = 0.1
+# Longest pause before connecting again: a restarted service is seen within a second, for one SYN a second while it is away.
+RECONNECT_MAX_S = 1.0
+# Servers that were told nothing punish pings more frequent than every 300 s (GOAWAY too_many_pings); a tenth is margin.
+KEEPALIVE_S = 330.0
+# A peer that does not acknowledge a ping for so long is gone.
+KEEPALIVE_ACK_S = 20.0
+# First pause of a target that answered UNIMPLEMENTED, UNAUTHENTICATED or PERMISSION_DENIED; each trial that fails doubles it.
+TARGET_PAUSE_S_INITIAL = 1.0
+# Longest such pause: somebody repairs a configuration within minutes and wants to see it take effect within one.
+TARGET_PAUSE_S_MAX = 60.0
+# When to ask again while another call is on trial: most answers come within a second.
+TARGET_TRIAL_WAIT_S = 1.0
+# gRPC ends a call at its deadline; one that has not ended by so much later never will, and is reported for it.
+CALL_OVERDUE_S = 5.0
+# tracestate beyond what W3C Trace Context asks everybody to pass on is dropped rather than sent to every service.
+TRACE_STATE_CHARS_MAX = 512
+
+# --- descriptors ---------------------------------------------------------------------------------------------------
+
+# The whole conversation with a reflection service; hundreds of files arrive within a second.
+REFLECTION_S_MAX = 10.0
+# A big company's descriptor set is a few megabytes; the set is stored with every revision.
+DESCRIPTOR_BYTES_MAX = 16 * 1024 * 1024
+# All of googleapis is about 4,000 files; one target that serves more is a mistake or an attack.
+DESCRIPTOR_FILES_MAX = 4_000
+# Compiling some hundred .proto files takes a second.
+PROTOC_S_MAX = 30.0

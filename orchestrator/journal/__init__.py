@@ -1,0 +1,48 @@
+"""The memory: what happened to every saga, kept so that no crash can take it back.
+
+::
+
+      saga/events.py          journal.proto                     memory.py | sqlite/
+    ┌───────────────┐  codec  ┌──────────────────┐   append   ┌────────────────────────────────────┐
+    │ AttemptOpened │ ──────▶ │ "AttemptOpened", │ ─────────▶ │ stream of saga A   1 2 3 4 ...     │
+    │ (frozen value)│ ◀────── │ bytes            │ ◀───────── │ stream of saga B   1 2 ...         │
+    └───────────────┘         └──────────────────┘    read    │ search row per saga, same commit   │
+                                                              └────────────────────────────────────┘
+
+A saga *is* its stream: state is the fold of records 1..n, and everything that is owed to the world follows from that
+state. So the journal has one hard promise and three soft ones.
+
+* **Durable when `append` returns.** All records of an append or none; after any crash. Nobody acts on a record before
+  that (record first, act second), so a crash never leaves an effect that nobody remembers wanting.
+* **One writer per stream.** An append names the version it builds on and its writer's epoch; a stale one changes
+  nothing and is told so (`VersionConflict`, `Fenced`). Appends of many sagas share one commit, yet one saga's refusal
+  never hinders another's append.
+* **Readable for ever.** Records are protobuf messages with published names (`protos/orchestrator/v1/journal.proto`),
+  fields only ever added. `tests/golden/` keeps journals of every release.
+* **Honest about damage.** A record that does not decode is `JournalCorrupted` with its saga and version; that saga is
+  set aside, others are not touched. A storage error ends all acknowledging at once, for good, until a restart has read
+  what is really there.
+
+The search row (status, attributes, instants) is written in the same commit as the records and is derived from them:
+it is how List filters, how recovery finds unfinished sagas, and how the clockwork finds due ones without reading
+streams. The catalogue of definitions and the cursors of readers live in the same store, because one file to back up is
+better than three.
+
+==================  ===============================================================================================
+`codec.py`          event <-> (type name, bytes), made from the dataclasses and the descriptors by reflection
+`memory.py`         `MemoryJournal`, the contract in its plainest form; `reopen()` plays a restart
+`sqlite/`           `SqliteJournal.open(path)`, the one for real use by one process
+`search.py`         which orders and groups a search may name
+`refusals.py`       why an append was not taken, in the same words from every store
+`sqlfile.py`        SQL in `.sql` files, loaded by name
+==================  ===============================================================================================
+
+Every store passes `tests/conformance/journal_suite.py`.
+
+May import: `ports`, `saga` (values only), `errors`, `limits`, `values`, `ids`, `v1`. Read next: `codec.py`, then
+`sqlite/__init__.py`; why it is so, and what was considered instead, is in `docs/design/journal.md`.
+"""
+
+from orchestrator.journal.memory import MemoryJournal
+
+__all__ = ["MemoryJournal"]

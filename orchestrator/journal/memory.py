@@ -1,0 +1,192 @@
+"""The journal's contract in its plainest form: dictionaries, and every record through the codec.
+
+For tests, trials and reading. Nothing survives the process; `reopen` plays the restart of one, so that whatever holds
+a journal can be tested over a crash without a disk.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from orchestrator.errors import InvariantViolated, JournalUnavailable, OrchestratorError
+from orchestrator.ids import SagaId
+from orchestrator.journal.codec import decode_record, encode_append
+from orchestrator.journal.refusals import refusal, request_taken
+from orchestrator.journal.search import check_query
+from orchestrator.ports.catalogue import Revision
+from orchestrator.ports.journal import Append, AppendResult, PositionedRecord, Record, SearchQuery, SearchRow
+from orchestrator.saga.state import TERMINAL
+
+_Stored = tuple[int, int, str, bytes]
+"""(version, epoch, type name, bytes)"""
+
+
+@dataclass(slots=True)
+class _Contents:
+    """What a disk would hold."""
+
+    epoch: int = 0
+    rows: dict[SagaId, SearchRow] = field(default_factory=dict[SagaId, SearchRow])
+    streams: dict[SagaId, list[_Stored]] = field(default_factory=dict[SagaId, list[_Stored]])
+    requests: dict[str, SagaId] = field(default_factory=dict[str, SagaId])
+    positions: list[tuple[SagaId, int]] = field(default_factory=list[tuple[SagaId, int]])
+    """Position n is entry n - 1: the record's saga and version."""
+    cursors: dict[str, int] = field(default_factory=dict[str, int])
+    revisions: dict[tuple[str, str], Revision] = field(default_factory=dict[tuple[str, str], Revision])
+    active: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class MemoryJournal:
+    """`Journal`, `Catalogue` and `Cursors` in one; each opening has the next epoch."""
+
+    def __init__(self) -> None:
+        self._open(_Contents())
+
+    def _open(self, contents: _Contents) -> None:
+        contents.epoch += 1
+        self._epoch = contents.epoch
+        self._contents = contents
+        self._closed = False
+
+    def reopen(self) -> "MemoryJournal":
+        """Return the journal as the next process finds it: the same contents, a higher epoch; this one may live on."""
+        fresh = MemoryJournal.__new__(MemoryJournal)
+        fresh._open(self._contents)  # noqa: SLF001  (the same class)
+        return fresh
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
+        contents = self._live()
+        return [_append(contents, append) for append in batch]
+
+    async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = 10_000) -> Sequence[Record]:
+        stored = self._live().streams.get(saga_id, [])
+        return [decode_record(saga_id, *entry) for entry in stored[after_version : after_version + limit]]
+
+    async def row(self, saga_id: SagaId) -> SearchRow | None:
+        return self._live().rows.get(saga_id)
+
+    async def row_by_request(self, request_id: str) -> SearchRow | None:
+        contents = self._live()
+        found = contents.requests.get(request_id)
+        return None if found is None else contents.rows[found]
+
+    async def unfinished(self, after: str, limit: int) -> Sequence[SearchRow]:
+        rows = self._live().rows
+        return [rows[saga] for saga in sorted(rows) if saga > after and rows[saga].status not in TERMINAL][:limit]
+
+    async def due(self, before_at: float, limit: int) -> Sequence[SearchRow]:
+        owing = [(row.wake_at, row) for row in self._live().rows.values() if row.wake_at is not None]
+        ripe = [(wake_at, row.saga_id, row) for wake_at, row in owing if wake_at <= before_at]
+        return [row for _, _, row in sorted(ripe, key=lambda entry: entry[:2]) if row.status not in TERMINAL][:limit]
+
+    async def search(self, query: SearchQuery) -> Sequence[SearchRow]:
+        check_query(query)
+        keyed = sorted(
+            ((_key(row, query), row) for row in self._live().rows.values() if _matches(row, query)),
+            key=lambda entry: entry[0],
+            reverse=query.descending,
+        )
+        if (seen := query.after) is not None:
+            keyed = [(key, row) for key, row in keyed if (key < seen if query.descending else key > seen)]
+        return [row for _, row in keyed[: query.limit]]
+
+    async def count(self, query: SearchQuery, group_by: str = "") -> dict[str, int]:
+        check_query(query, group_by)
+        rows = [row for row in self._live().rows.values() if _matches(row, query)]
+        if not group_by:
+            return {"": len(rows)}
+        return dict(Counter(str(getattr(row, group_by)) for row in rows))
+
+    async def since(self, position: int, limit: int) -> Sequence[PositionedRecord]:
+        contents = self._live()
+        entries = enumerate(contents.positions[position : position + limit], start=position + 1)
+        return [
+            PositionedRecord(
+                position=at, saga_id=saga, record=decode_record(saga, *contents.streams[saga][version - 1])
+            )
+            for at, (saga, version) in entries
+        ]
+
+    async def close(self) -> None:
+        self._closed = True
+
+    async def load(self, name: str) -> int:
+        return self._live().cursors.get(name, 0)
+
+    async def save(self, name: str, position: int) -> None:
+        self._live().cursors[name] = position
+
+    async def put(self, revision: Revision) -> bool:
+        contents = self._live()
+        key = (revision.definition, revision.revision)
+        if key in contents.revisions:
+            return False
+        contents.revisions[key] = replace(revision, active=False)
+        contents.active.setdefault(*key)
+        return True
+
+    async def get(self, definition: str, revision: str = "") -> Revision | None:
+        contents = self._live()
+        wanted = revision or contents.active.get(definition, "")
+        found = contents.revisions.get((definition, wanted))
+        return None if found is None else replace(found, active=contents.active[definition] == wanted)
+
+    async def activate(self, definition: str, revision: str) -> bool:
+        contents = self._live()
+        exists = (definition, revision) in contents.revisions
+        if exists:
+            contents.active[definition] = revision
+        return exists
+
+    async def definitions(self) -> Sequence[Revision]:
+        found = [await self.get(definition) for definition in sorted(self._live().active)]
+        return [revision for revision in found if revision is not None]
+
+    async def revisions(self, definition: str) -> Sequence[Revision]:
+        names = [key[1] for key in self._live().revisions if key[0] == definition]
+        found = [await self.get(definition, name) for name in names]
+        return sorted((r for r in found if r is not None), key=lambda r: (r.created_at, r.revision), reverse=True)
+
+    def _live(self) -> _Contents:
+        if self._closed:
+            raise JournalUnavailable("the journal is closed; nothing was recorded, open it again")
+        return self._contents
+
+
+def _append(contents: _Contents, append: Append) -> OrchestratorError | None:
+    try:
+        encoded = encode_append(append)
+    except InvariantViolated as wrong:
+        return wrong
+    saga, row = append.saga_id, append.row
+    current = contents.rows.get(saga)
+    version, epoch = (0, 0) if current is None else (current.version, current.epoch)
+    if epoch > append.epoch or version != append.expected_version:
+        return refusal(append, version, epoch)
+    if current is None and row.request_id and (other := contents.requests.get(row.request_id)) is not None:
+        return request_taken(append, other)
+    contents.rows[saga] = row
+    contents.streams.setdefault(saga, []).extend(encoded)
+    contents.positions.extend((saga, entry[0]) for entry in encoded)
+    if row.request_id:
+        contents.requests[row.request_id] = saga
+    return None
+
+
+def _key(row: SearchRow, query: SearchQuery) -> tuple[float | str, str]:
+    return getattr(row, query.order_by), row.saga_id
+
+
+def _matches(row: SearchRow, query: SearchQuery) -> bool:
+    return (
+        (not query.statuses or row.status in query.statuses)
+        and (not query.definition or row.definition == query.definition)
+        and (not query.revision or row.revision == query.revision)
+        and (query.started_from_at is None or row.started_at >= query.started_from_at)
+        and (query.started_before_at is None or row.started_at < query.started_before_at)
+        and all(name in row.attributes and row.attributes[name] == value for name, value in query.attributes.items())
+    )

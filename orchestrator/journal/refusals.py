@@ -1,0 +1,32 @@
+"""Why an append was not taken, in the same words from every store."""
+
+from orchestrator.errors import Fenced, OrchestratorError, VersionConflict
+from orchestrator.ids import SagaId
+from orchestrator.ports.journal import Append
+
+
+def refusal(append: Append, version: int, epoch: int) -> OrchestratorError:
+    """Return the error for a stream that stands at `version`, last written under `epoch`."""
+    if epoch > append.epoch:
+        return Fenced(
+            f"saga {append.saga_id!r} belongs to epoch {epoch} and was written by epoch {append.epoch}; nothing was "
+            f"recorded, and this process must not write to it again",
+            saga_id=append.saga_id,
+            epoch=str(epoch),
+        )
+    return VersionConflict(
+        f"saga {append.saga_id!r} is at version {version}, not {append.expected_version}; nothing was recorded, "
+        f"read it again",
+        saga_id=append.saga_id,
+        version=str(version),
+    )
+
+
+def request_taken(append: Append, owner: SagaId) -> OrchestratorError:
+    """Return the error for a new stream whose request id already started another saga."""
+    return VersionConflict(
+        f"request id {append.row.request_id!r} already started saga {owner!r}; saga {append.saga_id!r} was not "
+        f"recorded",
+        saga_id=owner,
+        request_id=append.row.request_id,
+    )

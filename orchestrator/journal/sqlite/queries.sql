@@ -1,0 +1,104 @@
+-- Every statement of the store except those that search.py puts together.
+
+-- name: next_epoch
+UPDATE boot SET epoch = epoch + 1 RETURNING epoch;
+
+-- The first append of a stream. A saga id or request id that exists already gives no row.
+-- name: create_saga
+INSERT INTO sagas (saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
+                   started_at, updated_at, ended_at, wake_at, attention, failure)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
+RETURNING id;
+
+-- Every later append. A stream that another writer moved, or that a later epoch owns, gives no row.
+-- name: advance_saga
+UPDATE sagas
+SET status = ?, version = ?, epoch = ?, attributes = ?, updated_at = ?, ended_at = ?, wake_at = ?, attention = ?,
+    failure = ?
+WHERE saga_id = ? AND version = ? AND epoch <= ?
+RETURNING id;
+
+-- name: add_record
+INSERT INTO records (saga, version, epoch, at, type, checksum, body) VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: standing
+SELECT version, epoch FROM sagas WHERE saga_id = ?;
+
+-- name: request_owner
+SELECT saga_id FROM sagas WHERE request_id = ? AND request_id <> '';
+
+-- name: stream
+SELECT id, version FROM sagas WHERE saga_id = ?;
+
+-- name: records
+SELECT version, epoch, type, checksum, body FROM records WHERE saga = ? AND version > ? ORDER BY version LIMIT ?;
+
+-- name: since
+SELECT r.position, s.saga_id, r.version, r.epoch, r.type, r.checksum, r.body
+FROM records r JOIN sagas s ON s.id = r.saga
+WHERE r.position > ? ORDER BY r.position LIMIT ?;
+
+-- name: row
+SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
+       started_at, updated_at, ended_at, wake_at, attention, failure
+FROM sagas WHERE saga_id = ?;
+
+-- name: row_by_request
+SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
+       started_at, updated_at, ended_at, wake_at, attention, failure
+FROM sagas WHERE request_id = ? AND request_id <> '';
+
+-- name: unfinished
+SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
+       started_at, updated_at, ended_at, wake_at, attention, failure
+FROM sagas
+WHERE saga_id > ? AND status NOT IN ('COMPLETED', 'COMPENSATED')
+ORDER BY saga_id LIMIT ?;
+
+-- name: due
+SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
+       started_at, updated_at, ended_at, wake_at, attention, failure
+FROM sagas
+WHERE wake_at IS NOT NULL AND wake_at <= ? AND status NOT IN ('COMPLETED', 'COMPENSATED')
+ORDER BY wake_at, saga_id LIMIT ?;
+
+-- name: put_revision
+INSERT INTO revisions (definition, revision, source, descriptors, created_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
+RETURNING 1;
+
+-- name: activate_first
+INSERT INTO active_revisions (definition, revision) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
+-- name: activate
+INSERT INTO active_revisions (definition, revision)
+SELECT definition, revision FROM revisions WHERE definition = ? AND revision = ?
+ON CONFLICT (definition) DO UPDATE SET revision = excluded.revision
+RETURNING 1;
+
+-- name: revision
+SELECT r.definition, r.revision, r.source, r.descriptors, r.created_at, a.revision = r.revision
+FROM revisions r JOIN active_revisions a USING (definition)
+WHERE r.definition = ? AND r.revision = ?;
+
+-- name: active_revision
+SELECT r.definition, r.revision, r.source, r.descriptors, r.created_at, 1
+FROM revisions r JOIN active_revisions a USING (definition, revision)
+WHERE r.definition = ?;
+
+-- name: definitions
+SELECT r.definition, r.revision, r.source, r.descriptors, r.created_at, 1
+FROM revisions r JOIN active_revisions a USING (definition, revision)
+ORDER BY r.definition;
+
+-- name: revisions
+SELECT r.definition, r.revision, r.source, r.descriptors, r.created_at, a.revision = r.revision
+FROM revisions r JOIN active_revisions a USING (definition)
+WHERE r.definition = ? ORDER BY r.created_at DESC, r.revision DESC;
+
+-- name: load_cursor
+SELECT position FROM cursors WHERE name = ?;
+
+-- name: save_cursor
+INSERT INTO cursors (name, position) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = excluded.position;

@@ -1,0 +1,259 @@
+"""`SqliteJournal`: journal, catalogue and cursors in one file with one owner."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+import apsw
+
+from orchestrator.errors import InvariantViolated, JournalCorrupted, JournalUnavailable, OrchestratorError
+from orchestrator.ids import SagaId
+from orchestrator.journal.codec import corrupted, encode_append
+from orchestrator.journal.refusals import refusal, request_taken
+from orchestrator.journal.search import check_query
+from orchestrator.journal.sqlite import ownership, rows, search
+from orchestrator.journal.sqlite.opening import Opened, open_file
+from orchestrator.journal.sqlite.reader import Reader
+from orchestrator.journal.sqlite.sql import SQL
+from orchestrator.journal.sqlite.writer import Writer
+from orchestrator.limits import JOURNAL_LOOP_ROWS_MAX
+from orchestrator.ports.catalogue import Revision
+from orchestrator.ports.journal import Append, AppendResult, PositionedRecord, Record, SearchQuery, SearchRow
+
+_T = TypeVar("_T")
+_Encoded = list[tuple[int, int, str, bytes]]
+
+logger: Final = logging.getLogger(__name__)
+
+
+class SqliteJournal:
+    """`Journal`, `Catalogue` and `Cursors` over one SQLite file; made by `open`, used on one event loop."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._writer = Writer(opened.writer, opened.file)
+        self._reader = Reader(opened.near, opened.far, self._writer)
+        self._closed = False
+
+    @classmethod
+    def open(cls, path: str | Path) -> "SqliteJournal":
+        """Open or create the file, take ownership of it and begin a new epoch; `ConfigError` says why it cannot be."""
+        return cls(open_file(Path(path)))
+
+    @property
+    def epoch(self) -> int:
+        return self._opened.epoch
+
+    @property
+    def failed(self) -> str | None:
+        """The storage's words for why nothing is recorded any more; None while all is well."""
+        return self._writer.failed
+
+    # --- Journal -----------------------------------------------------------------------------------------------------
+
+    async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
+        self._check_open()
+        group = [_encoded(append) for append in batch]  # before the transaction: the lock is held for writing only
+        return await self._writer.transact(lambda cursor: _write_group(cursor, list(zip(batch, group, strict=True))))
+
+    async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = 10_000) -> Sequence[Record]:
+        self._check_open()
+        near_limit = min(limit, JOURNAL_LOOP_ROWS_MAX)
+        records = self._reader.near(lambda connection: _read_stream(connection, saga_id, after_version, near_limit))
+        if len(records) == near_limit < limit:
+            seen, rest = after_version + near_limit, limit - near_limit
+            records += await self._reader.far(lambda connection: _read_stream(connection, saga_id, seen, rest))
+        return records
+
+    async def row(self, saga_id: SagaId) -> SearchRow | None:
+        return next(iter(await self._rows(1, "row", saga_id)), None)
+
+    async def row_by_request(self, request_id: str) -> SearchRow | None:
+        return next(iter(await self._rows(1, "row_by_request", request_id)), None)
+
+    async def unfinished(self, after: str, limit: int) -> Sequence[SearchRow]:
+        return await self._rows(limit, "unfinished", after, limit)
+
+    async def due(self, before_at: float, limit: int) -> Sequence[SearchRow]:
+        return await self._rows(limit, "due", before_at, limit)
+
+    async def search(self, query: SearchQuery) -> Sequence[SearchRow]:
+        check_query(query)
+        self._check_open()
+        sql, values = search.page(query)
+        return await self._reader.far(lambda connection: _fetch_rows(connection, sql, values))
+
+    async def count(self, query: SearchQuery, group_by: str = "") -> dict[str, int]:
+        check_query(query, group_by)
+        self._check_open()
+        sql, values = search.tally(query, group_by)
+        found = await self._reader.far(lambda connection: _fetch_counts(connection, sql, values))
+        return found if group_by or found else {"": 0}
+
+    async def since(self, position: int, limit: int) -> Sequence[PositionedRecord]:
+        """As the port says; a record that cannot be trusted is left out here: its saga's own reader reports it."""
+        return await self._read(limit, lambda connection: _read_since(connection, position, limit))
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._reader.close()
+        await self._writer.close()  # last, so that SQLite folds the write-ahead log into the file
+        ownership.release(self._opened.lock)
+
+    # --- Cursors -----------------------------------------------------------------------------------------------------
+
+    async def load(self, name: str) -> int:
+        found = await self._read(1, lambda connection: connection.execute(SQL["load_cursor"], (name,)).get)
+        return int(found or 0)
+
+    async def save(self, name: str, position: int) -> None:
+        self._check_open()
+        await self._writer.transact(lambda cursor: cursor.execute(SQL["save_cursor"], (name, position)).fetchall())
+
+    # --- Catalogue ---------------------------------------------------------------------------------------------------
+
+    async def put(self, revision: Revision) -> bool:
+        self._check_open()
+        return await self._writer.transact(lambda cursor: _put(cursor, revision))
+
+    async def get(self, definition: str, revision: str = "") -> Revision | None:
+        wanted = (definition, revision) if revision else (definition,)
+        found = await self._revisions("revision" if revision else "active_revision", *wanted)
+        return found[0] if found else None
+
+    async def activate(self, definition: str, revision: str) -> bool:
+        self._check_open()
+        return await self._writer.transact(
+            lambda cursor: cursor.execute(SQL["activate"], (definition, revision)).get is not None
+        )
+
+    async def definitions(self) -> Sequence[Revision]:
+        return await self._revisions("definitions")
+
+    async def revisions(self, definition: str) -> Sequence[Revision]:
+        return await self._revisions("revisions", definition)
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    async def _rows(self, limit: int, query: str, *values: str | float) -> list[SearchRow]:
+        return await self._read(limit, lambda connection: _fetch_rows(connection, SQL[query], values))
+
+    async def _revisions(self, query: str, *values: str) -> list[Revision]:
+        return await self._read(
+            JOURNAL_LOOP_ROWS_MAX,
+            lambda connection: [_revision_of(columns) for columns in connection.execute(SQL[query], values)],
+        )
+
+    async def _read(self, limit: int, work: Callable[[apsw.Connection], _T]) -> _T:
+        self._check_open()
+        return self._reader.near(work) if limit <= JOURNAL_LOOP_ROWS_MAX else await self._reader.far(work)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise JournalUnavailable(f"the journal {self._opened.file} is closed; nothing was recorded, open it again")
+
+
+def _encoded(append: Append) -> _Encoded | InvariantViolated:
+    try:
+        return encode_append(append)
+    except InvariantViolated as wrong:
+        return wrong
+
+
+def _write_group(
+    cursor: apsw.Cursor, group: Sequence[tuple[Append, _Encoded | InvariantViolated]]
+) -> list[AppendResult]:
+    """Write every stream that may be written, inside the caller's transaction; the others get their refusal."""
+    results: list[AppendResult] = []
+    records: list[tuple[object, ...]] = []
+    for append, encoded in group:
+        if isinstance(encoded, InvariantViolated):
+            results.append(encoded)
+            continue
+        if append.expected_version == 0:
+            saga = cursor.execute(SQL["create_saga"], rows.columns_of_new(append)).get
+        else:
+            saga = cursor.execute(SQL["advance_saga"], rows.columns_of_advance(append)).get
+        if saga is None:
+            results.append(_refusal(cursor, append))
+            continue
+        results.append(None)
+        for (version, epoch, type_name, body), record in zip(encoded, append.records, strict=True):
+            at = record.event.at
+            records.append((saga, version, epoch, at, type_name, rows.checksum(type_name, body), body))
+    cursor.executemany(SQL["add_record"], records)
+    return results
+
+
+def _refusal(cursor: apsw.Cursor, append: Append) -> OrchestratorError:
+    """Find out why a conditional write wrote nothing."""
+    standing = cursor.execute(SQL["standing"], (append.saga_id,)).fetchone()
+    if standing is not None:
+        return refusal(append, *standing)
+    if append.expected_version == 0:
+        return request_taken(append, cursor.execute(SQL["request_owner"], (append.row.request_id,)).get)
+    return refusal(append, 0, 0)
+
+
+def _read_stream(connection: apsw.Connection, saga_id: SagaId, after_version: int, limit: int) -> list[Record]:
+    """Return records after a version; `JournalCorrupted` where one is damaged or missing."""
+    standing = connection.execute(SQL["stream"], (saga_id,)).fetchone()
+    if standing is None:
+        return []
+    saga, newest = standing
+    found = connection.execute(SQL["records"], (saga, after_version, limit)).fetchall()
+    for due, columns in enumerate(found, start=after_version + 1):
+        if columns[0] != due:
+            raise corrupted(saga_id, due, f"it is missing, record {columns[0]} follows")
+    if len(found) < limit and after_version + len(found) < newest:  # a later append can only make the stream longer
+        raise corrupted(saga_id, after_version + len(found) + 1, f"it is missing, the saga is at version {newest}")
+    return [rows.record_of(saga_id, columns) for columns in found]
+
+
+def _read_since(connection: apsw.Connection, position: int, limit: int) -> list[PositionedRecord]:
+    """Return up to `limit` readable records; empty only where there is none after the position."""
+    found: list[PositionedRecord] = []
+    seen = position
+    while not found:
+        page: list[rows.Columns] = connection.execute(SQL["since"], (seen, limit)).fetchall()
+        if not page:
+            break
+        for seen, saga_id, *columns in page:
+            try:
+                record = rows.record_of(saga_id, tuple(columns))
+            except JournalCorrupted as exc:
+                logger.warning("left out at position %d: %s", seen, exc)
+                continue
+            found.append(PositionedRecord(position=seen, saga_id=saga_id, record=record))
+    return found
+
+
+def _fetch_rows(connection: apsw.Connection, sql: str, values: Sequence[str | float]) -> list[SearchRow]:
+    return [rows.row_of(columns) for columns in connection.execute(sql, values)]
+
+
+def _fetch_counts(connection: apsw.Connection, sql: str, values: Sequence[str | float]) -> dict[str, int]:
+    return {str(group): int(count) for group, count in connection.execute(sql, values)}
+
+
+def _put(cursor: apsw.Cursor, revision: Revision) -> bool:
+    key = (revision.definition, revision.revision)
+    content = (revision.source, revision.descriptors, revision.created_at)
+    if cursor.execute(SQL["put_revision"], (*key, *content)).get is None:
+        return False
+    cursor.execute(SQL["activate_first"], key)
+    return True
+
+
+def _revision_of(columns: rows.Columns) -> Revision:
+    return Revision(
+        definition=columns[0],
+        revision=columns[1],
+        source=columns[2],
+        descriptors=columns[3],
+        created_at=columns[4],
+        active=bool(columns[5]),
+    )

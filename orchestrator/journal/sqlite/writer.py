@@ -1,0 +1,116 @@
+"""The one connection that writes: transactions, one at a time, on the event loop or in a thread, until one fails.
+
+A commit is a sync of the disk. On a good disk that is a fraction of a millisecond, less than handing the work to a
+thread and back; on a slow one it would hold up every saga. So the writer measures, and moves: `Pace` decides.
+
+The first error of the storage is the last thing the writer does. What a failed sync left on the disk is not knowable
+from inside this process (the kernel may have dropped the pages and will not say so twice), so nothing is tried again:
+every later call raises `JournalUnavailable`, and the next start reads what is really there.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TypeVar
+
+import apsw
+
+from orchestrator.errors import JournalUnavailable
+from orchestrator.limits import JOURNAL_COMMIT_LOOP_S_BACK, JOURNAL_COMMIT_LOOP_S_MAX
+
+_T = TypeVar("_T")
+
+WEIGHT_OF_LATEST = 0.1
+"""Of the moving average: about twenty commits until a change of the disk's mood is believed."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """Where the next commit runs, from how long the last ones took."""
+
+    on_loop: bool = True
+    average_s: float = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Take note of one commit."""
+        self.average_s += (seconds - self.average_s) * WEIGHT_OF_LATEST
+        bound = JOURNAL_COMMIT_LOOP_S_MAX if self.on_loop else JOURNAL_COMMIT_LOOP_S_BACK
+        self.on_loop = self.average_s <= bound
+
+
+class Writer:
+    """Runs work in transactions; owns the connection it is given."""
+
+    def __init__(self, connection: apsw.Connection, file: str) -> None:
+        self.pace = Pace()
+        self.failed: str | None = None
+        """The storage's own words for why nothing is recorded any more; None while all is well."""
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._file = file
+        self._busy = threading.Lock()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-writer")
+
+    async def transact(self, work: Callable[[apsw.Cursor], _T]) -> _T:
+        """Run the work in a transaction and return once it is durable. `JournalUnavailable`: it may or may not be."""
+        if self.pace.on_loop and self._busy.acquire(blocking=False):
+            try:
+                return self._commit(work)
+            finally:
+                self._busy.release()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._commit_in_turn, work)
+
+    def check(self) -> None:
+        """Raise `JournalUnavailable` where the storage has failed."""
+        if self.failed is not None:
+            raise self._unavailable()
+
+    def fail(self, exc: apsw.Error) -> JournalUnavailable:
+        """Stop for good; return what to raise."""
+        if self.failed is None:
+            self.failed = f"{type(exc).__name__}: {exc}"
+        return self._unavailable()
+
+    async def close(self) -> None:
+        """Let a running commit end, then close."""
+        await asyncio.to_thread(self._thread.shutdown)
+        self._cursor.close()
+        with contextlib.suppress(apsw.Error):  # a disk that failed may fail again; what is durable stays so
+            self._connection.close()
+
+    def _commit_in_turn(self, work: Callable[[apsw.Cursor], _T]) -> _T:
+        with self._busy:
+            return self._commit(work)
+
+    def _commit(self, work: Callable[[apsw.Cursor], _T]) -> _T:
+        self.check()
+        begun = perf_counter()  # measured within one function, recorded nowhere: no need of the clock port
+        try:
+            self._cursor.execute("BEGIN IMMEDIATE")
+            result = work(self._cursor)
+            self._cursor.execute("COMMIT")
+        except apsw.Error as exc:
+            unavailable = self.fail(exc)
+            self._roll_back()
+            raise unavailable from exc
+        except BaseException:
+            self._roll_back()
+            raise
+        self.pace.observe(perf_counter() - begun)
+        return result
+
+    def _roll_back(self) -> None:
+        with contextlib.suppress(apsw.Error):  # SQLite may have rolled back by itself, or be unable to
+            if self._connection.in_transaction:
+                self._cursor.execute("ROLLBACK")
+
+    def _unavailable(self) -> JournalUnavailable:
+        return JournalUnavailable(
+            f"the journal {self._file} stopped recording ({self.failed}): what was acknowledged before is safe, "
+            f"nothing is acknowledged any more; free or mend the disk, then start again",
+            path=self._file,
+        )
