@@ -183,7 +183,7 @@ def _words(source: Source) -> set[str]:
     """The names a file's code uses; words in its comments and sentences do not count."""
     return {
         name
-        for node in ast.walk(ast.parse(source.text))
+        for node in ast.walk(source.tree)
         for name in (getattr(node, "id", None), getattr(node, "attr", None), getattr(node, "name", None))
         if isinstance(name, str)
     }

@@ -142,6 +142,7 @@ def test_a_blind_except_is_found(kind: str, is_found: bool) -> None:
     text = f"try:\n    f()\nexcept{kind}:\n    g()\n"
     assert bool(list(tidy.blind_excepts(source(text), frozenset()))) is is_found
     assert not list(tidy.blind_excepts(source(text), frozenset({"orchestrator/saga/plan.py"})))
+    assert not list(tidy.blind_excepts(source(text + "    raise\n"), frozenset()))
 
 
 @pytest.mark.parametrize(

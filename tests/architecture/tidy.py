@@ -24,7 +24,7 @@ LEFT_OVER = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 # A path of the author's own machine, and a package index of the author's own network, work for nobody else.
 OWN_MACHINE = re.compile(r"(?<![\w.}~<-])/(?:work|root|home|Users|tmp/team)/|--(?:extra-)?index" + r"-url")
 TYPE_IGNORE = re.compile(r"#\s*(?:type|pyright):\s*ignore(?P<rest>.*)")
-EXPLAINED = re.compile(r"^\[[\w, -]+\]\s*[#(:-]*\s*\w{3,}")
+EXPLAINED = re.compile(r"^\[[\w, -]+\]\s*[#(:-]*\s*\w.{9,}")
 
 # What the machine may import from the standard library: values and arithmetic, never the world.
 PURE_MODULES = frozenset(
@@ -51,6 +51,11 @@ class Source:
         """The text by line, without line ends."""
         return self.text.splitlines()
 
+    @property
+    def tree(self) -> ast.Module:
+        """The parsed text; a syntax error names the file."""
+        return ast.parse(self.text, filename=self.path)
+
 
 def file_size(source: Source, reasons: dict[str, str]) -> Iterator[str]:
     """A file over 400 lines needs a reason on the list, one over 600 has none; a reason no longer needed goes."""
@@ -65,7 +70,7 @@ def file_size(source: Source, reasons: dict[str, str]) -> Iterator[str]:
 
 def function_size(source: Source) -> Iterator[str]:
     """A function fits on a screen: 70 lines from its `def` to its end."""
-    for node in ast.walk(ast.parse(source.text)):
+    for node in ast.walk(source.tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             count = (node.end_lineno or node.lineno) - node.lineno + 1
             if count > FUNCTION_LINES_MAX:
@@ -74,7 +79,7 @@ def function_size(source: Source) -> Iterator[str]:
 
 def essay(source: Source, modules_count: int) -> Iterator[str]:
     """A package opens with an essay (20 lines where it has more than one module) and re-exports, nothing else."""
-    tree = ast.parse(source.text)
+    tree = source.tree
     text = ast.get_docstring(tree)
     if text is None:
         yield f"{source.path}: no docstring; say what the package is for"
@@ -107,7 +112,7 @@ def names(path: str, allowed: frozenset[str] = frozenset()) -> Iterator[str]:
 
 def test_names(source: Source) -> Iterator[str]:
     """A test's name states a rule; words about the test instead of the rule are refused."""
-    tree = ast.parse(source.text)
+    tree = source.tree
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     named = [(1, PurePath(source.path).stem), *((node.lineno, node.name) for node in functions)]
     for line, name in named:
@@ -138,7 +143,7 @@ def ignored_types(source: Source) -> Iterator[str]:
 
 def pure_imports(source: Source) -> Iterator[str]:
     """The machine imports its own package, the nouns below it, and values from the standard library."""
-    for node in ast.walk(ast.parse(source.text)):
+    for node in ast.walk(source.tree):
         if isinstance(node, ast.Import):
             wanted = [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -154,7 +159,7 @@ def pure_imports(source: Source) -> Iterator[str]:
 
 def sleeps(source: Source) -> Iterator[str]:
     """No yield by `sleep(0)`; in tests no sleep at all, unless its line says `poll` and for what."""
-    for node in ast.walk(ast.parse(source.text)):
+    for node in ast.walk(source.tree):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "sleep"):
             continue
         argument = node.args[0] if node.args else None
@@ -165,12 +170,20 @@ def sleeps(source: Source) -> Iterator[str]:
 
 
 def blind_excepts(source: Source, homes: frozenset[str]) -> Iterator[str]:
-    """`except Exception` has few homes; there a fault of one saga or one request is kept from the others."""
+    """`except Exception` has few homes: where a fault of one saga or request is kept from the others.
+
+    To clean up and `raise` again is no catch.
+    """
     if source.path in homes:
         return
-    for node in ast.walk(ast.parse(source.text)):
-        if isinstance(node, ast.ExceptHandler) and _is_blind(node.type):
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.ExceptHandler) and _is_blind(node.type) and not _raises_again(node):
             yield f"{source.path}:{node.lineno}: a blind except; name what may happen and who acts on it"
+
+
+def _raises_again(handler: ast.ExceptHandler) -> bool:
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
 
 
 def _is_blind(kind: ast.expr | None) -> bool:
@@ -189,7 +202,7 @@ def limit_comments(source: Source) -> Iterator[str]:
 
 def limit_names(source: Source) -> Iterator[tuple[str, int]]:
     """The constants of limits.py, each with its line."""
-    for node in ast.parse(source.text).body:
+    for node in source.tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         if isinstance(target, ast.Name) and target.id.isupper():
             yield target.id, node.lineno
