@@ -24,7 +24,7 @@ LEFT_OVER = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 # A path of the author's own machine, and a package index of the author's own network, work for nobody else.
 OWN_MACHINE = re.compile(r"(?<![\w.}~<-])/(?:work|root|home|Users|tmp/team)/|--(?:extra-)?index" + r"-url")
 TYPE_IGNORE = re.compile(r"#\s*(?:type|pyright):\s*ignore(?P<rest>.*)")
-EXPLAINED = re.compile(r"^\[[\w, -]+\]\s*[#(:-]*\s*\w.{9,}")
+EXPLAINED = re.compile(r"^\[[\w, -]+\]\s*[#(:-]*\s*\w.{4,}")
 
 # What the machine may import from the standard library: values and arithmetic, never the world.
 PURE_MODULES = frozenset(
