@@ -1,4 +1,6 @@
-"""Archive: the study's record of every report taken in. `python -m services.archive --data DIR`
+"""Archive: the study's record of every report taken in.
+
+`python -m services.archive --data DIR`
 
 A record that is withdrawn keeps its place with the time of its withdrawal: study data is marked, never erased. All the
 promises (key, barrier, ledger) are kept by `services/participant.py`.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import grpc
 
@@ -38,7 +39,7 @@ class Caller:
         return self.op == "compensate" and bool(self.saga_id and self.saga_step)
 
 
-def read_caller(context: grpc.aio.ServicerContext) -> Caller:
+def read_caller(context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
     """Read the call's metadata; raises Refusal when a number in it is none."""
     metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
     try:

@@ -1,16 +1,17 @@
 """Fault knobs: how to make an honest service fail in the ways that real ones do.
 
-Every fault names a method, says which calls it strikes, and does one thing to them (`protos/epro/v1/admin_service.proto`
-has the list). They sit *around* the service's own code, which knows nothing of them:
+Every fault names a method, says which calls it strikes, and does one thing to them
+(`protos/epro/v1/admin_service.proto` has the list). They sit *around* the service's own code, which knows nothing of
+them:
 
     call --> delay / status / refuse / hang / restart --> the service, its commit --> drop the reply / restart --> reply
 
-Those on the left leave no effect behind. Those on the right are the interesting ones: the effect is on disk, the caller
-does not know. `ignore_cancellation` cuts the call loose from its caller, so that the work ends after the caller gave up;
-that is the hanging call against which a service needs its barrier.
+Those on the left leave no effect behind. Those on the right are the interesting ones: the effect is on disk, the
+caller does not know. `ignore_cancellation` cuts the call loose from its caller, so that the work ends after the caller
+gave up; that is the hanging call against which a service needs its barrier.
 
-Off by default. Set by FaultService on the same port, which answers loopback callers only, or at the start by
-`--fault '{"method": "Store", "delay": {"min": "0.05s"}}'` (the protobuf-JSON form of epro.v1.Fault), any number of times.
+Off by default. Set by FaultService on the same port, which answers loopback callers only, or at the start by `--fault
+'{"method": "Store", "delay": {"min": "0.05s"}}'` (the protobuf-JSON form of epro.v1.Fault), any number of times.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Faults:
         """Count the method's calls and let its faults act on them."""
         tally = self._tallies[method]
 
-        async def watched(request: Any, context: grpc.aio.ServicerContext) -> Any:  # noqa: ANN401
+        async def watched(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: ANN401
             tally.calls += 1
             tally.in_flight += 1
             try:
@@ -110,7 +111,7 @@ class Faults:
         struck: list[_Armed],
         behaviour: Behaviour,
         request: Any,  # noqa: ANN401
-        context: grpc.aio.ServicerContext,
+        context: grpc.aio.ServicerContext[Any, Any],
     ) -> Any:  # noqa: ANN401
         work = self._act(struck, behaviour, request, context)
         if not any(each.fault.HasField("ignore_cancellation") for each in struck):
@@ -130,7 +131,7 @@ class Faults:
         struck: list[_Armed],
         behaviour: Behaviour,
         request: Any,  # noqa: ANN401
-        context: grpc.aio.ServicerContext,
+        context: grpc.aio.ServicerContext[Any, Any],
     ) -> Any:  # noqa: ANN401
         for each in struck:
             await self._before(each)

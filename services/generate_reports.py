@@ -3,8 +3,9 @@
     python -m services.generate_reports           rewrite services/data/reports.jsonl
     python -m services.generate_reports --check   exit 1 when the file is not what this program writes
 
-One epro.v1.Report in protobuf-JSON form a line. No person stands behind any of them: patients, answers and visits come out
-of a random generator with a fixed seed (only `random()` of the generator is used, whose sequence Python promises to keep).
+One epro.v1.Report in protobuf-JSON form a line. No person stands behind any of them: patients, answers and visits come
+out of a random generator with a fixed seed (only `random()` of the generator is used, whose sequence Python promises
+to keep).
 
 How many of each, exactly (see `KINDS`), shuffled:
 
@@ -14,10 +15,11 @@ How many of each, exactly (see `KINDS`), shuffled:
                       6 in a language without approved translation, 6 without a visit
      35   closed      as alert, but from a closed site: the safety service refuses and the archive is undone
 
-Within a kind: a patient's burden is drawn evenly from the kind's range, each item then 0..3 around it, until the result is
-of the kind; about one scorable report in eight has one or two items missing; item 9 is rarely above 0 unless the burden is
-high, and 25 of the alerts have a total below 10 and come from item 9 alone. 400 patients, each with a site and a language
-of that site, report at up to five visits. Every severity band occurs; `services/data` is checked for that by the tests.
+Within a kind: a patient's burden is drawn evenly from the kind's range, each item then 0..3 around it, until the
+result is of the kind; about one scorable report in ten has one or two items missing; item 9 is rarely above 0 unless
+the burden is high, and 25 of the alerts have a total below 10 and come from item 9 alone. 400 patients, each with a
+site and a language of that site, report at up to five visits. Every severity band occurs; `services/data` is checked
+for that by the tests.
 """
 
 from __future__ import annotations
@@ -79,18 +81,22 @@ class Kind:
 
 
 def is_quiet(score: phq9.Score) -> bool:
+    """Nobody needs to look."""
     return not score.needs_alert
 
 
 def is_high(score: phq9.Score) -> bool:
+    """Somebody must look because of the total."""
     return score.total >= phq9.ALERT_TOTAL_MIN
 
 
 def is_flag_alone(score: phq9.Score) -> bool:
+    """Somebody must look because of item 9 alone."""
     return score.safety_flag and score.total < phq9.ALERT_TOTAL_MIN
 
 
-def is_any(score: phq9.Score) -> bool:
+def is_any(_score: phq9.Score) -> bool:
+    """The report will be refused; its score does not matter."""
     return True
 
 

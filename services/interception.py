@@ -7,11 +7,11 @@ fault knobs, its refusals) depends on the method alone, so the wrapped handler i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import grpc
 
-Behaviour = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]
+Behaviour = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
 """What runs a unary method: given the parsed request, gives the reply."""
 
 Wrap = Callable[[str, Behaviour], Behaviour]
@@ -25,13 +25,13 @@ class WrapMethods(grpc.aio.ServerInterceptor):
         """`service` is the full name, for example "epro.v1.Archive"."""
         self._prefix = f"/{service}/"
         self._wraps = wraps
-        self._wrapped: dict[str, grpc.RpcMethodHandler] = {}
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
         path = handler_call_details.method
         known = self._wrapped.get(path)
         if known is not None:
@@ -40,7 +40,7 @@ class WrapMethods(grpc.aio.ServerInterceptor):
         if handler is None or not path.startswith(self._prefix):
             return handler
         method = path.removeprefix(self._prefix)
-        behaviour: Behaviour = handler.unary_unary
+        behaviour = cast("Behaviour", handler.unary_unary)  # grpc.aio calls it as one; the stubs know the other kind
         for wrap in self._wraps:
             behaviour = wrap(method, behaviour)
         self._wrapped[path] = grpc.unary_unary_rpc_method_handler(

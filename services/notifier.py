@@ -1,6 +1,9 @@
-"""Notifier: tells the study nurse. `python -m services.notifier --data DIR`
+"""Notifier: tells the study nurse.
 
-No message leaves the machine: the alert is kept where a mail queue would be. What matters is that it is one alert, once.
+`python -m services.notifier --data DIR`
+
+No message leaves the machine: the alert is kept where a mail queue would be. What matters is that it is one alert,
+once.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ All of it happens in the one transaction that also writes the thing.
 **The key.** The reply is stored with the thing. The same key again gets the stored reply and changes nothing, whatever
 has happened since. The same key with another method or another request is a bug in the caller, and is told so.
 
-**The barrier.** A caller whose call got lost sends the undo, and the call may still be on its way. So an undo of a saga's
-step leaves a *tombstone* for that step, also when it finds nothing to undo:
+**The barrier.** A caller whose call got lost sends the undo, and the call may still be on its way. So an undo of a
+saga's step leaves a *tombstone* for that step, also when it finds nothing to undo:
 
     arrives            tombstone?   thing?   answer
     forward            no           -        made
@@ -18,8 +18,8 @@ step leaves a *tombstone* for that step, also when it finds nothing to undo:
     undo               -> yes       none     OK, 0 (null compensation)
 
 Forward and undo of a step find each other by `saga-id` and `saga-step`, which are known before any reply. What an undo
-reaches is exactly what that step made: another saga's record of the same report is not touched. If the undo also names an
-id, it must be one of those. An undo without a saga goes by the ids in the request.
+reaches is exactly what that step made: another saga's record of the same report is not touched. If the undo also names
+an id, it must be one of those. An undo without a saga goes by the ids in the request.
 
 **Refusals leave nothing behind**, not even an answer under the key: asked again, the service judges again.
 """
@@ -33,7 +33,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import grpc
 from google.protobuf import message
@@ -114,12 +114,12 @@ class Participant:
         self._tallies = tallies
         self._store = Store(folder, service, SCHEMA)
 
-    async def make(self, call: Make[Reply], context: grpc.aio.ServicerContext) -> Reply:
+    async def make(self, call: Make[Reply], context: grpc.aio.ServicerContext[Any, Any]) -> Reply:
         """Make the thing, or give the answer that stands. Raises Refusal."""
         caller = read_caller(context)
         return await self._store.transact(lambda db: self._make(db, call, caller))
 
-    async def undo(self, call: Undo[Reply], context: grpc.aio.ServicerContext) -> Reply:
+    async def undo(self, call: Undo[Reply], context: grpc.aio.ServicerContext[Any, Any]) -> Reply:
         """Undo what the call reaches, or give the answer that stands. Raises Refusal."""
         caller = read_caller(context)
         if not (caller.undoes_step or call.thing_id or call.report_id):

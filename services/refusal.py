@@ -11,7 +11,7 @@ any client in any language finds it; a bad field travels as `google.rpc.BadReque
 from __future__ import annotations
 
 import dataclasses
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2, message
@@ -44,7 +44,7 @@ def bad_field(field: str, why: str) -> Refusal:
     return Refusal(code=grpc.StatusCode.INVALID_ARGUMENT, reason="FIELD_INVALID", message=f"{field} {why}", field=field)
 
 
-async def end_with(refusal: Refusal, context: grpc.aio.ServicerContext, service: str) -> NoReturn:
+async def end_with(refusal: Refusal, context: grpc.aio.ServicerContext[Any, Any], service: str) -> NoReturn:
     """End the call with the refusal's status and details."""
     status = status_pb2.Status(code=refusal.code.value[0], message=refusal.message)
     status.details.append(pack(error_details_pb2.ErrorInfo(reason=refusal.reason, domain=service + DOMAIN_SUFFIX)))

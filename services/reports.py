@@ -1,6 +1,6 @@
 """What a report says and what is wrong with it: the few lines between `epro.v1.Report` and the instrument.
 
-Used by the validator (to judge), by scoring (to score) and by the generator of the demo's input (to know what it made).
+Used by the validator, to judge a report, and by scoring, to score it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Scoring: the PHQ-9 total of a report and what it means. `python -m services.scoring --data DIR`
+"""Scoring: the PHQ-9 total of a report and what it means.
+
+`python -m services.scoring --data DIR`
 
 Keeps nothing. A report that cannot be scored is INVALID_ARGUMENT: whoever asks should have asked the validator first.
 """
@@ -39,7 +41,7 @@ class Scoring(pb_grpc.ScoringServicer):
         )
 
 
-def register(server: grpc.aio.Server, data: Path, tallies: dict[str, Tally]) -> None:
+def register(server: grpc.aio.Server, _data: Path, _tallies: dict[str, Tally]) -> None:
     """Nothing is kept, so the data folder stays as it is."""
     pb_grpc.add_ScoringServicer_to_server(Scoring(), server)
 

@@ -11,10 +11,10 @@ transaction, and nobody is answered before that transaction and the ledger's lin
 It runs on the event loop on purpose. The work is microseconds and the fsync is shorter than two hand-overs of the
 interpreter lock; calls that arrive meanwhile wait in the socket and become the next group.
 
-Each piece of work runs inside a savepoint, so a refusal, or a bug, in one takes nothing back from its neighbours. When the
-database itself fails (disk full, I/O error) the whole group is taken back and answered UNAVAILABLE, which is the truth:
-the outcome is not known here either until the file has been read again. When the *ledger* fails the process ends: the
-effects are committed, the account of them is not, and a restart is what brings the two together.
+Each piece of work runs inside a savepoint, so a refusal, or a bug, in one takes nothing back from its neighbours. When
+the database itself fails (disk full, I/O error) the whole group is taken back and answered UNAVAILABLE, which is the
+truth: the outcome is not known here either until the file has been read again. When the *ledger* fails the process
+ends: the effects are committed, the account of them is not, and a restart is what brings the two together.
 """
 
 from __future__ import annotations

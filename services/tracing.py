@@ -1,12 +1,12 @@
 """One server span per call, by hand: forty lines instead of an instrumentation package.
 
-Off unless the standard variables name somebody to tell (OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
-and neither OTEL_SDK_DISABLED=true nor OTEL_TRACES_EXPORTER=none). The protocol is OTLP over gRPC, or over HTTP when
-OTEL_EXPORTER_OTLP_PROTOCOL says `http/protobuf`; sampling, headers, queue sizes and time-outs are the SDK's own
-variables. `service.name` is the service's name unless OTEL_SERVICE_NAME says otherwise.
+Off unless the standard variables name somebody to tell (OTEL_EXPORTER_OTLP_ENDPOINT or
+OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, and neither OTEL_SDK_DISABLED=true nor OTEL_TRACES_EXPORTER=none). The protocol is
+OTLP over gRPC, or over HTTP when OTEL_EXPORTER_OTLP_PROTOCOL says `http/protobuf`; sampling, headers, queue sizes and
+time-outs are the SDK's own variables. `service.name` is the service's name unless OTEL_SERVICE_NAME says otherwise.
 
-The span's parent is the `traceparent` of the call, which is how a saga and the five services become one tree. The SDK is
-imported only when it is needed, so that a service without tracing starts in half the time.
+The span's parent is the `traceparent` of the call, which is how a saga and the five services become one tree. The SDK
+is imported only when it is needed, so that a service without tracing starts in half the time.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Tracing:
         name = f"{self._full_name}/{method}"
         fixed = {"rpc.system": "grpc", "rpc.service": self._full_name, "rpc.method": method}
 
-        async def traced(request: Any, context: grpc.aio.ServicerContext) -> Any:  # noqa: ANN401
+        async def traced(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: ANN401
             metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
             saga = {key.replace("-", ".", 1): metadata[key] for key in SAGA_ATTRIBUTES if key in metadata}
             parent = propagator.extract(metadata)
@@ -107,7 +107,7 @@ def exporter() -> Any:  # noqa: ANN401  (two classes without a common public par
     return Grpc()
 
 
-def code_of(context: grpc.aio.ServicerContext) -> grpc.StatusCode:
+def code_of(context: grpc.aio.ServicerContext[Any, Any]) -> grpc.StatusCode:
     """The status that a failing call has been ended with; UNKNOWN when its code raised something else."""
     number = context.code()
     found = (code for code in grpc.StatusCode if number in {code, code.value[0]} and code is not grpc.StatusCode.OK)

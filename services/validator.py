@@ -1,4 +1,6 @@
-"""Validator: may this report enter the study's data? `python -m services.validator --data DIR`
+"""Validator: may this report enter the study's data?
+
+`python -m services.validator --data DIR`
 
 Keeps nothing. Its "no" is an OK reply with `valid` false and every problem at once, so that the site can mend them all;
 a saga reads that field and counts the step as refused. See `services/reports.py` for the rules.
@@ -29,7 +31,7 @@ class Validator(pb_grpc.ValidatorServicer):
         return pb.ValidateResponse(valid=not problems, problems=problems)
 
 
-def register(server: grpc.aio.Server, data: Path, tallies: dict[str, Tally]) -> None:
+def register(server: grpc.aio.Server, _data: Path, _tallies: dict[str, Tally]) -> None:
     """Nothing is kept, so the data folder stays as it is."""
     pb_grpc.add_ValidatorServicer_to_server(Validator(), server)
 
