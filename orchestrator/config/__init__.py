@@ -31,7 +31,6 @@ from orchestrator.config.settings import (
     Settings,
     TargetSettings,
     TlsSettings,
-    is_loopback,
 )
 from orchestrator.config.sources import PREFIX, Flag, Loaded, load, to_yaml
 
@@ -47,7 +46,6 @@ __all__ = [
     "Settings",
     "TargetSettings",
     "TlsSettings",
-    "is_loopback",
     "load",
     "to_yaml",
 ]

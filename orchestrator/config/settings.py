@@ -4,7 +4,6 @@ The docstring below a field is its documentation: it becomes the JSON Schema (`s
 `docs/configuration.md`.
 """
 
-import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from orchestrator import limits
-
-_TARGET_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+from orchestrator.errors import ConfigError
+from orchestrator.invoker import targets as invoker
 
 
 def _exists(path: Path) -> Path:
@@ -63,12 +62,6 @@ class TlsSettings(_Section):
     key: ExistingPath | None = None
     """The private key of `cert`."""
 
-    @model_validator(mode="after")
-    def _pair(self) -> "TlsSettings":
-        if (self.cert is None) != (self.key is None):
-            raise ValueError("`cert` and `key` come together")
-        return self
-
 
 class DescriptorSettings(_Section):
     """How a target's methods and message types are learnt; exactly one way."""
@@ -76,7 +69,9 @@ class DescriptorSettings(_Section):
     reflection: bool = False
     """Ask the target itself (gRPC server reflection, v1 or v1alpha)."""
     files: Paths = ()
-    """`.proto` files, or folders of them."""
+    """`.proto` files; compiling them needs grpcio-tools where the orchestrator runs."""
+    include: Paths = ()
+    """Folders where the imports of `files` are looked up, before the folders of the files themselves."""
     set: ExistingPath | None = None
     """A serialised `FileDescriptorSet` with imports included (`buf build -o`, `protoc --descriptor_set_out`)."""
 
@@ -85,6 +80,12 @@ class DescriptorSettings(_Section):
         if sum((self.reflection, bool(self.files), self.set is not None)) != 1:
             raise ValueError("give exactly one of `reflection: true`, `files: […]`, `set: …`")
         return self
+
+    def source(self) -> invoker.DescriptorSource:
+        """Return the same as the invoker takes it."""
+        if self.set is not None:
+            return invoker.DescriptorSetFile(path=self.set)
+        return invoker.ProtoFiles(files=self.files, include=self.include) if self.files else invoker.Reflection()
 
 
 class MethodSettings(_Section):
@@ -113,14 +114,26 @@ class TargetSettings(_Section):
     """Full method name, `epro.v1.Archive/Store` -> where it differs."""
 
     @model_validator(mode="after")
-    def _plaintext_stays_at_home(self) -> "TargetSettings":
-        if self.tls is None and not self.insecure and not is_loopback(self.address):
-            raise ValueError(
-                f"plaintext to {self.address} would leave this machine; give `tls: {{}}`, or allow it: `insecure: true`"
-            )
-        if self.tls is not None and self.insecure:
-            raise ValueError("`tls` and `insecure: true` contradict each other; drop one")
+    def _can_be_right(self) -> "TargetSettings":
+        try:
+            invoker.validate(self.target("name"))
+        except ConfigError as wrong:
+            raise ValueError(wrong.message.partition(": ")[2]) from wrong
         return self
+
+    def target(self, name: str) -> invoker.TargetConfig:
+        """Return the same as the invoker takes it."""
+        tls = None if self.tls is None else invoker.Tls(ca=self.tls.ca, cert=self.tls.cert, key=self.tls.key)
+        return invoker.TargetConfig(
+            name=name,
+            address=self.address,
+            descriptors=self.descriptors.source(),
+            tls=tls,
+            insecure=self.insecure,
+            idempotent=self.idempotent,
+            barrier=self.barrier,
+            idempotent_methods={method: differs.idempotent for method, differs in self.methods.items()},
+        )
 
 
 class LogSettings(_Section):
@@ -139,8 +152,8 @@ def _store(value: str) -> str:
 
 
 def _target_names(targets: dict[str, TargetSettings]) -> dict[str, TargetSettings]:
-    if wrong := [name for name in targets if not _TARGET_NAME.fullmatch(name)]:
-        raise ValueError(f"target name {wrong[0]!r} must match [a-z][a-z0-9_-]*")
+    if wrong := [name for name in targets if not invoker.TARGET_NAME.fullmatch(name)]:
+        raise ValueError(f"target name {wrong[0]!r} is not one of a-z, then up to 62 of a-z 0-9 _ -")
     return targets
 
 
@@ -167,16 +180,6 @@ class Settings(_Section):
         """Return the path of the store's file; None for the memory store."""
         return Path(self.store.removeprefix("sqlite:")) if self.store.startswith("sqlite:") else None
 
-
-def is_loopback(address: str) -> bool:
-    """Return whether a gRPC target address stays on this machine."""
-    if address.startswith(("unix:", "unix-abstract:")):
-        return True
-    bare = re.sub(r"^(dns:(///)?|ipv4:|ipv6:)", "", address)
-    host = bare[1:].partition("]")[0] if bare.startswith("[") else bare.rpartition(":")[0] or bare
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    def target_configs(self) -> tuple[invoker.TargetConfig, ...]:
+        """Return the targets as the invoker takes them."""
+        return tuple(section.target(name) for name, section in self.targets.items())

@@ -201,7 +201,7 @@ def _resolve_paths(values: dict[str, object], folder: Path) -> dict[str, object]
     targets = values.get("targets")
     for target in targets.values() if isinstance(targets, dict) else ():
         if isinstance(target, dict):
-            _resolve(target.get("descriptors"), ("files", "set"), folder)
+            _resolve(target.get("descriptors"), ("files", "include", "set"), folder)
             _resolve(target.get("tls"), ("ca", "cert", "key"), folder)
     return values
 

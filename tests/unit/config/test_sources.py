@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator import limits
-from orchestrator.config import Flag, Settings, is_loopback, load, to_yaml
+from orchestrator.config import Flag, Settings, load, to_yaml
 from orchestrator.errors import ConfigError
+from orchestrator.invoker.targets import DescriptorSetFile, ProtoFiles, Reflection, TargetConfig, Tls
 
 Write = Callable[[str], Path]
 
@@ -67,10 +68,18 @@ def test_layers_merge_key_by_key(write: Write) -> None:
         ("targets: {a: {address: 'localhost:1', breaker: {}}}", "targets.a.breaker: not supported yet; remove it"),
         ("targets: {a: {address: 'localhost:1', limits: {}}}", "targets.a.limits: not supported yet; remove it"),
         ("targets: {a: {}}", "1:11: targets.a.address: missing; it has no default"),
-        ("targets: {A: {address: 'localhost:1'}}", "target name 'A' must match"),
-        ("targets: {a: {address: 'scoring:1'}}", "1:11: targets.a: plaintext to scoring:1 would leave this machine"),
+        ("targets: {A: {address: 'localhost:1'}}", "target name 'A' is not one of a-z"),
+        (
+            "targets: {a: {address: 'scoring:1'}}",
+            "1:11: targets.a: scoring:1 is not on this machine and",
+        ),
         ("targets: {a: {address: 'x:1', tls: {}, insecure: true}}", "contradict each other"),
-        ("targets: {a: {address: 'x:1', tls: {cert: saga.yaml}}}", "targets.a.tls: `cert` and `key` come together"),
+        (
+            "targets: {a: {address: 'x:1', tls: {cert: saga.yaml}, idempotent: true}}",
+            "targets.a: tls.cert and tls.key come together",
+        ),
+        ("targets: {a: {address: 'localhost:1', methods: {Store: {idempotent: true}}}}", "'Store' is not a method"),
+        ("targets: {a: {address: nowhere}}", "targets.a: 'nowhere' needs a host and a port"),
         ("targets: {a: {address: 'localhost:1', descriptors: {}}}", "targets.a.descriptors: give exactly one of"),
         ("targets: {a: {address: 'localhost:1', descriptors: {set: x.binpb}}}", "x.binpb does not exist"),
         ("definitions: [nowhere.yaml]", "nowhere.yaml does not exist"),
@@ -178,27 +187,26 @@ def test_settings_cannot_be_changed() -> None:
         Settings().api.port = 1
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["localhost:1", "127.0.0.1:1", "dns:///localhost:1", "dns:127.0.0.1:1", "[::1]:1", "ipv6:[::1]:1", "unix:/run/x"],
-)
-def test_loopback_addresses_stay_on_this_machine(address: str) -> None:
-    assert is_loopback(address)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "scoring:1",
-        "10.0.0.1:1",
-        "localhost.example:1",
-        "dns://8.8.8.8/localhost:1",
-        "ipv4:127.0.0.1:1,10.0.0.1:1",
-        "xds:///a",
-    ],
-)
-def test_other_addresses_leave_this_machine(address: str) -> None:
-    assert not is_loopback(address)
+def test_targets_become_what_the_invoker_takes(tmp_path: Path, write: Write) -> None:
+    for name in ("ca.pem", "image.binpb", "x.proto"):
+        (tmp_path / name).touch()
+    file = write(
+        """
+        targets:
+          plain: {address: "127.0.0.1:1"}
+          set: {address: "x:1", tls: {ca: ca.pem}, descriptors: {set: image.binpb}, idempotent: true, barrier: true}
+          files: {address: "x:1", insecure: true, descriptors: {files: x.proto, include: [.]}}
+          methods: {address: "127.0.0.1:1", idempotent: true, methods: {a.B/C: {idempotent: false}}}
+        """
+    )
+    plain, set_, files, methods = load(file, {}).settings.target_configs()
+    assert plain == TargetConfig(name="plain", address="127.0.0.1:1", descriptors=Reflection())
+    assert set_.tls == Tls(ca=tmp_path / "ca.pem")
+    assert set_.descriptors == DescriptorSetFile(path=tmp_path / "image.binpb")
+    assert (set_.idempotent, set_.barrier, set_.insecure) == (True, True, False)
+    assert files.descriptors == ProtoFiles(files=(tmp_path / "x.proto",), include=(tmp_path,))
+    assert files.insecure
+    assert methods.idempotent_methods == {"a.B/C": False}
 
 
 def test_settings_survive_being_written_as_yaml(write: Write) -> None:
