@@ -1,0 +1,5 @@
+"""`python -m orchestrator` is the `saga` program."""
+
+from orchestrator.cli.main import main
+
+main()

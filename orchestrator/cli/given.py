@@ -1,0 +1,80 @@
+"""Values as they are typed on a command line: durations, attributes, and input from a file or a pipe."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import click
+
+_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "": 1.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
+
+
+class DurationType(click.ParamType[float]):
+    """A duration such as `500ms`, `30s`, `5m`, `1h`; a bare number is seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        found = _DURATION.fullmatch(str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a duration; write 500ms, 30s, 5m, 1h or 2d", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
+
+
+class AttributeType(click.ParamType[tuple[str, str | float | bool]]):
+    """`name=value`; a number or `true`/`false` is taken as such, `name="7"` (with the quotes) is text."""
+
+    name = "name=value"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str | float | bool]:
+        """Return the name and the value."""
+        key, found, text = str(value).partition("=")
+        if not found or not key:
+            self.fail(f"{value!r} is not name=value", param, ctx)
+        try:
+            read = json.loads(text)
+        except ValueError:
+            return key, text
+        return key, read if isinstance(read, str | int | float | bool) else text
+
+
+class InputType(click.ParamType[dict[str, object]]):
+    """A JSON object: itself, `@FILE`, or `-` for standard input."""
+
+    name = "json"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, object]:
+        """Return the object."""
+        if isinstance(value, dict):
+            return value
+        text, where = str(value), "the input"
+        if text == "-":
+            text, where = sys.stdin.read(), "standard input"
+        elif text.startswith("@"):
+            path, where = Path(text[1:]), text[1:]
+            try:
+                text = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as failed:
+                why = failed.strerror if isinstance(failed, OSError) else "it is not UTF-8 text"
+                self.fail(f"cannot read {path}: {why}", param, ctx)
+        try:
+            read = json.loads(text)
+        except json.JSONDecodeError as broken:
+            self.fail(f"{where}:{broken.lineno}:{broken.colno}: not JSON: {broken.msg}", param, ctx)
+        except RecursionError:
+            self.fail(f"{where}: nested too deeply", param, ctx)
+        if not isinstance(read, dict):
+            self.fail(f"{where} is not a JSON object", param, ctx)
+        return read
+
+
+DURATION = DurationType()
+ATTRIBUTE = AttributeType()
+INPUT = InputType()

@@ -1,0 +1,127 @@
+"""The `saga` program: its commands by name, and how every ending becomes an exit code and one clear line.
+
+Command modules are imported when their command runs: `saga --help` must answer before a reader's eye has moved, and
+gRPC or pydantic alone take longer than that to import.
+"""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from types import TracebackType
+
+import click
+
+import orchestrator
+from orchestrator.cli.exits import MEANINGS, Exit, Failure
+from orchestrator.errors import ConfigError, OrchestratorError
+
+# name -> (module:attribute, the line that `saga --help` shows). In the order a newcomer needs them.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("demo:demo", "Watch a thousand reports go through five services and a crash."),
+    "serve": ("serve:serve", "Run the orchestrator."),
+    "check": ("definitions:check", "Check definitions without a server."),
+    "start": ("sagas:start", "Start a saga."),
+    "get": ("sagas:get", "Show a saga as it stands."),
+    "list": ("sagas:list_", "List sagas."),
+    "count": ("sagas:count", "Count sagas."),
+    "wait": ("sagas:wait", "Wait for the end of a saga."),
+    "watch": ("events:watch", "Show a saga's events as they happen."),
+    "history": ("events:history", "Show all events of a saga."),
+    "trace": ("events:trace", "Draw a saga's waterfall."),
+    "cancel": ("sagas:cancel", "Cancel a saga: undo what was done."),
+    "definitions": ("definitions:definitions", "Create, list and activate definitions."),
+    "config": ("serve:config", "Show the settings in force, or their schema."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(f"orchestrator.cli.{module}"), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest the nearest name for an unknown command."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean `saga {close[0]}`?" if close else "see `saga --help`"
+            raise click.UsageError(f"no command {args[0]!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table, importing none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Publish the exit codes."""
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), meaning) for code, meaning in MEANINGS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(orchestrator.__version__, prog_name="saga", message="%(prog)s %(version)s")
+def saga() -> None:
+    """Drive sagas over gRPC services: start them, watch them, and see what was done and undone.
+
+    Commands talk to the server at --server or ORCHESTRATOR_SERVER, 127.0.0.1:7400 by default. A first look:
+    `saga demo`.
+    """
+
+
+def main() -> None:
+    """Run the program and leave with its exit code."""
+    sys.excepthook = _report_bug
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; return its exit code, every expected failure told on standard error."""
+    try:
+        result = saga.main(list(arguments), prog_name="saga", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("saga: interrupted", err=True)
+        return Exit.INTERRUPTED
+    except click.UsageError as wrong:
+        path = wrong.ctx.command_path if wrong.ctx else "saga"
+        click.echo(f"saga: {wrong.format_message()}\nTry `{path} --help`.", err=True)
+        return Exit.USAGE
+    except click.ClickException as failed:
+        click.echo(f"saga: {failed.format_message()}", err=True)
+        return failed.code if isinstance(failed, Failure) else failed.exit_code
+    except OrchestratorError as failed:
+        click.echo(f"saga: {failed.message}", err=True)
+        return Exit.CONFIG if isinstance(failed, ConfigError) else Exit.FAILED
+    except BrokenPipeError:
+        # the reader of a pipe has what it wanted (`saga list | head`); without this the interpreter complains at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    return result if isinstance(result, int) else Exit.OK
+
+
+def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say that it is a bug, in one line; the traceback is for those who ask for it."""
+    if os.environ.get("SAGA_TRACEBACK"):
+        traceback.print_exception(kind, error, trace)
+    click.echo(
+        f"saga: a bug: {kind.__name__}: {error}; please report it with the output of SAGA_TRACEBACK=1 saga …", err=True
+    )
