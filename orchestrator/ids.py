@@ -44,3 +44,33 @@ def span_id(uid: UUID, *path: str | int) -> int:
     """Return the 64-bit span id of a part of the saga, e.g. `span_id(uid, "score", "forward", 1)`; never zero."""
     digest = hashlib.sha256(uid.bytes + "/".join(map(str, path)).encode()).digest()
     return int.from_bytes(digest[:8], "big") or 1
+
+
+# The parts of a saga's trace. The runtime injects an attempt's id before the span exists (T5), the exporter builds the
+# span from the records afterwards: both ask here, so they agree. A path that is not a step's begins with a sign no step
+# id has, so no author's name can take it (T8).
+
+
+def root_span_id(uid: UUID) -> int:
+    """Return the id of the span of the whole saga."""
+    return span_id(uid, "@saga")
+
+
+def start_span_id(uid: UUID) -> int:
+    """Return the id of the short span that makes a running saga findable (T4)."""
+    return span_id(uid, "@start")
+
+
+def compensation_span_id(uid: UUID) -> int:
+    """Return the id of the span over everything undone."""
+    return span_id(uid, "@compensation")
+
+
+def operation_span_id(uid: UUID, step: StepId, operation: str) -> int:
+    """Return the id of the span over all attempts of one operation of a step."""
+    return span_id(uid, step, operation)
+
+
+def attempt_span_id(uid: UUID, step: StepId, operation: str, attempt: int) -> int:
+    """Return the id of one attempt's span: what the called service sees as its parent."""
+    return span_id(uid, step, operation, attempt)
