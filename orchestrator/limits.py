@@ -88,8 +88,8 @@ CLI_REPLY_BYTES_MAX = 64 * 1024 * 1024
 
 # --- the journal -----------------------------------------------------------------------------------------------------
 
-# While commits take less than this on average, they run on the event loop: a thread hand-off costs more than they do.
-# Two milliseconds is as long as one group may hold up every other saga's calls.
+# While the disk takes less than this for a commit, on average, commits run on the event loop: a thread hand-off costs
+# more than they do. Two milliseconds is as long as a group may make every other saga wait for nothing but the disk.
 JOURNAL_COMMIT_LOOP_S_MAX = 0.002
 # Below this they come back from the writer thread; half of the other bound, so that they do not swing to and fro.
 JOURNAL_COMMIT_LOOP_S_BACK = 0.001
@@ -226,3 +226,40 @@ DESCRIPTOR_BYTES_MAX = 16 * 1024 * 1024
 DESCRIPTOR_FILES_MAX = 4_000
 # Compiling some hundred .proto files takes a second.
 PROTOC_S_MAX = 30.0
+
+# --- the runtime ---------------------------------------------------------------------------------------------------
+
+# Sagas in memory at once; about 5 KB each, so half a gigabyte. Sleeping sagas are not in memory.
+ACTORS_MAX = 100_000
+# Outside requests waiting for one saga; a caller beyond that is told to come back.
+MAILBOX_MESSAGES_MAX = 1_000
+# Records of one append: bounds a transaction, far above what one turn of a saga decides.
+RECORDS_PER_APPEND_MAX = 2_000
+# Streams of one group commit; larger groups gain nothing and delay the first in them.
+COMMIT_STREAMS_MAX = 1_000
+# Records read at once when a saga is folded.
+READ_RECORDS_MAX = 10_000
+# Callers that wait for or watch sagas in one process, each with an open RPC.
+WATCHERS_MAX = 10_000
+# When a caller who was turned away should come back, where nothing better is known.
+RETRY_AFTER_S_DEFAULT = 1.0
+# Ended sagas whose last state is remembered, because whoever started them is about to ask.
+ENDED_KEPT_MAX = 1_000
+# A saga that does nothing for so long is better found again in the journal.
+PASSIVATION_WAIT_S_MIN = 5.0
+# How often the journal is asked which sleeping sagas are due; their timers then fire exactly.
+SWEEP_INTERVAL_S = 0.5
+# Unfinished sagas read at once at start.
+RECOVERY_PAGE_ROWS = 200
+# Open calls above which recovery waits, so that a restart is not a stampede for the services.
+RECOVERY_CALLS_MAX = 200
+# How long recovery waits before it looks again.
+RECOVERY_PAUSE_S = 0.01
+# Turns of one saga that may fail in a row before it is set aside for a person.
+CRASHES_MAX = 3
+# Pause before a saga whose turn failed is taken up again.
+CRASH_PAUSE_S = 0.5
+# Quarantined sagas remembered with their reason; beyond that only the log has them.
+QUARANTINED_MAX = 10_000
+# How often a drain looks whether everything is quiet.
+DRAIN_POLL_S = 0.01

@@ -1,0 +1,204 @@
+"""One saga: take a message, decide, append, and only when that is durable, evolve and perform.
+
+::
+
+       tell(command)
+            |
+            v
+        [mailbox] --- control lane first
+            |
+            v  every message that waits is decided on, one after the other, into one append
+        decide ... decide
+            |
+            v
+        committer ---- durable? --no--> the supervisor is told; this actor never writes again
+            |
+           yes
+            v
+        state := folded state;  perform owed(new) - owed(old);  answer callers;  next turn
+
+An actor is an object, not a task: a saga that waits costs its state and nothing else. There is one writer because
+there is one append in flight at most, and the next decision is taken on the state that it made durable.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from orchestrator.errors import OrchestratorError, RequestError
+from orchestrator.ids import SagaId, StepId
+from orchestrator.limits import RECORDS_PER_APPEND_MAX
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.invoker import Invoker
+from orchestrator.ports.journal import Append, Record
+from orchestrator.ports.observer import Observer
+from orchestrator.runtime.committer import Committer
+from orchestrator.runtime.mailbox import Answer, Envelope, Mailbox
+from orchestrator.runtime.perform import Hands
+from orchestrator.runtime.rows import row_of
+from orchestrator.saga import SagaState, check_steps, decide, owed
+from orchestrator.saga.commands import Command, Moment, TimerFired
+from orchestrator.saga.effects import Effect, SetTimer, Timer
+from orchestrator.saga.events import Event
+
+
+class Surroundings:
+    """What every actor of a process shares."""
+
+    __slots__ = ("clock", "committer", "epoch", "invoker", "is_draining", "observer")
+
+    def __init__(self, *, clock: Clock, committer: Committer, invoker: Invoker, observer: Observer, epoch: int) -> None:
+        """Gather the ports."""
+        self.clock = clock
+        self.committer = committer
+        self.invoker = invoker
+        self.observer = observer
+        self.epoch = epoch
+        self.is_draining = False
+
+    def moment(self) -> Moment:
+        """Return the time and the luck for one decision."""
+        return Moment(at=self.clock.now(), entropy=self.clock.entropy(), epoch=self.epoch, is_draining=self.is_draining)
+
+
+class Keeper(Protocol):
+    """Who looks after an actor: the directory, with the supervisor behind it."""
+
+    def guard(self, actor: "Actor", work: Callable[[], None]) -> None:
+        """Run a piece of the actor's work; whatever it raises ends this actor and no other."""
+        ...
+
+    def advanced(self, actor: "Actor") -> None:
+        """Hear that the actor has a new durable state, and may have nothing more to do."""
+        ...
+
+
+class _Turn:
+    """What one turn decided: events, the state they lead to, and who waits for which answer."""
+
+    __slots__ = ("answers", "events", "state")
+
+    def __init__(self, state: SagaState) -> None:
+        self.state = state
+        self.events: list[Event] = []
+        self.answers: list[tuple[Answer, RequestError | None]] = []
+
+    def answer(self, state: SagaState, error: OrchestratorError | None = None) -> None:
+        for answer, rejected in self.answers:
+            answer(error or rejected or state)
+
+
+class Actor:
+    """The single writer of one saga."""
+
+    __slots__ = ("_around", "_hands", "_in_commit", "_keeper", "_mailbox", "_owed", "_stopped", "saga_id", "state")
+
+    def __init__(self, saga_id: SagaId, state: SagaState, around: Surroundings, keeper: Keeper) -> None:
+        """Begin with the state that the journal tells."""
+        self.saga_id = saga_id
+        self.state = state
+        """Durable: what callers are shown."""
+        self._around = around
+        self._keeper = keeper
+        self._mailbox = Mailbox()
+        self._hands = Hands(around.invoker, around.clock, around.observer, self.tell)
+        self._owed: frozenset[Effect] = frozenset()
+        self._in_commit = False
+        self._stopped: OrchestratorError | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether the actor has nothing to do until a timer or a message comes."""
+        return not (self._in_commit or len(self._mailbox) or self._hands.open_calls)
+
+    def tell(self, command: Command, answer: Answer | None = None) -> None:
+        """Queue a command and take a turn if none is under way; raise `Overloaded` for a caller too many."""
+        if self._stopped is not None:
+            if answer is not None:
+                answer(self._stopped)
+            return
+        self._mailbox.put(Envelope(command, answer))
+        self._around.observer.mailbox(len(self._mailbox))
+        if not self._in_commit:
+            self._keeper.guard(self, self._take_turn)
+
+    def fire_due(self, now_at: float) -> None:
+        """Fire what is due by the wall clock: timers run on another clock, which a clock step leaves behind."""
+        for timer in [e.timer for e in self._owed if isinstance(e, SetTimer) and e.due_at <= now_at]:
+            self.tell(TimerFired(timer=timer))
+
+    def stop(self, error: OrchestratorError) -> None:
+        """Never write again; abort what is open, answer whoever waits."""
+        self._stopped = error
+        self._hands.let_go()
+        self._mailbox.close(error)
+
+    def _take_turn(self) -> None:
+        """Decide on every message that waits, one after the other, then append once."""
+        turn = _Turn(self.state)
+        try:
+            self._decide(turn)
+        except BaseException:
+            turn.answer(self.state, OrchestratorError(f"saga {self.saga_id!r} was set aside; see its log"))
+            raise
+        if turn.events:
+            self._append(turn)
+            return
+        turn.answer(self.state)
+        # Owe again what fired too early: the wall clock may have been set back while the timer ran.
+        self._perform_owed()
+
+    def _decide(self, turn: _Turn) -> None:
+        while len(turn.events) < RECORDS_PER_APPEND_MAX and (envelope := self._mailbox.take()) is not None:
+            if isinstance(envelope.command, TimerFired):
+                self._forget(envelope.command.timer)
+            decision = decide(turn.state, envelope.command, self._around.moment())
+            turn.state = decision.state
+            turn.events.extend(decision.events)
+            if envelope.answer is not None:
+                turn.answers.append((envelope.answer, decision.rejected))
+        check_steps(turn.state, _touched(turn.events))
+
+    def _append(self, turn: _Turn) -> None:
+        epoch, version = self._around.epoch, self.state.version
+        records = tuple(
+            Record(version=number, epoch=epoch, event=event) for number, event in enumerate(turn.events, version + 1)
+        )
+        append = Append(
+            saga_id=self.saga_id, expected_version=version, epoch=epoch, records=records, row=row_of(turn.state)
+        )
+        self._in_commit = True
+
+        def committed(error: OrchestratorError | None) -> None:
+            self._keeper.guard(self, lambda: self._committed(turn, records, error))
+
+        self._around.committer.submit(append, committed)
+
+    def _committed(self, turn: _Turn, records: Sequence[Record], error: OrchestratorError | None) -> None:
+        self._in_commit = False
+        error = error or self._stopped
+        if error is not None:
+            turn.answer(self.state, error)
+            raise error
+        self.state = turn.state
+        self._around.observer.recorded(self.state, records)
+        self._perform_owed()
+        turn.answer(self.state)
+        if len(self._mailbox):
+            self._take_turn()
+        self._keeper.advanced(self)
+
+    def _perform_owed(self) -> None:
+        old, new = self._owed, owed(self.state)
+        self._owed = new
+        for effect in old - new:
+            self._hands.release(effect)
+        for effect in new - old:
+            if not (self._around.is_draining and isinstance(effect, SetTimer)):
+                self._hands.perform(self.state, effect)
+
+    def _forget(self, timer: Timer) -> None:
+        self._owed = frozenset(e for e in self._owed if not (isinstance(e, SetTimer) and e.timer == timer))
+
+
+def _touched(events: Sequence[Event]) -> set[StepId]:
+    return {step for event in events if (step := getattr(event, "step", None)) is not None}

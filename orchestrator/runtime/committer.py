@@ -1,0 +1,83 @@
+"""Group commit: what many actors decided within one turn of the event loop becomes durable in one transaction.
+
+The committer is one task. It wakes in the turn after the first submission, by when every actor that was ready has
+submitted too; one `Journal.append` then pays one fsync for all of them. Submissions that arrive meanwhile form the
+next group, so the slower the disk, the larger the groups.
+
+A storage error ends it: every waiting and every later submission is answered `JournalUnavailable`, and the process is
+told to stop. Whether the failed group is on disk is not guessed; the restart reads what is really there.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from orchestrator.errors import JournalUnavailable, OrchestratorError
+from orchestrator.limits import COMMIT_STREAMS_MAX
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.journal import Append, Journal
+from orchestrator.ports.observer import Observer
+
+OnCommitted = Callable[[OrchestratorError | None], None]
+
+
+class _Waiting(NamedTuple):
+    append: Append
+    on_committed: OnCommitted
+
+
+class Committer:
+    """The only caller of `Journal.append`."""
+
+    def __init__(self, journal: Journal, clock: Clock, observer: Observer, on_failed: Callable[[str], None]) -> None:
+        """Take the journal over; `on_failed` hears of a storage error, once."""
+        self._journal = journal
+        self._clock = clock
+        self._observer = observer
+        self._on_failed = on_failed
+        self._waiting: list[_Waiting] = []
+        self._wake = asyncio.Event()
+        self._closed = False
+        self.failure: str | None = None
+        """Why nothing is acknowledged any more."""
+
+    def submit(self, append: Append, on_committed: OnCommitted) -> None:
+        """Queue an append; the callback is called once, in a later turn, when it is durable or refused."""
+        if self.failure is not None:
+            asyncio.get_running_loop().call_soon(on_committed, JournalUnavailable(self.failure))
+            return
+        self._waiting.append(_Waiting(append, on_committed))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Commit group after group until closed and empty."""
+        while not (self._closed and not self._waiting):
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                group, self._waiting = self._waiting[:COMMIT_STREAMS_MAX], self._waiting[COMMIT_STREAMS_MAX:]
+                await self._commit(group)
+
+    def close(self) -> None:
+        """Let `run` end when everything submitted so far is committed."""
+        self._closed = True
+        self._wake.set()
+
+    async def _commit(self, group: list[_Waiting]) -> None:
+        began = self._clock.monotonic()
+        try:
+            results = await self._journal.append([waiting.append for waiting in group])
+        except JournalUnavailable as error:
+            self._fail(error, group)
+            return
+        took_s = self._clock.monotonic() - began
+        self._observer.committed(len(group), sum(len(waiting.append.records) for waiting in group), took_s)
+        for waiting, result in zip(group, results, strict=True):
+            waiting.on_committed(result)
+
+    def _fail(self, error: JournalUnavailable, group: list[_Waiting]) -> None:
+        self.failure = error.message
+        lost, self._waiting = [*group, *self._waiting], []
+        self._on_failed(error.message)
+        for waiting in lost:
+            waiting.on_committed(error)

@@ -1,0 +1,178 @@
+"""Where the actors are: saga id -> actor, brought into memory when something happens and let go when nothing does.
+
+A saga is at any time *active* (an actor is its writer), *ended* (its last state is remembered for a while, because
+whoever started it is about to ask) or only in the journal. Activation is single flight: two messages for a sleeping
+saga read its records once.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from orchestrator.errors import JournalCorrupted, NotFound, OrchestratorError, Overloaded, VersionConflict
+from orchestrator.ids import SagaId
+from orchestrator.limits import (
+    ACTORS_MAX,
+    CRASH_PAUSE_S,
+    ENDED_KEPT_MAX,
+    READ_RECORDS_MAX,
+    RETRY_AFTER_S_DEFAULT,
+)
+from orchestrator.ports.journal import Journal, Record
+from orchestrator.ports.plans import Plans
+from orchestrator.runtime.actor import Actor, Surroundings
+from orchestrator.runtime.passivation import may_leave
+from orchestrator.runtime.supervisor import Supervisor
+from orchestrator.runtime.watchers import Watchers
+from orchestrator.saga import SagaState, blank, fold
+from orchestrator.saga.commands import Recovered
+from orchestrator.saga.events import SagaStarted
+from orchestrator.saga.plan import Plan
+
+
+class Directory:
+    """All actors of this process."""
+
+    def __init__(self, journal: Journal, plans: Plans, around: Surroundings, watchers: Watchers) -> None:
+        """Begin with nobody in memory."""
+        self._journal = journal
+        self._plans = plans
+        self._around = around
+        self._watchers = watchers
+        self.supervisor = Supervisor(around.observer)
+        self._active: dict[SagaId, Actor] = {}
+        self._activating: dict[SagaId, asyncio.Event] = {}
+        self._ended: OrderedDict[SagaId, SagaState] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many actors are in memory."""
+        return len(self._active)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Return whether no actor has anything under way."""
+        return all(actor.is_idle for actor in self._active.values())
+
+    def active(self, saga_id: SagaId) -> Actor | None:
+        """Return the saga's actor if it is in memory."""
+        return self._active.get(saga_id)
+
+    def create(self, saga_id: SagaId, plan: Plan) -> Actor:
+        """Return the actor of a saga that has no records yet; the journal decides whether that is true."""
+        self.supervisor.refuse_quarantined(saga_id)
+        if len(self._active) >= ACTORS_MAX:
+            message = f"{len(self._active)} sagas are active already; ask again in {RETRY_AFTER_S_DEFAULT:g} s"
+            raise Overloaded("QUEUE_FULL", message, RETRY_AFTER_S_DEFAULT)
+        return self._enter(Actor(saga_id, blank(plan), self._around, self))
+
+    async def actor(self, saga_id: SagaId) -> Actor:
+        """Return the saga's actor, activating it if need be; `NotFound` where there is no such saga."""
+        while (found := self._active.get(saga_id)) is None:
+            self.supervisor.refuse_quarantined(saga_id)
+            if (pending := self._activating.get(saga_id)) is not None:
+                await pending.wait()
+                continue
+            done = self._activating[saga_id] = asyncio.Event()
+            try:
+                state = await self._read(saga_id)
+                # A start may have failed and left meanwhile, but nobody else activates: this one is the actor.
+                found = self._enter(Actor(saga_id, state, self._around, self))
+                found.tell(Recovered())
+            finally:
+                del self._activating[saga_id]
+                done.set()
+            return found
+        return found
+
+    async def state(self, saga_id: SagaId) -> SagaState:
+        """Return the saga's durable state without activating it; `NotFound` where there is no such saga."""
+        actor = self._active.get(saga_id)
+        if actor is not None and actor.state.version > 0:
+            return actor.state
+        if (ended := self._ended.get(saga_id)) is not None:
+            return ended
+        self.supervisor.refuse_quarantined(saga_id)
+        return await self._read(saga_id)
+
+    def guard(self, actor: Actor, work: Callable[[], None]) -> None:
+        """Run a piece of an actor's work; a failure ends this actor and no other."""
+        self.supervisor.guard(actor.saga_id, work, partial(self._crashed, actor))
+
+    def advanced(self, actor: Actor) -> None:
+        """Tell whoever watches, and let the actor go where it has nothing to do."""
+        self.supervisor.well(actor.saga_id)
+        self._watchers.tell(actor.saga_id, actor.state)
+        self.rest(actor)
+
+    def rest(self, actor: Actor) -> None:
+        """Let an actor leave memory where it has nothing to do for a while."""
+        if actor.is_idle and may_leave(actor.state, self._around.clock.now()):
+            self._leave(actor, VersionConflict(f"saga {actor.saga_id!r} has left memory"))
+            if actor.state.is_terminal:
+                self._remember(actor)
+
+    def wake(self, saga_id: SagaId) -> Actor | None:
+        """Fire what is due of an active saga; None where it must be activated first."""
+        actor = self._active.get(saga_id)
+        if actor is not None:
+            actor.fire_due(self._around.clock.now())
+        return actor
+
+    def stop_all(self, error: OrchestratorError) -> None:
+        """Let every actor go; what is open is for recovery."""
+        for actor in list(self._active.values()):
+            self._leave(actor, error)
+
+    def _crashed(self, actor: Actor, error: OrchestratorError, again: bool) -> None:  # noqa: FBT001  # a guard's callback
+        self._leave(actor, error)
+        if again and not self._around.is_draining:
+            asyncio.get_running_loop().call_later(CRASH_PAUSE_S, self._restart, actor)
+
+    def _restart(self, crashed: Actor) -> None:
+        """Go on from the last durable state, which is what the records fold to (M15)."""
+        if crashed.saga_id in self._active or crashed.state.version == 0:
+            return
+        self._enter(Actor(crashed.saga_id, crashed.state, self._around, self)).tell(Recovered())
+
+    def _enter(self, actor: Actor) -> Actor:
+        self._active[actor.saga_id] = actor
+        self._around.observer.activated(len(self._active))
+        return actor
+
+    def _leave(self, actor: Actor, error: OrchestratorError) -> None:
+        actor.stop(error)
+        if self._active.get(actor.saga_id) is actor:
+            del self._active[actor.saga_id]
+            self._around.observer.activated(len(self._active))
+
+    def _remember(self, actor: Actor) -> None:
+        self._ended[actor.saga_id] = actor.state
+        while len(self._ended) > ENDED_KEPT_MAX:
+            self._ended.popitem(last=False)
+
+    async def _read(self, saga_id: SagaId) -> SagaState:
+        records = await self._page(saga_id, 0)
+        if not records:
+            raise NotFound("saga", saga_id, "list what there is with ListSagas")
+        first = records[0].event
+        if not isinstance(first, SagaStarted):
+            raise JournalCorrupted(f"saga {saga_id!r} does not begin with SagaStarted; restore the store from a backup")
+        plan = await self._plans.plan(first.definition, first.revision)
+        state = blank(plan)
+        while records:
+            state = _folded(saga_id, state, records)
+            records = await self._page(saga_id, state.version) if len(records) >= READ_RECORDS_MAX else ()
+        return state
+
+    async def _page(self, saga_id: SagaId, after_version: int) -> Sequence[Record]:
+        return await self._journal.read(saga_id, after_version, READ_RECORDS_MAX)
+
+
+def _folded(saga_id: SagaId, state: SagaState, records: Sequence[Record]) -> SagaState:
+    if records[0].version != state.version + 1 or records[-1].version != state.version + len(records):
+        raise JournalCorrupted(f"saga {saga_id!r} has a gap after version {state.version}; restore from a backup")
+    try:
+        return fold(state, (record.event for record in records))
+    except JournalCorrupted as error:
+        raise JournalCorrupted(f"saga {saga_id!r}: {error.message}") from error

@@ -1,0 +1,62 @@
+"""An actor's bounded queue: control before data, and every waiting caller answered, even at the end."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.errors import OrchestratorError, Overloaded
+from orchestrator.limits import MAILBOX_MESSAGES_MAX, RETRY_AFTER_S_DEFAULT
+from orchestrator.saga.commands import CancelSaga, Command, Recovered
+from orchestrator.saga.state import SagaState
+
+Answer = Callable[[SagaState | OrchestratorError], None]
+"""Called once: with the state after the command is durable, or with why it was not done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A command and whoever waits for what became of it."""
+
+    command: Command
+    answer: Answer | None = None
+
+
+class Mailbox:
+    """Two lanes. A cancel or a recovery overtakes everything else that waits (I34)."""
+
+    __slots__ = ("_control", "_data")
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._control: deque[Envelope] = deque()
+        self._data: deque[Envelope] = deque()
+
+    def __len__(self) -> int:
+        """Return how many messages wait."""
+        return len(self._control) + len(self._data)
+
+    def put(self, envelope: Envelope) -> None:
+        """Queue a message; raise `Overloaded` where somebody outside would make the queue grow past its bound.
+
+        What the actor itself has coming (reports, timers) is bounded by its open calls, and is never refused.
+        """
+        if envelope.answer is not None and len(self) >= MAILBOX_MESSAGES_MAX:
+            raise Overloaded(
+                "MAILBOX_FULL",
+                f"the saga has {len(self)} messages waiting; ask again in {RETRY_AFTER_S_DEFAULT:g} s",
+                RETRY_AFTER_S_DEFAULT,
+            )
+        lane = self._control if isinstance(envelope.command, CancelSaga | Recovered) else self._data
+        lane.append(envelope)
+
+    def take(self) -> Envelope | None:
+        """Return the next message, control first; None where none waits."""
+        if self._control:
+            return self._control.popleft()
+        return self._data.popleft() if self._data else None
+
+    def close(self, error: OrchestratorError) -> None:
+        """Answer everybody who still waits."""
+        while (envelope := self.take()) is not None:
+            if envelope.answer is not None:
+                envelope.answer(error)

@@ -1,0 +1,117 @@
+"""The one match over `Effect`: the only place where effects meet ports.
+
+Everything an effect needs is in the state that its records folded to, so performing it after a crash and performing
+it live are the same code with the same bytes.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import assert_never
+
+from orchestrator.ids import span_id
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.invoker import CallRequest, Invoker, OpenCall
+from orchestrator.ports.observer import Observer
+from orchestrator.saga import SagaState
+from orchestrator.saga.calls import call_of
+from orchestrator.saga.commands import AttemptReported, Command, TimerFired
+from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Timer
+from orchestrator.saga.events import Report
+from orchestrator.saga.plan import Operation
+from orchestrator.saga.state import operation_of
+from orchestrator.values import TraceContext
+
+Tell = Callable[[Command], None]
+CallId = tuple[str, Operation, int]
+
+
+class Hands:
+    """What one actor has going on in the world: open calls and armed timers."""
+
+    __slots__ = ("_calls", "_clock", "_invoker", "_observer", "_tell", "_timers")
+
+    def __init__(self, invoker: Invoker, clock: Clock, observer: Observer, tell: Tell) -> None:
+        """`tell` brings what comes back to the actor's mailbox."""
+        self._invoker = invoker
+        self._clock = clock
+        self._observer = observer
+        self._tell = tell
+        self._calls: dict[CallId, OpenCall] = {}
+        self._timers: dict[Timer, asyncio.TimerHandle] = {}
+
+    @property
+    def open_calls(self) -> int:
+        """Return how many calls are on the wire."""
+        return len(self._calls)
+
+    def perform(self, state: SagaState, effect: Effect) -> None:
+        """Do what is newly owed."""
+        match effect:
+            case SendCall(step=step, operation=operation, attempt=attempt):
+                request = call_request(state, effect)
+                on_report = partial(self._reported, request, operation)
+                self._calls[step, operation, attempt] = self._invoker.begin(request, on_report)
+            case AbortCall(step=step, operation=operation, attempt=attempt):
+                call = self._calls.get((step, operation, attempt))
+                if call is not None:
+                    call.abort()
+            case SetTimer(timer=timer, due_at=due_at):
+                delay_s = max(due_at - self._clock.now(), 0.0)
+                self._timers[timer] = asyncio.get_running_loop().call_later(delay_s, self._fired, timer)
+            case _:
+                assert_never(effect)
+
+    def release(self, effect: Effect) -> None:
+        """Let go of what is owed no longer."""
+        if isinstance(effect, SetTimer) and (handle := self._timers.pop(effect.timer, None)) is not None:
+            handle.cancel()
+
+    def let_go(self) -> None:
+        """Stop everything; reports of aborted calls go to a mailbox that is closed."""
+        for call in self._calls.values():
+            call.abort()
+        for handle in self._timers.values():
+            handle.cancel()
+        self._calls.clear()
+        self._timers.clear()
+
+    def _reported(self, request: CallRequest, operation: Operation, report: Report) -> None:
+        self._calls.pop((request.step, operation, request.attempt), None)
+        self._observer.called(request, report)
+        self._tell(AttemptReported(step=request.step, operation=operation, attempt=request.attempt, report=report))
+
+    def _fired(self, timer: Timer) -> None:
+        self._timers.pop(timer, None)
+        self._tell(TimerFired(timer=timer))
+
+
+def call_request(state: SagaState, effect: SendCall) -> CallRequest:
+    """Return the call of an open attempt, as it was recorded."""
+    step = state.steps[effect.step]
+    operation = operation_of(step, effect.operation)
+    assert operation is not None and operation.open is not None  # noqa: PT018  # only an open attempt is owed
+    assert step.forward is not None  # an undo follows a forward
+    call = call_of(state.plan.steps[effect.step], effect.operation)
+    trace = state.trace
+    return CallRequest(
+        target=call.target,
+        method=call.method,
+        request=operation.request,
+        reply_type=call.reply_type,
+        deadline_at=operation.open.deadline_at,
+        key=operation.key,
+        saga_id=state.saga_id,
+        uid=state.uid,
+        step=effect.step,
+        operation=effect.operation,
+        attempt=effect.attempt,
+        epoch=operation.open.epoch,
+        forward_key=step.forward.key,
+        trace=TraceContext(
+            trace_id=trace.trace_id,
+            span_id=span_id(state.uid, effect.step, effect.operation.value, effect.attempt),
+            sampled=trace.sampled,
+            state=trace.state,
+        ),
+    )

@@ -1,0 +1,69 @@
+"""One saga's trouble stays with that saga.
+
+* Another writer was there (`VersionConflict`, `Fenced`): the actor is dropped; whoever asks next reads the journal.
+* The journal is away: the actor is dropped; the committer has told the process to stop.
+* What is recorded cannot be trusted (`IntegrityError`), or the same saga crashes again and again: it is quarantined,
+  which means that its error is what every caller gets until a person has looked and the process was started anew.
+* Anything else is a bug in one turn: the saga is activated again after a pause, from its records.
+"""
+
+import logging
+from collections.abc import Callable
+
+from orchestrator.errors import Fenced, IntegrityError, JournalUnavailable, OrchestratorError, VersionConflict
+from orchestrator.ids import SagaId
+from orchestrator.limits import CRASHES_MAX, QUARANTINED_MAX
+from orchestrator.ports.observer import Observer
+
+logger = logging.getLogger("orchestrator.supervisor")
+
+
+class Supervisor:
+    """Decides what becomes of an actor that raised."""
+
+    def __init__(self, observer: Observer) -> None:
+        """Begin with nobody set aside."""
+        self._observer = observer
+        self._crashes: dict[SagaId, int] = {}
+        self._quarantined: dict[SagaId, IntegrityError] = {}
+
+    @property
+    def quarantined(self) -> dict[SagaId, IntegrityError]:
+        """Return the sagas that are set aside, with why."""
+        return dict(self._quarantined)
+
+    def refuse_quarantined(self, saga_id: SagaId) -> None:
+        """Raise what a quarantined saga was set aside for."""
+        if (error := self._quarantined.get(saga_id)) is not None:
+            raise error
+
+    def guard(
+        self, saga_id: SagaId, work: Callable[[], None], on_crash: Callable[[OrchestratorError, bool], None]
+    ) -> None:
+        """Run a piece of one saga's work; `on_crash` hears the error and whether to activate the saga again."""
+        try:
+            work()
+        except (VersionConflict, Fenced, JournalUnavailable) as error:
+            on_crash(error, False)
+        except IntegrityError as error:
+            self.quarantine(saga_id, error)
+            on_crash(error, False)
+        except Exception as error:  # the isolation this module is for
+            logger.exception("saga %s: a turn failed", saga_id)
+            count = self._crashes[saga_id] = self._crashes.get(saga_id, 0) + 1
+            wrapped = IntegrityError(f"saga {saga_id!r} failed {count} times in a row: {error!r}; please report this")
+            if count >= CRASHES_MAX:
+                self.quarantine(saga_id, wrapped)
+            on_crash(wrapped, count < CRASHES_MAX)
+
+    def well(self, saga_id: SagaId) -> None:
+        """Forget the crashes of a saga that has made progress since."""
+        self._crashes.pop(saga_id, None)
+
+    def quarantine(self, saga_id: SagaId, error: IntegrityError) -> None:
+        """Set a saga aside for a person."""
+        self._crashes.pop(saga_id, None)
+        if len(self._quarantined) < QUARANTINED_MAX:
+            self._quarantined[saga_id] = error
+        logger.error("saga %s is quarantined: %s", saga_id, error.message)
+        self._observer.quarantined(saga_id, error.reason)

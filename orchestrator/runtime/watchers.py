@@ -1,0 +1,70 @@
+"""Who waits for a saga to change. A notification is a hint: the truth is read from the actor or the journal."""
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from orchestrator.errors import Overloaded
+from orchestrator.ids import SagaId
+from orchestrator.limits import RETRY_AFTER_S_DEFAULT, WATCHERS_MAX
+from orchestrator.saga import SagaState
+
+
+class Watch:
+    """One caller's view of one saga: set when it changed since the caller last looked."""
+
+    __slots__ = ("_changed", "state")
+
+    def __init__(self) -> None:
+        """Begin with nothing seen."""
+        self._changed = asyncio.Event()
+        self.state: SagaState | None = None
+        """The saga after its latest durable record, where one was seen."""
+
+    def tell(self, state: SagaState | None) -> None:
+        """Say that the saga changed; None: look again, something else happened (drain)."""
+        self.state = state or self.state
+        self._changed.set()
+
+    async def changed(self) -> None:
+        """Wait for the next change since the last call."""
+        await self._changed.wait()
+        self._changed.clear()
+
+
+class Watchers:
+    """All callers that wait, by saga."""
+
+    def __init__(self) -> None:
+        """Begin with nobody."""
+        self._by_saga: dict[SagaId, set[Watch]] = {}
+        self._count = 0
+
+    @contextmanager
+    def watching(self, saga_id: SagaId) -> Generator[Watch]:
+        """Watch a saga, known or not; look at it once *after* entering, so that no change falls in between."""
+        if self._count >= WATCHERS_MAX:
+            message = f"{self._count} callers are waiting for sagas already; ask again in {RETRY_AFTER_S_DEFAULT:g} s"
+            raise Overloaded("QUEUE_FULL", message, RETRY_AFTER_S_DEFAULT)
+        watch = Watch()
+        self._by_saga.setdefault(saga_id, set()).add(watch)
+        self._count += 1
+        try:
+            yield watch
+        finally:
+            self._count -= 1
+            watches = self._by_saga[saga_id]
+            watches.discard(watch)
+            if not watches:
+                del self._by_saga[saga_id]
+
+    def tell(self, saga_id: SagaId, state: SagaState) -> None:
+        """Say that a saga has a new durable state."""
+        for watch in self._by_saga.get(saga_id, ()):
+            watch.tell(state)
+
+    def tell_all(self) -> None:
+        """Wake everybody, so that they see that the process drains."""
+        for watches in self._by_saga.values():
+            for watch in watches:
+                watch.tell(None)
