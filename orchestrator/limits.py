@@ -190,6 +190,8 @@ API_REQUEST_ID_CHARS_MAX = 128
 API_DEADLINE_S_MAX = 100 * 366 * 86_400.0
 # After the last answer is written, the time its bytes get to leave before the connections close.
 API_STOP_S = 1.0
+# What findings call the text by: a path somebody typed.
+API_FILENAME_CHARS_MAX = 255
 # Probes and a scraper need a handful of connections; the page is not for crowds.
 HTTP_CONNECTIONS_MAX = 100
 
@@ -220,10 +222,8 @@ TRACE_STATE_CHARS_MAX = 512
 
 # The whole conversation with a reflection service; hundreds of files arrive within a second.
 REFLECTION_S_MAX = 10.0
-# A big company's descriptor set is a few megabytes; the set is stored with every revision.
-DESCRIPTOR_BYTES_MAX = 16 * 1024 * 1024
 # All of googleapis is about 4,000 files; one target that serves more is a mistake or an attack.
-DESCRIPTOR_FILES_MAX = 4_000
+DESCRIPTORS_FILES_MAX = 4_000
 # Compiling some hundred .proto files takes a second.
 PROTOC_S_MAX = 30.0
 

@@ -1,0 +1,53 @@
+"""What is said beside the request: who asks, under which key, until when, as part of which trace.
+
+===================  ==============================================================================================
+header               value
+===================  ==============================================================================================
+`idempotency-key`    UUID, the same for every attempt of one operation (R11)
+`saga-id`            the caller's name of the saga
+`saga-step`          the step's name in its definition
+`saga-op`            `forward` or `compensate`
+`saga-attempt`       1, 2, 3, ...
+`saga-epoch`         the writer's fencing token: a service may refuse a lower one than it has seen
+`saga-not-after`     Unix seconds, decimal: a service that keeps the barrier contract refuses to act later (R13)
+`saga-forward-key`   on an undo: the key of the operation it undoes
+`traceparent`        W3C Trace Context; absent where nobody is traced
+`tracestate`         as the caller sent it
+===================  ==============================================================================================
+"""
+
+from orchestrator.limits import TRACE_STATE_CHARS_MAX
+from orchestrator.ports.invoker import CallRequest
+from orchestrator.saga.plan import Operation
+from orchestrator.values import TraceContext
+
+Headers = tuple[tuple[str, str], ...]
+
+
+def headers(call: CallRequest) -> Headers:
+    """Return the metadata of a call, in the order of the table above."""
+    pairs: Headers = (
+        ("idempotency-key", call.key),
+        ("saga-id", call.saga_id),
+        ("saga-step", call.step),
+        ("saga-op", call.operation.value),
+        ("saga-attempt", str(call.attempt)),
+        ("saga-epoch", str(call.epoch)),
+        ("saga-not-after", f"{call.deadline_at:.3f}"),
+    )
+    if call.operation is Operation.COMPENSATE:
+        pairs += (("saga-forward-key", call.forward_key),)
+    return pairs + _trace_headers(call.trace)
+
+
+def _trace_headers(trace: TraceContext) -> Headers:
+    """Write trace context as data: all-zero ids are invalid by the standard, so they are not sent."""
+    if not trace.trace_id or not trace.span_id:
+        return ()
+    parent = (("traceparent", f"00-{trace.trace_id:032x}-{trace.span_id:016x}-{'01' if trace.sampled else '00'}"),)
+    return (*parent, ("tracestate", trace.state)) if _is_sendable(trace.state) else parent
+
+
+def _is_sendable(state: str) -> bool:
+    """Return whether a caller's text may travel: gRPC refuses a whole call for one illegal character."""
+    return 0 < len(state) <= TRACE_STATE_CHARS_MAX and state.isascii() and state.isprintable()

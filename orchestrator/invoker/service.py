@@ -1,0 +1,324 @@
+"""Calls: admit, connect, send, classify, report. See the package's essay for the picture."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import grpc
+from grpc import aio
+
+from orchestrator.invoker.channels import Channel, Channels
+from orchestrator.invoker.classify import classify
+from orchestrator.invoker.governor import Governor, Held, Trials
+from orchestrator.invoker.metadata import headers
+from orchestrator.invoker.methods import GrpcMethods
+from orchestrator.invoker.targets import TargetConfig
+from orchestrator.limits import (
+    CALL_OVERDUE_S,
+    CALL_TIMEOUT_S_MAX,
+    MESSAGE_CHARS_MAX,
+    PAYLOAD_BYTES_MAX,
+    TARGET_PAUSE_S_MAX,
+    TARGET_TRIAL_WAIT_S,
+)
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.invoker import CallRequest, OnReport, OpenCall
+from orchestrator.ports.observer import Observer
+from orchestrator.saga.events import Phase, Report
+from orchestrator.values import Payload
+
+Rpc = aio.UnaryUnaryCall[bytes, bytes]
+
+_DO_NOT_RETRY = -1.0
+
+
+class GrpcInvoker:
+    """The hands: `ports.invoker.Invoker` over grpc.aio. Belongs to one event loop; made outside it at will."""
+
+    def __init__(self, targets: Mapping[str, TargetConfig], clock: Clock, observer: Observer | None = None) -> None:
+        """Check the targets (`ConfigError`); nothing is connected before the first call."""
+        self._channels = Channels(targets)
+        self.methods = GrpcMethods(self._channels)
+        """`ports.methods.Methods` over the same channels."""
+        self._clock = clock
+        self._observer = observer
+        self._governor = Governor()
+        self._open: set[_Call] = set()
+        """Held strongly until reported: gRPC cancels a call that nobody holds (R-2)."""
+        self._counts: dict[str, int] = {}
+        self._closing = False
+        self._idle: asyncio.Event | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def begin(self, call: CallRequest, on_report: OnReport) -> OpenCall:
+        """Begin a call. The report comes later, on the loop, once; never from within `begin` or `abort`."""
+        loop = asyncio.get_running_loop()
+        opened = _Call(call, on_report, self._end)
+        self._open.add(opened)
+        self._counts[call.target] = self._counts.get(call.target, 0) + 1
+        if self._sweep is None:
+            self._sweep = loop.call_later(CALL_OVERDUE_S, self._end_overdue)
+        channel = self._admit(opened)
+        if isinstance(channel, Report):
+            loop.call_soon(opened.settle, channel)
+        elif channel.is_ready():
+            self._send(opened, channel)
+        else:
+            self._wait(opened, channel)
+        return opened
+
+    def in_flight(self) -> Mapping[str, int]:
+        return {target: count for target, count in self._counts.items() if count}
+
+    def paused(self) -> Mapping[str, tuple[str, float]]:
+        """Return what R7 holds back: scope -> (answered code, until when); see `Governor.paused`."""
+        return self._governor.paused()
+
+    async def close(self, grace_s: float) -> None:
+        self._closing = True
+        if self._open:
+            self._idle = asyncio.Event()
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self._idle.wait()
+            except TimeoutError:
+                for opened in tuple(self._open):
+                    opened.abort()
+                await self._idle.wait()
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        await self._channels.close()
+
+    def _admit(self, opened: "_Call") -> Channel | Report:
+        """Return the call's channel, or the report of a call that is not even tried."""
+        call = opened.call
+        now = self._clock.now()
+        if self._closing:
+            return _held("this process is draining and makes no new calls", TARGET_TRIAL_WAIT_S, now)
+        channel = self._channels.get(call.target)
+        if channel is None:
+            why = f"target {call.target!r} is not configured; add it to targets and restart"
+            return _held(why, TARGET_PAUSE_S_MAX, now)
+        if now >= call.deadline_at:
+            return _unsent("DEADLINE_EXCEEDED", "the deadline had passed before the call could be sent", now)
+        if call.request.size_bytes > PAYLOAD_BYTES_MAX:
+            why = f"the request is {call.request.size_bytes} bytes, more than the limit of {PAYLOAD_BYTES_MAX}"
+            return _unsent("RESOURCE_EXHAUSTED", why, now, retry_after_s=_DO_NOT_RETRY)
+        verdict = self._governor.admit(call.target, call.method, now)
+        if isinstance(verdict, Held):
+            why = f"{verdict.scope} is paused because it answered {verdict.code}; mend the service or its configuration"
+            return _held(why, verdict.retry_after_s, now)
+        opened.trials = verdict
+        return channel
+
+    def _wait(self, opened: "_Call", channel: Channel) -> None:
+        """Send once there is a connection; until then nothing has left this process."""
+        loop = asyncio.get_running_loop()
+        target = channel.target
+
+        def settled(why: str | None) -> None:
+            opened.stop_waiting()
+            if why is None:
+                self._send(opened, channel)
+            else:
+                message = f"no connection to target {target.name!r} at {target.address}: {why}"
+                opened.settle(_unsent("UNAVAILABLE", message, self._clock.now()))
+
+        def expired() -> None:
+            opened.stop_waiting()
+            message = f"no connection to target {target.name!r} at {target.address} before the deadline"
+            opened.settle(_unsent("DEADLINE_EXCEEDED", message, self._clock.now()))
+
+        def aborted() -> None:
+            opened.stop_waiting()
+            report = _unsent("CANCELLED", "aborted before it was sent", self._clock.now())
+            loop.call_soon(opened.settle, report)
+
+        withdraw = channel.when_settled(settled)
+        timer = loop.call_later(self._remaining_s(opened.call), expired)
+        opened.wait_until(withdraw, timer, aborted)
+
+    def _send(self, opened: "_Call", channel: Channel) -> None:
+        loop = asyncio.get_running_loop()
+        call = opened.call
+        remaining_s = self._remaining_s(call)
+        if remaining_s <= 0:  # to gRPC, a timeout of zero means none
+            message = "the deadline had passed before the call could be sent"
+            loop.call_soon(opened.settle, _unsent("DEADLINE_EXCEEDED", message, self._clock.now()))
+            return
+        rpc = channel.stub(call.method)(call.request.data, timeout=remaining_s, metadata=headers(call))
+        opened.sent(rpc, self._clock.now(), loop.time() + remaining_s + CALL_OVERDUE_S)
+
+        def ended(_rpc: Rpc) -> None:
+            # now gRPC has the status, one turn later its own task has the reply: there is no need for a task of ours
+            loop.call_soon(self._collect, opened, rpc)
+
+        rpc.add_done_callback(ended)
+        self.methods.learn(call.target)
+
+    def _collect(self, opened: "_Call", rpc: Rpc) -> None:
+        """Take what an ended RPC brought: its awaitable is over, so it gives its value or error on the first step."""
+        if opened.cause is not None:
+            code, why = opened.cause
+            opened.settle(self._ended(opened, code, why))
+            return
+        awaiting = rpc.__await__()
+        try:
+            awaiting.send(None)
+        except StopIteration as over:
+            opened.settle(self._replied(opened, over.value))
+        except aio.AioRpcError as error:
+            report = classify(
+                code=error.code().name,
+                details=error.details() or "",
+                trailing=error.trailing_metadata() or (),
+                sent_at=opened.sent_at,
+                ended_at=self._clock.now(),
+            )
+            opened.settle(report)
+        except asyncio.CancelledError:  # not by us: the loop is being torn down, or the channel was
+            opened.settle(self._ended(opened, "CANCELLED", "the connection was closed on our side"))
+        else:
+            awaiting.close()
+            asyncio.get_running_loop().call_soon(self._collect, opened, rpc)
+
+    def _replied(self, opened: "_Call", data: bytes | None) -> Report:
+        call = opened.call
+        if data is None or not self.methods.decodes(call.target, call.reply_type, data):
+            what = "no message" if data is None else f"{len(data)} bytes that are not a {call.reply_type}"
+            why = f"target {call.target!r} answered OK to {call.method} with {what}; the effect may have happened"
+            return self._ended(opened, "INTERNAL", why, Phase.REPLIED)
+        return Report(
+            code="OK",
+            phase=Phase.REPLIED,
+            reply=Payload(call.reply_type, data),
+            sent_at=opened.sent_at,
+            ended_at=self._clock.now(),
+        )
+
+    def _ended(self, opened: "_Call", code: str, message: str, phase: Phase = Phase.SENT) -> Report:
+        return Report(
+            code=code,
+            phase=phase,
+            message=message[:MESSAGE_CHARS_MAX],
+            sent_at=opened.sent_at,
+            ended_at=self._clock.now(),
+        )
+
+    def _end(self, opened: "_Call", report: Report) -> None:
+        """Close the books on a call, then tell; whoever is told may begin the next."""
+        call = opened.call
+        self._open.discard(opened)
+        self._counts[call.target] -= 1
+        if opened.trials is not None:
+            self._governor.answered(call.target, call.method, report.code, self._clock.now(), opened.trials)
+        if self._idle is not None and not self._open:
+            self._idle.set()
+        if self._observer is not None:
+            self._observer.called(call, report)
+        opened.on_report(report)
+
+    def _end_overdue(self) -> None:
+        """Report calls that gRPC forgot: a saga must not wait for ever because of a defect below us."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for opened in tuple(self._open):
+            if opened.overdue_at < now:
+                opened.give_up()
+        self._sweep = loop.call_later(CALL_OVERDUE_S, self._end_overdue) if self._open else None
+
+    def _remaining_s(self, call: CallRequest) -> float:
+        return min(call.deadline_at - self._clock.now(), CALL_TIMEOUT_S_MAX)
+
+
+class _Call:
+    """One open call: waiting for a connection, then sent, then settled; it settles once."""
+
+    __slots__ = (
+        "_aborted",
+        "_end",
+        "_rpc",
+        "_settled",
+        "_timer",
+        "_withdraw",
+        "call",
+        "cause",
+        "on_report",
+        "overdue_at",
+        "sent_at",
+        "trials",
+    )
+
+    def __init__(self, call: CallRequest, on_report: OnReport, end: Callable[["_Call", Report], None]) -> None:
+        self.call = call
+        self.on_report = on_report
+        self.cause: tuple[str, str] | None = None
+        """Code and text, where the end is our doing (R-4: never read back from gRPC's words)."""
+        self.trials: Trials | None = None
+        """None: the governor was not asked, or held the call back."""
+        self.sent_at: float | None = None
+        self.overdue_at = float("inf")
+        self._end = end
+        self._rpc: Rpc | None = None
+        self._withdraw: Callable[[], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._aborted: Callable[[], None] | None = None
+        self._settled = False
+
+    def abort(self) -> None:
+        if self._rpc is not None:
+            self._cancel("CANCELLED", "aborted")
+        elif self._aborted is not None:
+            self._aborted()
+
+    def give_up(self) -> None:
+        """End a call that is long past its deadline without a word from gRPC."""
+        self._cancel("DEADLINE_EXCEEDED", "the deadline passed and gRPC reported no end")
+
+    def wait_until(self, withdraw: Callable[[], None], timer: asyncio.TimerHandle, aborted: Callable[[], None]) -> None:
+        """Remember how to stop waiting for the connection."""
+        self._withdraw, self._timer, self._aborted = withdraw, timer, aborted
+
+    def stop_waiting(self) -> None:
+        """Forget the wait, however it ended."""
+        if self._withdraw is not None:
+            self._withdraw()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._withdraw = self._timer = self._aborted = None
+
+    def sent(self, rpc: Rpc, sent_at: float, overdue_at: float) -> None:
+        """Remember the RPC; from here on the peer may have the request."""
+        self._rpc, self.sent_at, self.overdue_at = rpc, sent_at, overdue_at
+
+    def settle(self, report: Report) -> None:
+        """Report; a second time is nothing."""
+        if not self._settled:
+            self._settled = True
+            self._rpc = None
+            self._end(self, report)
+
+    def _cancel(self, code: str, why: str) -> None:
+        if self._rpc is not None and self._rpc.cancel():
+            self.cause = (code, why)
+
+
+def _unsent(code: str, message: str, now: float, retry_after_s: float | None = None) -> Report:
+    return Report(
+        code=code,
+        phase=Phase.NOT_SENT,
+        message=message[:MESSAGE_CHARS_MAX],
+        retry_after_s=retry_after_s,
+        ended_at=now,
+    )
+
+
+def _held(message: str, retry_after_s: float, now: float) -> Report:
+    return Report(
+        code=grpc.StatusCode.UNAVAILABLE.name,
+        phase=Phase.NOT_SENT,
+        message=message,
+        retry_after_s=retry_after_s,
+        parked=True,
+        ended_at=now,
+    )
