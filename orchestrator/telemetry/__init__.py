@@ -1,0 +1,47 @@
+"""The eyes: what sagas did, as spans, numbers and lines. The only home of OpenTelemetry and of prometheus-client.
+
+A trace is not recorded while a saga runs; it is *read from the journal*. Every record that closes something (an
+attempt, a step, an undo, a saga) says when that thing began, so its span can be made from that one record and a little
+memory of the saga. Ids are functions of the saga's identity. Hence no span object is ever held open, a crash loses no
+span, and a span told twice is the same span::
+
+    actors ──append──> journal ──since(cursor)──> spans.project ──> outbox ──OTLP──> collector
+       │                  ▲                       (pure fold)      (a thread)           │
+       └──recorded()──────┼── wakes the reader                                          │
+                          └────────────── cursor "otlp-traces" <── confirmed ───────────┘
+
+    caller's span
+    └─ saga epro                        sent when the saga ends
+       ├─ saga.start                    sent at once
+       ├─ step score                    sent when the step settles
+       │  ├─ epro.v1.Scoring/Score      attempt 1 (CLIENT): UNAVAILABLE
+       │  └─ epro.v1.Scoring/Score      attempt 2 (CLIENT): OK ── the service's own server span is its child
+       └─ saga.compensation             sent when everything is undone
+          └─ undo score  ┈┈links to┈┈>  attempt 2
+             └─ epro.v1.Scoring/Withdraw
+
+Invariants
+
+* The live path and the path after `kill -9` are the same code; there is no second one to be wrong (T3, T8).
+* Two spans never share an id, and one span never has two contents (T1, T8).
+* A saga never waits for telemetry. The journal is the buffer: a dead or hanging collector fills a bounded queue and the
+  reader stops there; when it is back, the reader goes on. What is given up is counted, and only after ten minutes.
+* Sampling is decided when the saga starts and recorded (T10); an unsampled saga has no spans.
+* No payload, no secret and no baggage is in a span, a label or a line; a saga's id is never a metric label.
+* With tracing off nothing of it runs, and the SDK is not even imported.
+
+Modules, in reading order: `names` (the published words), `spans` (the fold), `tracing` (the reader and its cursor),
+`outbox` (the thread), `settings` (the `OTEL_*` variables), `exporters` (the SDK), `metrics`, `observers` (several as
+one), `logs`. `traceparent` itself is parsed and written in `orchestrator.tracecontext`, where surfaces and invoker
+reach it.
+
+May import: `ports`, `saga`, `errors`, `limits`, `values`, `ids`, `tracecontext`, `logscope`; OpenTelemetry and
+prometheus-client. Nobody imports it but `bootstrap`. Read next: `spans.py`, then `docs/design/telemetry.md`.
+"""
+
+from orchestrator.telemetry.logs import LogFormat, configure_logging
+from orchestrator.telemetry.metrics import Metrics
+from orchestrator.telemetry.observers import Observers
+from orchestrator.telemetry.tracing import Tracing, open_tracing
+
+__all__ = ["LogFormat", "Metrics", "Observers", "Tracing", "configure_logging", "open_tracing"]

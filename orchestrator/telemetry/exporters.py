@@ -1,0 +1,123 @@
+"""OpenTelemetry's exporters, fed with spans that were never open: the only module that imports the SDK.
+
+Loaded only where tracing is on, because the SDK costs a tenth of a second at start.
+"""
+
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import import_module
+from typing import cast
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+
+from orchestrator import __version__
+from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX
+from orchestrator.telemetry.names import SCOPE
+from orchestrator.telemetry.spans import SpanData
+
+# By `settings.PROTOCOLS`.
+_EXPORTERS = {
+    "grpc": "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
+    "http/protobuf": "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+}
+# What an exporter says on its own loggers is said by the outbox in one line, at most once a minute.
+_NOISY = (
+    "opentelemetry.exporter.otlp.proto.grpc.exporter",
+    "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.http._common",
+    "opentelemetry.exporter.otlp.common.http",
+)
+
+
+class OtlpSender:
+    """`outbox.Sender` over OpenTelemetry's exporter, which reads its address and headers from the environment."""
+
+    def __init__(self, protocol: str, exporter: SpanExporter | None = None) -> None:
+        """`exporter` replaces the one that the protocol names."""
+        self._exporter = exporter or cast("SpanExporter", import_module(_EXPORTERS[protocol]).OTLPSpanExporter())
+        self._resource = Resource.create({"service.version": __version__}).merge(_service_name())
+        self._ears = _Ears()
+        self._ears.attach()
+
+    def send(self, spans: Sequence[SpanData]) -> str | None:
+        self._ears.last = ""
+        try:
+            result = self._exporter.export([readable(span, self._resource) for span in spans])
+        except (RuntimeError, ValueError, TypeError, OSError) as error:  # what exporters were seen to let out
+            return f"{type(error).__name__}: {error}"[:SPAN_MESSAGE_CHARS_MAX]
+        if result is SpanExportResult.SUCCESS:
+            return None
+        return self._ears.last[:SPAN_MESSAGE_CHARS_MAX] or "the exporter gave no reason"
+
+    def close(self) -> None:
+        self._exporter.shutdown()
+        self._ears.detach()
+
+
+def readable(span: SpanData, resource: Resource) -> ReadableSpan:
+    """Return the SDK's form of a finished span, with our ids and instants."""
+    context = _context(span, span.span_id)
+    parent = _context(span, span.parent_id, is_remote=span.parent_is_remote) if span.parent_id else None
+    return ReadableSpan(
+        name=span.name,
+        context=context,
+        parent=parent,
+        resource=resource,
+        attributes=span.attributes,
+        events=[Event(event.name, event.attributes, event.at_ns) for event in span.events],
+        links=[Link(_context(span, linked)) for linked in span.links],
+        kind=SpanKind.CLIENT if span.kind == "client" else SpanKind.INTERNAL,
+        status=_UNSET if span.error is None else Status(StatusCode.ERROR, span.error),
+        start_time=span.start_ns,
+        end_time=span.end_ns,
+        instrumentation_scope=_SCOPE,
+    )
+
+
+_UNSET = Status(StatusCode.UNSET)
+_SCOPE = InstrumentationScope(SCOPE, __version__)
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+
+
+def _context(span: SpanData, span_id: int, *, is_remote: bool = False) -> SpanContext:
+    return SpanContext(span.trace_id, span_id, is_remote, _SAMPLED, _trace_state(span.trace_state))
+
+
+@lru_cache(maxsize=256)
+def _trace_state(text: str) -> TraceState:
+    return TraceState.from_header([text]) if text else TraceState()
+
+
+class _Ears(logging.Handler):
+    """Hears why an export failed, and keeps it from being printed once per try."""
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.WARNING)
+        self.last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.last = record.getMessage()
+
+    def attach(self) -> None:
+        for name in _NOISY:
+            logger = logging.getLogger(name)
+            logger.addHandler(self)
+            logger.propagate = False
+
+    def detach(self) -> None:
+        for name in _NOISY:
+            logger = logging.getLogger(name)
+            logger.removeHandler(self)
+            logger.propagate = True
+
+
+def _service_name() -> Resource:
+    named = Resource.create()
+    is_unnamed = str(named.attributes.get("service.name", "")).startswith("unknown_service")
+    return Resource({"service.name": SCOPE}) if is_unnamed else Resource({})

@@ -1,0 +1,103 @@
+"""Log lines: one record is one line, for a person or for a machine, and no text in it can forge another line.
+
+A line names the saga and the step it is about: from `extra={"saga_id": …, "step": …}` where the caller says so, else
+from the scope the task runs in (`orchestrator.logscope`). Control characters are escaped, because a message may hold
+what a service sent (CR, LF, terminal sequences). Only `orchestrator` code decides what is logged; payloads never are.
+"""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import IO
+
+from orchestrator.limits import LOG_LINE_CHARS_MAX
+from orchestrator.logscope import log_scope
+
+
+class LogFormat(StrEnum):
+    """For whom the lines are."""
+
+    HUMAN = "human"
+    JSON = "json"
+
+
+def configure_logging(
+    log_format: LogFormat = LogFormat.HUMAN, level: str = "INFO", stream: IO[str] | None = None
+) -> None:
+    """Send every log line of the process to `stream` (standard error where none is given); replaces earlier set-ups.
+
+    Raise `ValueError` for an unknown level.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else HumanLines())
+    handler.addFilter(name_saga)
+    root = logging.getLogger()
+    root.setLevel(level)
+    root.handlers[:] = [handler]
+
+
+def name_saga(record: logging.LogRecord) -> bool:
+    """Put the scope's saga and step on a record that does not name its own; a logging filter that keeps everything."""
+    scope = log_scope()
+    if not hasattr(record, "saga_id"):
+        record.saga_id = scope.saga_id
+    if not hasattr(record, "step"):
+        record.step = scope.step
+    return True
+
+
+class HumanLines(logging.Formatter):
+    """`2026-03-01T09:30:00.123Z INFO    runtime.actor  saga=report-7F3A step=score  text`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        about = "".join(f"{key}={value}  " for key, value in _about(record).items())
+        name = record.name.removeprefix("orchestrator.")
+        text = _text(record)
+        return _bounded(escaped(f"{_instant(record)} {record.levelname:<7} {name}  {about}{text}"))
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line: at, level, logger, saga_id, step, message, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "at": _instant(record),
+            "level": record.levelname,
+            "logger": record.name,
+            **{{"saga": "saga_id"}.get(key, key): value for key, value in _about(record).items()},
+            "message": _bounded(record.getMessage()),
+        }
+        if record.exc_info:
+            fields["exception"] = _bounded(self.formatException(record.exc_info))
+        return json.dumps(fields)  # escapes control characters and everything that is not ASCII
+
+
+def escaped(text: str) -> str:
+    """Return the text with every character that a terminal or a line reader would act on written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _about(record: logging.LogRecord) -> dict[str, str]:
+    named = {"saga": str(getattr(record, "saga_id", "")), "step": str(getattr(record, "step", ""))}
+    return {key: value for key, value in named.items() if value}
+
+
+def _text(record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    if record.exc_info:
+        text += "\n" + logging.Formatter().formatException(record.exc_info)
+    return text
+
+
+def _instant(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= LOG_LINE_CHARS_MAX:
+        return text
+    return f"{text[:LOG_LINE_CHARS_MAX]}… ({len(text)} characters)"

@@ -1,0 +1,226 @@
+"""T1-T8, T10: a saga's records become one tree, whatever happened to it."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from random import Random  # noqa: TID251  (seeded by hypothesis)
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator import ids
+from orchestrator.ids import StepId
+from orchestrator.limits import SPAN_EVENTS_MAX, SPAN_MESSAGE_CHARS_MAX
+from orchestrator.ports.journal import Append
+from orchestrator.saga.commands import CancelSaga
+from orchestrator.saga.events import AttemptOpened, AttemptSettled, Event, RetryScheduled, SagaStarted
+from orchestrator.saga.plan import Operation
+from orchestrator.telemetry import names
+from orchestrator.telemetry.spans import SagaView, SpanData, callees_of, project, view_of
+from orchestrator.values import TraceContext
+from tests.unit.telemetry.histories import (
+    CALLER,
+    CANARY,
+    PLAN,
+    UNSAMPLED,
+    Teller,
+    attempt_id,
+    compensated,
+    flaky,
+    happy,
+    uid_of,
+    wandering,
+)
+
+FORWARD, UNDO = Operation.FORWARD, Operation.COMPENSATE
+
+
+def events_of(appends: Iterable[Append]) -> list[Event]:
+    return [record.event for append in appends for record in append.records]
+
+
+def spans_of(events: Iterable[Event], view: SagaView | None = None) -> list[SpanData]:
+    spans: list[SpanData] = []
+    for event in events:
+        if isinstance(event, SagaStarted):
+            view = view_of(event, callees_of(PLAN))
+        assert view is not None
+        view, closed = project(view, event)
+        spans.extend(closed)
+    return spans
+
+
+def by_name(spans: Iterable[SpanData]) -> dict[str, SpanData]:
+    return {span.name: span for span in spans}
+
+
+def test_a_happy_saga_is_one_tree_under_its_caller() -> None:
+    spans = spans_of(events_of(happy()))
+    found = by_name(spans)
+    root = found["saga epro"]
+    assert (root.trace_id, root.parent_id, root.parent_is_remote) == (CALLER.trace_id, CALLER.span_id, True)
+    assert root.span_id == ids.root_span_id(uid_of(1))
+    assert found["saga.start"].parent_id == root.span_id
+    for step in PLAN.steps.values():
+        span = found[f"step {step.id}"]
+        attempt = found[step.call.method] if step.id != "record" else found["epro.v1.Safety/Do"]
+        assert span.parent_id == root.span_id
+        assert attempt.parent_id == span.span_id
+        assert attempt.kind == "client"
+        assert attempt.span_id == attempt_id(1, step.id, FORWARD, 1)
+    assert len(spans) == 2 + 2 * len(PLAN.steps)
+    assert all(span.error is None for span in spans)
+    assert {span.trace_state for span in spans} == {"v=1"}
+
+
+def test_a_saga_without_a_traced_caller_has_its_own_trace() -> None:
+    spans = spans_of(events_of(happy(trace=TraceContext(trace_id=0, span_id=0, sampled=True))))
+    root = by_name(spans)["saga epro"]
+    assert (root.parent_id, root.parent_is_remote) == (0, False)
+    assert {span.trace_id for span in spans} == {ids.trace_id(uid_of(1))}
+
+
+def test_the_start_is_told_at_once_and_the_root_last() -> None:
+    appends = happy()
+    first = spans_of(events_of(appends[:1]))
+    assert [span.name for span in first] == ["saga.start"]
+    assert first[0].start_ns == first[0].end_ns
+    assert spans_of(events_of(appends))[-1].name == "saga epro"
+
+
+def test_an_undo_is_under_the_compensation_and_links_to_what_it_undoes() -> None:
+    found = by_name(spans_of(events_of(compensated())))
+    compensation = found["saga.compensation"]
+    assert compensation.parent_id == found["saga epro"].span_id
+    undo = found["undo archive"]
+    assert undo.parent_id == compensation.span_id
+    assert undo.links == (attempt_id(1, "archive", FORWARD, 1),)
+    assert found["epro.v1.Archive/Undo"].parent_id == undo.span_id
+    assert found["epro.v1.Archive/Undo"].span_id == attempt_id(1, "archive", UNDO, 1)
+    root = found["saga epro"]
+    assert root.error is not None
+    assert root.attributes[names.SAGA_STATUS] == "COMPENSATED"
+    assert root.attributes[names.SAGA_CAUSE_STEP] == "notify"
+    assert root.attributes[names.SAGA_UNDONE_COUNT] == 2
+    assert found["step notify"].attributes[names.SAGA_OUTCOME] == "NOT_APPLIED"
+
+
+def test_an_undo_links_to_the_last_attempt() -> None:
+    found = spans_of(events_of(Teller().run(flaky("archive"))))
+    undo = by_name(found)["undo archive"]
+    assert undo.links == (attempt_id(1, "archive", FORWARD, 2),)
+    attempts = [span for span in found if span.name == "epro.v1.Archive/Do"]
+    assert [span.error for span in attempts] == ["gone", None]
+    retries = [event.name for event in by_name(found)["step archive"].events]
+    assert retries == [names.RETRY_EVENT]
+
+
+def test_an_attempt_lost_in_a_crash_is_a_failed_span() -> None:
+    teller = Teller()
+    appends = [teller.start(), teller.crash(), *teller.run()]
+    attempts = [span for span in spans_of(events_of(appends)) if span.name == "epro.v1.Validator/Do"]
+    lost = attempts[0]
+    assert lost.attributes[names.SAGA_LOST] is True
+    assert lost.attributes[names.ERROR_TYPE] == "LOST"
+    assert lost.error is not None
+    assert names.RPC_STATUS not in lost.attributes
+    assert [span.attributes[names.SAGA_ATTEMPT] for span in attempts] == [1, 2]
+
+
+def test_a_cancel_and_what_was_skipped_are_events_of_the_saga() -> None:
+    teller = Teller()
+    appends = [teller.start(), teller.tell(CancelSaga(reason="y" * 999)), *teller.run()]
+    root = by_name(spans_of(events_of(appends)))["saga epro"]
+    cancel = root.events[0]
+    assert cancel.name == names.CANCEL_EVENT
+    assert len(str(cancel.attributes[names.SAGA_REASON])) == SPAN_MESSAGE_CHARS_MAX
+
+
+def test_an_unsampled_saga_has_no_spans() -> None:
+    assert spans_of(events_of(happy(trace=UNSAMPLED))) == []
+
+
+def test_a_step_that_is_retried_for_days_keeps_its_events_bounded() -> None:
+    appends = happy()
+    start = events_of(appends)[0]
+    assert isinstance(start, SagaStarted)
+    view, _ = project(view_of(start, {}), start)
+    step = StepId("validate")
+    for number in range(SPAN_EVENTS_MAX + 50):
+        retry = RetryScheduled(at=number, step=step, operation=FORWARD, due_at=number + 1, parked=True, reason="r")
+        view, _ = project(view, retry)
+    assert len(view.notes[step, FORWARD]) == SPAN_EVENTS_MAX
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(min_value=0, max_value=2**32))
+def test_no_two_spans_share_an_id_and_every_parent_is_there(seed: int) -> None:
+    teller = wandering(Random(seed))
+    events = [record.event for record in teller.records]
+    spans = spans_of(events)
+    own = {span.span_id: span for span in spans}
+    assert len(own) == len(spans)
+    assert CALLER.span_id not in own
+    assert {span.trace_id for span in spans} == {CALLER.trace_id}
+    opened = {
+        ids.attempt_span_id(uid_of(1), event.step, event.operation, event.attempt)
+        for event in events
+        if isinstance(event, AttemptOpened)
+    }
+    told = {span.span_id for span in spans if span.kind == "client"}
+    assert told <= opened
+    if teller.state.is_terminal:
+        assert told == opened
+        for span in spans:
+            parent = own.get(span.parent_id)
+            if parent is None:
+                assert span.parent_id == CALLER.span_id
+            else:
+                assert parent.start_ns <= span.start_ns <= span.end_ns <= parent.end_ns
+            assert all(link in own for link in span.links)
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(min_value=0, max_value=2**32), cut=st.integers(min_value=1, max_value=60))
+def test_a_reader_that_crashed_tells_the_same_spans(seed: int, cut: int) -> None:
+    events = [record.event for record in wandering(Random(seed)).records]
+    cut = min(cut, len(events))
+    started = events[0]
+    assert isinstance(started, SagaStarted)
+    view = view_of(started, callees_of(PLAN))
+    for event in events[:cut]:
+        view, _ = project(view, event)
+    assert spans_of(events[:cut]) + spans_of(events[cut:], view) == spans_of(events)
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(min_value=0, max_value=2**32))
+def test_nothing_that_was_sent_or_received_is_in_a_span(seed: int) -> None:
+    spans = spans_of(record.event for record in wandering(Random(seed)).records)
+    assert CANARY not in repr(spans)
+    for span in spans:
+        texts = [span.error or "", *map(str, span.attributes.values())]
+        texts += [str(value) for event in span.events for value in event.attributes.values()]
+        assert max(map(len, texts)) <= SPAN_MESSAGE_CHARS_MAX
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(min_value=0, max_value=2**32))
+def test_every_name_in_a_span_is_published(seed: int) -> None:
+    attributes = {entry.name for entry in names.ATTRIBUTES}
+    events = {entry.name for entry in names.EVENTS}
+    for span in spans_of(record.event for record in wandering(Random(seed)).records):
+        assert set(span.attributes) <= attributes
+        for event in span.events:
+            assert event.name in events
+            assert set(event.attributes) <= attributes
+
+
+def test_a_clock_set_back_does_not_bend_the_tree() -> None:
+    events = events_of(happy())
+    start = events[0]
+    settled = next(event for event in events if isinstance(event, AttemptSettled))
+    assert isinstance(start, SagaStarted)
+    odd = replace(settled, report=replace(settled.report, sent_at=settled.at + 9, ended_at=settled.opened_at - 9))
+    _, (span,) = project(view_of(start, {}), odd)
+    assert settled.opened_at * 1e9 <= span.start_ns + 1_000
+    assert span.start_ns <= span.end_ns <= settled.at * 1e9 + 1_000
