@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n orchestrator/v1/definition.proto\x12\x0forchestrator.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n\nDefinition\x12\x18\n\ndefinition\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x61\x63tive_revision\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x31\n\x08revision\x18\x03 \x01(\x0b\x32\x19.orchestrator.v1.RevisionB\x04\xe2\x41\x01\x03\"\xb9\x01\n\x08Revision\x12\x18\n\ndefinition\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08revision\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x61\x63tive\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x14\n\x06source\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ninput_type\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\"\x9f\x01\n\nDiagnostic\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x35\n\x08severity\x18\x02 \x01(\x0e\x32#.orchestrator.v1.DiagnosticSeverity\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\x12\x10\n\x08\x66ilename\x18\x05 \x01(\t\x12\x0c\n\x04line\x18\x06 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x07 \x01(\x05*y\n\x12\x44iagnosticSeverity\x12#\n\x1f\x44IAGNOSTIC_SEVERITY_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44IAGNOSTIC_SEVERITY_ERROR\x10\x01\x12\x1f\n\x1b\x44IAGNOSTIC_SEVERITY_WARNING\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n orchestrator/v1/definition.proto\x12\x0forchestrator.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n\nDefinition\x12\x18\n\ndefinition\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x61\x63tive_revision\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x31\n\x08revision\x18\x03 \x01(\x0b\x32\x19.orchestrator.v1.RevisionB\x04\xe2\x41\x01\x03\"\xb9\x01\n\x08Revision\x12\x18\n\ndefinition\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08revision\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x61\x63tive\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x14\n\x06source\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ninput_type\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\"\xad\x01\n\nDiagnostic\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x35\n\x08severity\x18\x02 \x01(\x0e\x32#.orchestrator.v1.DiagnosticSeverity\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\x12\x10\n\x08\x66ilename\x18\x05 \x01(\t\x12\x0c\n\x04line\x18\x06 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x07 \x01(\x05\x12\x0c\n\x04path\x18\x08 \x01(\t*y\n\x12\x44iagnosticSeverity\x12#\n\x1f\x44IAGNOSTIC_SEVERITY_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44IAGNOSTIC_SEVERITY_ERROR\x10\x01\x12\x1f\n\x1b\x44IAGNOSTIC_SEVERITY_WARNING\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,12 +51,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REVISION'].fields_by_name['source']._serialized_options = b'\342A\001\003'
   _globals['_REVISION'].fields_by_name['input_type']._loaded_options = None
   _globals['_REVISION'].fields_by_name['input_type']._serialized_options = b'\342A\001\003'
-  _globals['_DIAGNOSTICSEVERITY']._serialized_start=591
-  _globals['_DIAGNOSTICSEVERITY']._serialized_end=712
+  _globals['_DIAGNOSTICSEVERITY']._serialized_start=605
+  _globals['_DIAGNOSTICSEVERITY']._serialized_end=726
   _globals['_DEFINITION']._serialized_start=119
   _globals['_DEFINITION']._serialized_end=239
   _globals['_REVISION']._serialized_start=242
   _globals['_REVISION']._serialized_end=427
   _globals['_DIAGNOSTIC']._serialized_start=430
-  _globals['_DIAGNOSTIC']._serialized_end=589
+  _globals['_DIAGNOSTIC']._serialized_end=603
 # @@protoc_insertion_point(module_scope)

@@ -124,6 +124,7 @@ class Diagnostic(_message.Message):
     FILENAME_FIELD_NUMBER: _builtins.int
     LINE_FIELD_NUMBER: _builtins.int
     COLUMN_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """Stable code, documented with an example."""
     severity: Global___DiagnosticSeverity.ValueType
@@ -136,6 +137,8 @@ class Diagnostic(_message.Message):
     """From 1; 0 where the finding has no place."""
     column: _builtins.int
     """From 1."""
+    path: _builtins.str
+    """The place in the tree, e.g. `steps.score.request.report`; empty where the finding is about the text."""
     def __init__(
         self,
         *,
@@ -146,10 +149,11 @@ class Diagnostic(_message.Message):
         filename: _builtins.str = ...,
         line: _builtins.int = ...,
         column: _builtins.int = ...,
+        path: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "column", b"column", "filename", b"filename", "fix", b"fix", "line", b"line", "message", b"message", "severity", b"severity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "column", b"column", "filename", b"filename", "fix", b"fix", "line", b"line", "message", b"message", "path", b"path", "severity", b"severity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

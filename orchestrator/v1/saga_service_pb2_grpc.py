@@ -31,8 +31,8 @@ class SagaServiceStub(object):
     Every error carries `google.rpc.ErrorInfo` with domain `orchestrator` and one of the reasons named at each method.
     Any method may also answer RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
     takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart; `JOURNAL_UNAVAILABLE`: nothing can
-    be recorded now) and INTERNAL (a bug; quote the request id). A request id given as metadata `x-request-id`, or one
-    made up, comes back in the response's initial metadata.
+    be recorded now) and INTERNAL (a bug; quote the request id). A request id given as metadata `x-request-id` comes back
+    in the trailing metadata; an error also has it, or one made up by the server, in `google.rpc.RequestInfo`.
 
     The deadline of a call bounds that call, never the saga.
     """
@@ -91,8 +91,8 @@ class SagaServiceServicer(object):
     Every error carries `google.rpc.ErrorInfo` with domain `orchestrator` and one of the reasons named at each method.
     Any method may also answer RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
     takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart; `JOURNAL_UNAVAILABLE`: nothing can
-    be recorded now) and INTERNAL (a bug; quote the request id). A request id given as metadata `x-request-id`, or one
-    made up, comes back in the response's initial metadata.
+    be recorded now) and INTERNAL (a bug; quote the request id). A request id given as metadata `x-request-id` comes back
+    in the trailing metadata; an error also has it, or one made up by the server, in `google.rpc.RequestInfo`.
 
     The deadline of a call bounds that call, never the saga.
     """
@@ -114,7 +114,8 @@ class SagaServiceServicer(object):
     def GetSaga(self, request, context):
         """Returns a saga as it stands.
 
-        Reasons: `SAGA_NOT_FOUND` (NOT_FOUND).
+        Reasons: `SAGA_NOT_FOUND` (NOT_FOUND); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB in view FULL; ask for
+        STEPS, and ListSagaEvents for the payloads).
 
         Retry: safe.
         """
@@ -126,7 +127,8 @@ class SagaServiceServicer(object):
         """Waits for a saga and returns it. When the time is up it returns the saga as it stands with `reached` false; that is
         no error. The time is the least of `timeout`, the call's deadline less a margin, and the server's cap of 60 s.
 
-        Reasons: `SAGA_NOT_FOUND` (NOT_FOUND); `DRAINING` (UNAVAILABLE).
+        Reasons: `SAGA_NOT_FOUND` (NOT_FOUND); `DRAINING` (UNAVAILABLE). A wait that is under way when the
+        server starts to drain returns the saga as it stands.
 
         Retry: safe.
         """
@@ -140,9 +142,9 @@ class SagaServiceServicer(object):
 
         When the stream ends with an error, watch again with the last `sequence` you received as `after_sequence`.
 
-        Reasons: `SAGA_NOT_FOUND` (NOT_FOUND); `DRAINING` (UNAVAILABLE; ErrorInfo metadata `after_sequence`);
-        `READER_TOO_SLOW` (RESOURCE_EXHAUSTED; metadata `after_sequence`: the reader took no message for too long);
-        `STREAM_TOO_OLD` (UNAVAILABLE; metadata `after_sequence`: after an hour a stream is closed so that load can move).
+        Reasons: `SAGA_NOT_FOUND` (NOT_FOUND); `DRAINING` (UNAVAILABLE; ErrorInfo metadata `after_sequence`: the
+        server stops, or the stream is an hour old and load must be able to move); `READER_TOO_SLOW` (RESOURCE_EXHAUSTED;
+        metadata `after_sequence`: the reader took no message for half a minute).
 
         Retry: safe.
         """
@@ -151,7 +153,8 @@ class SagaServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListSagas(self, request, context):
-        """Lists sagas in view BASIC. Pages neither miss nor repeat a saga that exists throughout.
+        """Lists sagas in view BASIC. Pages neither miss nor repeat a saga that exists throughout, except in the order of
+        `update_time`, where a saga moves when it changes.
 
         Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: filter with position, order_by, page_size or page_token).
 
@@ -254,8 +257,8 @@ class SagaService(object):
     Every error carries `google.rpc.ErrorInfo` with domain `orchestrator` and one of the reasons named at each method.
     Any method may also answer RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
     takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart; `JOURNAL_UNAVAILABLE`: nothing can
-    be recorded now) and INTERNAL (a bug; quote the request id). A request id given as metadata `x-request-id`, or one
-    made up, comes back in the response's initial metadata.
+    be recorded now) and INTERNAL (a bug; quote the request id). A request id given as metadata `x-request-id` comes back
+    in the trailing metadata; an error also has it, or one made up by the server, in `google.rpc.RequestInfo`.
 
     The deadline of a call bounds that call, never the saga.
     """
