@@ -263,3 +263,5 @@ CRASH_PAUSE_S = 0.5
 QUARANTINED_MAX = 10_000
 # How often a drain looks whether everything is quiet.
 DRAIN_POLL_S = 0.01
+# What a drain may take beyond its grace before the process leaves anyway: two flushes of two seconds, and a margin.
+DRAIN_MARGIN_S = 3.0
