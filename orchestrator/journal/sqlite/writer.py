@@ -1,7 +1,7 @@
 """The one connection that writes: transactions, one at a time, on the event loop or in a thread, until one fails.
 
-A commit is a sync of the disk. On a good disk that is a fraction of a millisecond, less than handing the work to a
-thread and back; on a slow one it would hold up every saga. So the writer measures, and moves: `Pace` decides.
+A commit waits for the disk. On a good one that is a fraction of a millisecond, less than handing the work to a thread
+and back; on a slow one it would hold up every saga. So the writer measures that wait, and moves: `Pace` decides.
 
 The first error of the storage is the last thing the writer does. What a failed sync left on the disk is not knowable
 from inside this process (the kernel may have dropped the pages and will not say so twice), so nothing is tried again:
@@ -30,7 +30,7 @@ WEIGHT_OF_LATEST = 0.1
 
 @dataclass(slots=True)
 class Pace:
-    """Where the next commit runs, from how long the last ones took."""
+    """Where the next commit runs, from how long the disk took for the last ones."""
 
     on_loop: bool = True
     average_s: float = 0.0
@@ -88,10 +88,10 @@ class Writer:
 
     def _commit(self, work: Callable[[apsw.Cursor], _T]) -> _T:
         self.check()
-        begun = perf_counter()  # measured within one function, recorded nowhere: no need of the clock port
         try:
             self._cursor.execute("BEGIN IMMEDIATE")
             result = work(self._cursor)
+            begun = perf_counter()  # measured within one function, recorded nowhere: no need of the clock port
             self._cursor.execute("COMMIT")
         except apsw.Error as exc:
             unavailable = self.fail(exc)

@@ -1,0 +1,399 @@
+"""What every store must do; an adapter's own file says how it is opened, nothing more."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from orchestrator.errors import Fenced, InputInvalid, InvariantViolated, JournalUnavailable, VersionConflict
+from orchestrator.ids import SagaId
+from orchestrator.limits import JOURNAL_LOOP_ROWS_MAX
+from orchestrator.ports.catalogue import Catalogue, Revision
+from orchestrator.ports.journal import Append, Cursors, Journal, PositionedRecord, SearchQuery, SearchRow
+from orchestrator.saga.state import SagaStatus
+from tests.conformance.journal_values import append, cancelled, opened
+
+
+class Store(Journal, Catalogue, Cursors, Protocol):
+    """The three ports that one store serves."""
+
+
+Open = Callable[[], Store]
+"""Opens the store: the first call makes it, each further call finds what the one before left."""
+
+A, B, C = SagaId("a"), SagaId("b"), SagaId("c")
+
+
+def names(rows: Sequence[SearchRow]) -> list[str]:
+    return [row.saga_id for row in rows]
+
+
+async def taken(store: Store, *batch: Append) -> None:
+    assert list(await store.append(batch)) == [None] * len(batch)
+
+
+class JournalSuite:
+    """Subclass it and give `opener`."""
+
+    @pytest.fixture
+    def opener(self, tmp_path: Path) -> Open:
+        raise NotImplementedError
+
+    @pytest.fixture
+    async def store(self, opener: Open) -> AsyncIterator[Store]:
+        store = opener()
+        yield store
+        await store.close()
+
+    # --- streams -----------------------------------------------------------------------------------------------------
+
+    async def test_what_was_appended_is_read_back(self, store: Store) -> None:
+        first, second = append("a", cancelled(1), opened(2)), append("a", opened(3), after=2)
+        await taken(store, first)
+        await taken(store, second)
+        assert tuple(await store.read(A)) == first.records + second.records
+        assert await store.row(A) == second.row
+
+    async def test_an_unknown_saga_has_no_records_and_no_row(self, store: Store) -> None:
+        assert list(await store.read(A)) == []
+        assert await store.row(A) is None
+
+    async def test_a_stream_is_read_from_any_version_in_pages(self, store: Store) -> None:
+        await taken(store, append("a", *(cancelled(number) for number in range(1, 8))))
+        assert [record.version for record in await store.read(A, after_version=2, limit=3)] == [3, 4, 5]
+        assert [record.version for record in await store.read(A, after_version=5)] == [6, 7]
+        assert list(await store.read(A, after_version=7)) == []
+        assert list(await store.read(A, after_version=9)) == []
+
+    async def test_a_stream_longer_than_one_reading_is_whole(self, store: Store) -> None:
+        count = 2 * JOURNAL_LOOP_ROWS_MAX + 7
+        await taken(store, append("a", *(cancelled(number) for number in range(1, count + 1))))
+        assert [record.version for record in await store.read(A)] == list(range(1, count + 1))
+        assert len(await store.read(A, limit=JOURNAL_LOOP_ROWS_MAX)) == JOURNAL_LOOP_ROWS_MAX
+        assert len(await store.read(A, limit=JOURNAL_LOOP_ROWS_MAX + 3)) == JOURNAL_LOOP_ROWS_MAX + 3
+
+    async def test_a_stale_version_changes_nothing(self, store: Store) -> None:
+        kept = append("a", cancelled(1), cancelled(2))
+        await taken(store, kept)
+        for stale in (append("a", after=1), append("a", after=3), append("a", after=0), append("b", after=1)):
+            (result,) = await store.append([stale])
+            assert isinstance(result, VersionConflict)
+        assert tuple(await store.read(A)) == kept.records
+        assert await store.row(A) == kept.row
+        assert await store.row(B) is None
+
+    async def test_an_earlier_epoch_is_fenced_whatever_its_version(self, store: Store) -> None:
+        kept = append("a", epoch=5)
+        await taken(store, kept)
+        for after in (1, 0, 7):
+            (result,) = await store.append([append("a", after=after, epoch=4)])
+            assert isinstance(result, Fenced)
+        assert tuple(await store.read(A)) == kept.records
+        assert await store.row(A) == kept.row
+
+    async def test_a_later_epoch_takes_the_stream(self, store: Store) -> None:
+        await taken(store, append("a", epoch=2))
+        await taken(store, append("a", after=1, epoch=7))
+        (result,) = await store.append([append("a", after=2, epoch=6)])
+        assert isinstance(result, Fenced)
+        assert [record.epoch for record in await store.read(A)] == [2, 7]
+
+    # --- groups ------------------------------------------------------------------------------------------------------
+
+    async def test_one_streams_conflict_does_not_hinder_another(self, store: Store) -> None:
+        await taken(store, append("a", epoch=3))
+        results = await store.append(
+            [append("b"), append("a", after=5, epoch=3), append("c"), append("a", after=1, epoch=2)]
+        )
+        assert [type(result) for result in results] == [type(None), VersionConflict, type(None), Fenced]
+        assert len(await store.read(A)) == 1
+        assert len(await store.read(B)) == len(await store.read(C)) == 1
+
+    async def test_a_group_may_hold_a_stream_twice(self, store: Store) -> None:
+        await taken(store, append("a"), append("a", after=1), append("b"))
+        assert [record.version for record in await store.read(A)] == [1, 2]
+
+    async def test_an_empty_group_is_harmless(self, store: Store) -> None:
+        assert list(await store.append([])) == []
+
+    async def test_an_append_that_contradicts_itself_is_refused_alone(self, store: Store) -> None:
+        good = append("a", cancelled(1), cancelled(2))
+        wrong = [
+            replace(good, records=good.records[1:]),
+            replace(good, records=()),
+            replace(good, epoch=2),
+            replace(good, row=replace(good.row, version=3)),
+            replace(good, row=replace(good.row, saga_id=B)),
+            append("a", cancelled(1, at="noon")),  # type: ignore[arg-type]
+        ]
+        results = await store.append([*wrong, append("c")])
+        assert [type(result) for result in results] == [InvariantViolated] * len(wrong) + [type(None)]
+        assert await store.row(A) is None
+        assert len(await store.read(C)) == 1
+
+    async def test_concurrent_writers_lose_nothing_and_leave_no_gap(self, store: Store) -> None:
+        sagas = [f"saga-{number}" for number in range(8)]
+
+        async def write(writer: int) -> None:
+            for saga in sagas[writer % 2 :]:
+                while True:
+                    row = await store.row(SagaId(saga))
+                    (result,) = await store.append([append(saga, cancelled(writer), after=row.version if row else 0)])
+                    if result is None:
+                        break
+                    assert isinstance(result, VersionConflict)
+
+        async with asyncio.TaskGroup() as writers:
+            for writer in range(20):
+                writers.create_task(write(writer))
+        for number, saga in enumerate(sagas):
+            records = await store.read(SagaId(saga))
+            assert [record.version for record in records] == list(range(1, len(records) + 1))
+            assert len({repr(record.event) for record in records}) == len(records) == (20 if number else 10)
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    async def test_a_request_id_starts_one_saga(self, store: Store) -> None:
+        first = append("a", request_id="req-1")
+        results = await store.append([first, append("b", request_id="req-1"), append("c", request_id="req-2")])
+        assert [type(result) for result in results] == [type(None), VersionConflict, type(None)]
+        assert isinstance(results[1], VersionConflict)
+        assert results[1].metadata["saga_id"] == "a"
+        assert await store.row_by_request("req-1") == first.row
+        assert await store.row(B) is None
+
+    async def test_sagas_without_request_id_do_not_clash(self, store: Store) -> None:
+        await taken(store, append("a"), append("b"))
+        assert await store.row_by_request("") is None
+        assert await store.row_by_request("req-9") is None
+
+    # --- walks -------------------------------------------------------------------------------------------------------
+
+    async def test_recovery_walks_every_unfinished_saga_once(self, store: Store) -> None:
+        for number in range(30):
+            status = list(SagaStatus)[number % len(SagaStatus)]
+            await taken(store, append(f"saga-{number:02}", status=status))
+        walked: list[SearchRow] = []
+        while page := await store.unfinished(walked[-1].saga_id if walked else "", 4):
+            walked += page
+        assert names(walked) == [f"saga-{n:02}" for n in range(30) if n % 6 < 4]
+        await taken(store, append("saga-00", after=1, status=SagaStatus.COMPLETED))
+        assert names(await store.unfinished("", 1)) == ["saga-01"]
+
+    async def test_due_sagas_come_earliest_first(self, store: Store) -> None:
+        await taken(
+            store,
+            append("a", wake_at=30.0),
+            append("b", wake_at=10.0),
+            append("c", wake_at=None),
+            append("d", wake_at=20.0),
+            append("e", wake_at=10.0),
+            append("f", wake_at=5.0, status=SagaStatus.COMPLETED),
+        )
+        assert names(await store.due(20.0, 10)) == ["b", "e", "d"]
+        assert names(await store.due(100.0, 2)) == ["b", "e"]
+        assert names(await store.due(9.0, 10)) == []
+        await taken(store, append("b", after=1, wake_at=None), append("a", after=1, wake_at=1.0))
+        assert names(await store.due(20.0, 10)) == ["a", "e", "d"]
+
+    async def test_positions_order_all_records_by_commit(self, store: Store) -> None:
+        await taken(store, append("a", cancelled(1), cancelled(2)), append("b"))
+        await store.append([append("b", after=9), append("a", after=2)])
+        await taken(store, append("b", after=1))
+        seen: list[PositionedRecord] = []
+        while page := await store.since(seen[-1].position if seen else 0, 2):
+            seen += page
+        assert [(entry.saga_id, entry.record.version) for entry in seen] == [
+            ("a", 1), ("a", 2), ("b", 1), ("a", 3), ("b", 2)
+        ]  # fmt: skip
+        positions = [entry.position for entry in seen]
+        assert positions == sorted(set(positions))
+        assert positions[0] > 0
+        assert seen[3].record == (await store.read(A))[2]
+
+    # --- search ------------------------------------------------------------------------------------------------------
+
+    async def test_search_matches_every_filter_together(self, store: Store) -> None:
+        await taken(
+            store,
+            append("a", status=SagaStatus.RUNNING, definition="epro", revision="1", started_at=10.0),
+            append("b", status=SagaStatus.COMPLETED, definition="epro", revision="2", started_at=20.0),
+            append("c", status=SagaStatus.COMPENSATED, definition="visit", revision="1", started_at=30.0),
+        )
+
+        async def found(query: SearchQuery) -> list[str]:
+            return names(await store.search(replace(query, descending=False)))
+
+        assert await found(SearchQuery()) == ["a", "b", "c"]
+        assert await found(SearchQuery(statuses=frozenset({SagaStatus.RUNNING, SagaStatus.COMPENSATED}))) == ["a", "c"]
+        assert await found(SearchQuery(definition="epro")) == ["a", "b"]
+        assert await found(SearchQuery(revision="1")) == ["a", "c"]
+        assert await found(SearchQuery(definition="epro", revision="2")) == ["b"]
+        assert await found(SearchQuery(started_from_at=20.0)) == ["b", "c"]
+        assert await found(SearchQuery(started_before_at=20.0)) == ["a"]
+        assert await found(SearchQuery(started_from_at=10.0, started_before_at=30.0, definition="epro")) == ["a", "b"]
+        assert await found(SearchQuery(definition="none")) == []
+
+    async def test_attributes_are_found_by_value_and_kind(self, store: Store) -> None:
+        await taken(
+            store,
+            append("a", attributes={"site": "DE-1", "score": 7, "ratio": 0.1 + 0.2}),
+            append("b", attributes={"site": "DE-1", "score": "7", "flag": True}),
+            append("c", attributes={"site": 'ž "quoted" ; --', "score": 7.5, "flag": False}),
+            append("d"),
+        )
+
+        async def found(**attributes: str | float) -> list[str]:
+            return names(await store.search(SearchQuery(attributes=attributes, descending=False)))
+
+        assert await found(site="DE-1") == ["a", "b"]
+        assert await found(site="DE-1", score=7) == ["a"]
+        assert await found(score="7") == ["b"]
+        assert await found(score=7.5) == ["c"]
+        assert await found(ratio=0.1 + 0.2) == ["a"]
+        assert await found(ratio=0.3) == []
+        assert await found(flag=True) == ["b"]
+        assert await found(flag=False) == ["c"]
+        assert await found(site='ž "quoted" ; --') == ["c"]
+        assert await found(absent="x") == []
+
+    async def test_attributes_that_change_are_found_anew(self, store: Store) -> None:
+        await taken(store, append("a", attributes={"site": "DE-1", "n": 2**53 + 1}))
+        await taken(store, append("a", after=1, attributes={"site": "FR-2"}))
+        assert names(await store.search(SearchQuery(attributes={"site": "DE-1"}))) == []
+        assert names(await store.search(SearchQuery(attributes={"site": "FR-2"}))) == ["a"]
+
+    async def test_a_row_comes_back_as_it_was_written(self, store: Store) -> None:
+        strange = append(
+            "a", attributes={"text": "ž\n", "int": -(2**63), "real": 1e-300, "yes": True}, request_id="r",
+            started_at=1_763_689_123.123457, updated_at=2.5, ended_at=3.5, wake_at=4.5,
+            attention="UNDO_REFUSED", failure="step 'score' failed: ž", status=SagaStatus.NEEDS_ATTENTION,
+        )  # fmt: skip
+        await taken(store, strange)
+        assert await store.row(A) == strange.row
+        assert type((await store.search(SearchQuery()))[0].attributes["yes"]) is bool
+
+    @pytest.mark.parametrize("order_by", ["started_at", "updated_at", "saga_id"])
+    @pytest.mark.parametrize("descending", [True, False])
+    async def test_pages_neither_miss_nor_repeat(self, store: Store, order_by: str, descending: bool) -> None:
+        for number in range(40):
+            times: dict[str, Any] = {"started_at": float(number % 7), "updated_at": float(number * 11 % 13)}
+            await taken(store, append(f"saga-{number:02}", **times))
+        walked: list[SearchRow] = []
+        query = SearchQuery(order_by=order_by, descending=descending, limit=6)
+        while page := await store.search(query):
+            assert len(page) <= 6
+            walked += page
+            last = page[-1]
+            query = replace(query, after=(getattr(last, order_by), last.saga_id))
+            # sagas that come and go while somebody turns pages may show or not; the others must, once
+            await taken(store, append(f"new-{len(walked)}", started_at=3.0, updated_at=4.0))
+        old = [row for row in walked if row.saga_id.startswith("saga-")]
+        assert sorted(names(old)) == [f"saga-{number:02}" for number in range(40)]
+        assert len(set(names(walked))) == len(walked)
+        keys = [(getattr(row, order_by), row.saga_id) for row in walked]
+        assert keys == sorted(keys, reverse=descending)
+
+    async def test_counts_by_group(self, store: Store) -> None:
+        assert await store.count(SearchQuery()) == {"": 0}
+        assert await store.count(SearchQuery(), "status") == {}
+        await taken(
+            store,
+            append("a", definition="epro", attributes={"site": "DE-1"}),
+            append("b", definition="epro", status=SagaStatus.COMPLETED),
+            append("c", definition="visit", revision="2", status=SagaStatus.COMPLETED),
+        )
+        assert await store.count(SearchQuery()) == {"": 3}
+        assert await store.count(SearchQuery(), "status") == {"RUNNING": 1, "COMPLETED": 2}
+        assert await store.count(SearchQuery(), "definition") == {"epro": 2, "visit": 1}
+        assert await store.count(SearchQuery(limit=1), "revision") == {"3f2a": 2, "2": 1}
+        assert await store.count(SearchQuery(definition="epro"), "status") == {"RUNNING": 1, "COMPLETED": 1}
+        assert await store.count(SearchQuery(attributes={"site": "DE-1"})) == {"": 1}
+
+    async def test_a_search_that_cannot_be_is_the_callers_error(self, store: Store) -> None:
+        with pytest.raises(InputInvalid, match="order_by"):
+            await store.search(SearchQuery(order_by="failure; DROP TABLE sagas"))
+        with pytest.raises(InputInvalid, match="group_by"):
+            await store.count(SearchQuery(), "uid")
+        with pytest.raises(InputInvalid, match="limit"):
+            await store.search(SearchQuery(limit=0))
+
+    # --- cursors and catalogue ---------------------------------------------------------------------------------------
+
+    async def test_a_cursor_is_where_it_was_left(self, store: Store) -> None:
+        assert await store.load("spans") == 0
+        await store.save("spans", 17)
+        await store.save("spans", 23)
+        await store.save("other", 5)
+        assert (await store.load("spans"), await store.load("other")) == (23, 5)
+
+    async def test_the_first_revision_becomes_active_and_none_changes(self, store: Store) -> None:
+        first = Revision(definition="epro", revision="r1", source="a: 1", descriptors=b"\x00\xff", created_at=1.0)
+        second = replace(first, revision="r2", source="a: 2", created_at=2.0, active=True)
+        assert await store.put(first) is True
+        assert await store.put(second) is True
+        assert await store.put(replace(first, source="changed")) is False
+        assert await store.get("epro") == replace(first, active=True)
+        assert await store.get("epro", "r1") == replace(first, active=True)
+        assert await store.get("epro", "r2") == replace(second, active=False)
+        assert await store.get("epro", "r3") is None
+        assert await store.get("visit") is None
+
+    async def test_activating_moves_new_sagas_and_lists_tell(self, store: Store) -> None:
+        for number, (definition, revision) in enumerate([("visit", "v1"), ("epro", "r1"), ("epro", "r2")]):
+            await store.put(
+                Revision(definition=definition, revision=revision, source="", descriptors=b"", created_at=float(number))
+            )
+        assert await store.activate("epro", "r2") is True
+        assert await store.activate("epro", "r9") is False
+        assert await store.activate("none", "r1") is False
+        listed = [(found.definition, found.revision, found.active) for found in await store.definitions()]
+        assert listed == [("epro", "r2", True), ("visit", "v1", True)]
+        listed = [(found.definition, found.revision, found.active) for found in await store.revisions("epro")]
+        assert listed == [("epro", "r2", True), ("epro", "r1", False)]
+        assert list(await store.revisions("none")) == []
+
+    # --- opening and closing -----------------------------------------------------------------------------------------
+
+    async def test_a_restart_finds_everything_under_a_higher_epoch(self, opener: Open) -> None:
+        before = opener()
+        kept = append("a", cancelled(1), opened(2), epoch=before.epoch, request_id="r", attributes={"n": 1})
+        await taken(before, kept)
+        await before.save("spans", 2)
+        await before.put(Revision(definition="epro", revision="r1", source="s", descriptors=b"d", created_at=1.0))
+        positions = [entry.position for entry in await before.since(0, 9)]
+        await before.close()
+
+        after = opener()
+        assert after.epoch > before.epoch
+        assert tuple(await after.read(A)) == kept.records
+        assert await after.row_by_request("r") == kept.row
+        assert [entry.position for entry in await after.since(0, 9)] == positions
+        assert await after.load("spans") == 2
+        assert (await after.definitions())[0].revision == "r1"
+        await taken(after, append("a", after=2, epoch=after.epoch))
+        (result,) = await after.append([append("a", after=3, epoch=before.epoch)])
+        assert isinstance(result, Fenced)
+        assert (await after.since(positions[-1], 9))[0].position > positions[-1]
+        await after.close()
+
+    async def test_closing_twice_is_harmless_and_closed_is_closed(self, opener: Open) -> None:
+        store = opener()
+        await store.close()
+        await store.close()
+        for use in (
+            lambda: store.append([append("a")]),
+            lambda: store.read(A),
+            lambda: store.row(A),
+            lambda: store.search(SearchQuery()),
+            lambda: store.count(SearchQuery()),
+            lambda: store.since(0, 1),
+            lambda: store.save("spans", 1),
+            lambda: store.get("epro"),
+            lambda: store.activate("epro", "r1"),
+        ):
+            with pytest.raises(JournalUnavailable, match="closed"):
+                await use()
