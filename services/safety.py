@@ -3,8 +3,8 @@
 `python -m services.safety --data DIR`
 
 It has a reason of its own to say no. A site that was closed (`CLOSED_SITES`) has nobody left who could answer for an
-event; those go to the sponsor's safety desk by hand, and a service that pretended to have opened one would hide a
-patient from the people who look. So it refuses with FAILED_PRECONDITION, reason SITE_CLOSED, and a saga that had already
+event; those go to the sponsor's safety desk by hand. A service that pretended to have opened one would hide a patient
+from the people who look. So it refuses with FAILED_PRECONDITION, reason SITE_CLOSED, and a saga that had already
 archived the report takes the record back.
 """
 
