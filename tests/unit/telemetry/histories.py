@@ -120,6 +120,7 @@ class Teller:
         self.saga_id = SagaId(f"report-{self.number}")
         self.state: SagaState = blank(PLAN)
         self.records: list[Record] = []
+        self.appends: list[Append] = []
 
     def tell(self, command: Command) -> Append:
         moment = Moment(at=self.at, entropy=0.5, epoch=self.epoch)
@@ -132,9 +133,10 @@ class Teller:
         )
         self.state = decision.state
         self.records.extend(new)
-        return Append(
-            saga_id=self.saga_id, expected_version=expected, epoch=self.epoch, records=new, row=_row(self.state, self)
-        )
+        row = _row(self.state, self)
+        append = Append(saga_id=self.saga_id, expected_version=expected, epoch=self.epoch, records=new, row=row)
+        self.appends.append(append)
+        return append
 
     def start(self) -> Append:
         return self.tell(
@@ -216,7 +218,7 @@ def _row(state: SagaState, teller: Teller) -> SearchRow:
         revision="r1",
         status=state.status,
         version=state.version,
-        epoch=state.epoch,
+        epoch=teller.epoch,
         started_at=state.started_at,
         updated_at=state.updated_at,
         ended_at=state.ended_at,
