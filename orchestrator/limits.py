@@ -22,6 +22,8 @@ DIAGNOSTICS_MAX = 100
 DESCRIPTORS_BYTES_MAX = 16 * 1024 * 1024
 # Recorded payloads that one revision keeps parsed, by their wire size; thousands of sagas' replies of ordinary size.
 PARSED_PAYLOADS_BYTES_MAX = 8 * 1024 * 1024
+# Compiled plans kept, the least recently asked for put aside first; a catalogue in real use has dozens.
+PLANS_MAX = 1_000
 # JSON values nested in an input; what protobuf's own parsers allow.
 JSON_DEPTH_MAX = 64
 # JSON values in one input, each of them at least two bytes of the largest payload's text.
@@ -85,6 +87,16 @@ CLI_RECONNECT_S = 0.5
 CLI_RESUME_S_MAX = 60.0
 # A reply that a command takes: the server's page of 1,000 sagas with long attributes stays well below.
 CLI_REPLY_BYTES_MAX = 64 * 1024 * 1024
+# One of the demo's processes gets this long to come up: imports take a second or two on a slow machine.
+DEMO_START_S_MAX = 30.0
+# And this long to go after SIGTERM, before it is killed; all its work is done by then.
+DEMO_STOP_S_MAX = 10.0
+# The demo's client gives up on an orchestrator that is silent for so long; the restart after the kill takes a second.
+DEMO_SILENCE_S_MAX = 60.0
+# Reports under way at once: keeps two cores busy, and leaves each saga's own time worth reading.
+DEMO_CONCURRENCY = 16
+# As many as a person may care to wait for.
+DEMO_REPORTS_MAX = 100_000
 
 # --- the journal -----------------------------------------------------------------------------------------------------
 
@@ -265,3 +277,10 @@ QUARANTINED_MAX = 10_000
 DRAIN_POLL_S = 0.01
 # What a drain may take beyond its grace before the process leaves anyway: two flushes of two seconds, and a margin.
 DRAIN_MARGIN_S = 3.0
+
+# --- the checker ---------------------------------------------------------------------------------------------------
+
+# As many broken rules as a person reads at once; further ones are counted.
+VIOLATIONS_KEPT_MAX = 1_000
+# Sagas read at once by the checker.
+VERIFY_PAGE_ROWS = 500

@@ -1,0 +1,141 @@
+"""The other two witnesses: what the services say they did, and what callers were told.
+
+A service's effect ledger is a file `<service>.ledger.jsonl`, one JSON object a line, fsynced before the reply. The
+checker needs these of its fields: `saga_id`, `saga_step`, `op` (`forward` or `compensate`), `key`, `effect` (1 where
+something changed because of the call). A last line without its newline was never acknowledged and is left out.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import ConfigError
+from orchestrator.ids import SagaId, StepId
+from orchestrator.saga.plan import Operation
+from orchestrator.saga.state import StepStatus
+from orchestrator.verify.findings import Findings, Violation
+from orchestrator.verify.streams import Stream
+
+LEDGER_SUFFIX = ".ledger.jsonl"
+
+_STANDS: Mapping[StepStatus, frozenset[int]] = {
+    StepStatus.APPLIED: frozenset({1}),
+    StepStatus.UNDONE: frozenset({0}),
+    StepStatus.NOT_APPLIED: frozenset({0}),
+    StepStatus.SKIPPED: frozenset({0}),
+    StepStatus.PENDING: frozenset({0}),
+    # An unknown outcome of a step that has no undo is all that may remain of an ended saga.
+    StepStatus.UNSETTLED: frozenset({0, 1}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """One line of a ledger."""
+
+    service: str
+    saga_id: SagaId
+    step: StepId
+    operation: str
+    key: str
+    count: int
+
+
+def read_ledgers(folder: Path) -> Iterator[Effect]:
+    """Yield every line of every ledger in a folder; `ConfigError` names the line that is not one."""
+    files = sorted(folder.glob(f"*{LEDGER_SUFFIX}"))
+    if not files:
+        raise ConfigError(f"{folder} has no *{LEDGER_SUFFIX}; give the folder that the services were given as data")
+    for path in files:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.endswith("\n"):
+                    yield _effect(path, number, line)
+
+
+def _effect(path: Path, number: int, line: str) -> Effect:
+    try:
+        fields = json.loads(line)
+        return Effect(
+            service=path.name.removesuffix(LEDGER_SUFFIX),
+            saga_id=SagaId(fields["saga_id"]),
+            step=StepId(fields["saga_step"]),
+            operation=fields["op"],
+            key=fields["key"],
+            count=int(fields["effect"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}:{number}: not a ledger line ({error!r}); see docs/reliability.md") from error
+
+
+class Ledgers:
+    """All effects, by saga and by key."""
+
+    def __init__(self, effects: Iterable[Effect]) -> None:
+        """Read them once; one entry a distinct key is kept."""
+        self.by_key: Counter[str] = Counter()
+        self.net: Counter[tuple[SagaId, StepId]] = Counter()
+        self.keys: dict[SagaId, dict[str, StepId]] = {}
+        self.keeping: set[StepId] = set()
+        """Steps whose service keeps a ledger: it has a line of that step for some saga."""
+        self.count = 0
+        for effect in effects:
+            if effect.saga_id:
+                self._take(effect)
+
+    def _take(self, effect: Effect) -> None:
+        self.count += 1
+        self.by_key[effect.key] += effect.count
+        forward = effect.operation == Operation.FORWARD
+        self.net[effect.saga_id, effect.step] += effect.count if forward else -effect.count
+        self.keys.setdefault(effect.saga_id, {})[effect.key] = effect.step
+        self.keeping.add(effect.step)
+
+
+def check_effects(stream: Stream, ledgers: Ledgers, findings: Findings) -> None:
+    """I10, I13, I24: the services' account of one saga against the saga's own."""
+    saga_id = stream.row.saga_id
+    recorded = {event.key for opened in stream.opened.values() for _, event in opened}
+    seen = ledgers.keys.get(saga_id, {})
+    findings.add(
+        "I10", (stream.broken("I10", f"{seen[k]} acted under key {k}") for k in seen if k not in recorded), len(seen)
+    )
+    twice = [key for key in seen if ledgers.by_key[key] > 1]
+    findings.add(
+        "I13", (stream.broken("I13", f"{seen[key]} took effect twice under {key}") for key in twice), len(seen)
+    )
+    if stream.state.is_terminal:
+        steps = [step for step in stream.plan.steps if step in ledgers.keeping]
+        findings.add("I24", _unbalanced(stream, steps, ledgers), len(steps))
+
+
+def _unbalanced(stream: Stream, steps: list[StepId], ledgers: Ledgers) -> Iterator[Violation]:
+    for step in steps:
+        status = stream.state.steps[step].status
+        net = ledgers.net[stream.row.saga_id, step]
+        if net not in _STANDS.get(status, frozenset()):
+            yield stream.broken("I24", f"{step} is {status.value}, and {net} of its effect stands")
+
+
+def check_strangers(known: set[SagaId], ledgers: Ledgers, findings: Findings) -> None:
+    """I10 for whole sagas: no service acted for a saga that the journal does not have."""
+    strangers = [saga_id for saga_id in ledgers.keys if saga_id not in known]
+    findings.add(
+        "I10",
+        (
+            Violation(invariant="I10", saga_id=s, message="a service acted for it; the journal has no such saga")
+            for s in strangers
+        ),
+        len(ledgers.keys),
+    )
+
+
+def check_answers(answers: Mapping[SagaId, str], statuses: Mapping[SagaId, str], findings: Findings) -> None:
+    """I7: a saga that a caller was told is accepted exists, and one that was told ended has ended just so."""
+    for saga_id, told in answers.items():
+        true = statuses.get(saga_id)
+        lost = true is None or (told in {"COMPLETED", "COMPENSATED"} and told != true)
+        message = f"a caller was told {told or 'accepted'}, the journal says {true or 'nothing'}"
+        findings.add("I7", [Violation(invariant="I7", saga_id=saga_id, message=message)] if lost else [])
