@@ -1,0 +1,255 @@
+"""What the called services' protobuf types look like: one private pool per revision.
+
+Descriptors come from every target of a definition, are merged, cut down to what the definition needs, and pinned with
+its revision. A pool is never shared between revisions and never the process's default one: two services may ship
+different files under one name, and two revisions may pin different versions of one file.
+
+The well-known types (`google/protobuf/*.proto`) are this process's own: their wire format is fixed for ever, while
+their descriptor bytes differ between languages.
+"""
+
+import functools
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from google.protobuf import (
+    any_pb2,
+    api_pb2,
+    descriptor_pb2,
+    duration_pb2,
+    empty_pb2,
+    field_mask_pb2,
+    source_context_pb2,
+    struct_pb2,
+    timestamp_pb2,
+    type_pb2,
+    wrappers_pb2,
+)
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, MethodDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from orchestrator.limits import PARSED_PAYLOADS_BYTES_MAX
+from orchestrator.values import JSON_TYPE, Payload
+
+File = descriptor_pb2.FileDescriptorProto
+_OWN: Final[Sequence[FileDescriptor]] = (
+    any_pb2.DESCRIPTOR,
+    source_context_pb2.DESCRIPTOR,
+    type_pb2.DESCRIPTOR,
+    api_pb2.DESCRIPTOR,
+    descriptor_pb2.DESCRIPTOR,
+    duration_pb2.DESCRIPTOR,
+    empty_pb2.DESCRIPTOR,
+    field_mask_pb2.DESCRIPTOR,
+    struct_pb2.DESCRIPTOR,
+    timestamp_pb2.DESCRIPTOR,
+    wrappers_pb2.DESCRIPTOR,
+)
+_OWN_NAMES: Final = frozenset(file.name for file in _OWN)
+
+
+class DescriptorsBroken(Exception):
+    """A descriptor set cannot be used; private to this package, where it becomes a finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One file name, two contents."""
+
+    file: str
+    targets: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """The files of several targets as one set, and what did not fit."""
+
+    files: Mapping[str, File]
+    conflicts: Sequence[Conflict]
+    broken: Mapping[str, str]
+    """Target -> why its descriptor set was not readable."""
+    services: Mapping[str, frozenset[str]]
+    """Target -> full names of the services it declares."""
+
+
+def merge(sets: Mapping[str, bytes]) -> Merged:
+    """Merge the descriptor sets of targets; the first one to bring a file wins, a differing second is a conflict."""
+    files: dict[str, File] = {}
+    owners: dict[str, str] = {}
+    conflicts: list[Conflict] = []
+    broken: dict[str, str] = {}
+    services: dict[str, frozenset[str]] = {}
+    for target, data in sets.items():
+        try:
+            found = descriptor_pb2.FileDescriptorSet.FromString(data)
+        except DecodeError as error:
+            broken[target] = str(error)
+            continue
+        services[target] = frozenset(_full(file, service.name) for file in found.file for service in file.service)
+        for raw in found.file:
+            if raw.name in _OWN_NAMES:
+                continue
+            file = _plain(raw)
+            if file.name not in files:
+                files[file.name], owners[file.name] = file, target
+            elif files[file.name] != file:
+                conflicts.append(Conflict(file.name, (owners[file.name], target)))
+    return Merged(files=files, conflicts=conflicts, broken=broken, services=services)
+
+
+def closure(files: Mapping[str, File], roots: Iterable[str]) -> bytes:
+    """Return a serialised set of the root files and all they import: same files, same bytes, in import order."""
+    ordered: dict[str, File] = {}
+    for root in sorted(roots):
+        _collect(files, root, ordered)
+    found = descriptor_pb2.FileDescriptorSet(file=ordered.values())
+    return found.SerializeToString(deterministic=True)
+
+
+class Types:
+    """The message types and methods of one revision. Not thread-safe beyond reading; built once, never changed."""
+
+    def __init__(self, descriptors: bytes) -> None:
+        """Build the pool; raise `DescriptorsBroken` where the files contradict each other or miss an import."""
+        self.pool: Final = DescriptorPool()
+        for own in _OWN:
+            self.pool.AddSerializedFile(own.serialized_pb)
+        try:
+            files = descriptor_pb2.FileDescriptorSet.FromString(descriptors).file
+            for file in files:
+                if file.name not in _OWN_NAMES:
+                    self.pool.AddSerializedFile(file.SerializeToString())
+        except (TypeError, DecodeError) as error:
+            raise DescriptorsBroken(str(error)) from error
+        self._services: Final = tuple(_full(file, service.name) for file in files for service in file.service)
+        self._messages: Final = tuple(_full(file, message.name) for file in files for message in file.message_type)
+        self._parsed: Final = _Parsed()
+
+    def services(self) -> Sequence[str]:
+        """Return the full names of all services."""
+        return self._services
+
+    def messages(self) -> Sequence[str]:
+        """Return the full names of all top-level messages."""
+        return self._messages
+
+    def methods(self, service: str) -> Mapping[str, MethodDescriptor]:
+        """Return the methods of a service by name; empty where it does not exist."""
+        try:
+            return self.pool.FindServiceByName(service).methods_by_name
+        except KeyError:
+            return {}
+
+    def message(self, name: str) -> Descriptor | None:
+        """Return a message type; None where it does not exist."""
+        try:
+            return self.pool.FindMessageTypeByName(name)
+        except KeyError:
+            return None
+
+    def new(self, descriptor: Descriptor) -> Message:
+        """Return an empty message."""
+        return message_class(descriptor)()
+
+    def parse(self, payload: Payload, descriptor: Descriptor) -> Message:
+        """Return a payload as a message, shared with other readers: never change it. Raise `DecodeError`."""
+        return self._parsed.get(payload.data, descriptor)
+
+
+@functools.cache
+def _own_type(name: str) -> Descriptor:
+    pool = DescriptorPool()
+    for own in _OWN:
+        pool.AddSerializedFile(own.serialized_pb)
+    return pool.FindMessageTypeByName(name)
+
+
+def json_type() -> Descriptor:
+    """Return the type of untyped JSON input and output where no revision's pool is at hand."""
+    return _own_type(JSON_TYPE)
+
+
+def message_class(descriptor: Descriptor) -> type[Message]:
+    """Return the class of a message type."""
+    found: type[Message] = GetMessageClass(descriptor)
+    return found
+
+
+@dataclass(slots=True)
+class _Parsed:
+    """The most recently read payloads, so that the leaves of a request share one parse (bytes keep their hash)."""
+
+    by_key: OrderedDict[tuple[Descriptor, bytes], Message] = field(
+        default_factory=OrderedDict[tuple[Descriptor, bytes], Message]
+    )
+    size_bytes: int = 0
+
+    def get(self, data: bytes, descriptor: Descriptor) -> Message:
+        key = (descriptor, data)
+        found = self.by_key.get(key)
+        if found is not None:
+            return found
+        found = message_class(descriptor).FromString(data)
+        self.by_key[key] = found
+        self.size_bytes += len(data)
+        while self.size_bytes > PARSED_PAYLOADS_BYTES_MAX and len(self.by_key) > 1:
+            (_, old), _ = self.by_key.popitem(last=False)
+            self.size_bytes -= len(old)
+        return found
+
+
+def is_map(field_: FieldDescriptor) -> bool:
+    """Say whether a field is a map."""
+    return (
+        field_.type == FieldDescriptor.TYPE_MESSAGE
+        and field_.is_repeated
+        and bool(field_.message_type.GetOptions().map_entry)
+    )
+
+
+def _full(file: File, name: str) -> str:
+    return f"{file.package}.{name}" if file.package else name
+
+
+def _plain(raw: File) -> File:
+    """Drop what differs between the ways to get one file: comments, and JSON names that are the default anyway."""
+    file = File()
+    file.CopyFrom(raw)
+    file.ClearField("source_code_info")
+    todo = list(file.message_type)
+    fields = list(file.extension)
+    while todo:
+        message = todo.pop()
+        todo.extend(message.nested_type)
+        fields.extend(message.field)
+        fields.extend(message.extension)
+    for found in fields:
+        if found.json_name == _json_name(found.name):
+            found.ClearField("json_name")
+    return file
+
+
+def _json_name(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part[:1].upper() + part[1:] for part in rest)
+
+
+def _collect(files: Mapping[str, File], name: str, into: dict[str, File]) -> None:
+    """Add a file after its imports, without recursion: import chains come from outside and may be long."""
+    todo = [(name, False)]
+    seen: set[str] = set()
+    while todo:
+        current, is_ready = todo.pop()
+        file = files.get(current)
+        if file is None or current in into:
+            continue
+        if is_ready:
+            into[current] = file
+        elif current not in seen:
+            seen.add(current)
+            todo.append((current, True))
+            todo.extend((dependency, False) for dependency in reversed(file.dependency))

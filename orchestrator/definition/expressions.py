@@ -1,0 +1,283 @@
+"""The one home of CEL: declare names, compile a source against protobuf types, evaluate over recorded facts.
+
+What the library does that its callers must never see (each was tried out, tests/unit/definition/test_expressions.py):
+
+* a failed evaluation is a *value* of type ERROR whose payload is the message text; it becomes an `EvaluationFailed`
+  here, in `Expression.evaluate`, and nowhere else is a result's value read;
+* an exhausted budget (10,000 iterations) raises instead; it becomes the same failure;
+* a name that is not bound fails only where evaluation reaches it, so `steps.x.applied ? steps.x.reply.id : ''` works
+  for a step without a reply;
+* qualified names (`steps.score.reply`) are variables of their own with their own type: this is what makes replies
+  typed at compile time;
+* optional values cannot leave an expression; the checker refuses them by type.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+from cel_expr_python import cel
+from cel_expr_python.ext import ext_encoders, ext_math, ext_optional, ext_strings
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from orchestrator.limits import EXPRESSION_BYTES_MAX
+
+_ERROR: Final = cel.Type.ERROR
+_REPORT: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_TRAILER: Final = re.compile(r" \[[A-Z_]+\]$")
+_UNBOUND: Final = re.compile(r'No value with name "([^"]+)"')
+_NO_FIELD: Final = re.compile(r"undefined field '([^']+)' not found in struct '([^']+)'")
+_NO_OVERLOAD: Final = re.compile(r"found no matching overload for '([^']+)' applied to '\(?(.*?)\)?'$")
+_UNDECLARED: Final = re.compile(r"undeclared reference to '([^']+)'")
+
+
+@dataclass(frozen=True, slots=True)
+class ValueType:
+    """A CEL type: `INT`, `LIST` of one, `MAP` of two, or a message's full name."""
+
+    name: str
+    of: tuple["ValueType", ...] = ()
+
+    def __str__(self) -> str:
+        """Return the type as CEL writes it, `list(string)`."""
+        name = self.name if "." in self.name else self.name.lower()
+        return f"{name}({', '.join(map(str, self.of))})" if self.of else name
+
+
+BOOL: Final = ValueType("BOOL")
+DYN: Final = ValueType("DYN")
+STRING: Final = ValueType("STRING")
+TIMESTAMP: Final = ValueType("TIMESTAMP")
+
+Value = None | bool | int | float | str | bytes | bytearray | Message | list["Value"] | dict["Value", "Value"] | object
+"""What an evaluation gives: plain Python values, `datetime` and `timedelta` for Timestamp and Duration, messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One compile error; `offset` counts characters from the start of the source."""
+
+    offset: int
+    message: str
+    undeclared: str = ""
+    """The name that is not known, where that is what is wrong."""
+    missing_field: tuple[str, str] | None = None
+    """The message type and the field it has not, where that is what is wrong."""
+    is_syntax: bool = False
+
+
+class EvaluationFailed(Exception):
+    """An expression has no value; private to this package, where it becomes an `ExpressionFailure`."""
+
+    def __init__(self, why: str, unbound: str = "") -> None:
+        """Keep the reason, and the name that has no value where that is the reason."""
+        super().__init__(why)
+        self.why = why
+        self.unbound = unbound
+
+
+class Bindings:
+    """Values of names, bound once and read by every expression of one request."""
+
+    __slots__ = ("_activation",)
+
+    def __init__(self, activation: cel.Activation) -> None:
+        """Keep the library's form."""
+        self._activation = activation
+
+    @property
+    def activation(self) -> cel.Activation:
+        """The library's form; read by `Expression` alone."""
+        return self._activation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expression:
+    """A compiled expression: pure, total over its bindings, and safe to evaluate any number of times."""
+
+    source: str
+    type: ValueType
+    names: frozenset[str]
+    """The declared names it reads."""
+    path: tuple[str, ...]
+    """For a plain path such as `steps.score.reply.total`: the name, then the fields. Empty for everything else."""
+    _program: cel.Expression
+
+    def evaluate(self, bindings: Bindings) -> Value:
+        """Return its value; raise `EvaluationFailed` where it has none."""
+        try:
+            result = self._program.eval(bindings.activation)
+            if result.type() == _ERROR:
+                raise _failure(str(result.value()))
+            return cast(Value, result.plain_value())
+        except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+            # an exhausted budget, or a value that has no Python form
+            raise EvaluationFailed(_TRAILER.sub("", str(error).splitlines()[0])) from error
+
+
+class Language:
+    """The names and types one place of a definition may use."""
+
+    def __init__(self, pool: DescriptorPool, names: Mapping[str, ValueType]) -> None:
+        """Declare the names; message types are looked up in the pool."""
+        self._env = cel.NewEnv(
+            descriptor_pool=pool,
+            variables={name: _declared(type_) for name, type_ in names.items()},
+            # not ext_bindings: nested bindings double memory without bound
+            extensions=[
+                ext_strings.ExtStrings(),
+                ext_math.ExtMath(),
+                ext_optional.ExtOptional(),
+                ext_encoders.ExtEncoders(),
+            ],
+        )
+        self._names: Final = frozenset(names)
+
+    def compile(self, source: str) -> Expression | Sequence[Fault]:
+        """Compile and type-check; every error comes back at once, with its place in the source."""
+        if len(source.encode()) > EXPRESSION_BYTES_MAX:
+            return [Fault(0, f"an expression has at most {EXPRESSION_BYTES_MAX} bytes", is_syntax=True)]
+        try:
+            program = self._env.compile(source)
+        except RuntimeError as error:
+            return _faults(source, str(error))
+        names, path = _read(program.serialize(), self._names)
+        type_ = _type(program.return_type().name())
+        return Expression(source=source, type=type_, names=names, path=path, _program=program)
+
+    def compile_text(self, expression: Expression) -> Expression:
+        """Return the expression converted to a text by CEL's own `string()`."""
+        found = self.compile(f"string({expression.source}\n)")
+        if isinstance(found, Expression):
+            return found
+        raise EvaluationFailed(f"{expression.type} has no text form")
+
+    def bind(self, values: Mapping[str, object]) -> Bindings:
+        """Bind names to values: messages, plain values; a name left out fails where it is read."""
+        return Bindings(self._env.Activation(values))
+
+
+def message_type(descriptor: Descriptor) -> ValueType:
+    """Return the type of a message."""
+    return ValueType(descriptor.full_name)
+
+
+def _declared(type_: ValueType) -> cel.Type:
+    simple = {"BOOL": cel.Type.BOOL, "STRING": cel.Type.STRING, "TIMESTAMP": cel.Type.TIMESTAMP, "DYN": cel.Type.DYN}
+    return simple.get(type_.name) or cel.Type(type_.name)
+
+
+def _type(name: str) -> ValueType:
+    """Read `MAP<STRING, LIST<INT>>`."""
+    head, bracket, rest = name.partition("<")
+    if not bracket:
+        return ValueType(name)
+    parts: list[str] = [""]
+    depth = 0
+    for char in rest[:-1]:
+        depth += (char == "<") - (char == ">")
+        if char == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return ValueType(head, tuple(_type(part.strip()) for part in parts))
+
+
+def _failure(text: str) -> EvaluationFailed:
+    unbound = _UNBOUND.search(text)
+    if unbound:
+        return EvaluationFailed(f"{unbound[1]} has no value", unbound[1])
+    _, _, why = text.partition(": ")
+    return EvaluationFailed(why or text)
+
+
+def _faults(source: str, text: str) -> Sequence[Fault]:
+    lines = source.split("\n")
+    found: list[Fault] = []
+    for line, column, message in _REPORT.findall(text):
+        before = sum(len(one) + 1 for one in lines[: int(line) - 1])
+        found.append(_fault(source, before + int(column) - 1, _TRAILER.sub("", message)))
+    # the text of an error without a position is still better than none
+    return found or [Fault(0, _TRAILER.sub("", text.splitlines()[0]), is_syntax=True)]
+
+
+def _fault(source: str, offset: int, message: str) -> Fault:
+    undeclared = _UNDECLARED.match(message)
+    if undeclared:
+        name = undeclared[1].lstrip(".")
+        # the library points at the last dot of a qualified name; its start says more
+        start = source.rfind(name, 0, offset + len(name.rpartition(".")[2]) + 1)
+        return Fault(start if start >= 0 else offset, f"`{name}` is not known", undeclared=name)
+    if message.startswith("Syntax error"):
+        return Fault(offset, _syntax(message), is_syntax=True)
+    field = _NO_FIELD.match(message)
+    if field:
+        return Fault(offset, f"{field[2]} has no field `{field[1]}`", missing_field=(field[2], field[1]))
+    return Fault(offset, _plainly(message))
+
+
+def _syntax(message: str) -> str:
+    text = message.removeprefix("Syntax error: ")
+    # the parser's list of all tokens that might follow helps nobody
+    text, _, _ = text.partition(" expecting {")
+    text = text.replace("'<EOF>'", "the end")
+    return f"not an expression: {text}"
+
+
+def _plainly(message: str) -> str:
+    overload = _NO_OVERLOAD.match(message)
+    if overload:
+        sign = overload[1].strip("_").replace("_?_:", "? :").replace("_", "")
+        hint = ""
+        if {"int", "uint"} <= set(overload[2].split(", ")) or {"int", "double"} <= set(overload[2].split(", ")):
+            hint = "; CEL never converts numbers by itself: write int(x), uint(x) or double(x)"
+        return f"`{sign}` does not work on ({overload[2]}){hint}"
+    return message
+
+
+def _checked_expression() -> type[Message]:
+    """Describe the part of `cel.expr.CheckedExpr` that is read here: which names, and whether it is a plain path."""
+    file = FileDescriptorProto(name="checked.proto", package="checked", syntax="proto3")
+
+    def message(name: str, *fields: tuple[str, int, str]) -> None:
+        made: DescriptorProto = file.message_type.add(name=name)
+        for field, number, kind in fields:
+            added: FieldDescriptorProto = made.field.add(name=field, number=number, label=1)
+            added.type = {"string": 9, "int64": 3, "bool": 8}.get(kind, 11)  # type: ignore[assignment]  # by number
+            if added.type == FieldDescriptorProto.TYPE_MESSAGE:
+                added.type_name = f".checked.{kind}"
+
+    message("Any", ("value", 2, "Checked"))
+    message("Checked", ("references", 2, "Entry"), ("expr", 4, "Expr"))
+    message("Entry", ("value", 2, "Reference"))
+    message("Reference", ("name", 1, "string"))
+    message("Expr", ("ident", 4, "Ident"), ("select", 5, "Select"))
+    message("Ident", ("name", 1, "string"))
+    message("Select", ("operand", 1, "Expr"), ("field", 2, "string"), ("test_only", 3, "bool"))
+    # a map's entries are repeated on the wire, and so is nothing else here
+    checked = file.message_type[1]
+    checked.field[0].label = FieldDescriptorProto.LABEL_REPEATED
+    pool = DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    found: type[Message] = GetMessageClass(pool.FindMessageTypeByName("checked.Any"))
+    return found
+
+
+_Checked: Final = _checked_expression()
+
+
+def _read(serialised: bytes, declared: frozenset[str]) -> tuple[frozenset[str], tuple[str, ...]]:
+    checked = getattr(_Checked.FromString(serialised), "value")  # noqa: B009  (the class is made at run time)
+    names = frozenset(entry.value.name for entry in checked.references) & declared
+    fields: list[str] = []
+    expr = checked.expr
+    while expr.HasField("select") and not expr.select.test_only:
+        fields.append(expr.select.field)
+        expr = expr.select.operand
+    is_path = expr.HasField("ident") and expr.ident.name in declared
+    return names, (expr.ident.name, *reversed(fields)) if is_path else ()

@@ -1,0 +1,51 @@
+"""The few questions asked of a graph of steps: who is upstream, what goes in circles.
+
+A graph is a mapping from a node to the nodes it points to. Nothing here recurses: definitions come from outside.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+
+def reachable(start: str, edges: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """Return every node that can be reached from `start` by at least one edge."""
+    seen: set[str] = set()
+    todo = list(edges[start])
+    while todo:
+        found = todo.pop()
+        if found not in seen:
+            seen.add(found)
+            todo.extend(edges[found])
+    return frozenset(seen)
+
+
+def ancestors(needs: Mapping[str, Collection[str]]) -> Mapping[str, frozenset[str]]:
+    """Return, for each node, everything upstream of it."""
+    return {name: reachable(name, needs) for name in needs}
+
+
+def cycles(edges: Mapping[str, Collection[str]]) -> Sequence[Sequence[str]]:
+    """Return one shortest cycle for each knot of nodes that reach each other, in the graph's order."""
+    above = ancestors(edges)
+    told: set[str] = set()
+    found: list[Sequence[str]] = []
+    for name in edges:
+        if name in above[name] and name not in told:
+            told |= {other for other in above[name] if name in above[other]}
+            found.append(_shortest(name, edges))
+    return found
+
+
+def _shortest(start: str, edges: Mapping[str, Collection[str]]) -> Sequence[str]:
+    came: dict[str, str] = {}
+    todo = [start]
+    for current in todo:  # grows while it is walked: breadth first
+        for following in sorted(edges[current]):
+            if following == start:
+                way = [current]
+                while way[-1] != start:
+                    way.append(came[way[-1]])
+                return way[::-1]
+            if following not in came:
+                came[following] = current
+                todo.append(following)
+    raise AssertionError(f"{start} was said to be on a cycle")

@@ -1,0 +1,147 @@
+"""A world to check definitions against: the demo services' real descriptors, and facts an expression may read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+
+from orchestrator.errors import TargetUnreachable
+from orchestrator.ids import SagaId, StepId
+from orchestrator.ports.catalogue import Revision
+from orchestrator.ports.methods import TargetFacts
+from orchestrator.values import Payload
+from services.epro.v1 import (
+    archive_service_pb2,
+    notifier_service_pb2,
+    safety_service_pb2,
+    scoring_service_pb2,
+    validator_service_pb2,
+)
+
+EPRO: Mapping[str, FileDescriptor] = {
+    "validator": validator_service_pb2.DESCRIPTOR,
+    "scoring": scoring_service_pb2.DESCRIPTOR,
+    "archive": archive_service_pb2.DESCRIPTOR,
+    "safety": safety_service_pb2.DESCRIPTOR,
+    "notifier": notifier_service_pb2.DESCRIPTOR,
+}
+
+
+def descriptor_set(*roots: FileDescriptor) -> bytes:
+    """Return the files and all they import, as a reflection client would give them."""
+    found: dict[str, FileDescriptorProto] = {}
+
+    def add(file: FileDescriptor) -> None:
+        if file.name not in found:
+            for dependency in file.dependencies:
+                add(dependency)
+            proto = FileDescriptorProto()
+            file.CopyToProto(proto)
+            found[file.name] = proto
+
+    for root in roots:
+        add(root)
+    return FileDescriptorSet(file=found.values()).SerializeToString()
+
+
+@dataclass
+class FixedMethods:
+    """`ports.methods.Methods` over given descriptor sets; a target without one cannot be reached."""
+
+    sets: dict[str, bytes | None] = field(
+        default_factory=lambda: {target: descriptor_set(file) for target, file in EPRO.items()}
+    )
+    declared: dict[str, TargetFacts] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def targets(self) -> Sequence[str]:
+        return tuple(self.sets)
+
+    def facts(self, target: str) -> TargetFacts | None:
+        return self.declared.get(target) or (TargetFacts(name=target) if target in self.sets else None)
+
+    async def descriptors(self, target: str) -> bytes:
+        self.asked.append(target)
+        found = self.sets[target]
+        if found is None:
+            raise TargetUnreachable("connection refused")
+        return found
+
+
+@dataclass
+class DictCatalogue:
+    """`ports.catalogue.Catalogue` in memory."""
+
+    kept: list[Revision] = field(default_factory=list)
+    active: dict[str, str] = field(default_factory=dict)
+
+    def _shown(self, one: Revision) -> Revision:
+        return Revision(
+            definition=one.definition,
+            revision=one.revision,
+            source=one.source,
+            descriptors=one.descriptors,
+            created_at=one.created_at,
+            active=self.active[one.definition] == one.revision,
+        )
+
+    async def put(self, revision: Revision) -> bool:
+        if await self.get(revision.definition, revision.revision):
+            return False
+        self.kept.append(revision)
+        self.active.setdefault(revision.definition, revision.revision)
+        return True
+
+    async def get(self, definition: str, revision: str = "") -> Revision | None:
+        wanted = revision or self.active.get(definition, "")
+        found = (one for one in self.kept if (one.definition, one.revision) == (definition, wanted))
+        return next((self._shown(one) for one in found), None)
+
+    async def activate(self, definition: str, revision: str) -> bool:
+        if await self.get(definition, revision) is None:
+            return False
+        self.active[definition] = revision
+        return True
+
+    async def definitions(self) -> Sequence[Revision]:
+        return [self._shown(one) for one in self.kept if self.active[one.definition] == one.revision]
+
+    async def revisions(self, definition: str) -> Sequence[Revision]:
+        return [self._shown(one) for one in reversed(self.kept) if one.definition == definition]
+
+
+class FixedClock:
+    """`ports.clock.Clock` that stands still."""
+
+    def now(self) -> float:
+        return 1_000.0
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def entropy(self) -> float:
+        return 0.5
+
+    def new_uid(self) -> UUID:
+        return UUID(int=7)
+
+
+@dataclass
+class FixedFacts:
+    """`saga.plan.Facts` as given."""
+
+    input: Payload
+    replies: Mapping[str, Payload] = field(default_factory=dict)
+    statuses: Mapping[str, str] = field(default_factory=dict)
+    own_reply: Payload | None = None
+    saga_id: SagaId = SagaId("report-1")
+    uid: UUID = UUID(int=5)
+    started_at: float = 1_700_000_000.25
+
+    def reply_of(self, step: StepId) -> Payload | None:
+        return self.replies.get(step)
+
+    def status_of(self, step: StepId) -> str:
+        return self.statuses.get(step, "APPLIED" if step in self.replies else "PENDING")
