@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.errors import JournalCorrupted
 from orchestrator.ids import SagaId
 from orchestrator.journal.codec import EVENT_TYPES, corrupted, decode_record
 from orchestrator.ports.journal import Append, Record, SearchRow
@@ -72,17 +73,25 @@ def columns_of_advance(append: Append) -> Columns:
 
 
 def row_of(columns: Columns) -> SearchRow:
-    """Return the search row of the columns that every row query selects."""
+    """Return the search row of the columns that every row query selects; `JournalCorrupted` where it cannot be read."""
+    try:
+        status, attributes = _STATUS[columns[5]], json.loads(columns[8])
+    except (KeyError, ValueError) as exc:
+        raise JournalCorrupted(
+            f"the search row of saga {columns[0]!r} cannot be read ({exc}): the saga is left as it is and other sagas "
+            f"are not affected; restore the journal from a backup",
+            saga_id=columns[0],
+        ) from exc
     return SearchRow(
         saga_id=columns[0],
         uid=columns[1],
         request_id=columns[2],
         definition=columns[3],
         revision=columns[4],
-        status=_STATUS[columns[5]],
+        status=status,
         version=columns[6],
         epoch=columns[7],
-        attributes=json.loads(columns[8]),
+        attributes=attributes,
         started_at=columns[9],
         updated_at=columns[10],
         ended_at=columns[11],

@@ -67,10 +67,10 @@ class SqliteJournal:
         return records
 
     async def row(self, saga_id: SagaId) -> SearchRow | None:
-        return next(iter(await self._rows(1, "row", saga_id)), None)
+        return await self._row("row", saga_id)
 
     async def row_by_request(self, request_id: str) -> SearchRow | None:
-        return next(iter(await self._rows(1, "row_by_request", request_id)), None)
+        return await self._row("row_by_request", request_id)
 
     async def unfinished(self, after: str, limit: int) -> Sequence[SearchRow]:
         return await self._rows(limit, "unfinished", after, limit)
@@ -137,6 +137,10 @@ class SqliteJournal:
         return await self._revisions("revisions", definition)
 
     # --- reading -----------------------------------------------------------------------------------------------------
+
+    async def _row(self, query: str, value: str) -> SearchRow | None:
+        columns = await self._read(1, lambda connection: connection.execute(SQL[query], (value,)).fetchone())
+        return None if columns is None else rows.row_of(columns)
 
     async def _rows(self, limit: int, query: str, *values: str | float) -> list[SearchRow]:
         return await self._read(limit, lambda connection: _fetch_rows(connection, SQL[query], values))
@@ -232,7 +236,14 @@ def _read_since(connection: apsw.Connection, position: int, limit: int) -> list[
 
 
 def _fetch_rows(connection: apsw.Connection, sql: str, values: Sequence[str | float]) -> list[SearchRow]:
-    return [rows.row_of(columns) for columns in connection.execute(sql, values)]
+    """Return the rows of a list; one that cannot be read is left out, and said so in the log."""
+    found: list[SearchRow] = []
+    for columns in connection.execute(sql, values):
+        try:
+            found.append(rows.row_of(columns))
+        except JournalCorrupted as exc:
+            logger.error("left out of a list: %s", exc)  # noqa: TRY400  (the message says it all)
+    return found
 
 
 def _fetch_counts(connection: apsw.Connection, sql: str, values: Sequence[str | float]) -> dict[str, int]:

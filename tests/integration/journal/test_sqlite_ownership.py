@@ -1,0 +1,91 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import ConfigError
+from orchestrator.ids import SagaId
+from orchestrator.journal.sqlite import SqliteJournal, ownership
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+def owner(file: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that owns the file and has recorded its first saga."""
+    command = [sys.executable, "-m", "tests.integration.journal.appending", str(file), "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "saga-0\n"
+        yield process
+        process.kill()
+
+
+async def test_a_second_process_is_told_who_has_the_file(file: Path, owner: subprocess.Popen[str]) -> None:
+    with pytest.raises(ConfigError, match=f"{file} is in use by process {owner.pid}: .* stop that one") as raised:
+        SqliteJournal.open(file)
+    assert raised.value.metadata == {"path": str(file), "pid": str(owner.pid)}
+
+
+async def test_a_killed_owner_leaves_the_file_free_and_whole(file: Path, owner: subprocess.Popen[str]) -> None:
+    assert owner.stdout is not None
+    acknowledged = ["saga-0", *(owner.stdout.readline().strip() for _ in range(50))]
+    owner.send_signal(signal.SIGKILL)
+    acknowledged += owner.stdout.read().split()
+    owner.wait()
+    journal = SqliteJournal.open(file)
+    for saga in acknowledged:
+        assert len(await journal.read(SagaId(saga))) == 1
+    assert journal.epoch == 2
+    await journal.close()
+
+
+async def test_a_second_opening_in_the_same_process_is_refused(file: Path) -> None:
+    journal = SqliteJournal.open(file)
+    link = file.with_name("link.db")
+    link.symlink_to(file)
+    for path in (file, link):
+        with pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
+            SqliteJournal.open(path)
+    await journal.close()
+    await SqliteJournal.open(link).close()
+
+
+async def test_a_refused_opening_takes_no_epoch(file: Path) -> None:
+    first = SqliteJournal.open(file)
+    with pytest.raises(ConfigError):
+        SqliteJournal.open(file)
+    await first.close()
+    second = SqliteJournal.open(file)
+    assert second.epoch == first.epoch + 1
+    await second.close()
+
+
+async def test_a_network_disk_is_refused(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = tmp_path / "mountinfo"
+    monkeypatch.setattr(ownership, "MOUNTS", mounts)
+    for kind in ("nfs4", "cifs", "fuse.sshfs"):
+        mounts.write_text(f"22 1 254:0 / / rw - ext4 /dev/vda rw\n31 22 0:29 / {tmp_path} rw - {kind} nas:/x rw\n")
+        with pytest.raises(ConfigError, match=rf"network file system \({kind}\).*local disk"):
+            SqliteJournal.open(file)
+        assert await asyncio.to_thread(file.exists) is False
+    mounts.write_text("22 1 254:0 / / rw - ext4 /dev/vda rw\n")
+    await SqliteJournal.open(file).close()
+
+
+async def test_payloads_are_nobody_elses_business(file: Path) -> None:
+    journal = SqliteJournal.open(file)
+    written = list(file.parent.glob("journal.db*"))
+    assert {entry.name for entry in written} >= {"journal.db", "journal.db-wal", "journal.db.lock"}
+    assert {entry.stat().st_mode & 0o077 for entry in written} == {0}
+    await journal.close()

@@ -1,0 +1,130 @@
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import pytest
+
+from orchestrator.errors import ConfigError
+from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.journal.sqlite.schema import Migration, migrate, shipped
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+def content(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+def edit(file: Path, *statements: str) -> None:
+    connection = apsw.Connection(str(file))
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+async def test_a_newer_file_is_refused_and_not_touched(file: Path) -> None:
+    await SqliteJournal.open(file).close()
+    edit(file, "INSERT INTO schema_version VALUES (99, 'from_the_future', 'x')")
+    before = content(file)
+    with pytest.raises(ConfigError, match=r"has schema 99, this release knows \d+: .* newer release"):
+        SqliteJournal.open(file)
+    assert content(file) == before
+
+
+async def test_a_migration_that_changed_after_it_was_applied_is_refused(file: Path) -> None:
+    await SqliteJournal.open(file).close()
+    edit(file, "UPDATE schema_version SET checksum = 'other' WHERE version = 1")
+    with pytest.raises(ConfigError, match="another text of migration 1"):
+        SqliteJournal.open(file)
+
+
+async def test_another_programs_database_is_refused_and_not_touched(file: Path) -> None:
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE invoices (id INTEGER)")
+    connection.close()
+    before = content(file)
+    with pytest.raises(ConfigError, match="database of another program"):
+        SqliteJournal.open(file)
+    assert content(file) == before
+
+
+def _not_a_database(folder: Path) -> Path:
+    file = folder / "journal.db"
+    file.write_text("Dear diary, this is long enough not to be mistaken for an empty file. " * 20)
+    return file
+
+
+def _folder(folder: Path) -> Path:
+    return folder
+
+
+def _missing_folder(folder: Path) -> Path:
+    return folder / "nowhere" / "journal.db"
+
+
+def _under_a_file(folder: Path) -> Path:
+    (folder / "plain").touch()
+    return folder / "plain" / "journal.db"
+
+
+def _read_only_place(_: Path) -> Path:
+    return Path("/proc/journal.db")
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        (_not_a_database, "not a SQLite database; name another file"),
+        (_folder, "Is a directory"),
+        (_missing_folder, "No such file or directory.*folder that exists"),
+        (_under_a_file, "Not a directory"),
+        (_read_only_place, "cannot be opened for writing"),
+    ],
+)
+async def test_a_path_that_cannot_be_a_journal_is_explained(
+    tmp_path: Path, place: Callable[[Path], Path], why: str
+) -> None:
+    file = place(tmp_path)
+    for _ in range(2):  # the second time tells that the first gave everything back
+        with pytest.raises(ConfigError, match=why) as raised:
+            SqliteJournal.open(file)
+        assert str(file) in raised.value.message
+
+
+async def test_a_file_that_another_program_writes_to_is_explained(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.journal.sqlite.opening.JOURNAL_BUSY_S", 0.0)
+    await SqliteJournal.open(file).close()
+    other = apsw.Connection(str(file))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ConfigError, match="another program writes to it"):
+        SqliteJournal.open(file)
+    other.close()
+    await SqliteJournal.open(file).close()
+
+
+def test_migrations_are_numbered_without_a_gap() -> None:
+    assert [migration.version for migration in shipped()] == list(range(1, len(shipped()) + 1))
+
+
+def test_only_what_is_new_is_applied() -> None:
+    connection = apsw.Connection(":memory:")
+    first = Migration(version=1, name="first", sql="CREATE TABLE t (n); INSERT INTO t VALUES (1);")
+    second = Migration(version=2, name="second", sql="ALTER TABLE t ADD COLUMN m; UPDATE t SET n = n + 1;")
+    migrate(connection, [first], "f")
+    migrate(connection, [first, second], "f")
+    migrate(connection, [first, second], "f")
+    assert connection.execute("SELECT n, m FROM t").fetchall() == [(2, None)]
+    assert connection.execute("SELECT version, name FROM schema_version").fetchall() == [(1, "first"), (2, "second")]
+
+
+def test_a_migration_that_fails_leaves_nothing() -> None:
+    connection = apsw.Connection(":memory:")
+    good = Migration(version=1, name="good", sql="CREATE TABLE t (n);")
+    bad = Migration(version=2, name="bad", sql="CREATE TABLE u (n); CREATE TABLE t (n);")
+    with pytest.raises(apsw.SQLError):
+        migrate(connection, [good, bad], "f")
+    assert connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
