@@ -76,8 +76,8 @@ class DefinitionServiceServicer(object):
         findings are an answer, not an error.
 
         Reasons: `DEFINITION_INVALID` (INVALID_ARGUMENT: each finding is a BadRequest field violation whose field is
-        file:line:column); `INPUT_INVALID` (INVALID_ARGUMENT: no source); `TARGET_UNREACHABLE` (UNAVAILABLE: a called service did
-        not tell its methods); `DRAINING`, `JOURNAL_UNAVAILABLE` (UNAVAILABLE).
+        file:line:column; a called service that does not tell its methods is a finding, too); `INPUT_INVALID`
+        (INVALID_ARGUMENT: no source); `DRAINING`, `JOURNAL_UNAVAILABLE` (UNAVAILABLE).
 
         Retry: safe; the same source is the same revision.
         """

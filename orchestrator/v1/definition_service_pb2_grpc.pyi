@@ -42,8 +42,8 @@ class DefinitionServiceStub:
     findings are an answer, not an error.
 
     Reasons: `DEFINITION_INVALID` (INVALID_ARGUMENT: each finding is a BadRequest field violation whose field is
-    file:line:column); `INPUT_INVALID` (INVALID_ARGUMENT: no source); `TARGET_UNREACHABLE` (UNAVAILABLE: a called service did
-    not tell its methods); `DRAINING`, `JOURNAL_UNAVAILABLE` (UNAVAILABLE).
+    file:line:column; a called service that does not tell its methods is a finding, too); `INPUT_INVALID`
+    (INVALID_ARGUMENT: no source); `DRAINING`, `JOURNAL_UNAVAILABLE` (UNAVAILABLE).
 
     Retry: safe; the same source is the same revision.
     """
@@ -90,8 +90,8 @@ class DefinitionServiceAsyncStub(DefinitionServiceStub):
     findings are an answer, not an error.
 
     Reasons: `DEFINITION_INVALID` (INVALID_ARGUMENT: each finding is a BadRequest field violation whose field is
-    file:line:column); `INPUT_INVALID` (INVALID_ARGUMENT: no source); `TARGET_UNREACHABLE` (UNAVAILABLE: a called service did
-    not tell its methods); `DRAINING`, `JOURNAL_UNAVAILABLE` (UNAVAILABLE).
+    file:line:column; a called service that does not tell its methods is a finding, too); `INPUT_INVALID`
+    (INVALID_ARGUMENT: no source); `DRAINING`, `JOURNAL_UNAVAILABLE` (UNAVAILABLE).
 
     Retry: safe; the same source is the same revision.
     """
@@ -141,8 +141,8 @@ class DefinitionServiceServicer(metaclass=_abc_1.ABCMeta):
         findings are an answer, not an error.
 
         Reasons: `DEFINITION_INVALID` (INVALID_ARGUMENT: each finding is a BadRequest field violation whose field is
-        file:line:column); `INPUT_INVALID` (INVALID_ARGUMENT: no source); `TARGET_UNREACHABLE` (UNAVAILABLE: a called service did
-        not tell its methods); `DRAINING`, `JOURNAL_UNAVAILABLE` (UNAVAILABLE).
+        file:line:column; a called service that does not tell its methods is a finding, too); `INPUT_INVALID`
+        (INVALID_ARGUMENT: no source); `DRAINING`, `JOURNAL_UNAVAILABLE` (UNAVAILABLE).
 
         Retry: safe; the same source is the same revision.
         """

@@ -1,0 +1,38 @@
+"""The surface: gRPC in, and a little HTTP for probes.
+
+::
+
+    client ──► edge (interceptor.py)            request id, admission, errors to statuses, slow readers
+                 └─► SagaService (sagas.py)     one method per verb of the façade
+                 │     └─ Watch (watch.py)      a saga's events as a resumable stream
+                 └─► DefinitionService (definitions.py)
+                 └─► health, reflection (standard.py)
+    probe  ──► HttpServer (http.py)             /healthz, /readyz, /metrics
+
+What a method does is four lines: check the caller's words, put them into ours (`mapping.py`), ask the façade, put the
+answer into the caller's (`mapping.py`, `events.py`). Everything it raises is turned into a status in one place.
+
+What is always true here:
+
+* An error that a caller sees is a row of `status.TABLE`, or INTERNAL with a number to quote; never a traceback.
+* The deadline of a call bounds the call, never the saga. A wait that runs out of time answers with the saga as it
+  stands, because an error would lose the handle.
+* What one caller may take is bounded (`limits.py`, "the API"): size of a message, of its metadata, of a page, of a
+  status; number of calls, of waits, of streams; age of a stream; patience with a slow reader. A bound that is reached
+  says so and says what to do; nothing queues without end.
+* A page neither misses nor repeats a saga that exists throughout, because a token holds the last row's key.
+* A watch is resumable by number at any point, so it may be cut at any point: drain, age, slow reader, crash.
+* When the server drains, health says NOT_SERVING first; then new calls are refused, waits end, calls in flight are
+  answered, and only then do the connections close.
+
+May import: `runtime`, `definition`, `ports`, `saga`, `errors` and the nouns below; never an adapter. It is the home
+of gRPC's server side, starlette and uvicorn. The contract on the wire is `protos/orchestrator/v1`; its reference for
+callers is `docs/api.md`.
+
+Read next: `sagas.py`, then `interceptor.py`.
+"""
+
+from orchestrator.api.http import HttpServer
+from orchestrator.api.server import SERVICES, ApiBounds, ApiServer, Listen
+
+__all__ = ["SERVICES", "ApiBounds", "ApiServer", "HttpServer", "Listen"]

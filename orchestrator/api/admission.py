@@ -1,0 +1,98 @@
+"""Who is let in: a count of calls and a count of waits, and the end of all waiting when the server drains.
+
+gRPC's own limit queues what it cannot take; a queue in front of a busy server only makes every answer late. Here a call
+over the bound is turned away at once, with a hint when to come back. Waits (long polls, streams) are counted apart, so
+that a thousand patient callers cannot keep one new saga from starting.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from enum import Enum
+
+from orchestrator import limits
+from orchestrator.errors import Draining, Overloaded
+
+
+class Room(Enum):
+    """Which bound a call counts against."""
+
+    CALL = "calls"
+    WAIT = "waits"
+    STANDARD = "reflection and health streams"
+    """Bounded like waits, but nobody's work: a drain does not wait for them."""
+    FREE = "health checks"
+    """Not bounded: the answer matters most when the server is full."""
+
+
+class Admission:
+    """Counts what is in flight. One per server; everything happens on its event loop."""
+
+    def __init__(self, *, calls_max: int, waits_max: int) -> None:
+        self._bounds = {Room.CALL: calls_max, Room.WAIT: waits_max, Room.STANDARD: waits_max}
+        self._counts = dict.fromkeys(self._bounds, 0)
+        self._scopes: set[asyncio.Timeout] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._is_closed = False
+
+    @property
+    def in_flight(self) -> int:
+        """Return the number of calls and waits that were let in and are not over."""
+        return self._counts[Room.CALL] + self._counts[Room.WAIT]
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether the server drains: nothing new is let in, and nobody waits any longer."""
+        return self._is_closed
+
+    @contextmanager
+    def admit(self, room: Room) -> Iterator[None]:
+        """Count a call while it is in flight; raise `Draining` or `Overloaded` where it may not begin."""
+        if room is Room.FREE:
+            yield
+            return
+        if self._is_closed:
+            raise Draining("the server drains and takes no new calls; ask another one, or this one after its restart")
+        if self._counts[room] >= self._bounds[room]:
+            raise Overloaded(
+                "QUEUE_FULL",
+                f"the server has {self._counts[room]} {room.value} in flight, its bound; come back a little later",
+                limits.API_RETRY_AFTER_S,
+            )
+        self._counts[room] += 1
+        if self.in_flight:
+            self._idle.clear()
+        try:
+            yield
+        finally:
+            self._counts[room] -= 1
+            if self.in_flight == 0:
+                self._idle.set()
+
+    @asynccontextmanager
+    async def patience(self, timeout_s: float) -> AsyncIterator[None]:
+        """Bound a wait by time and by the drain; either ends it with `TimeoutError`."""
+        async with asyncio.timeout(0 if self._is_closed else timeout_s) as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
+
+    def close(self) -> None:
+        """Let nothing in any more, and end every wait."""
+        self._is_closed = True
+        now = asyncio.get_running_loop().time()
+        for scope in tuple(self._scopes):
+            if not scope.expired():
+                scope.reschedule(now)
+
+    async def idle(self, grace_s: float) -> bool:
+        """Wait until nothing is in flight; return whether that came to be within the grace."""
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True

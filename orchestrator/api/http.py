@@ -1,0 +1,105 @@
+"""The HTTP side: is the process alive, is it ready, and its figures.
+
+uvicorn's own `serve` takes over the process's signals and, where the port is taken, its exit; so its parts are used
+one by one: we open the socket, it speaks HTTP on our event loop, and we say when it ends.
+"""
+
+import errno
+import logging
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from orchestrator import limits
+from orchestrator.api.server import Listen
+from orchestrator.errors import ConfigError
+from orchestrator.runtime import Orchestrator
+
+_BACKLOG = 128
+
+
+class HttpServer:
+    """`/healthz`, `/readyz`, `/metrics`. `start`, then `stop`; once each."""
+
+    def __init__(self, orchestrator: Orchestrator, metrics: Callable[[], tuple[str, bytes]], listen: Listen) -> None:
+        """Take `metrics`, which renders the page that Prometheus scrapes: content type and text."""
+        self._orchestrator = orchestrator
+        self._metrics = metrics
+        self._listen = listen
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(
+                Starlette(
+                    routes=[
+                        Route("/healthz", self._healthz),
+                        Route("/readyz", self._readyz),
+                        Route("/metrics", self._metrics_page),
+                    ]
+                ),
+                loop="none",
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                limit_concurrency=limits.HTTP_CONNECTIONS_MAX,
+                timeout_graceful_shutdown=int(limits.API_STOP_S),
+            )
+        )
+
+    async def start(self) -> int:
+        """Listen and serve; return the port. Raise `ConfigError` where the address cannot be had."""
+        listener = _listener(self._listen.host, self._listen.port)
+        # A line for every start and stop of a part is noise; errors stay.
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        config = self._uvicorn.config
+        config.load()
+        self._uvicorn.lifespan = config.lifespan_class(config)
+        await self._uvicorn.startup(sockets=[listener])
+        return int(listener.getsockname()[1])
+
+    async def stop(self) -> None:
+        """Stop listening, let open requests be answered, close."""
+        await self._uvicorn.shutdown()
+
+    async def _healthz(self, request: Request) -> Response:
+        """The process lives and its event loop turns."""
+        return JSONResponse({"alive": True})
+
+    async def _readyz(self, request: Request) -> Response:
+        """New sagas are taken: the journal records, and no drain has begun."""
+        obstacles: list[str] = []
+        if self._orchestrator.failure is not None:
+            obstacles.append(f"the journal records nothing any more: {self._orchestrator.failure}")
+        if self._orchestrator.is_draining:
+            obstacles.append("the process drains")
+        return JSONResponse({"ready": not obstacles, "obstacles": obstacles}, status_code=503 if obstacles else 200)
+
+    async def _metrics_page(self, request: Request) -> Response:
+        content_type, page = self._metrics()
+        return Response(page, headers={"content-type": content_type})
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError as exc:
+        listener.close()
+        why = "the port is taken" if exc.errno == errno.EADDRINUSE else str(exc.strerror or exc)
+        raise ConfigError(
+            f"the HTTP side cannot listen on {host}:{port}: {why}; "
+            "stop the other process, or choose another port with --http-port (0 takes a free one)",
+            address=f"{host}:{port}",
+        ) from exc
+    return listener

@@ -1,0 +1,139 @@
+"""The edge of the server: what happens around every method, ours or standard.
+
+In this order: a request id, admission, the method, and whatever it raises turned into a status. An error of the tree
+becomes its row in `status.py`; anything else is a bug: the caller gets INTERNAL and a number, the log gets the rest.
+
+A method that lets `CancelledError` out leaves its client without an answer (grpc/grpc issue 29248), so it is caught
+here and answered CANCELLED. A stream whose reader takes nothing for a while is ended (`READER_TOO_SLOW`), because what
+it does not take stays in our memory.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+
+from orchestrator import limits
+from orchestrator.api import status
+from orchestrator.api.admission import Admission, Room
+from orchestrator.errors import OrchestratorError, Overloaded
+from orchestrator.ports.clock import Clock
+
+REQUEST_ID_KEY = "x-request-id"
+
+_log = logging.getLogger(__name__)
+
+# gRPC's types do not tie a method's request to its handler; what passes through here is opaque to us.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+RoomOf = Callable[[str, object], Room]
+"""Full method name and request (None where requests are a stream) to the bound the call counts against."""
+
+
+class Edge(grpc.aio.ServerInterceptor):
+    """Wraps every method once; the wrapped ones are kept by name."""
+
+    def __init__(self, *, admission: Admission, room_of: RoomOf, clock: Clock, slow_reader_s: float) -> None:
+        self._admission = admission
+        self._room_of = room_of
+        self._clock = clock
+        self._slow_reader_s = slow_reader_s
+        self._wrapped: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], "Awaitable[Handler | None]"],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "Handler | None":
+        """Return the method with everything around it; an unknown method stays gRPC's own UNIMPLEMENTED."""
+        name = handler_call_details.method
+        if name not in self._wrapped:
+            inner = await continuation(handler_call_details)
+            if inner is None:
+                return None
+            self._wrapped[name] = self._wrap(name, inner)
+        return self._wrapped[name]
+
+    def _wrap(self, name: str, inner: Handler) -> Handler:
+        codecs = {
+            "request_deserializer": inner.request_deserializer,
+            "response_serializer": inner.response_serializer,
+        }
+        if inner.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(self._unary(name, inner.unary_unary), **codecs)
+        if inner.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(self._stream(name, inner.unary_stream), **codecs)
+        if inner.stream_stream is not None:
+            return grpc.stream_stream_rpc_method_handler(self._stream(name, inner.stream_stream), **codecs)
+        raise TypeError(f"{name} is a client-streaming method; nobody has decided how to admit one")
+
+    def _unary(self, name: str, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
+            async with self._guarded(name, context):
+                with self._admission.admit(self._room_of(name, request)):
+                    return await behaviour(request, context)
+
+        return answer
+
+    def _stream(self, name: str, behaviour: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
+        async def answer(request: Any, context: Context) -> None:  # noqa: ANN401
+            async with self._guarded(name, context):
+                with self._admission.admit(self._room_of(name, request)):
+                    await self._pass_on(behaviour(request, context), context)
+
+        return answer
+
+    async def _pass_on(self, messages: AsyncIterator[Any], context: Context) -> None:
+        """Write each message as the reader takes it; tell the method, at its `yield`, of a reader that does not."""
+        try:
+            async for message in messages:
+                try:
+                    async with asyncio.timeout(self._slow_reader_s):
+                        await context.write(message)
+                except TimeoutError:
+                    slow = f"the reader took no message for {self._slow_reader_s:g} s; resume when it can keep up"
+                    await messages.athrow(Overloaded("READER_TOO_SLOW", slow, 0.0))  # type: ignore[attr-defined]  # all our streams are generators
+        finally:
+            await messages.aclose()  # type: ignore[attr-defined]  # the same
+
+    @asynccontextmanager
+    async def _guarded(self, name: str, context: Context) -> AsyncIterator[None]:
+        given = _request_id(context)
+        if given:
+            context.set_trailing_metadata(((REQUEST_ID_KEY, given),))
+        try:
+            yield
+            return
+        except asyncio.CancelledError:
+            if context.cancelled() or context.done():
+                raise
+            wire = status.cancelled(given)
+        except grpc.aio.AbortError:  # a standard service said its own status
+            raise
+        except OrchestratorError as error:
+            request_id = given or str(self._clock.new_uid())
+            if status.is_public(error):
+                wire = status.to_wire(error, request_id)
+            else:
+                _log.exception("request %s to %s let out an error that is private to the runtime", request_id, name)
+                wire = status.internal(request_id)
+        except Exception:  # noqa: BLE001  (the edge: a bug in one request must not reach its caller or the next request)
+            request_id = given or str(self._clock.new_uid())
+            _log.exception("request %s to %s failed inside", request_id, name)
+            wire = status.internal(request_id)
+        trailing: list[tuple[str, str | bytes]] = [(status.DETAILS_KEY, wire.details)]
+        if given:
+            trailing.append((REQUEST_ID_KEY, given))
+        await context.abort(wire.code, wire.message, tuple(trailing))
+
+
+def _request_id(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID_KEY and isinstance(value, str):
+            fits = len(value) <= limits.API_REQUEST_ID_CHARS_MAX and value.isascii() and value.isprintable()
+            return value if fits else ""
+    return ""

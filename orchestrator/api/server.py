@@ -1,0 +1,135 @@
+"""The gRPC server: our two services, the standard ones, the edge around them, and how it stops."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import grpc.aio
+
+from orchestrator import limits
+from orchestrator.api.admission import Admission, Room
+from orchestrator.api.definitions import DefinitionService
+from orchestrator.api.interceptor import Edge
+from orchestrator.api.sagas import SagaService
+from orchestrator.api.standard import HEALTH_CHECK, Health, health_pb2_grpc, reflection_handlers
+from orchestrator.definition.revisions import Revisions
+from orchestrator.errors import ConfigError
+from orchestrator.ports.clock import Clock
+from orchestrator.runtime.orchestrator import Orchestrator
+from orchestrator.v1 import definition_service_pb2, definition_service_pb2_grpc, saga_service_pb2, saga_service_pb2_grpc
+
+SAGA_SERVICE = saga_service_pb2.DESCRIPTOR.services_by_name["SagaService"].full_name
+DEFINITION_SERVICE = definition_service_pb2.DESCRIPTOR.services_by_name["DefinitionService"].full_name
+SERVICES = (SAGA_SERVICE, DEFINITION_SERVICE)
+
+
+class Listen(Protocol):
+    """Where a server listens: settings that both servers understand."""
+
+    @property
+    def host(self) -> str:
+        """Return the address to bind."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """Return the port to bind; 0 takes a free one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiBounds:
+    """What callers may take."""
+
+    calls: int = limits.API_CALLS_MAX
+    waits: int = limits.API_WAITS_MAX
+    streams_per_connection: int = limits.API_STREAMS_PER_CONNECTION_MAX
+    message_bytes: int = limits.API_MESSAGE_BYTES_MAX
+    metadata_bytes: int = limits.API_METADATA_BYTES_MAX
+    slow_reader_s: float = limits.API_SLOW_READER_S
+
+
+class ApiServer:
+    """`orchestrator.v1` over gRPC. `start`, then `drain`; once each."""
+
+    def __init__(
+        self,
+        orchestrator: Orchestrator,
+        revisions: Revisions,
+        listen: Listen,
+        *,
+        clock: Clock,
+        bounds: ApiBounds = ApiBounds(),
+    ) -> None:
+        self._listen = listen
+        self._admission = Admission(calls_max=bounds.calls, waits_max=bounds.waits)
+        self._health = Health(SERVICES)
+        edge = Edge(admission=self._admission, room_of=room_of, clock=clock, slow_reader_s=bounds.slow_reader_s)
+        self._server = grpc.aio.server(interceptors=(edge,), options=_options(bounds))
+        sagas = SagaService(orchestrator=orchestrator, plans=revisions, admission=self._admission, clock=clock)
+        saga_service_pb2_grpc.add_SagaServiceServicer_to_server(sagas, self._server)
+        definitions = DefinitionService(revisions=revisions)
+        definition_service_pb2_grpc.add_DefinitionServiceServicer_to_server(definitions, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._server.add_generic_rpc_handlers(reflection_handlers(SERVICES))
+
+    @property
+    def in_flight(self) -> int:
+        """Return the number of calls, long polls and watches that are not over."""
+        return self._admission.in_flight
+
+    async def start(self) -> int:
+        """Listen and serve; return the port. Raise `ConfigError` where the address cannot be had."""
+        host = f"[{self._listen.host}]" if ":" in self._listen.host else self._listen.host
+        address = f"{host}:{self._listen.port}"
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as exc:
+            raise ConfigError(
+                f"the gRPC API cannot listen on {address}: the port is taken or the address is not this machine's; "
+                "stop the other process, or choose another port with --port (0 takes a free one)",
+                address=address,
+            ) from exc
+        await self._server.start()
+        return port
+
+    def refuse_new(self) -> None:
+        """Begin the drain: health says NOT_SERVING, new calls are turned away, waits end with what is known now."""
+        self._health.drain()
+        self._admission.close()
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuse what is new, let what is in flight be answered within the grace, then close every connection."""
+        self.refuse_new()
+        await self._admission.idle(grace_s)
+        # gRPC counts a call as over when its last byte is gone, which is a little after our method has returned.
+        await self._server.stop(limits.API_STOP_S)
+
+
+def room_of(method: str, request: object) -> Room:
+    """Return which bound a call counts against."""
+    if isinstance(request, saga_service_pb2.WaitSagaRequest | saga_service_pb2.WatchSagaRequest):
+        return Room.WAIT
+    if isinstance(request, saga_service_pb2.StartSagaRequest) and request.wait == saga_service_pb2.START_WAIT_TERMINAL:
+        return Room.WAIT
+    if method == HEALTH_CHECK:
+        return Room.FREE
+    return Room.CALL if method.startswith("/orchestrator.") else Room.STANDARD
+
+
+def _options(bounds: ApiBounds) -> tuple[tuple[str, int], ...]:
+    return (
+        # A second process on one port must fail, not share it.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", bounds.message_bytes),
+        ("grpc.max_send_message_length", bounds.message_bytes),
+        ("grpc.max_concurrent_streams", bounds.streams_per_connection),
+        # Below the first gRPC takes everything, above the second nothing, in between it tosses a coin: no coin here.
+        ("grpc.max_metadata_size", bounds.metadata_bytes),
+        ("grpc.absolute_max_metadata_size", bounds.metadata_bytes),
+        # A client that is gone without a word (a cut cable) is noticed while it waits.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        # Clients may ping as often as we do without being called abusive.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    )

@@ -1,0 +1,142 @@
+"""What an error looks like on the wire: one table from class to gRPC code and details.
+
+Every answer that is not OK carries a `google.rpc.Status` with `ErrorInfo` (reason, domain, metadata) and `RequestInfo`;
+what else a class has to say is in its row. The status travels in trailing metadata, and a client reads no more than
+8 KiB of that by default and loses the *whole* status past it, so what grows (findings, sentences) is cut here.
+"""
+
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from orchestrator import errors, limits
+
+DOMAIN = "orchestrator"
+DETAILS_KEY = "grpc-status-details-bin"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    code: grpc.StatusCode
+    details: Callable[[Any], Iterator[Message]]
+
+
+def _nothing(_: errors.OrchestratorError) -> Iterator[Message]:
+    return iter(())
+
+
+def _field(error: errors.InputInvalid) -> Iterator[Message]:
+    violation = error_details_pb2.BadRequest.FieldViolation(field=error.path, description=_cut(error.why))
+    yield error_details_pb2.BadRequest(field_violations=[violation])
+
+
+def _findings(error: errors.DefinitionInvalid) -> Iterator[Message]:
+    bad = error_details_pb2.BadRequest()
+    for number, finding in enumerate(error.findings):
+        place, _, text = finding.partition(": ")
+        bad.field_violations.add(field=place, description=_cut(text, limits.API_FINDING_CHARS_MAX))
+        if bad.ByteSize() > limits.API_STATUS_BYTES_MAX // 2:
+            del bad.field_violations[-1]
+            rest = len(error.findings) - number
+            bad.field_violations.add(field="source", description=f"and {rest} more; ask with validate_only for all")
+            break
+    yield bad
+
+
+def _resource(error: errors.NotFound | errors.AlreadyExists) -> Iterator[Message]:
+    kind = error.metadata.get("kind", "saga")
+    name = error.metadata.get("name", "") or error.metadata.get("saga_id", "")
+    yield error_details_pb2.ResourceInfo(resource_type=kind, resource_name=name, description=_cut(error.message))
+
+
+def _precondition(error: errors.Rejected) -> Iterator[Message]:
+    violation = error_details_pb2.PreconditionFailure.Violation(
+        type=error.reason, subject=error.metadata.get("saga_id", ""), description=_cut(error.message)
+    )
+    yield error_details_pb2.PreconditionFailure(violations=[violation])
+
+
+def _later(error: errors.BusyError) -> Iterator[Message]:
+    after_s = getattr(error, "retry_after_s", limits.API_RETRY_AFTER_S)
+    info = error_details_pb2.RetryInfo()
+    info.retry_delay.FromNanoseconds(int(after_s * 1e9))
+    yield info
+
+
+TABLE: Mapping[type[errors.OrchestratorError], _Row] = {
+    errors.DefinitionInvalid: _Row(grpc.StatusCode.INVALID_ARGUMENT, _findings),
+    errors.InputInvalid: _Row(grpc.StatusCode.INVALID_ARGUMENT, _field),
+    errors.NotFound: _Row(grpc.StatusCode.NOT_FOUND, _resource),
+    errors.AlreadyExists: _Row(grpc.StatusCode.ALREADY_EXISTS, _resource),
+    errors.Rejected: _Row(grpc.StatusCode.FAILED_PRECONDITION, _precondition),
+    errors.Overloaded: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, _later),
+    errors.JournalUnavailable: _Row(grpc.StatusCode.UNAVAILABLE, _later),
+    errors.TargetUnreachable: _Row(grpc.StatusCode.UNAVAILABLE, _later),
+    errors.Draining: _Row(grpc.StatusCode.UNAVAILABLE, _later),
+    errors.JournalCorrupted: _Row(grpc.StatusCode.DATA_LOSS, _nothing),
+    errors.PlanMissing: _Row(grpc.StatusCode.DATA_LOSS, _nothing),
+    errors.InvariantViolated: _Row(grpc.StatusCode.INTERNAL, _nothing),
+}
+"""Every class a caller may meet. `ConfigError`, `VersionConflict` and `Fenced` are none of theirs: one that gets this
+far is a bug, and is answered like any other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireStatus:
+    """What gRPC needs to end a call."""
+
+    code: grpc.StatusCode
+    message: str
+    details: bytes
+    """A serialised `google.rpc.Status`, for `grpc-status-details-bin`."""
+
+
+def is_public(error: Exception) -> bool:
+    """Return whether the error has a row of its own; anything else is a bug and its text stays here."""
+    return type(error) in TABLE
+
+
+def to_wire(error: errors.OrchestratorError, request_id: str) -> WireStatus:
+    """Return the status of an error that has a row."""
+    row = TABLE[type(error)]
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+    for key, value in error.metadata.items():
+        info.metadata[key] = _cut(value, limits.API_ERROR_FACT_CHARS_MAX)
+    return _wire(row.code, _cut(error.message), [info, *row.details(error)], request_id)
+
+
+def internal(request_id: str) -> WireStatus:
+    """Return the status of a bug: a number to quote, nothing of what went wrong inside."""
+    sentence = f"the server failed to answer; nothing is known to be lost. Quote request id {request_id} in a report"
+    info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN)
+    return _wire(grpc.StatusCode.INTERNAL, sentence, [info], request_id)
+
+
+def cancelled(request_id: str) -> WireStatus:
+    """Return the status of a call that was given up, by the caller or by a server that stops."""
+    info = error_details_pb2.ErrorInfo(reason="CANCELLED", domain=DOMAIN)
+    return _wire(grpc.StatusCode.CANCELLED, "the call was cancelled before it was answered", [info], request_id)
+
+
+def _wire(code: grpc.StatusCode, message: str, details: list[Message], request_id: str) -> WireStatus:
+    details.append(error_details_pb2.RequestInfo(request_id=request_id))
+    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message)
+    for detail in details:
+        status.details.add().Pack(detail)
+        if status.ByteSize() > limits.API_STATUS_BYTES_MAX:
+            del status.details[-1]
+    return WireStatus(code=code, message=message, details=status.SerializeToString())
+
+
+def _cut(text: str, chars_max: int = limits.API_ERROR_CHARS_MAX) -> str:
+    """Cut a sentence by the room it takes in a header, where gRPC writes a byte outside ASCII as three."""
+    if len(urllib.parse.quote(text, safe=" /?:;,.=+()[]{}'!@#$^&*|<>`\"\\")) <= chars_max:
+        return text
+    while len(urllib.parse.quote(text, safe=" /?:;,.=+()[]{}'!@#$^&*|<>`\"\\")) > chars_max - 9:
+        text = text[: len(text) * 9 // 10]
+    return text + "\u2026"
