@@ -1,12 +1,17 @@
 """One SQLite file, one writer, many callers: group commit.
 
-A transaction that survives a power cut costs an fsync however little it writes. Calls that arrive in the same turn of
-the event loop therefore share one: each hands in a function that reads and writes, all of them run inside a single
-transaction, and nobody is answered before that transaction and the ledger's lines are on disk.
+A transaction that survives a power cut costs an fsync however little it writes. Calls that arrive together therefore
+share one: each hands in a function that reads and writes, all of them run inside a single transaction, and nobody is
+answered before that transaction and the ledger's lines are on disk.
 
     call A --transact(work)--+
     call B --transact(work)--+--> BEGIN; A; B; C; COMMIT (fsync) --> ledger append (fsync) --> A, B, C answered
     call C --transact(work)--+
+
+When is a group complete? gRPC hands over calls one by one, a few turns of the event loop apart, so committing at the
+next turn makes groups of one. The group closes when QUIET_TURNS turns in a row brought nobody new: microseconds for a
+lonely call, and under load the whole crowd (measured with 64 callers: groups of 10 and more instead of 1, half the
+CPU).
 
 It runs on the event loop on purpose. The work is microseconds and the fsync is shorter than two hand-overs of the
 interpreter lock; calls that arrive meanwhile wait in the socket and become the next group.
@@ -35,6 +40,12 @@ from services.refusal import Refusal
 
 EXIT_LEDGER_FAILED = 74
 """EX_IOERR of sysexits.h."""
+
+QUIET_TURNS = 8
+"""An arriving call takes about five turns from the socket to here; fewer than that splits the crowd again."""
+
+GROUP_MAX = 256
+"""Calls in one transaction: bounds how long the first of them waits for the last."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (
@@ -80,7 +91,7 @@ class Store:
         loop = asyncio.get_running_loop()
         settled: asyncio.Future[T] = loop.create_future()
         if not self._queue:
-            loop.call_soon(self._commit_group)
+            loop.call_soon(self._close_group_when_quiet, loop, 0, 0)
         self._queue.append(_Queued(work=work, settled=settled))
         return await settled
 
@@ -93,6 +104,14 @@ class Store:
     def close(self) -> None:
         self._db.close()
         self._ledger.close()
+
+    def _close_group_when_quiet(self, loop: asyncio.AbstractEventLoop, known: int, quiet_turns: int) -> None:
+        waiting = len(self._queue)
+        quiet_turns = quiet_turns + 1 if waiting == known else 0
+        if quiet_turns >= QUIET_TURNS or waiting >= GROUP_MAX:
+            self._commit_group()
+        else:
+            loop.call_soon(self._close_group_when_quiet, loop, waiting, quiet_turns)
 
     def _commit_group(self) -> None:
         group, self._queue = [each for each in self._queue if not each.settled.cancelled()], []

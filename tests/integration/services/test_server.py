@@ -1,7 +1,6 @@
 """How every service starts, shows itself, tells its spans, and stops."""
 
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -132,11 +131,9 @@ def refused_start(*flags: str) -> tuple[int, str]:
     return ended.returncode, ended.stderr
 
 
-def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        code, said = refused_start("--data", str(tmp_path), "--port", str(taken.getsockname()[1]))
+def test_a_port_in_use_is_refused_and_not_shared(tmp_path: Path) -> None:
+    with Running("validator", tmp_path) as running:
+        code, said = refused_start("--data", str(tmp_path), "--port", running.address.rpartition(":")[2])
     assert code == 1
     assert "cannot start" in said
 
