@@ -128,10 +128,11 @@ def settle_attempt(draft: Draft, step: StepState, operation: Operation, report: 
 def _by_reply(state: SagaState, step: Step, after: OperationState, verdict: Settle) -> Settle:
     """An OK reply may still mean no (`refuse`); a reply that cannot be judged keeps its effect and fails the saga."""
     reply = after.last.reply if after.last is not None else None
-    if verdict.outcome is not Outcome.APPLIED or step.refuse is None or reply is None:
+    if verdict.outcome is not Outcome.APPLIED or step.refuse is None:
         return verdict
     facts = RecordedFacts(state, reply)
-    refused = step.refuse(facts)
+    # Known to be applied by another word than its reply, a step may have been told no: nobody guesses that it was not.
+    refused = step.refuse(facts) if reply is not None else ExpressionFailure("the step was applied without a reply")
     if isinstance(refused, ExpressionFailure):
         return Settle(Outcome.APPLIED, SettleReason.EXPRESSION_FAILED, message=f"refuse: {refused.message}")
     if not refused:

@@ -24,6 +24,7 @@ from orchestrator.saga.events import (
     StepStuck,
     StepUndone,
 )
+from orchestrator.saga.outcome import is_parked
 from orchestrator.saga.plan import Operation
 from orchestrator.saga.state import AttemptState, OperationState, SagaState, StepState, StepStatus, operation_of
 from orchestrator.saga.transitions import next_saga, next_step
@@ -142,6 +143,9 @@ def _changed(step: StepState, event: StepEvent, version: int) -> StepState:
 def _opened(step: StepState, event: AttemptOpened, version: int) -> StepState:
     before = operation_of(step, event.operation)
     attempt = AttemptState(number=event.attempt, epoch=event.epoch, opened_at=event.at, deadline_at=event.deadline_at)
+    following = 1 if before is None else before.attempts + 1
+    if event.attempt != following or (before is not None and before.open is not None):
+        raise JournalCorrupted(f"attempt {event.attempt} of step {event.step!r} is opened, yet {following} must follow")
     if before is not None:
         after = replace(before, attempts=event.attempt, open=attempt, retry_at=None, parked=False)
         return _with_operation(step, event.operation, after)
@@ -159,7 +163,7 @@ def _closed(operation: OperationState, event: AttemptSettled) -> OperationState:
     """Fold one attempt's end: what it may still be doing at the peer, and whether it cost retry budget."""
     if operation.open is None or operation.open.number != event.attempt:
         raise JournalCorrupted(f"attempt {event.attempt} of step {event.step!r} is settled but not open")
-    free = event.report.parked or event.report.phase is Phase.LOST
+    free = is_parked(event.report) or event.report.phase is Phase.LOST
     unknown = event.outcome is Outcome.UNKNOWN
     return replace(
         operation,

@@ -16,7 +16,10 @@ The invoker says what the wire said (code and phase); here is what it means. Rul
     DATA_LOSS                                                 UNKNOWN       no: a person decides
     nothing, because the orchestrator stopped (R1)            UNKNOWN       at once, where asking twice is safe
 
-A service narrows a failure with ErrorInfo metadata `applied=true|false`. *Safe* is a read, a method that honours the
+An answer made on our side (phase SENT) with a configuration code is UNKNOWN: something in between said no, perhaps
+after the request had passed. A service narrows a failure with ErrorInfo metadata `applied=true|false`, DATA_LOSS
+excepted: a transient failure that was not applied is asked again, whatever the method. A negative push-back means that
+a forward call is not asked again; an undo goes on at its own pace. *Safe* is a read, a method that honours the
 idempotency key, or, for UNAVAILABLE and for RESOURCE_EXHAUSTED with push-back, a `retry` the author wrote down.
 """
 
@@ -39,6 +42,8 @@ NEVER_FROM_THE_LIBRARY = frozenset(
         "OUT_OF_RANGE",
     }
 )
+REFUSALS = NEVER_FROM_THE_LIBRARY - {"ABORTED"}
+"""The application has judged the request: the same request gets the same answer."""
 CONFIGURATION = frozenset({"UNIMPLEMENTED", "UNAUTHENTICATED", "PERMISSION_DENIED"})
 NOTHING_TO_UNDO = "SAGA_NOTHING_TO_UNDO"
 """The ErrorInfo reason by which a service says that an undo found nothing, where NOT_FOUND does not fit (R10)."""
@@ -75,6 +80,8 @@ Verdict = Settle | Again | Stick
 
 def meaning(report: Report, *, unknown_before: bool) -> Outcome:
     """Return what one attempt's report alone says about the effect."""
+    if report.code == "DATA_LOSS":
+        return Outcome.UNKNOWN
     if report.phase is Phase.NOT_SENT:
         return Outcome.NOT_APPLIED
     if report.code == "OK":
@@ -85,9 +92,14 @@ def meaning(report: Report, *, unknown_before: bool) -> Outcome:
         return Outcome.APPLIED if report.applied else Outcome.NOT_APPLIED
     if report.code == "ALREADY_EXISTS" and unknown_before:
         return Outcome.APPLIED
-    if report.code in NEVER_FROM_THE_LIBRARY or report.code in CONFIGURATION:
+    if report.code in NEVER_FROM_THE_LIBRARY or (report.code in CONFIGURATION and report.phase is Phase.REPLIED):
         return Outcome.NOT_APPLIED
     return Outcome.UNKNOWN
+
+
+def is_parked(report: Report) -> bool:
+    """Return whether the target, not the request, is to blame (R7): such an attempt costs no retry budget."""
+    return report.parked or report.code in CONFIGURATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +130,7 @@ class AttemptEnd:
     @property
     def is_parked(self) -> bool:
         """Return whether the target, not the request, is to blame (R7)."""
-        if self.report.parked:
-            return True
-        return self.report.code in CONFIGURATION and self.outcome is Outcome.NOT_APPLIED
+        return is_parked(self.report)
 
     @property
     def is_lost(self) -> bool:
@@ -140,7 +150,7 @@ def judge(end: AttemptEnd) -> Verdict:
         return Settle(settled, SettleReason.STOPPED)
     if end.report.code == "DATA_LOSS":
         return Stick(AttentionReason.DATA_LOSS)
-    if not (end.is_parked or _may_ask_again(end)):
+    if not _may_ask_again(end):
         return Settle(settled, SettleReason.REPLIED)
     if not _has_budget(end):
         return Settle(settled, SettleReason.ATTEMPTS_EXHAUSTED)
@@ -160,7 +170,7 @@ def _judge_undo(end: AttemptEnd) -> Verdict:
         return Settle(Outcome.APPLIED, SettleReason.REPLIED, nothing_to_undo=True)
     if report.code == "DATA_LOSS":
         return Stick(AttentionReason.DATA_LOSS)
-    if end.outcome is Outcome.NOT_APPLIED and answered and report.code != "ABORTED" and not end.is_parked:
+    if answered and report.code in REFUSALS:
         return Stick(AttentionReason.UNDO_REFUSED)
     if not _has_budget(end):
         return Stick(AttentionReason.ATTEMPTS_EXCEEDED)
@@ -187,7 +197,8 @@ def _may_ask_again(end: AttemptEnd) -> bool:
     if report.retry_after_s is not None and report.retry_after_s < 0:
         return False
     if end.outcome is Outcome.NOT_APPLIED:
-        return report.phase is Phase.NOT_SENT or report.code == "ABORTED"
+        # Nothing happened, so asking again is safe; it is in vain where the application has judged the request.
+        return report.phase is Phase.NOT_SENT or report.code not in REFUSALS
     if end.step.kind is StepKind.READ or end.call.idempotent:
         return True
     pushback = report.retry_after_s is not None
@@ -196,9 +207,13 @@ def _may_ask_again(end: AttemptEnd) -> bool:
 
 
 def folded(end: AttemptEnd) -> Outcome:
-    """R8a: APPLIED wins; an UNKNOWN attempt is settled by a later refusal only where the method honours the key."""
+    """R8a: APPLIED wins; an UNKNOWN attempt is settled by a later refusal only where the method honours the key.
+
+    Only a judgement of the request settles it. ABORTED is what a service says while the first attempt is still running,
+    and a gate that denies permission has not looked for the key.
+    """
     if end.outcome is Outcome.APPLIED or not end.after.unknown:
         return end.outcome
-    if end.outcome is Outcome.NOT_APPLIED and end.call.idempotent and end.report.phase is Phase.REPLIED:
+    if end.call.idempotent and end.report.phase is Phase.REPLIED and end.report.code in REFUSALS:
         return Outcome.NOT_APPLIED
     return Outcome.UNKNOWN
