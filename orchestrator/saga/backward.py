@@ -43,14 +43,12 @@ def begin(draft: Draft, cause: Cause) -> None:
 
 def advance(draft: Draft) -> None:
     """Start every undo that may start; end the saga when nothing is left to undo."""
-    if not draft.state.is_backward or draft.state.is_terminal or draft.moment.is_draining:
-        return
-    if calls.open_count(draft.state, Operation.FORWARD) > 0:
+    if draft.state.is_terminal or draft.moment.is_draining or not _has_room(draft.state):
         return
     for step in startable(draft.state, draft.moment.at):
-        if calls.open_count(draft.state, Operation.COMPENSATE) >= UNDO_PARALLEL_MAX:
-            return
         _undo(draft, draft.state.steps[step])
+        if not _has_room(draft.state):
+            return
     if not remaining(draft.state):
         _end(draft)
 
@@ -97,22 +95,60 @@ def remaining(state: SagaState) -> list[StepState]:
 
 
 def drain_at(state: SagaState, step: StepState) -> float | None:
-    """Return until when the undo of an unsettled step must wait (R12); None where it need not (R12a)."""
-    if step.status is not StepStatus.UNSETTLED or state.plan.steps[step.id].call.barrier or step.forward is None:
+    """Return until when an undo must wait for a forward call that may still run (R12); None where it need not (R12a).
+
+    A step that was applied waits too where an attempt before the one that answered ended UNKNOWN.
+    """
+    if step.forward is None or not step.forward.unknown or state.plan.steps[step.id].call.barrier:
         return None
     return step.forward.drained_at + CLOCK_SKEW_S
 
 
+def draining(state: SagaState) -> list[tuple[StepId, float]]:
+    """Return the undos that wait for nothing but the end of their drain, with that instant.
+
+    One that waits for another undo as well is looked at again when that one ends, and needs no timer.
+    """
+    if not _has_room(state):
+        return []
+    return [(step.id, at) for step in _free(state) if (at := drain_at(state, step)) is not None]
+
+
 def startable(state: SagaState, now_at: float) -> list[StepId]:
     """Return the undos that may start now, latest completion first."""
+    return [step.id for step in _free(state) if (drain_at(state, step) or 0.0) <= now_at]
+
+
+def _has_room(state: SagaState) -> bool:
+    """Return whether an undo may start at all: every forward call is closed, and few enough undo calls are open."""
+    if not state.is_backward or calls.open_count(state, Operation.FORWARD) > 0:
+        return False
+    return calls.open_count(state, Operation.COMPENSATE) < UNDO_PARALLEL_MAX
+
+
+def _free(state: SagaState) -> list[StepState]:
+    """Return the steps whose undo no other undo holds back, latest completion first."""
     left = remaining(state)
     waiting = [step for step in left if step.status in _DONE_FORWARD]
     waiting.sort(key=lambda step: step.settled_version, reverse=True)
     free = [step for step in waiting if not any(comes_before(state, other, step) for other in left)]
-    if not free and waiting and len(waiting) == len(left):
-        # The author's own order contradicts itself through a third step: fall back to the reverse of completion.
-        free = waiting[:1]
-    return [step.id for step in free if (drain_at(state, step) or 0.0) <= now_at]
+    if free or any(step.status is StepStatus.UNDOING for step in left):
+        return free
+    return _despite_contradiction(state, waiting, [step for step in left if step.status is StepStatus.STUCK])
+
+
+def _despite_contradiction(state: SagaState, waiting: list[StepState], held: list[StepState]) -> list[StepState]:
+    """Return one step of a circle, or none where all wait for a stuck one.
+
+    Without an order of the author's own there is no circle, because every edge leads from a later completion to an
+    earlier one. Where there is one, the natural order gives way first, and then the author's.
+    """
+    held = list(held)
+    for stuck in held:  # grows by what waits for it, directly or not
+        held += [step for step in waiting if step not in held and comes_before(state, stuck, step)]
+    circle = [step for step in waiting if step not in held]
+    willing = [s for s in circle if not any(_demanded(state.plan, other.id, s.id) for other in circle if other != s)]
+    return (willing or circle)[:1]
 
 
 def comes_before(state: SagaState, first: StepState, second: StepState) -> bool:
@@ -121,19 +157,19 @@ def comes_before(state: SagaState, first: StepState, second: StepState) -> bool:
         return False
     if _demanded(state.plan, first.id, second.id):
         return True
-    if _demanded(state.plan, second.id, first.id):
+    if _demanded(state.plan, second.id, first.id) or first.settled_version < second.settled_version:
         return False
     if state.plan.undo_order is UndoOrder.SEQUENTIAL:
-        return first.settled_version > second.settled_version
+        return True
     return first.id in state.plan.dependents[second.id] or first.started_version > second.settled_version
 
 
 def _demanded(plan: Plan, first: StepId, second: StepId) -> bool:
-    """Return whether the author said that `first` is undone before `second`."""
+    """Return whether the author said that `first` is undone before `second`; a step by name beats `first`."""
     before, after = compensation_of(plan, first), compensation_of(plan, second)
     if first in after.after:
         return True
-    return before.first and not after.first
+    return before.first and not after.first and second not in before.after
 
 
 def has_own_order(plan: Plan) -> bool:

@@ -6,11 +6,11 @@ be done: if it is not derivable from the records, it does not happen.
 
 from collections.abc import Iterator
 
-from orchestrator.saga.backward import drain_at, is_undoable
+from orchestrator.saga.backward import draining
 from orchestrator.saga.decide import is_overdue_news
 from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Timer, TimerKind
 from orchestrator.saga.plan import Operation
-from orchestrator.saga.state import OperationState, SagaState, StepState, StepStatus
+from orchestrator.saga.state import OperationState, SagaState, StepState
 
 
 def owed(state: SagaState) -> frozenset[Effect]:
@@ -37,10 +37,8 @@ def _effects(state: SagaState) -> Iterator[Effect]:
             yield from _of_operation(state, step, Operation.FORWARD, step.forward)
         if step.undo is not None:
             yield from _of_operation(state, step, Operation.COMPENSATE, step.undo)
-        elif state.is_backward and step.status is StepStatus.UNSETTLED and is_undoable(state.plan, step_id):
-            due_at = drain_at(state, step)
-            if due_at is not None:
-                yield SetTimer(Timer(TimerKind.DRAIN, step_id), due_at)
+    for step_id, due_at in draining(state):
+        yield SetTimer(Timer(TimerKind.DRAIN, step_id), due_at)
 
 
 def _of_operation(state: SagaState, step: StepState, operation: Operation, of: OperationState) -> Iterator[Effect]:

@@ -77,6 +77,7 @@ SETTLED_AS: Mapping[Outcome, Step] = {
 }
 _SETTLED = frozenset(SETTLED_AS.values())
 _WAITING = frozenset({Step.BACKING_OFF, Step.PARKED})
+_GIVEN_UP = frozenset({Step.NOT_APPLIED, Step.UNSETTLED})
 
 STEP: Mapping[Step, Mapping[EventType, frozenset[Step]]] = {
     Step.PENDING: {
@@ -92,18 +93,11 @@ STEP: Mapping[Step, Mapping[EventType, frozenset[Step]]] = {
         StepSettled: _SETTLED,
         StepStuck: frozenset({Step.STUCK}),
     },
-    Step.BACKING_OFF: {AttemptOpened: frozenset({Step.IN_FLIGHT}), StepSettled: _SETTLED},
-    Step.PARKED: {AttemptOpened: frozenset({Step.IN_FLIGHT}), StepSettled: _SETTLED},
-    Step.UNSETTLED: {
-        AttemptOpened: frozenset({Step.UNDOING}),
-        StepUndone: frozenset({Step.UNDONE}),
-        StepStuck: frozenset({Step.STUCK}),
-    },
-    Step.APPLIED: {
-        AttemptOpened: frozenset({Step.UNDOING}),
-        StepUndone: frozenset({Step.UNDONE}),
-        StepStuck: frozenset({Step.STUCK}),
-    },
+    Step.BACKING_OFF: {AttemptOpened: frozenset({Step.IN_FLIGHT}), StepSettled: _GIVEN_UP},
+    Step.PARKED: {AttemptOpened: frozenset({Step.IN_FLIGHT}), StepSettled: _GIVEN_UP},
+    # Stuck at once where there is no undo request.
+    Step.UNSETTLED: {AttemptOpened: frozenset({Step.UNDOING}), StepStuck: frozenset({Step.STUCK})},
+    Step.APPLIED: {AttemptOpened: frozenset({Step.UNDOING}), StepStuck: frozenset({Step.STUCK})},
     Step.UNDOING: {
         AttemptOpened: frozenset({Step.UNDOING}),
         AttemptSettled: frozenset({Step.UNDOING}),
