@@ -52,8 +52,9 @@ def decide(state: SagaState, command: Command, moment: Moment) -> Decision:
     """Return what follows from a command; total over every command in every state."""
     draft = Draft(state, moment)
     rejected: RequestError | None = None
-    if state.is_terminal:
-        return Decision((), state, _terminal(state) if isinstance(command, CancelSaga) else None)
+    if state.is_terminal or (state.version == 0 and not isinstance(command, StartSaga)):
+        # Nobody waits for an answer to a report, a timer or a recovery: it is late or early, and decides nothing.
+        return Decision((), state, _out_of_place(state) if isinstance(command, StartSaga | CancelSaga) else None)
     match command:
         case StartSaga():
             rejected = _start(draft, command)
@@ -75,7 +76,9 @@ def decide(state: SagaState, command: Command, moment: Moment) -> Decision:
     return Decision(tuple(draft.events), draft.state)
 
 
-def _terminal(state: SagaState) -> Rejected:
+def _out_of_place(state: SagaState) -> Rejected:
+    if state.version == 0:
+        return Rejected("NOT_STARTED", "the saga has not started; there is nothing to cancel")
     return Rejected(
         "TERMINAL_STATE",
         f"saga {state.saga_id!r} has ended {state.status.value}; an ended saga is never changed (R4)",
@@ -128,9 +131,9 @@ def _cancel(draft: Draft, reason: str) -> None:
 
 
 def _report(draft: Draft, command: AttemptReported) -> None:
-    step = draft.state.steps[command.step]
-    operation = operation_of(step, command.operation)
-    if operation is None or operation.open is None or operation.open.number != command.attempt:
+    step = draft.state.steps.get(command.step)
+    operation = None if step is None else operation_of(step, command.operation)
+    if step is None or operation is None or operation.open is None or operation.open.number != command.attempt:
         return
     if operation.open.epoch != draft.moment.epoch:
         return
@@ -166,9 +169,10 @@ def is_overdue_news(state: SagaState) -> bool:
 
 
 def _retry(draft: Draft, timer: Timer) -> None:
-    if timer.step is None or timer.operation is None:
+    if draft.moment.is_draining or timer.step is None or timer.operation is None:
         return
-    operation = operation_of(draft.state.steps[timer.step], timer.operation)
+    step = draft.state.steps.get(timer.step)
+    operation = None if step is None else operation_of(step, timer.operation)
     if operation is None or operation.retry_at is None or operation.attempts + 1 != timer.attempt:
         return
     if draft.moment.at >= operation.retry_at:

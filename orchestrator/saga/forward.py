@@ -118,12 +118,12 @@ def readiness(trigger: Trigger, tally: Tally) -> Readiness:  # one line a rule
 
 def tally_of(state: SagaState, needs: frozenset[StepId]) -> Tally:
     """Count how the predecessors ended."""
-    ends = [state.steps[need].status for need in needs]
+    ends = [state.steps[need] for need in needs]
     return Tally(
         total=len(ends),
-        applied=ends.count(StepStatus.APPLIED),
-        failed=ends.count(StepStatus.NOT_APPLIED) + ends.count(StepStatus.UNSETTLED),
-        skipped=ends.count(StepStatus.SKIPPED),
+        applied=sum(1 for step in ends if step.status is StepStatus.APPLIED and not has_failed(step)),
+        failed=sum(1 for step in ends if has_failed(step)),
+        skipped=sum(1 for step in ends if step.status is StepStatus.SKIPPED),
     )
 
 
@@ -142,7 +142,11 @@ def _start_frontier(draft: Draft) -> bool:
                 if calls.open_count(draft.state, Operation.FORWARD) >= FORWARD_PARALLEL_MAX:
                     break
                 _start(draft, step)
-        ended = ended or draft.state.steps[step.id].status is not StepStatus.IN_FLIGHT
+        status = draft.state.steps[step.id].status
+        if status is StepStatus.NOT_APPLIED:
+            # It may be the first error, past which nothing starts (R14).
+            return True
+        ended = ended or status is StepStatus.SKIPPED
     return ended
 
 
