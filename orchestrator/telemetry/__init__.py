@@ -31,8 +31,8 @@ Invariants
 * With tracing off nothing of it runs, and the SDK is not even imported.
 
 Modules, in reading order: `names` (the published words), `spans` (the fold), `tracing` (the reader and its cursor),
-`outbox` (the thread), `settings` (the `OTEL_*` variables), `exporters` (the SDK), `metrics`, `observers` (several as
-one), `logs`. `traceparent` itself is parsed and written in `orchestrator.tracecontext`, where surfaces and invoker
+`outbox` (the thread), `settings` (the `OTEL_*` variables), `exporters` and `encoding` (the SDK), `metrics`,
+`observers` (several as one), `logs`. `traceparent` itself is parsed and written in `orchestrator.tracecontext`, where surfaces and invoker
 reach it.
 
 May import: `ports`, `saga`, `errors`, `limits`, `values`, `ids`, `tracecontext`, `logscope`; OpenTelemetry and

@@ -1,17 +1,17 @@
-"""OpenTelemetry's exporters, fed with spans that were never open: the only module that imports the SDK.
+"""OpenTelemetry's exporters, fed with spans that were never open: with `encoding` the only modules that import the SDK.
 
 Loaded only where tracing is on, because the SDK costs a tenth of a second at start.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from typing import cast
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
@@ -20,11 +20,6 @@ from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX
 from orchestrator.telemetry.names import SCOPE
 from orchestrator.telemetry.spans import SpanData
 
-# By `settings.PROTOCOLS`.
-_EXPORTERS = {
-    "grpc": "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
-    "http/protobuf": "opentelemetry.exporter.otlp.proto.http.trace_exporter",
-}
 # What an exporter says on its own loggers is said by the outbox in one line, at most once a minute.
 _NOISY = (
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
@@ -38,17 +33,17 @@ _NOISY = (
 class OtlpSender:
     """`outbox.Sender` over OpenTelemetry's exporter, which reads its address and headers from the environment."""
 
-    def __init__(self, protocol: str, exporter: SpanExporter | None = None) -> None:
-        """`exporter` replaces the one that the protocol names."""
-        self._exporter = exporter or cast("SpanExporter", import_module(_EXPORTERS[protocol]).OTLPSpanExporter())
+    def __init__(self, protocol: str) -> None:
+        """Connects at the first batch."""
         self._resource = Resource.create({"service.version": __version__}).merge(_service_name())
+        self._export = _grpc(self._resource) if protocol == "grpc" else _http(self._resource)
         self._ears = _Ears()
         self._ears.attach()
 
     def send(self, spans: Sequence[SpanData]) -> str | None:
         self._ears.last = ""
         try:
-            result = self._exporter.export([readable(span, self._resource) for span in spans])
+            result = self._export.export(spans)
         except (RuntimeError, ValueError, TypeError, OSError) as error:  # what exporters were seen to let out
             return f"{type(error).__name__}: {error}"[:SPAN_MESSAGE_CHARS_MAX]
         if result is SpanExportResult.SUCCESS:
@@ -56,8 +51,33 @@ class OtlpSender:
         return self._ears.last[:SPAN_MESSAGE_CHARS_MAX] or "the exporter gave no reason"
 
     def close(self) -> None:
-        self._exporter.shutdown()
+        self._export.shutdown()
         self._ears.detach()
+
+
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """An exporter and the form in which it takes spans."""
+
+    export: Callable[[Sequence[SpanData]], SpanExportResult]
+    shutdown: Callable[[], None]
+
+
+def _grpc(resource: Resource) -> _Export:
+    from orchestrator.telemetry.encoding import DirectSpanExporter  # noqa: PLC0415  (brings gRPC's exporter)
+
+    exporter = DirectSpanExporter()
+    sample = SpanData(trace_id=1, span_id=1, parent_id=0, name="", start_ns=0, end_ns=0, attributes={})
+    exporter.address_from(readable(sample, resource))
+    # Our exporter's form; the SDK's signature names its own.
+    return _Export(lambda spans: exporter.export(cast("Sequence[ReadableSpan]", spans)), exporter.shutdown)
+
+
+def _http(resource: Resource) -> _Export:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  (brings HTTP)
+
+    exporter = OTLPSpanExporter()
+    return _Export(lambda spans: exporter.export([readable(span, resource) for span in spans]), exporter.shutdown)
 
 
 def readable(span: SpanData, resource: Resource) -> ReadableSpan:

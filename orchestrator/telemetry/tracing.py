@@ -18,6 +18,7 @@ from orchestrator.limits import (
     TRACE_BACKLOG_S_FIRST,
     TRACE_CURSOR_S,
     TRACE_DRAIN_S_DEFAULT,
+    TRACE_PAGE_PAUSE_S,
     TRACE_PAGE_RECORDS_MAX,
     TRACE_POLL_S,
     TRACE_VIEWS_MAX,
@@ -138,6 +139,7 @@ class Tracing(Silence):
                 return
             self._position = position
             self._outbox.offer([*entries, Entry(position)])
+            await asyncio.sleep(TRACE_PAGE_PAUSE_S)
 
     async def _keep_cursor(self, cursors: Cursors) -> None:
         while True:
@@ -175,19 +177,9 @@ class _Reader:
 
     async def page(self, position: int, limit: int) -> tuple[int, list[Entry]]:
         """Return the next position, and the entries between that have spans; the same position at the end."""
-        try:
-            records = await self._journal.since(position, limit)
-        except JournalCorrupted as error:
-            return await self._around(position, limit, error)
+        records = await self._journal.since(position, limit)
         entries = [Entry(found.position, spans) for found in records if (spans := await self._spans(found))]
         return (records[-1].position if records else position), entries
-
-    async def _around(self, position: int, limit: int, error: JournalCorrupted) -> tuple[int, list[Entry]]:
-        """Step over a record that does not decode: alone it fails, so what is read one at a time finds it."""
-        if limit > 1:
-            return await self.page(position, 1)
-        _log.error("no span for the record after position %d: %s", position, error)
-        return position + 1, []
 
     async def _spans(self, positioned: PositionedRecord) -> tuple[SpanData, ...]:
         saga_id, record = positioned.saga_id, positioned.record
@@ -245,6 +237,8 @@ class _Reader:
 
 def open_tracing(environ: Mapping[str, str], *, clock: Clock, meter: SpanMeter) -> Tracing | None:
     """Return the tracing that the environment asks for, not yet started; None where it asks for none.
+
+    `environ` is the process's own: OpenTelemetry's exporters read address, headers and certificates there themselves.
 
     Raise `ConfigError` naming the variable that cannot be obeyed.
     """
