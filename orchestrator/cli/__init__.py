@@ -5,7 +5,8 @@
     saga COMMAND            main.py imports the command's module, and nothing else
       |-- sagas.py          start, get, list, count, wait, cancel        one gRPC call each
       |-- events.py         watch, history, trace -> waterfall.py        drawn from the saga's events
-      |-- definitions.py    definitions ..., check                       check works without a server
+      |-- definitions.py    definitions create, list, get, revisions, activate
+      |-- check.py          check                                        works without a server
       |-- serve.py          serve, config                                the only commands that read settings
       `-- demo.py           demo -> mesh.py, traffic.py, ledgers.py      a mesh of processes, a kill, a proof
     session.py              the connection, and what its errors mean

@@ -21,7 +21,7 @@ from orchestrator.errors import ConfigError, OrchestratorError
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo:demo", "Watch a thousand reports go through five services and a crash."),
     "serve": ("serve:serve", "Run the orchestrator."),
-    "check": ("definitions:check", "Check definitions without a server."),
+    "check": ("check:check", "Check definitions without a server."),
     "start": ("sagas:start", "Start a saga."),
     "get": ("sagas:get", "Show a saga as it stands."),
     "list": ("sagas:list_", "List sagas."),

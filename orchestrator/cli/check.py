@@ -1,0 +1,158 @@
+"""`saga check`: definitions against the services' own types, without a server and before anything is deployed."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.definitions import FILES, sources
+from orchestrator.cli.exits import Exit, Failure
+from orchestrator.cli.output import Printer, echo, note
+from orchestrator.cli.serve import load_settings, with_settings
+from orchestrator.cli.session import formatted
+
+if TYPE_CHECKING:
+    from orchestrator.definition.diagnostics import Diagnostic
+    from orchestrator.invoker import TargetConfig
+    from orchestrator.ports.methods import Methods, TargetFacts
+
+Source = tuple[str, str]
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=FILES, metavar="FILE...")
+@click.option(
+    "--descriptors",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Check against this FileDescriptorSet (buf build -o, protoc --include_imports) instead of the targets.",
+)
+@with_settings
+@formatted
+def check(
+    printer: Printer,
+    *,
+    files: Sequence[Path],
+    descriptors: Path | None,
+    file: Path | None,
+    definitions: Sequence[str],
+    settings: Sequence[str],
+    **flags: str | None,
+) -> int:
+    """Check definitions without a server: every mistake at once, with its place and a fix.
+
+    FILE is a definition, a folder of them, or - for standard input. What they call is looked up at the targets of
+    --config, which must be up unless their descriptors are files, or in --descriptors alone. Exits 1 on an error.
+    """
+    from orchestrator.definition.diagnostics import Severity
+
+    texts = sources(files)
+    if descriptors is not None:
+        found = asyncio.run(_judge(texts, _one_set(descriptors, texts)))
+    else:
+        loaded = load_settings(file, definitions, settings, flags)
+        found = asyncio.run(_judge_by_targets(texts, loaded.settings.target_configs()))
+    errors = sum(1 for one in found if one.severity is Severity.ERROR)
+    if printer.is_table:
+        for one in found:
+            echo(_coloured(one))
+        if not printer.quiet:
+            warnings = _count(len(found) - errors, "warning")
+            note(f"{_count(len(texts), 'definition')}: {_count(errors, 'error')}, {warnings}")
+    else:
+        printer.values([_values(one) for one in found])
+    return Exit.FAILED if errors else Exit.OK
+
+
+async def _judge_by_targets(texts: Sequence[Source], targets: "Sequence[TargetConfig]") -> "list[Diagnostic]":
+    from orchestrator.bootstrap import SystemClock
+    from orchestrator.invoker import GrpcInvoker
+
+    invoker = GrpcInvoker({target.name: target for target in targets}, SystemClock())
+    try:
+        return await _judge(texts, invoker.methods)
+    finally:
+        await invoker.close(0)
+
+
+async def _judge(texts: Sequence[Source], methods: "Methods") -> "list[Diagnostic]":
+    from orchestrator.bootstrap import SystemClock
+    from orchestrator.definition import Revisions
+    from orchestrator.journal.memory import MemoryJournal
+
+    revisions = Revisions(MemoryJournal(), methods, SystemClock())
+    found: list[Diagnostic] = []
+    for name, text in texts:
+        _, diagnostics = await revisions.create_revision(text, name, validate_only=True)
+        found += diagnostics
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OneSet:
+    """`ports.methods.Methods` where every target serves what one descriptor set describes."""
+
+    names: tuple[str, ...]
+    data: bytes
+
+    def targets(self) -> Sequence[str]:
+        """Return the targets that the definitions name: where they are is nobody's business here."""
+        return self.names
+
+    def facts(self, target: str) -> "TargetFacts | None":
+        """Return that nothing is declared about any of them."""
+        from orchestrator.ports.methods import TargetFacts
+
+        return TargetFacts(name=target)
+
+    async def descriptors(self, target: str) -> bytes:
+        """Return the set."""
+        return self.data
+
+
+def _one_set(path: Path, texts: Sequence[Source]) -> _OneSet:
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
+    from google.protobuf.message import DecodeError
+
+    from orchestrator.definition.yaml import read
+
+    data = path.read_bytes()
+    try:
+        is_empty = not FileDescriptorSet.FromString(data).file
+    except DecodeError:
+        is_empty = True
+    if is_empty:
+        how = "make one with `buf build -o FILE` or `protoc --include_imports --descriptor_set_out=FILE`"
+        raise Failure(f"{path} is not a FileDescriptorSet; {how}", Exit.USAGE)
+    names: dict[str, None] = {}
+    for name, text in texts:
+        document, _ = read(text, name)
+        root = document.root if document else None
+        targets = root.get("targets") if isinstance(root, dict) else None
+        names |= {target: None for target in targets if isinstance(target, str)} if isinstance(targets, list) else {}
+    return _OneSet(names=tuple(names), data=data)
+
+
+def _coloured(one: "Diagnostic") -> str:
+    severity = f"{one.severity}[{one.code.number}]"
+    return one.render().replace(severity, click.style(severity, fg="red" if one.severity == "error" else "yellow"), 1)
+
+
+def _values(one: "Diagnostic") -> dict[str, object]:
+    return {
+        "code": one.code.number,
+        "severity": str(one.severity),
+        "message": one.message,
+        "fix": one.fix,
+        "path": one.path,
+        "filename": one.place.file,
+        "line": one.place.line,
+        "column": one.place.column,
+    }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

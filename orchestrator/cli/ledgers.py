@@ -1,0 +1,96 @@
+"""The demo's proof: what the client was told and what the orchestrator says, against what the services did.
+
+Three witnesses that share nothing. The client's record: which starts were acknowledged, and how each saga was said to
+end. The orchestrator's own list, read after everything is over. The services' effect ledgers, `*.ledger.jsonl` in the
+data folder: one JSON object a line, fsynced before the reply that it is about; of its fields these matter here::
+
+    saga_id, saga_step   the step of the saga that the call belonged to
+    op                   "forward" or "compensate"
+    effect               1 where something changed because of this call, else 0
+
+The balance of a step is its forward effects less its undone ones.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SUFFIX = ".ledger.jsonl"
+
+Balance = Counter[tuple[str, str]]
+"""(saga id, step) -> effects that stand."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """One saga as the client knows it."""
+
+    saga_id: str
+    is_acknowledged: bool = False
+    status: str = ""
+    """The status it was told the saga ended with; empty while it was told none."""
+    failed_step: str = ""
+    applied: tuple[str, ...] = ()
+    """Steps that it was told were applied and stand."""
+    took_s: float = 0.0
+    """From the first request to the end of the saga, as the client saw it."""
+    was_cut: bool = False
+    """It was under way when the orchestrator was killed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the three witnesses say together; every list names saga ids, or saga id and step."""
+
+    lost: list[str] = field(default_factory=list[str])
+    """Acknowledged and not there, there with another end, or without an effect that was reported as applied."""
+    duplicated: list[str] = field(default_factory=list[str])
+    """A step whose effect stands more than once, or was undone more often than done."""
+    left_undone: list[str] = field(default_factory=list[str])
+    """A step of a COMPENSATED saga whose effect still stands."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Return whether nothing is wrong."""
+        return not (self.lost or self.duplicated or self.left_undone)
+
+
+def judge(
+    answers: Iterable[Answer], listed: Mapping[str, str], balance: Balance, effect_steps: frozenset[str]
+) -> Verdict:
+    """Compare the witnesses; `listed` is saga id -> status, `effect_steps` the steps that have effects to count."""
+    lost: list[str] = []
+    left_undone: list[str] = []
+    for answer in answers:
+        if not answer.is_acknowledged:
+            continue
+        if listed.get(answer.saga_id) != answer.status or not answer.status:
+            lost.append(answer.saga_id)
+        if answer.status == "COMPLETED":
+            applied = (step for step in answer.applied if step in effect_steps)
+            lost += [f"{answer.saga_id} {step}" for step in applied if not balance[answer.saga_id, step]]
+        if answer.status == "COMPENSATED":
+            left_undone += [
+                f"{answer.saga_id} {step}" for step in sorted(effect_steps) if balance[answer.saga_id, step] > 0
+            ]
+    duplicated = [f"{saga_id} {step}" for (saga_id, step), stands in sorted(balance.items()) if not 0 <= stands <= 1]
+    return Verdict(lost=lost, duplicated=duplicated, left_undone=left_undone)
+
+
+def read_balance(folder: Path) -> Balance:
+    """Add up every ledger of a folder."""
+    balance: Balance = Counter()
+    for saga_id, step, op, effect in _lines(folder):
+        balance[saga_id, step] += effect if op == "forward" else -effect
+    return balance
+
+
+def _lines(folder: Path) -> Iterator[tuple[str, str, str, int]]:
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        with path.open(encoding="utf-8", newline="\n") as ledger:
+            for line in ledger:
+                if line.endswith("\n"):  # a torn last line was never acknowledged
+                    entry = json.loads(line)
+                    yield str(entry["saga_id"]), str(entry["saga_step"]), str(entry["op"]), int(entry["effect"])

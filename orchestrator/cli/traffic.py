@@ -1,0 +1,142 @@
+"""The demo's client: streams reports at bounded concurrency, and keeps a record of what it was told.
+
+It is written as a careful caller would be: the report's id is the saga's id, so a start whose answer was lost is sent
+again unchanged, and a wait that broke off is simply asked again. That is all a client needs to come through a crash.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+from google.protobuf.json_format import ParseDict
+
+from orchestrator.cli.exits import Exit, Failure
+from orchestrator.cli.ledgers import Answer
+from orchestrator.cli.mesh import DEFINITION
+from orchestrator.cli.session import channel_options
+from orchestrator.limits import CLI_CALL_S, CLI_POLL_S, DEMO_SILENCE_S_MAX
+from orchestrator.v1.saga_pb2 import SAGA_VIEW_STEPS, STEP_STATUS_APPLIED, Saga, SagaEvent, SagaStatus
+from orchestrator.v1.saga_service_pb2 import (
+    ListSagaEventsRequest,
+    ListSagasRequest,
+    StartSagaRequest,
+    WaitSagaRequest,
+)
+from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from orchestrator.v1.saga_service_pb2_grpc import SagaServiceAsyncStub
+
+Reply = TypeVar("Reply")
+Report = dict[str, object]
+
+RETRY_S = 0.1
+_RECONNECT = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+
+
+@dataclass(slots=True, kw_only=True)
+class Client:
+    """One connection to the orchestrator, and the answers it gave."""
+
+    stub: "SagaServiceAsyncStub"
+    answers: dict[str, Answer] = field(default_factory=dict[str, Answer])
+    in_flight: set[str] = field(default_factory=set[str])
+    retries: int = 0
+    """Calls that were sent again because nobody had answered."""
+
+    async def send_all(self, reports: Sequence[Report], concurrency: int, on_done: Callable[[Answer], None]) -> None:
+        """Take every report in, so many at a time; call back with each as it ends."""
+        waiting = iter(reports)
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(min(concurrency, len(reports))):
+                workers.create_task(self._work(waiting, on_done))
+
+    async def events(self, saga_id: str) -> list[SagaEvent]:
+        """Return all events of a saga."""
+        request = ListSagaEventsRequest(saga_id=saga_id, page_size=1_000)
+        return list((await self._ask(lambda: self.stub.ListSagaEvents(request, timeout=CLI_CALL_S))).events)
+
+    async def statuses(self) -> dict[str, str]:
+        """Return every saga of the orchestrator with its status, read anew."""
+        found: dict[str, str] = {}
+        request = ListSagasRequest(page_size=1_000)
+        while True:
+            page = await self._ask(lambda: self.stub.ListSagas(request, timeout=CLI_CALL_S))
+            found.update({saga.saga_id: status_word(saga) for saga in page.sagas})
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
+
+    async def _work(self, waiting: Iterator[Report], on_done: Callable[[Answer], None]) -> None:
+        for report in waiting:
+            answer = Answer(saga_id=str(report["reportId"]))
+            self.answers[answer.saga_id] = answer
+            self.in_flight.add(answer.saga_id)
+            await self._take_in(report, answer)
+            self.in_flight.discard(answer.saga_id)
+            on_done(answer)
+
+    async def _take_in(self, report: Report, answer: Answer) -> None:
+        began = time.monotonic()  # noqa: TID251  (measures the client's own wait)
+        start = StartSagaRequest(saga_id=answer.saga_id, definition=DEFINITION)
+        ParseDict(report, start.json)
+        await self._ask(lambda: self.stub.StartSaga(start, timeout=CLI_CALL_S))
+        answer.is_acknowledged = True
+        wait = WaitSagaRequest(saga_id=answer.saga_id, view=SAGA_VIEW_STEPS)
+        wait.timeout.FromSeconds(int(CLI_POLL_S))
+        while True:
+            told = await self._ask(lambda: self.stub.WaitSaga(wait, timeout=CLI_POLL_S + 5))
+            if told.reached:
+                break
+        answer.took_s = time.monotonic() - began  # noqa: TID251  (the same)
+        answer.status = status_word(told.saga)
+        answer.failed_step = told.saga.cause.step
+        answer.applied = tuple(step.step for step in told.saga.steps if step.status == STEP_STATUS_APPLIED)
+
+    async def _ask(self, call: Callable[[], Awaitable[Reply]]) -> Reply:
+        """Ask until somebody answers; what is asked may be asked again, that is the API's promise."""
+        silent_since = time.monotonic()  # noqa: TID251  (how long the server has been away)
+        while True:
+            try:
+                return await call()
+            except grpc.aio.AioRpcError as failed:
+                if failed.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
+                    raise Failure(f"the orchestrator answered {failed.code().name}: {failed.details()}") from failed
+                if time.monotonic() - silent_since > DEMO_SILENCE_S_MAX:  # noqa: TID251  (the same)
+                    silence = f"the orchestrator has not answered for {DEMO_SILENCE_S_MAX:.0f} s"
+                    raise Failure(f"{silence}: {failed.details()}", Exit.UNAVAILABLE) from failed
+                self.retries += 1
+                await asyncio.sleep(RETRY_S)
+
+
+@asynccontextmanager
+async def connect(server: str) -> "AsyncIterator[Client]":
+    """Give a client of the server; it connects again by itself."""
+    options = [*channel_options(server), *_RECONNECT]
+    async with grpc.aio.insecure_channel(server, options=options) as channel:
+        yield Client(stub=SagaServiceStub(channel))
+
+
+def read_reports(lines: Iterator[str], count: int) -> list[Report]:
+    """Return so many reports; past the end of the file they come again under new ids."""
+    shipped: list[Report] = [json.loads(line) for line in lines if line.strip()]
+    reports: list[Report] = []
+    for number in range(count):
+        round_, at = divmod(number, len(shipped))
+        report = dict(shipped[at])
+        if round_:
+            report["reportId"] = f"{report['reportId']}-{round_ + 1}"
+        reports.append(report)
+    return reports
+
+
+def status_word(saga: Saga) -> str:
+    """Return `COMPLETED` for `SAGA_STATUS_COMPLETED`."""
+    return SagaStatus.Name(saga.status).removeprefix("SAGA_STATUS_")

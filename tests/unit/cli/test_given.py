@@ -1,0 +1,67 @@
+import io
+from pathlib import Path
+
+import click
+import pytest
+
+from orchestrator.cli.given import ATTRIBUTE, DURATION, INPUT
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("500ms", 0.5), ("30s", 30), ("1.5m", 90), ("2h", 7_200), ("1d", 86_400), ("7", 7)]
+)
+def test_durations_are_read_with_their_unit(text: str, seconds: float) -> None:
+    assert DURATION.convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1s", "1 s", "1w", "1m30s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="write 500ms, 30s"):
+        DURATION.convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a=b", "b"),
+        ("a=7", 7),
+        ("a=7.5", 7.5),
+        ("a=true", True),
+        ('a="7"', "7"),
+        ("a=", ""),
+        ("a=x=y", "x=y"),
+        ("a=[1]", "[1]"),
+    ],
+)
+def test_attributes_keep_their_kind(text: str, value: object) -> None:
+    read = ATTRIBUTE.convert(text, None, None)
+    assert read == ("a", value)
+    assert type(read[1]) is type(value)
+
+
+@pytest.mark.parametrize("text", ["a", "=b", ""])
+def test_what_is_no_attribute_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not name=value"):
+        ATTRIBUTE.convert(text, None, None)
+
+
+def test_input_is_an_object_a_file_or_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in.json").write_text('{"a": 1}')
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"b": 2}'))
+    assert INPUT.convert('{"c": 3}', None, None) == {"c": 3}
+    assert INPUT.convert(f"@{tmp_path}/in.json", None, None) == {"a": 1}
+    assert INPUT.convert("-", None, None) == {"b": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "the input:1:2: not JSON"),
+        ("[]", "the input is not a JSON object"),
+        ("@/nowhere/in.json", "cannot read /nowhere/in.json: No such file"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_what_is_no_input_is_refused_with_its_place(text: str, why: str) -> None:
+    with pytest.raises(click.BadParameter, match=why):
+        INPUT.convert(text, None, None)
