@@ -286,6 +286,7 @@ class JournalSuite:
         query = SearchQuery(order_by=order_by, descending=descending, limit=6)
         while page := await store.search(query):
             assert len(page) <= 6
+            assert len(walked) < 200
             walked += page
             last = page[-1]
             query = replace(query, after=(getattr(last, order_by), last.saga_id))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -93,7 +94,11 @@ class SqliteJournal:
 
     async def since(self, position: int, limit: int) -> Sequence[PositionedRecord]:
         """As the port says; a record that cannot be trusted is left out here: its saga's own reader reports it."""
-        return await self._read(limit, lambda connection: _read_since(connection, position, limit))
+        seen, found = await self._read(limit, partial(_read_since, position=position, limit=limit))
+        while seen > position and not found:  # a page of damage is not the end
+            position = seen
+            seen, found = await self._reader.far(partial(_read_since, position=position, limit=limit))
+        return found
 
     async def close(self) -> None:
         if self._closed:
@@ -217,22 +222,21 @@ def _read_stream(connection: apsw.Connection, saga_id: SagaId, after_version: in
     return [rows.record_of(saga_id, columns) for columns in found]
 
 
-def _read_since(connection: apsw.Connection, position: int, limit: int) -> list[PositionedRecord]:
-    """Return up to `limit` readable records; empty only where there is none after the position."""
+def _read_since(connection: apsw.Connection, position: int, limit: int) -> tuple[int, list[PositionedRecord]]:
+    """Return the position of the page's last record and what of the page is readable."""
     found: list[PositionedRecord] = []
-    seen = position
-    while not found:
-        page: list[rows.Columns] = connection.execute(SQL["since"], (seen, limit)).fetchall()
-        if not page:
-            break
-        for seen, saga_id, *columns in page:
-            try:
-                record = rows.record_of(saga_id, tuple(columns))
-            except JournalCorrupted as exc:
-                logger.warning("left out at position %d: %s", seen, exc)
-                continue
-            found.append(PositionedRecord(position=seen, saga_id=saga_id, record=record))
-    return found
+    damaged: list[JournalCorrupted] = []
+    last = position
+    for last, saga_id, *columns in connection.execute(SQL["since"], (position, limit)):
+        try:
+            record = rows.record_of(saga_id, tuple(columns))
+        except JournalCorrupted as exc:
+            damaged.append(exc)
+            continue
+        found.append(PositionedRecord(position=last, saga_id=saga_id, record=record))
+    if damaged:
+        logger.warning("%d records after position %d are left out, the first: %s", len(damaged), position, damaged[0])
+    return last, found
 
 
 def _fetch_rows(connection: apsw.Connection, sql: str, values: Sequence[str | float]) -> list[SearchRow]:
