@@ -32,8 +32,8 @@ Invariants
 
 Modules, in reading order: `names` (the published words), `spans` (the fold), `tracing` (the reader and its cursor),
 `outbox` (the thread), `settings` (the `OTEL_*` variables), `exporters` and `encoding` (the SDK), `metrics`,
-`observers` (several as one), `logs`. `traceparent` itself is parsed and written in `orchestrator.tracecontext`, where surfaces and invoker
-reach it.
+`observers` (several as one), `logs`. `traceparent` itself is parsed and written in `orchestrator.tracecontext`, where
+surfaces and invoker reach it.
 
 May import: `ports`, `saga`, `errors`, `limits`, `values`, `ids`, `tracecontext`, `logscope`; OpenTelemetry and
 prometheus-client. Nobody imports it but `bootstrap`. Read next: `spans.py`, then `docs/design/telemetry.md`.

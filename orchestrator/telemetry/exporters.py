@@ -20,6 +20,8 @@ from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX
 from orchestrator.telemetry.names import SCOPE
 from orchestrator.telemetry.spans import SpanData
 
+# What exporters let out instead of saying FAILURE: a closed channel, a socket's error, a value that does not encode.
+_LET_OUT = (RuntimeError, OSError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 # What an exporter says on its own loggers is said by the outbox in one line, at most once a minute.
 _NOISY = (
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
@@ -44,7 +46,7 @@ class OtlpSender:
         self._ears.last = ""
         try:
             result = self._export.export(spans)
-        except (RuntimeError, ValueError, TypeError, OSError) as error:  # what exporters were seen to let out
+        except _LET_OUT as error:
             return f"{type(error).__name__}: {error}"[:SPAN_MESSAGE_CHARS_MAX]
         if result is SpanExportResult.SUCCESS:
             return None

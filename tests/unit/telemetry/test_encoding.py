@@ -1,5 +1,6 @@
 """What we encode is what the SDK would have encoded."""
 
+from dataclasses import replace
 from random import Random  # noqa: TID251  (seeded)
 
 import pytest
@@ -7,7 +8,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 
 from orchestrator.telemetry.encoding import DirectSpanExporter
-from orchestrator.telemetry.exporters import readable
+from orchestrator.telemetry.exporters import OtlpSender, readable
 from tests.unit.telemetry.histories import compensated, wandering
 from tests.unit.telemetry.test_spans import events_of, spans_of
 
@@ -22,3 +23,13 @@ def test_a_request_is_the_same_as_the_sdk_makes(seed: int) -> None:
     exporter.address_from(sdk_spans[0])
     assert exporter._translate_data(spans) == encode_spans(sdk_spans)  # type: ignore[arg-type]  # its own form
     exporter.shutdown()
+
+
+def test_a_batch_that_cannot_be_sent_is_a_sentence_not_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    sender = OtlpSender("grpc")
+    spans = spans_of(events_of(compensated(2)))
+    failure = sender.send([replace(spans[0], trace_id=-1)])
+    sender.close()
+    assert failure is not None
+    assert failure.startswith("OverflowError")

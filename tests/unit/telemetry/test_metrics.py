@@ -3,6 +3,7 @@
 import asyncio
 import re
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -12,8 +13,9 @@ from orchestrator.ids import SagaId, StepId
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.limits import LOOP_LAG_SAMPLE_S, METRIC_LABEL_SETS_MAX
 from orchestrator.ports.invoker import CallRequest
+from orchestrator.ports.journal import Record
 from orchestrator.ports.observer import Observer
-from orchestrator.saga.events import Phase, Report
+from orchestrator.saga.events import AttentionRaised, AttentionReason, Phase, Report, RetryScheduled
 from orchestrator.saga.plan import Operation
 from orchestrator.telemetry import Metrics, Observers, names
 from orchestrator.values import Payload
@@ -70,6 +72,20 @@ def test_attempts_are_counted_by_what_they_called_and_brought() -> None:
     undone = 'code="OK",operation="compensate",outcome="APPLIED",target="archive"'
     assert value(metrics, f"saga_step_attempts_total{{{refused}}}") == 1
     assert value(metrics, f"saga_step_attempts_total{{{undone}}}") == 1
+
+
+def test_retries_and_calls_for_a_person_are_counted() -> None:
+    metrics = Metrics()
+    state = Teller(1).state
+    retry = RetryScheduled(
+        at=1.0, step=StepId("archive"), operation=Operation.COMPENSATE, due_at=2.0, parked=True, reason="away"
+    )
+    raised = AttentionRaised(at=1.0, reason=AttentionReason.UNDO_REFUSED, step=None, message="no")
+    gone = replace(retry, step=StepId("gone"))
+    metrics.recorded(state, [Record(version=1, epoch=1, event=event) for event in (retry, raised, gone)])
+    assert value(metrics, 'saga_step_retries_total{parked="true",target="archive"}') == 1
+    assert value(metrics, 'saga_step_retries_total{parked="true",target="other"}') == 1
+    assert value(metrics, 'saga_attention_total{definition="epro",reason="UNDO_REFUSED"}') == 1
 
 
 def test_a_call_is_timed_on_the_wire_only() -> None:

@@ -12,7 +12,17 @@ from orchestrator.ids import StepId
 from orchestrator.limits import SPAN_EVENTS_MAX, SPAN_MESSAGE_CHARS_MAX
 from orchestrator.ports.journal import Append
 from orchestrator.saga.commands import CancelSaga
-from orchestrator.saga.events import AttemptOpened, AttemptSettled, Event, RetryScheduled, SagaStarted
+from orchestrator.saga.events import (
+    AttemptOpened,
+    AttemptSettled,
+    Event,
+    Phase,
+    Report,
+    RetryScheduled,
+    SagaStarted,
+    SkipReason,
+    StepSkipped,
+)
 from orchestrator.saga.plan import Operation
 from orchestrator.telemetry import names
 from orchestrator.telemetry.spans import SagaView, SpanData, callees_of, project, view_of
@@ -133,6 +143,25 @@ def test_a_cancel_and_what_was_skipped_are_events_of_the_saga() -> None:
     cancel = root.events[0]
     assert cancel.name == names.CANCEL_EVENT
     assert len(str(cancel.attributes[names.SAGA_REASON])) == SPAN_MESSAGE_CHARS_MAX
+
+
+def test_a_skipped_step_is_an_event_of_the_saga() -> None:
+    events = events_of(happy())
+    skipped = StepSkipped(at=events[-1].at, step=StepId("notify"), reason=SkipReason.GUARD_FALSE)
+    (event,) = by_name(spans_of([*events[:-1], skipped, events[-1]]))["saga epro"].events
+    assert event.name == names.SKIPPED_EVENT
+    assert dict(event.attributes) == {names.SAGA_STEP: "notify", names.SAGA_REASON: "GUARD_FALSE"}
+
+
+def test_an_attempt_held_back_says_so() -> None:
+    events = events_of(happy())
+    start = events[0]
+    settled = next(event for event in events if isinstance(event, AttemptSettled))
+    assert isinstance(start, SagaStarted)
+    parked = replace(settled, report=Report(code="UNIMPLEMENTED", phase=Phase.NOT_SENT, parked=True))
+    _, (span,) = project(view_of(start, {}), parked)
+    assert span.attributes[names.SAGA_PARKED] is True
+    assert span.attributes[names.ERROR_TYPE] == "UNIMPLEMENTED"
 
 
 def test_an_unsampled_saga_has_no_spans() -> None:

@@ -223,3 +223,37 @@ async def test_a_plan_that_is_gone_costs_the_methods_not_the_spans(caplog: pytes
 
 async def test_draining_what_was_never_started_is_harmless() -> None:
     await Life(MemoryJournal()).tracing.drain()
+
+
+async def test_the_place_is_saved_while_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "TRACE_CURSOR_S", 0.005)
+    journal = MemoryJournal()
+    history = happy()
+    saved: list[int] = []
+    save = journal.save
+
+    async def noted(name: str, position: int) -> None:
+        saved.append(position)
+        await save(name, position)
+
+    monkeypatch.setattr(journal, "save", noted)
+    async with living(journal) as life:
+        await life.append(history)
+        await life.until(lambda: saved[-1:] == [len(events_of(history))])
+        assert life.tracing.position == saved[-1]
+    assert saved == sorted(set(saved))
+
+
+async def test_a_journal_that_fails_ends_the_reader_with_a_line_and_drains_quietly(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    journal = MemoryJournal()
+    async with living(journal) as life:
+        await life.append(happy())
+        await life.until(lambda: len(life.sender.spans) == 12)
+        await journal.close()
+        life.tracing.recorded(Teller().state, ())
+        await life.tracing.drain()
+    assert "the journal is not available" in caplog.text
+    assert "could not be saved" in caplog.text
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
