@@ -10,7 +10,7 @@ from typing import Final
 
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
-from orchestrator.definition import graph, template
+from orchestrator.definition import graph, render
 from orchestrator.definition.descriptors import Types
 from orchestrator.definition.diagnostics import At, Code, Findings, did_you_mean, listing
 from orchestrator.definition.model import AtLeast, Compensate, Definition, Step
@@ -94,6 +94,7 @@ def check(definition: Definition, services: Services, findings: Findings) -> Bou
     ancestors = graph.ancestors(needs)
     _cycles(needs, top)
     _settled_reads(scopes[1].uses, ancestors)
+    _patience(definition, top)
     _undo_said(definition, top)
     _undo_order(definition, ancestors, top)
     _triggers(definition, needs, top)
@@ -144,8 +145,11 @@ def _written_calls(definition: Definition) -> Iterable[tuple[str, str]]:
 
 def split_call(text: str) -> tuple[str, str, str] | None:
     """Return target, service and method of `target/package.Service/Method`; None where it is not that."""
-    parts = text.split("/")
-    return (parts[0], parts[1], parts[2]) if len(parts) == 3 and all(parts) else None
+    match text.split("/"):
+        case [target, service, method] if target and service and method:
+            return target, service, method
+        case _:
+            return None
 
 
 def needed(definition: Definition) -> tuple[frozenset[str], str]:
@@ -214,35 +218,35 @@ def _expressions(definition: Definition, bound: Bound, scopes: tuple[Scope, Scop
         message = f"{len(definition.attributes)} attributes, more than {ATTRIBUTES_MAX}"
         (top / "attributes").key(Code.TOO_LARGE, message, "keep those one searches for")
     if definition.attributes:
-        bound.attributes = template.compile_attributes(definition.attributes, top / "attributes", before)
+        bound.attributes = render.compile_attributes(definition.attributes, top / "attributes", before)
     for name, step in definition.steps.items():
         _step_expressions(step, bound.steps[name], during, top / "steps" / name)
     if definition.output is not None:
-        bound.output = template.compile_output(definition.output, top / "output", during)
+        bound.output = render.compile_output(definition.output, top / "output", during)
 
 
 def _step_expressions(step: Step, bound: BoundStep, scope: Scope, at: At) -> None:
     if bound.call is not None:
-        render = template.compile_message(step.request, bound.call.method.input_type, at / "request", scope)
-        bound.call = BoundCall(target=bound.call.target, method=bound.call.method, render=render)
+        rendering = render.compile_message(step.request, bound.call.method.input_type, at / "request", scope)
+        bound.call = BoundCall(target=bound.call.target, method=bound.call.method, render=rendering)
     if step.when is not None:
         bound.when = _guard(step.when, at / "when", scope)
     settled = scope.with_reply(bound.call.method.output_type if bound.call is not None else None)
     if step.refuse is not None:
         bound.refuse = _guard(step.refuse, at / "refuse", settled)
     if step.reason is not None:
-        bound.reason = template.compile_text(step.reason, at / "reason", settled)
+        bound.reason = render.compile_sentence(step.reason, at / "reason", settled)
         if step.refuse is None:
             message = "`reason` explains a `refuse`, and there is none"
             (at / "reason").key(Code.INVALID_VALUE, message, "add `refuse:`, or remove `reason:`")
     if isinstance(step.compensate, Compensate) and bound.undo is not None:
         where = at / "compensate" / "request"
-        render = template.compile_message(step.compensate.request, bound.undo.method.input_type, where, settled)
-        bound.undo = BoundCall(target=bound.undo.target, method=bound.undo.method, render=render)
+        rendering = render.compile_message(step.compensate.request, bound.undo.method.input_type, where, settled)
+        bound.undo = BoundCall(target=bound.undo.target, method=bound.undo.method, render=rendering)
 
 
 def _guard(text: str, at: At, scope: Scope) -> Guard | None:
-    found = template.compile_guard(text, at, scope)
+    found = render.compile_guard(text, at, scope)
     if found is None:
         return None
     guard, expression = found
@@ -321,6 +325,18 @@ def _settled_reads(uses: Sequence[Use], ancestors: Mapping[str, frozenset[str]])
             use.at.inside(Code.UNDO_READS_REPLY, where, message, "prefer a key known before the call")
 
 
+def _patience(definition: Definition, top: At) -> None:
+    for name, step in definition.steps.items():
+        at = top / "steps" / name
+        undo_retry = step.compensate.retry if isinstance(step.compensate, Compensate) else None
+        for retry, where in ((step.retry, at / "retry"), (undo_retry, at / "compensate" / "retry")):
+            if retry is None or retry.initial_backoff is None or retry.max_backoff is None:
+                continue
+            if retry.initial_backoff > retry.max_backoff:
+                message = "the first pause is longer than the longest one"
+                (where / "max_backoff").value(Code.INVALID_VALUE, message, "raise it, or lower `initial_backoff`")
+
+
 def _undo_said(definition: Definition, top: At) -> None:
     for name, step in definition.steps.items():
         at = top / "steps" / name
@@ -333,31 +349,45 @@ def _undo_said(definition: Definition, top: At) -> None:
 
 
 def _undo_order(definition: Definition, ancestors: Mapping[str, frozenset[str]], top: At) -> None:
-    undoable = {name for name, step in definition.steps.items() if isinstance(step.compensate, Compensate)}
-    waits: dict[str, set[str]] = {name: set() for name in definition.steps}
-    for name in undoable:
-        for earlier in ancestors[name] & undoable:
-            waits[earlier].add(name)  # the natural order: what came later is undone first
-    for name, step in definition.steps.items():
-        if not isinstance(step.compensate, Compensate):
-            continue
-        for index, other in enumerate(step.compensate.after):
+    undos = {
+        name: step.compensate for name, step in definition.steps.items() if isinstance(step.compensate, Compensate)
+    }
+    ordered = False
+    for name, undo in undos.items():
+        for index, other in enumerate(undo.after):
             at = top / "steps" / name / "compensate" / "after" / index
             if not _known_step(other, name, definition, at):
                 continue
-            if other not in undoable:
+            ordered = True
+            if other not in undos:
                 at.value(Code.NOTHING_TO_UNDO, f"step `{other}` has nothing to undo", "remove it")
-            elif name in graph.reachable(other, waits):
-                message = f"`{other}` is undone after `{name}` already, because it comes before it"
-                at.value(Code.UNDO_CYCLE, message, "remove it")
-            else:
-                waits[name].add(other)
+    if ordered:  # `first` alone cannot contradict itself
+        _undo_cycles(undos, ancestors, top)
+
+
+def _undo_cycles(undos: Mapping[str, Compensate], ancestors: Mapping[str, frozenset[str]], top: At) -> None:
+    """Find undos that wait for each other; pair by pair the author's word overrides the natural order (R19)."""
+
+    def is_demanded(before: str, after: str) -> bool:
+        return before in undos[after].after or (undos[before].first and not undos[after].first)
+
+    def waits(after: str, before: str) -> bool:
+        if after == before or is_demanded(before, after):
+            return after != before
+        return after in ancestors[before] and not is_demanded(after, before)
+
+    edges = {after: [before for before in undos if waits(after, before)] for after in undos}
+    for cycle in graph.cycles(edges):
+        way = " -> ".join((*cycle, cycle[0]))
+        at = top / "steps" / cycle[0] / "compensate"
+        at.key(Code.UNDO_CYCLE, f"these undos wait for each other: {way}", "remove one `after` of a `compensate`")
 
 
 def _triggers(definition: Definition, needs: Mapping[str, frozenset[str]], top: At) -> None:
     for name, step in definition.steps.items():
         at = top / "steps" / name / "trigger"
         count = len(needs[name])
+        is_choice = count > 1
         if isinstance(step.trigger, AtLeast) and step.trigger.at_least > count:
             message = f"at_least {step.trigger.at_least} of {count} predecessors can never be met"
             at.value(Code.UNREACHABLE_STEP, message, f"write at most {count}" if count else "remove it")
@@ -366,7 +396,7 @@ def _triggers(definition: Definition, needs: Mapping[str, frozenset[str]], top: 
         ):
             message = f"this step can never start: when {listing(sorted(required))} fails, the saga goes backward"
             at.value(Code.UNREACHABLE_STEP, message, "mark its predecessors `optional: true`")
-        elif step.trigger != "all_success" and count < 2 and step.trigger != "all_failed":
+        elif step.trigger not in {"all_success", "all_failed"} and not is_choice:
             message = f"a trigger chooses among several predecessors, this step has {count}"
             at.value(Code.TRIGGER_POINTLESS, message, "remove it")
 

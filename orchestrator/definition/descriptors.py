@@ -8,7 +8,6 @@ The well-known types (`google/protobuf/*.proto`) are this process's own: their w
 their descriptor bytes differ between languages.
 """
 
-import functools
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,13 +26,13 @@ from google.protobuf import (
     type_pb2,
     wrappers_pb2,
 )
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, MethodDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, FileDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from orchestrator.limits import PARSED_PAYLOADS_BYTES_MAX
-from orchestrator.values import JSON_TYPE, Payload
+from orchestrator.values import Payload
 
 File = descriptor_pb2.FileDescriptorProto
 _OWN: Final[Sequence[FileDescriptor]] = (
@@ -151,26 +150,9 @@ class Types:
         except KeyError:
             return None
 
-    def new(self, descriptor: Descriptor) -> Message:
-        """Return an empty message."""
-        return message_class(descriptor)()
-
     def parse(self, payload: Payload, descriptor: Descriptor) -> Message:
         """Return a payload as a message, shared with other readers: never change it. Raise `DecodeError`."""
         return self._parsed.get(payload.data, descriptor)
-
-
-@functools.cache
-def _own_type(name: str) -> Descriptor:
-    pool = DescriptorPool()
-    for own in _OWN:
-        pool.AddSerializedFile(own.serialized_pb)
-    return pool.FindMessageTypeByName(name)
-
-
-def json_type() -> Descriptor:
-    """Return the type of untyped JSON input and output where no revision's pool is at hand."""
-    return _own_type(JSON_TYPE)
 
 
 def message_class(descriptor: Descriptor) -> type[Message]:
@@ -202,13 +184,28 @@ class _Parsed:
         return found
 
 
-def is_map(field_: FieldDescriptor) -> bool:
+def is_map(field: FieldDescriptor) -> bool:
     """Say whether a field is a map."""
-    return (
-        field_.type == FieldDescriptor.TYPE_MESSAGE
-        and field_.is_repeated
-        and bool(field_.message_type.GetOptions().map_entry)
-    )
+    message = field.message_type
+    return message is not None and field.is_repeated and message.GetOptions().map_entry
+
+
+def map_fields(field: FieldDescriptor) -> tuple[FieldDescriptor, FieldDescriptor]:
+    """Return the key and the value field of a map field."""
+    entry = message_of(field)
+    return entry.fields_by_name["key"], entry.fields_by_name["value"]
+
+
+def message_of(field: FieldDescriptor) -> Descriptor:
+    """Return the message type of a message field."""
+    assert field.message_type is not None  # asked of message fields only
+    return field.message_type
+
+
+def enum_of(field: FieldDescriptor) -> EnumDescriptor:
+    """Return the enum type of an enum field."""
+    assert field.enum_type is not None  # asked of enum fields only
+    return field.enum_type
 
 
 def _full(file: File, name: str) -> str:

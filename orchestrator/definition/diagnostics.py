@@ -99,12 +99,15 @@ class Origins(Protocol):
 
     def key(self, path: Path) -> Place:
         """Return where the key of this path stands."""
+        ...
 
     def value(self, path: Path) -> Place:
         """Return where the value of this path starts."""
+        ...
 
     def inside(self, path: Path, offset: int) -> Place:
         """Return where the character at `offset` of the text at this path stands."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
+# pyright: reportMissingTypeStubs=false
+# (the library ships .pyi files without the marker that says so)
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_encoders, ext_math, ext_optional, ext_strings
 from google.protobuf.descriptor import Descriptor
@@ -150,7 +152,7 @@ class Language:
         type_ = _type(program.return_type().name())
         return Expression(source=source, type=type_, names=names, path=path, _program=program)
 
-    def compile_text(self, expression: Expression) -> Expression:
+    def as_text(self, expression: Expression) -> Expression:
         """Return the expression converted to a text by CEL's own `string()`."""
         found = self.compile(f"string({expression.source}\n)")
         if isinstance(found, Expression):

@@ -1,24 +1,36 @@
-"""Values into protobuf fields: which types fit, and how a value is put.
+"""Values into protobuf fields.
 
-One set of rules for literals of a definition (checked when it is created) and for what expressions give (checked at
-compile time as far as types are known, and here at run time for the rest). They follow proto3 JSON where JSON has one
-spelling and are stricter where it is lax: a number is not a text, and `null` only leaves out what may be absent.
+One set of rules for literals of a definition (tried out when it is checked) and for what expressions give at run time.
+They follow proto3 JSON where JSON has one spelling and are stricter where it is lax: a number is not a text, and
+`null` only leaves out what may be absent.
 """
 
 import base64
 import binascii
 import datetime
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol, cast
 
-from google.protobuf import duration_pb2, json_format, timestamp_pb2
+from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from orchestrator.definition.descriptors import is_map
+from orchestrator.definition.descriptors import enum_of, is_map, map_fields
 from orchestrator.definition.diagnostics import did_you_mean, listing
-from orchestrator.definition.expressions import ValueType
+from orchestrator.definition.fits import (
+    ANY_TYPE,
+    DURATION_TYPE,
+    FIELD_MASK_TYPE,
+    SCALAR_NAMES,
+    TIMESTAMP_TYPE,
+    TREE_TYPES,
+    VALUE_TYPE,
+    WRAPPER_TYPES,
+    field_name,
+)
 from orchestrator.definition.model import seconds
 
 F = FieldDescriptor
@@ -28,28 +40,28 @@ _INT_RANGES: Final = {
     F.CPPTYPE_UINT32: (0, 2**32 - 1),
     F.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
-_WRAPPERS: Final = frozenset(
-    f"google.protobuf.{name}Value"
-    for name in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
-)
-_NAMES: Final = {
-    F.CPPTYPE_INT32: "int32",
-    F.CPPTYPE_INT64: "int64",
-    F.CPPTYPE_UINT32: "uint32",
-    F.CPPTYPE_UINT64: "uint64",
-    F.CPPTYPE_DOUBLE: "double",
-    F.CPPTYPE_FLOAT: "float",
-    F.CPPTYPE_BOOL: "bool",
-}
+# The largest double that rounds to a finite float; past it a float field would turn into infinity without a word.
+_FLOAT_MAX: Final = 3.4028235677973366e38
 # Past this a double no longer holds every integer, and JSON numbers are doubles.
 _EXACT_INT_MAX: Final = 2**53
-_TIMESTAMP: Final = "google.protobuf.Timestamp"
-_DURATION: Final = "google.protobuf.Duration"
-_STRUCT: Final = "google.protobuf.Struct"
-_VALUE: Final = "google.protobuf.Value"
-_LIST: Final = "google.protobuf.ListValue"
-ANY: Final = "google.protobuf.Any"
-_FROM_TEXT: Final = (_TIMESTAMP, _DURATION, "google.protobuf.FieldMask")
+# Characters of the longest 64-bit number.
+_INT_CHARS_MAX: Final = 20
+# As much of a wrong text as a sentence can bear.
+_SHOWN_CHARS: Final = 40
+
+
+class _Repeated(Protocol):
+    """What protobuf's containers of a repeated field have in common; they have no public type."""
+
+    def add(self) -> Message: ...
+    def append(self, value: object, /) -> None: ...
+
+
+class _Map(Protocol):
+    """What protobuf's containers of a map field have in common."""
+
+    def __getitem__(self, key: object, /) -> Message: ...
+    def __setitem__(self, key: object, value: object, /) -> None: ...
 
 
 class Misfit(Exception):
@@ -64,181 +76,115 @@ class Misfit(Exception):
 
     def below(self, part: str) -> "Misfit":
         """Return the same reason, seen from one level up."""
-        joined = part if not self.path else f"{part}{'' if self.path.startswith('[') else '.'}{self.path}"
-        return Misfit(self.why, joined, self.fix)
+        return Misfit(self.why, joined(part, self.path), self.fix)
 
 
-def field_name(field: FieldDescriptor) -> str:
-    """Return a field's type for people: `repeated epro.v1.ItemAnswer`."""
-    if is_map(field):
-        key, value = field.message_type.fields_by_name["key"], field.message_type.fields_by_name["value"]
-        return f"map<{_single_name(key)}, {_single_name(value)}>"
-    return f"{'repeated ' if field.is_repeated else ''}{_single_name(field)}"
-
-
-def _single_name(field: FieldDescriptor) -> str:
-    if field.cpp_type == F.CPPTYPE_MESSAGE:
-        return str(field.message_type.full_name)
-    if field.cpp_type == F.CPPTYPE_ENUM:
-        return str(field.enum_type.full_name)
-    if field.cpp_type == F.CPPTYPE_STRING:
-        return "bytes" if field.type == F.TYPE_BYTES else "string"
-    return _NAMES[field.cpp_type]
-
-
-# --- which types fit ---------------------------------------------------------------------------------------------
-
-
-def fits(field: FieldDescriptor, given: ValueType) -> bool:
-    """Say whether an expression of this type may fill the field; DYN may, and is judged by its value."""
-    if given.name == "DYN":
-        return True
-    if is_map(field):
-        key, value = field.message_type.fields_by_name["key"], field.message_type.fields_by_name["value"]
-        return given.name == "MAP" and fits_single(key, given.of[0]) and fits_single(value, given.of[1])
-    if field.is_repeated:
-        return given.name == "LIST" and fits_single(field, given.of[0])
-    return fits_single(field, given)
-
-
-def fits_single(field: FieldDescriptor, given: ValueType) -> bool:
-    """Say whether a type may fill one element of the field."""
-    if given.name == "DYN":
-        return True
-    match field.cpp_type:
-        case F.CPPTYPE_STRING:
-            return given.name == ("BYTES" if field.type == F.TYPE_BYTES else "STRING")
-        case F.CPPTYPE_BOOL:
-            return given.name == "BOOL"
-        case F.CPPTYPE_DOUBLE | F.CPPTYPE_FLOAT:
-            return given.name in {"DOUBLE", "INT", "UINT"}
-        case F.CPPTYPE_ENUM:
-            return given.name in {"INT", "STRING"}
-        case F.CPPTYPE_MESSAGE:
-            return fits_message(field.message_type, given)
-        case _:
-            return given.name in {"INT", "UINT"}
-
-
-def fits_message(descriptor: Descriptor, given: ValueType) -> bool:
-    """Say whether a type may fill a message."""
-    name = descriptor.full_name
-    if name in _WRAPPERS:
-        return given.name == "NULL" or fits_single(descriptor.fields_by_name["value"], given)
-    if name == ANY:
-        return False
-    # the library reads and gives these as CEL's own types
-    own = {_TIMESTAMP: {"TIMESTAMP", "STRING"}, _DURATION: {"DURATION", "STRING"}, _LIST: {"LIST"}}.get(name)
-    if own is not None:
-        return given.name in own
-    if name in {_STRUCT, _VALUE}:
-        return name == _VALUE or given.name == "MAP" or "." in given.name
-    return given.name in {name, "DYN"} or (given.name == "STRING" and name in _FROM_TEXT)
-
-
-# --- putting values -------------------------------------------------------------------------------------------------
+def joined(path: str, below: str) -> str:
+    """Return two parts of a field path as one: `items`, `[2].value` -> `items[2].value`."""
+    return path + below if not below or below.startswith("[") else f"{path}.{below}"
 
 
 def put(message: Message, field: FieldDescriptor, value: object) -> None:
     """Fill a field; raise `Misfit` with the path below it where the value does not fit."""
     if value is None:
-        if field.has_presence and not field.is_repeated:
-            if field.message_type is not None and field.message_type.full_name == _VALUE:
-                getattr(message, field.name).null_value = 0
-            return
-        raise Misfit(f"null where {field_name(field)} is needed", fix="give a value, or leave the field out")
-    if is_map(field):
-        _put_map(getattr(message, field.name), field, value)
+        _put_null(message, field)
+    elif is_map(field):
+        into = cast("_Map", getattr(message, field.name))
+        for name, item in _entries(value, field_name(field)):
+            put_entry(into, field, name, item)
     elif field.is_repeated:
-        if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-            raise Misfit(f"{field_name(field)} is needed, not {kind(value)}", fix="write a list")
-        into = getattr(message, field.name)
-        for index, item in enumerate(value):
-            try:
-                append(into, field, item)
-            except Misfit as misfit:
-                raise misfit.below(f"[{index}]") from misfit
+        _put_list(cast("_Repeated", getattr(message, field.name)), field, value)
     elif field.cpp_type == F.CPPTYPE_MESSAGE:
-        child = getattr(message, field.name)
+        child = cast("Message", getattr(message, field.name))
         child.SetInParent()
         fill(child, value)
     else:
         setattr(message, field.name, scalar(field, value))
 
 
-def append(into: object, field: FieldDescriptor, value: object) -> None:
+def _put_null(message: Message, field: FieldDescriptor) -> None:
+    if not field.has_presence or field.is_repeated:
+        raise Misfit(f"null where {field_name(field)} is needed", fix="give a value, or leave the field out")
+    if field.message_type is not None and field.message_type.full_name == VALUE_TYPE:
+        fill(cast("Message", getattr(message, field.name)), None)
+
+
+def _put_list(into: _Repeated, field: FieldDescriptor, value: object) -> None:
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray)):
+        raise Misfit(f"{field_name(field)} is needed, not {kind(value)}", fix="write a list")
+    for index, item in enumerate(cast("Sequence[object]", value)):
+        try:
+            append(into, field, item)
+        except Misfit as misfit:
+            raise misfit.below(f"[{index}]") from misfit
+
+
+def append(into: _Repeated, field: FieldDescriptor, value: object) -> None:
     """Append one element to a repeated field's container."""
     if field.cpp_type == F.CPPTYPE_MESSAGE:
-        fill(_add(into), value)
+        fill(into.add(), value)
     else:
-        _append(into, scalar(field, value))
+        into.append(scalar(field, value))
 
 
-def _add(into: object) -> Message:
-    found: Message = into.add()  # type: ignore[attr-defined]  # protobuf's containers have no public type
-    return found
-
-
-def _append(into: object, value: object) -> None:
-    into.append(value)  # type: ignore[attr-defined]  # protobuf's containers have no public type
-
-
-def _put_map(into: object, field: FieldDescriptor, value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise Misfit(f"{field_name(field)} is needed, not {kind(value)}", fix="write a mapping")
-    for name, item in value.items():
-        put_entry(into, field, name, item)
-
-
-def put_entry(into: object, field: FieldDescriptor, name: object, value: object) -> None:
+def put_entry(into: _Map, field: FieldDescriptor, name: object, value: object) -> None:
     """Put one entry into a map field's container."""
-    value_field = field.message_type.fields_by_name["value"]
+    _, value_field = map_fields(field)
     try:
         key = map_key(field, name)
         if value_field.cpp_type == F.CPPTYPE_MESSAGE:
-            fill(into[key], value)  # type: ignore[index]  # protobuf's containers have no public type
+            fill(into[key], value)
         else:
-            into[key] = scalar(value_field, value)  # type: ignore[index]  # the same
+            into[key] = scalar(value_field, value)
     except Misfit as misfit:
         raise misfit.below(f"[{name!r}]") from misfit
 
 
 def map_key(field: FieldDescriptor, name: object) -> object:
     """Return a map field's key; YAML and JSON could only write it as text. Raise `Misfit`."""
-    key = field.message_type.fields_by_name["key"]
+    key, _ = map_fields(field)
     if isinstance(name, str) and key.cpp_type == F.CPPTYPE_BOOL:
-        name = {"true": True, "false": False}.get(name, name)
-    elif isinstance(name, str) and key.cpp_type != F.CPPTYPE_STRING:
-        name = _digits(name)
+        return scalar(key, {"true": True, "false": False}.get(name, name))
+    if isinstance(name, str) and key.cpp_type != F.CPPTYPE_STRING:
+        return scalar(key, _digits(name))
     return scalar(key, name)
 
 
 def _digits(text: str) -> object:
-    return int(text) if len(text) <= 20 and text.removeprefix("-").isdecimal() else text
+    is_number = len(text) <= _INT_CHARS_MAX and text.removeprefix("-").isdecimal()
+    return int(text) if is_number else text
 
 
 def fill(message: Message, value: object) -> None:
     """Fill a message from a message of its type, a tree, or the texts and numbers of its well-known type."""
-    descriptor = message.DESCRIPTOR
+    descriptor = cast("Descriptor", message.DESCRIPTOR)
+    name = descriptor.full_name
     if isinstance(value, Message) and descriptor == value.DESCRIPTOR:
         message.CopyFrom(value)
-        return
-    special = _WELL_KNOWN.get(descriptor.full_name)
-    if special is not None:
-        special(message, value)
-        return
-    if descriptor.full_name in _WRAPPERS:
-        message.value = scalar(descriptor.fields_by_name["value"], value)  # type: ignore[attr-defined]  # a wrapper
-        return
-    if not isinstance(value, Mapping):
-        raise Misfit(f"{descriptor.full_name} is needed, not {kind(value)}")
-    check_oneofs(descriptor, [str(name) for name in value])
-    for name, item in value.items():
-        field = find_field(descriptor, str(name))
+    elif name in _WELL_KNOWN:
+        _WELL_KNOWN[name](message, value)
+    elif name in WRAPPER_TYPES:
+        inner = descriptor.fields_by_name["value"]
+        setattr(message, inner.name, scalar(inner, value))
+    else:
+        _fill_fields(message, descriptor, value)
+
+
+def _fill_fields(message: Message, descriptor: Descriptor, value: object) -> None:
+    entries = [(str(name), item) for name, item in _entries(value, descriptor.full_name)]
+    check_names(descriptor, [name for name, item in entries if item is not None])
+    for name, item in entries:
+        field = find_field(descriptor, name)
         try:
             put(message, field, item)
         except Misfit as misfit:
-            raise misfit.below(str(name)) from misfit
+            raise misfit.below(name) from misfit
+
+
+def _entries(value: object, need: str) -> Iterable[tuple[object, object]]:
+    if not isinstance(value, Mapping):
+        raise Misfit(f"{need} is needed, not {kind(value)}", fix="write a mapping")
+    return cast("Mapping[object, object]", value).items()
 
 
 def find_field(descriptor: Descriptor, name: str) -> FieldDescriptor:
@@ -247,22 +193,30 @@ def find_field(descriptor: Descriptor, name: str) -> FieldDescriptor:
     if field is None:
         names = [one.name for one in descriptor.fields]
         fix = did_you_mean(name, names) or f"its fields: {listing(names, 20)}"
-        raise Misfit(f"{descriptor.full_name} has no field `{name}`", fix=fix)
+        raise Misfit(f"{descriptor.full_name} has no field `{name}`", name, fix)
     return field
 
 
-def check_oneofs(descriptor: Descriptor, names: list[str]) -> None:
-    """Raise `Misfit` where two fields of one oneof are given."""
+def check_names(descriptor: Descriptor, names: Iterable[str]) -> None:
+    """Raise `Misfit` where a field is given twice, under its two names, or two fields of one oneof are given."""
     taken: dict[str, str] = {}
     for name in names:
-        field = descriptor.fields_by_name.get(name)
-        group = field.containing_oneof if field is not None else None
+        field = descriptor.fields_by_name.get(name) or descriptor.fields_by_camelcase_name.get(name)
+        if field is None:
+            continue  # said by `find_field`
+        if field.name in taken:
+            raise Misfit(f"`{taken[field.name]}` and `{name}` are one field", name, "keep one of them")
+        taken[field.name] = name
+        group = field.containing_oneof
         if group is None:
             continue
-        if group.name in taken:
-            why = f"`{taken[group.name]}` and `{name}` exclude each other (oneof {group.name})"
-            raise Misfit(why, fix="keep one of them")
-        taken[group.name] = name
+        if f"oneof {group.name}" in taken:
+            why = f"`{taken[f'oneof {group.name}']}` and `{name}` exclude each other (oneof {group.name})"
+            raise Misfit(why, name, "keep one of them")
+        taken[f"oneof {group.name}"] = name
+
+
+# --- scalars ---------------------------------------------------------------------------------------------------------
 
 
 def scalar(field: FieldDescriptor, value: object) -> object:
@@ -279,34 +233,33 @@ def scalar(field: FieldDescriptor, value: object) -> object:
                 return value
             raise Misfit(f"bool is needed, not {kind(value)}")
         case F.CPPTYPE_DOUBLE | F.CPPTYPE_FLOAT:
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                return _float(field, value)
-            raise Misfit(f"{_NAMES[field.cpp_type]} is needed, not {kind(value)}")
+            return _float(field, value)
         case F.CPPTYPE_ENUM:
             return _enum(field, value)
         case _:
             return _int(field, value)
 
 
-def _float(field: FieldDescriptor, value: float) -> float:
+def _float(field: FieldDescriptor, value: object) -> float:
+    name = SCALAR_NAMES[field.cpp_type]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise Misfit(f"{name} is needed, not {kind(value)}")
     try:
         found = float(value)
     except OverflowError as error:
-        raise Misfit("the number is too large for a double") from error
-    # a float field would turn it into infinity without a word
-    if field.cpp_type == F.CPPTYPE_FLOAT and math.isfinite(found) and abs(found) > 3.4028235677973366e38:
-        raise Misfit("the number is too large for a float")
+        raise Misfit(f"the number is too large for a {name}") from error
+    if field.cpp_type == F.CPPTYPE_FLOAT and math.isfinite(found) and abs(found) >= _FLOAT_MAX:
+        raise Misfit(f"the number is too large for a {name}")
     return found
 
 
 def _int(field: FieldDescriptor, value: object) -> int:
-    name = _NAMES[field.cpp_type]
-    is_wide = field.cpp_type in {F.CPPTYPE_INT64, F.CPPTYPE_UINT64}
+    name = SCALAR_NAMES[field.cpp_type]
     found = value
-    if isinstance(value, str) and is_wide:  # how proto3 JSON writes 64-bit numbers
-        found = _digits(value)
-    elif isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_INT_MAX:  # how JSON gives integers
-        found = int(value)
+    if isinstance(value, str) and field.cpp_type in {F.CPPTYPE_INT64, F.CPPTYPE_UINT64}:
+        found = _digits(value)  # how proto3 JSON writes 64-bit numbers
+    elif isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_INT_MAX:
+        found = int(value)  # how JSON gives integers
     if isinstance(found, bool) or not isinstance(found, int):
         raise Misfit(f"{name} is needed, not {kind(value)}")
     low, high = _INT_RANGES[field.cpp_type]
@@ -316,62 +269,71 @@ def _int(field: FieldDescriptor, value: object) -> int:
 
 
 def _enum(field: FieldDescriptor, value: object) -> int:
-    enum = field.enum_type
+    enum = enum_of(field)
+    names = list(enum.values_by_name)
     if isinstance(value, str):
-        found = enum.values_by_name.get(value)
-        if found is None:
-            names = list(enum.values_by_name)
-            raise Misfit(f"{enum.full_name} has no value `{value}`", fix=did_you_mean(value, names) or listing(names))
-        return int(found.number)
+        if value not in enum.values_by_name:
+            fix = did_you_mean(value, names) or f"one of {listing(names)}"
+            raise Misfit(f"{enum.full_name} has no value `{value[:_SHOWN_CHARS]}`", fix=fix)
+        return enum.values_by_name[value].number
     number = int(value) if isinstance(value, float) and value.is_integer() else value
     if isinstance(number, bool) or not isinstance(number, int):
-        raise Misfit(f"{enum.full_name} is needed, not {kind(value)}", fix=f"one of {listing(enum.values_by_name)}")
+        raise Misfit(f"{enum.full_name} is needed, not {kind(value)}", fix=f"one of {listing(names)}")
     if number not in enum.values_by_number:
-        raise Misfit(f"{enum.full_name} has no value {number}", fix=f"one of {listing(enum.values_by_name)}")
+        raise Misfit(f"{enum.full_name} has no value {number}", fix=f"one of {listing(names)}")
     return number
 
 
 def _bytes(value: object) -> bytes:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
-    if isinstance(value, str):
-        try:
-            return base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise Misfit("bytes are written in base64", fix="encode it, or write b'…' in an expression") from error
-    raise Misfit(f"bytes are needed, not {kind(value)}")
+    if not isinstance(value, str):
+        raise Misfit(f"bytes are needed, not {kind(value)}")
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Misfit("bytes are written in base64", fix="encode it, or write b'…' in an expression") from error
+
+
+# --- well-known types ------------------------------------------------------------------------------------------------
 
 
 def _timestamp(message: Message, value: object) -> None:
+    # every pool's class of this name carries the library's methods of Timestamp
+    stamp = cast("Timestamp", message)
+    fix = "write 2026-01-31T12:00:00Z"
     match value:
         case datetime.datetime():
-            message.FromDatetime(value)  # type: ignore[attr-defined]  # a Timestamp
+            stamp.FromDatetime(value)
         case str():
             try:
-                message.FromJsonString(value)  # type: ignore[attr-defined]  # a Timestamp
+                stamp.FromJsonString(value)
             except ValueError as error:
-                raise Misfit(f"`{value[:40]}` is not a timestamp", fix="write 2026-01-31T12:00:00Z") from error
+                raise Misfit(f"`{value[:_SHOWN_CHARS]}` is not a timestamp", fix=fix) from error
         case _:
-            raise Misfit(f"a timestamp is needed, not {kind(value)}", fix="write 2026-01-31T12:00:00Z")
+            raise Misfit(f"a timestamp is needed, not {kind(value)}", fix=fix)
 
 
 def _duration(message: Message, value: object) -> None:
+    lasting = cast("Duration", message)
+    fix = "write 1.5s, 250ms, 2m, 1h or 1d"
     match value:
         case datetime.timedelta():
-            message.FromTimedelta(value)  # type: ignore[attr-defined]  # a Duration
+            lasting.FromTimedelta(value)
         case str():
             try:
-                message.FromNanoseconds(round(seconds(value) * 1e9))  # type: ignore[attr-defined]  # a Duration
+                lasting.FromNanoseconds(round(seconds(value) * 1e9))
             except ValueError as error:
-                raise Misfit(f"`{value[:40]}` is not a duration", fix="write 1.5s, 250ms, 2m, 1h or 1d") from error
+                raise Misfit(f"`{value[:_SHOWN_CHARS]}` is not a duration", fix=fix) from error
         case _:
-            raise Misfit(f"a duration is needed, not {kind(value)}", fix="write 1.5s, 250ms, 2m, 1h or 1d")
+            raise Misfit(f"a duration is needed, not {kind(value)}", fix=fix)
 
 
-def _from_json(message: Message, value: object) -> None:
+def _json_values(message: Message, value: object) -> None:
     try:
-        json_format.ParseDict(to_json(value), message)
-    except json_format.ParseError as error:
+        # the parser takes any JSON value where the message stands for one
+        json_format.ParseDict(cast("dict[str, Any]", to_json(value)), message)
+    except (json_format.ParseError, AttributeError) as error:
         raise Misfit(f"{message.DESCRIPTOR.full_name} is needed, not {kind(value)}") from error
 
 
@@ -380,13 +342,11 @@ def _any(message: Message, value: object) -> None:
 
 
 _WELL_KNOWN: Final[Mapping[str, Callable[[Message, object], None]]] = {
-    _TIMESTAMP: _timestamp,
-    _DURATION: _duration,
-    _STRUCT: _from_json,
-    _VALUE: _from_json,
-    _LIST: _from_json,
-    "google.protobuf.FieldMask": _from_json,
-    ANY: _any,
+    TIMESTAMP_TYPE: _timestamp,
+    DURATION_TYPE: _duration,
+    ANY_TYPE: _any,
+    FIELD_MASK_TYPE: _json_values,
+    **dict.fromkeys(TREE_TYPES, _json_values),
 }
 
 
@@ -406,25 +366,29 @@ def to_json(value: object) -> object:
         case bytes() | bytearray():
             return base64.b64encode(value).decode("ascii")
         case datetime.datetime():
-            stamp = timestamp_pb2.Timestamp()
+            stamp = Timestamp()
             stamp.FromDatetime(value)
             return stamp.ToJsonString()
         case datetime.timedelta():
-            lasting = duration_pb2.Duration()
+            lasting = Duration()
             lasting.FromTimedelta(value)
             return lasting.ToJsonString()
         case Message():
-            return json_format.MessageToDict(value, preserving_proto_field_name=True)
-        case list() | tuple():
-            return [to_json(item) for item in value]
+            return _message_to_json(value)
+        case list():
+            return [to_json(item) for item in cast("list[object]", value)]
         case Mapping():
-            return {_key(name): to_json(item) for name, item in value.items()}
+            entries = cast("Mapping[object, object]", value).items()
+            return {str(name).lower() if isinstance(name, bool) else str(name): to_json(item) for name, item in entries}
         case _:
             raise Misfit(f"{kind(value)} has no JSON form")
 
 
-def _key(name: object) -> str:
-    return str(name).lower() if isinstance(name, bool) else str(name)
+def _message_to_json(value: Message) -> object:
+    try:
+        return json_format.MessageToDict(value, preserving_proto_field_name=True)
+    except (TypeError, ValueError, json_format.Error) as error:  # an Any of an unknown type, a NaN in a Struct
+        raise Misfit(f"this {value.DESCRIPTOR.full_name} has no JSON form: {error}") from error
 
 
 def kind(value: object) -> str:
@@ -439,18 +403,18 @@ def kind(value: object) -> str:
         case float():
             return f"the number {value}"
         case str():
-            return f"the text `{value[:40]}{'…' if len(value) > 40 else ''}`"
+            return f"the text `{value[:_SHOWN_CHARS]}{'…' if len(value) > _SHOWN_CHARS else ''}`"
         case bytes() | bytearray():
             return "bytes"
         case Message():
             return f"a {value.DESCRIPTOR.full_name}"
         case Mapping():
             return "a mapping"
-        case list() | tuple():
-            return "a list"
         case datetime.datetime():
             return "a timestamp"
         case datetime.timedelta():
             return "a duration"
+        case Sequence():
+            return "a list"
         case _:
             return f"a value of another type ({type(value).__name__})"

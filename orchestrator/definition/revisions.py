@@ -14,6 +14,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor
@@ -24,7 +25,8 @@ from orchestrator.definition.check import Bound, Services, check, needed
 from orchestrator.definition.compile import compile_plan
 from orchestrator.definition.descriptors import DescriptorsBroken, Merged, Types, closure, merge, message_class
 from orchestrator.definition.diagnostics import Code, Diagnostic, Findings, Nowhere, Origins, did_you_mean
-from orchestrator.definition.model import Definition, parse
+from orchestrator.definition.model import Definition
+from orchestrator.definition.shapes import parse
 from orchestrator.definition.yaml import read
 from orchestrator.errors import InputInvalid, JournalCorrupted, NotFound, PlanMissing, TargetUnreachable
 from orchestrator.limits import (
@@ -319,7 +321,7 @@ def _from_json(values: Mapping[str, object], descriptor: Descriptor, types: Type
     _bound_json(values)
     message = message_class(descriptor)()
     try:
-        json_format.ParseDict(values, message, descriptor_pool=types.pool)
+        json_format.ParseDict(cast("dict[str, Any]", values), message, descriptor_pool=types.pool)
         data = message.SerializeToString(deterministic=True)
     except (json_format.ParseError, TypeError, ValueError) as error:
         raise _explained(values, descriptor, error) from error
@@ -334,9 +336,8 @@ def _explained(values: Mapping[str, object], descriptor: Descriptor, error: Exce
     try:
         fields.fill(scratch, values)
     except fields.Misfit as misfit:
-        joint = "" if not misfit.path or misfit.path.startswith("[") else "."
         hint = f" ({misfit.fix})" if misfit.fix else ""
-        return InputInvalid(f"input{joint}{misfit.path}", f"{misfit.why}{hint}")
+        return InputInvalid(fields.joined("input", misfit.path), f"{misfit.why}{hint}")
     return InputInvalid("input", str(error).splitlines()[0])
 
 
@@ -352,9 +353,9 @@ def _bound_json(values: Mapping[str, object]) -> None:
         if nodes > JSON_NODES_MAX:
             raise InputInvalid("input", f"has more than {JSON_NODES_MAX} values")
         if isinstance(value, Mapping):
-            todo.extend((item, depth + 1) for item in value.values())
+            todo.extend((item, depth + 1) for item in cast("Mapping[str, object]", value).values())
         elif isinstance(value, (list, tuple)):
-            todo.extend((item, depth + 1) for item in value)
+            todo.extend((item, depth + 1) for item in cast("Sequence[object]", value))
 
 
 def _oversized(size_bytes: int) -> InputInvalid:

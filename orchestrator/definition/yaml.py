@@ -7,19 +7,19 @@ YAML 1.2 core schema, so `on`, `no` and `1:30` stay texts.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from enum import Enum
+from typing import Final, Protocol, cast
 
+from pydantic import JsonValue
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentStartEvent,
-    Event,
     MappingEndEvent,
     MappingStartEvent,
-    NodeEvent,
     ScalarEvent,
     SequenceEndEvent,
     SequenceStartEvent,
@@ -29,13 +29,11 @@ from ruamel.yaml.reader import ReaderError
 from orchestrator.definition.diagnostics import Code, Diagnostic, Findings, Nowhere, Path, Place
 from orchestrator.limits import DEFINITION_BYTES_MAX, DEFINITION_DEPTH_MAX, DEFINITION_NODES_MAX
 
-Tree = None | bool | int | float | str | list["Tree"] | dict[str, "Tree"]
-
 _INT: Final = re.compile(r"[-+]?[0-9]+")
 _OCTAL: Final = re.compile(r"0o([0-7]+)")
 _HEX: Final = re.compile(r"0x([0-9a-fA-F]+)")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_WORDS: Final[dict[str, None | bool | float]] = {
+_WORDS: Final[dict[str, bool | float | None]] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -47,6 +45,39 @@ _WORDS: Final[dict[str, None | bool | float]] = {
 _NUMBER_CHARS_MAX: Final = 400
 # Widths of \x41, \u0041 and \U00000041 after the backslash and the letter.
 _ESCAPE_WIDTHS: Final = {"x": 2, "u": 4, "U": 8}
+
+
+class _Kind(Enum):
+    DOCUMENT = "document"
+    SCALAR = "scalar"
+    MAPPING = "mapping"
+    SEQUENCE = "sequence"
+    END = "end"
+    ALIAS = "alias"
+
+
+_KINDS: Final[Mapping[type, _Kind]] = {
+    DocumentStartEvent: _Kind.DOCUMENT,
+    ScalarEvent: _Kind.SCALAR,
+    MappingStartEvent: _Kind.MAPPING,
+    SequenceStartEvent: _Kind.SEQUENCE,
+    MappingEndEvent: _Kind.END,
+    SequenceEndEvent: _Kind.END,
+    AliasEvent: _Kind.ALIAS,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Event:
+    """One of the parser's events, with types; what is absent is empty."""
+
+    kind: _Kind
+    place: Place
+    text: str = ""
+    style: str = ""
+    anchor: str = ""
+    tag: str = ""
+    directives: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +92,8 @@ class Document:
     """A text that was read: its values, and where each of them stands (implements `Origins`)."""
 
     file: str
-    root: Tree
-    lines: Sequence[str] = ()
+    root: JsonValue
+    lines: Sequence[str]
     spots: dict[Path, _Spot] = field(default_factory=dict[Path, _Spot])
 
     def key(self, path: Path) -> Place:
@@ -96,10 +127,12 @@ class Document:
         return Place(self.file, line, indent + 1 + len(text) - (text.rfind("\n") + 1))
 
     def _text(self, path: Path) -> str:
-        found: Tree = self.root
+        found = self.root
         for part in path:
-            if (isinstance(found, dict) and isinstance(part, str)) or (isinstance(found, list) and isinstance(part, int)):
-                found = found[part]
+            if isinstance(found, dict):
+                found = found[str(part)]
+            elif isinstance(found, list):
+                found = found[int(part)]
         return str(found)
 
     def _spot(self, path: Path) -> tuple[_Spot, bool]:
@@ -119,19 +152,20 @@ def read(text: str, file: str) -> tuple[Document | None, Sequence[Diagnostic]]:
         message = f"the text has {size} bytes, more than the {DEFINITION_BYTES_MAX} a definition may have"
         findings.add(Code.TOO_LARGE, Place(file, 1, 1), (), message, "split it into several definitions")
         return None, findings.sorted()
-    reader = _Reader(file=file, findings=findings, events=_events(text))
+    reader = _Reader(file=file, findings=findings, events=_events(text, file))
     try:
         root = reader.document()
     except _Refused as refused:
         findings.add(refused.code, refused.place, refused.path, refused.message, refused.fix)
         return None, findings.sorted()
     except MarkedYAMLError as error:
-        findings.add(Code.SYNTAX, _mark(file, error), (), _sentence(error), "")
+        findings.add(Code.SYNTAX, _error_place(file, error), (), _sentence(error), "")
         return None, findings.sorted()
     except ReaderError as error:
-        before = text[: error.position]
+        position = int(getattr(error, "position", 0))
+        before = text[:position]
         place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
-        message = f"character U+{ord(error.character[:1] or chr(0)):04X} is not allowed in YAML"
+        message = f"character U+{ord(text[position : position + 1] or ' '):04X} is not allowed in YAML"
         findings.add(Code.SYNTAX, place, (), message, "remove it")
         return None, findings.sorted()
     except (YAMLError, ValueError) as error:
@@ -160,100 +194,108 @@ class _Reader:
 
     file: str
     findings: Findings
-    events: Iterator[Event]
+    events: Iterator[_Event]
     spots: dict[Path, _Spot] = field(default_factory=dict[Path, _Spot])
     nodes: int = 0
 
-    def document(self) -> Tree:
-        root: Tree = None
+    def document(self) -> JsonValue:
+        root: JsonValue = None
         documents = 0
         for event in self.events:
-            if isinstance(event, DocumentStartEvent):
+            if event.kind is _Kind.DOCUMENT:
                 documents += 1
                 self._refuse_document(event, documents)
-            elif isinstance(event, NodeEvent):
-                root = self.node(event, (), None)
+            else:
+                root = self.node(event, (), event.place)
         return root
 
-    def node(self, event: Event, path: Path, key: Place | None) -> Tree:
-        place = self._place(event)
-        self._refuse(event, path, place)
+    def node(self, event: _Event, path: Path, key: Place) -> JsonValue:
+        self._refuse(event, path)
         self.nodes += 1
         if self.nodes > DEFINITION_NODES_MAX:
             message = f"more than {DEFINITION_NODES_MAX} values"
-            raise _Refused(Code.TOO_LARGE, place, (), message, "split it into several definitions")
-        style = str(event.style or "") if isinstance(event, ScalarEvent) else ""
-        self.spots[path] = _Spot(key or place, place, style)
-        if isinstance(event, ScalarEvent):
-            return self._scalar(event, path, place)
+            raise _Refused(Code.TOO_LARGE, event.place, (), message, "split it into several definitions")
+        self.spots[path] = _Spot(key, event.place, event.style)
+        if event.kind is _Kind.SCALAR:
+            return event.text if event.style else _resolve(event.text)
         if len(path) >= DEFINITION_DEPTH_MAX:
             message = f"nested more than {DEFINITION_DEPTH_MAX} deep"
-            raise _Refused(Code.TOO_LARGE, place, path[:4], message, "flatten it")
-        return self._mapping(path) if isinstance(event, MappingStartEvent) else self._sequence(path)
+            raise _Refused(Code.TOO_LARGE, event.place, path[:4], message, "flatten it")
+        return self._mapping(path) if event.kind is _Kind.MAPPING else self._sequence(path)
 
-    def _mapping(self, path: Path) -> Tree:
-        found: dict[str, Tree] = {}
-        while not isinstance(event := next(self.events), MappingEndEvent):
-            place = self._place(event)
-            self._refuse(event, path, place)
-            if not isinstance(event, ScalarEvent):
+    def _mapping(self, path: Path) -> JsonValue:
+        found: dict[str, JsonValue] = {}
+        while (event := next(self.events)).kind is not _Kind.END:
+            self._refuse(event, path)
+            name = event.text
+            if event.kind is not _Kind.SCALAR:
                 message = "a key must be a plain text"
-                raise _Refused(Code.FORBIDDEN_YAML, place, path, message, "quote a text that starts with a bracket")
-            name = str(event.value)
+                raise _Refused(
+                    Code.FORBIDDEN_YAML, event.place, path, message, "quote a text that starts with a bracket"
+                )
             if name == "<<" and not event.style:
                 message = "merge keys (<<) are not allowed"
-                raise _Refused(Code.FORBIDDEN_YAML, place, path, message, "write the keys out")
-            value = self.node(next(self.events), (*path, name), place)
+                raise _Refused(Code.FORBIDDEN_YAML, event.place, path, message, "write the keys out")
+            value = self.node(next(self.events), (*path, name), event.place)
             if name in found:
                 message = f"key `{name}` is written twice"
-                self.findings.add(Code.DUPLICATE_KEY, place, (*path, name), message, "keep one of them")
+                self.findings.add(Code.DUPLICATE_KEY, event.place, (*path, name), message, "keep one of them")
             else:
                 found[name] = value
         return found
 
-    def _sequence(self, path: Path) -> Tree:
-        found: list[Tree] = []
-        while not isinstance(event := next(self.events), SequenceEndEvent):
-            found.append(self.node(event, (*path, len(found)), None))
+    def _sequence(self, path: Path) -> JsonValue:
+        found: list[JsonValue] = []
+        while (event := next(self.events)).kind is not _Kind.END:
+            found.append(self.node(event, (*path, len(found)), event.place))
         return found
 
-    def _scalar(self, event: ScalarEvent, path: Path, place: Place) -> Tree:
-        text = str(event.value)
-        if any("\ud800" <= char <= "\udfff" for char in text):
-            raise _Refused(Code.SYNTAX, place, path, "half of a surrogate pair is not a character", "remove it")
-        return text if event.style else _resolve(text)
-
-    def _refuse(self, event: Event, path: Path, place: Place) -> None:
+    def _refuse(self, event: _Event, path: Path) -> None:
         what = ""
-        if isinstance(event, AliasEvent):
+        if event.kind is _Kind.ALIAS:
             what = f"aliases (*{event.anchor}) are not allowed"
-        elif isinstance(event, NodeEvent) and event.anchor is not None:
+        elif event.anchor:
             what = f"anchors (&{event.anchor}) are not allowed"
-        elif isinstance(event, (ScalarEvent, MappingStartEvent, SequenceStartEvent)) and event.tag is not None:
+        elif event.tag:
             what = f"tags ({event.tag}) are not allowed"
         if what:
-            raise _Refused(Code.FORBIDDEN_YAML, place, path, what, "write the value out")
+            raise _Refused(Code.FORBIDDEN_YAML, event.place, path, what, "write the value out")
+        if any("\ud800" <= char <= "\udfff" for char in event.text):
+            raise _Refused(Code.SYNTAX, event.place, path, "half of a surrogate pair is not a character", "remove it")
 
-    def _refuse_document(self, event: DocumentStartEvent, documents: int) -> None:
-        place = self._place(event)
+    def _refuse_document(self, event: _Event, documents: int) -> None:
         if documents > 1:
             message = "a file holds one definition, here a second document starts"
-            raise _Refused(Code.FORBIDDEN_YAML, place, (), message, "put it into a file of its own")
-        if event.tags or event.version not in (None, (1, 2)):
+            raise _Refused(Code.FORBIDDEN_YAML, event.place, (), message, "put it into a file of its own")
+        if event.directives:
             message = "only the directive %YAML 1.2 is allowed"
-            raise _Refused(Code.FORBIDDEN_YAML, place, (), message, "remove the lines that start with %")
-
-    def _place(self, event: Event) -> Place:
-        mark = event.start_mark
-        return Place(self.file, mark.line + 1, mark.column + 1)
+            raise _Refused(Code.FORBIDDEN_YAML, event.place, (), message, "remove the lines that start with %")
 
 
-def _events(text: str) -> Iterator[Event]:
-    events: Iterator[Event] = YAML(typ="safe", pure=True).parse(text)
-    return iter(events)
+def _events(text: str, file: str) -> Iterator[_Event]:
+    """Give the parser's events their types; what only marks the end of the stream or a document is left out."""
+    parser = cast("_Parser", YAML(typ="safe", pure=True))
+    for raw in parser.parse(text):
+        kind = _KINDS.get(raw.__class__)
+        if kind is not None:
+            mark = _mark(file, getattr(raw, "start_mark", None))
+            version = getattr(raw, "version", None)
+            yield _Event(
+                kind=kind,
+                place=mark,
+                text=str(getattr(raw, "value", None) or ""),
+                style=str(getattr(raw, "style", None) or ""),
+                anchor=str(getattr(raw, "anchor", None) or ""),
+                tag=str(getattr(raw, "tag", None) or ""),
+                directives=bool(getattr(raw, "tags", None)) or version not in (None, (1, 2)),
+            )
 
 
-def _resolve(text: str) -> Tree:
+class _Parser(Protocol):
+    def parse(self, stream: str) -> Iterator[object]: ...
+
+
+def _resolve(text: str) -> JsonValue:
     """Give a plain scalar its type by the YAML 1.2 core schema."""
     if text in _WORDS:
         return _WORDS[text]
@@ -285,11 +327,14 @@ def _double_quoted(source: str, offset: int) -> int:
     return at if at < len(source) else 0
 
 
-def _mark(file: str, error: MarkedYAMLError) -> Place:
-    mark = error.problem_mark or error.context_mark
-    return Place(file, mark.line + 1, mark.column + 1) if mark is not None else Place(file, 1, 1)
+def _error_place(file: str, error: MarkedYAMLError) -> Place:
+    return _mark(file, getattr(error, "problem_mark", None) or getattr(error, "context_mark", None))
+
+
+def _mark(file: str, mark: object) -> Place:
+    return Place(file, int(getattr(mark, "line", 0)) + 1, int(getattr(mark, "column", 0)) + 1)
 
 
 def _sentence(error: MarkedYAMLError) -> str:
-    parts = [str(part) for part in (error.context, error.problem) if part]
+    parts = [str(part) for name in ("context", "problem") if (part := getattr(error, name, None))]
     return f"not YAML: {', '.join(parts)}"

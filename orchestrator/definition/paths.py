@@ -1,0 +1,79 @@
+"""Plain paths: `${input.report}`, `${steps.score.reply.total}` copied as recorded, without the expression engine.
+
+Why not evaluate them: a copy keeps what an evaluation loses. An absent field stays absent (an evaluation gives its
+default), a timestamp keeps its nanoseconds, and a message is not taken apart. It is also several times quicker, and
+most requests are made of nothing else. A path is copied only into a field of the very same type; everything else is
+evaluated.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from orchestrator.definition.descriptors import enum_of, is_map, message_of
+from orchestrator.definition.expressions import Expression
+from orchestrator.definition.scope import Reading, Scope
+
+Evaluate = Callable[[Reading], object]
+
+
+def copied(expression: Expression, into: FieldDescriptor, scope: Scope, *, is_element: bool) -> Evaluate | None:
+    """Return a reader of the field a plain path names; None where it must be evaluated.
+
+    `is_element` says that the value is one element of a repeated field or of a map, not a whole field.
+    """
+    is_list = into.is_repeated and not is_element
+    if not expression.path:
+        return None
+    name, *rest = expression.path
+    start = scope.names[name].message
+    if start is None:
+        return None
+    if not rest:
+        same = not is_list and into.message_type is not None and into.message_type.full_name == start.full_name
+        return (lambda reading: reading.message(name)) if same else None
+    way = _way(start, rest)
+    if way is None or not _same_type(way[-1], into, is_list=is_list):
+        return None
+    keeps_presence = way[-1].has_presence and into.has_presence and not is_element
+    return _reader(name, way, keeps_presence=keeps_presence)
+
+
+def _reader(name: str, way: Sequence[FieldDescriptor], *, keeps_presence: bool) -> Evaluate:
+    *over, last = (field.name for field in way)
+
+    def read(reading: Reading) -> object:
+        found = reading.message(name)
+        for part in over:
+            found = cast("Message", getattr(found, part))
+        if keeps_presence and not found.HasField(last):
+            return None
+        return cast("object", getattr(found, last))
+
+    return read
+
+
+def _way(start: Descriptor, parts: Sequence[str]) -> Sequence[FieldDescriptor] | None:
+    """Return the fields along a path; None where it leaves plain messages, as in a map's key."""
+    way: list[FieldDescriptor] = []
+    message: Descriptor | None = start
+    for part in parts:
+        # the engine reads well-known types as types of its own: below them there are no fields
+        if message is None or message.full_name.startswith("google.protobuf."):
+            return None
+        field = message.fields_by_name.get(part)
+        if field is None:
+            return None
+        way.append(field)
+        message = None if field.is_repeated else field.message_type
+    return way
+
+
+def _same_type(one: FieldDescriptor, other: FieldDescriptor, *, is_list: bool) -> bool:
+    if one.type != other.type or one.is_repeated != is_list or is_map(one):
+        return False
+    if one.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
+        return message_of(one).full_name == message_of(other).full_name
+    return one.cpp_type != FieldDescriptor.CPPTYPE_ENUM or enum_of(one).full_name == enum_of(other).full_name
