@@ -7,7 +7,7 @@ import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 
-from orchestrator.telemetry.encoding import DirectSpanExporter
+from orchestrator.telemetry.encoding import DirectSpanExporter, _pair
 from orchestrator.telemetry.exporters import OtlpSender, readable
 from tests.unit.telemetry.histories import compensated, wandering
 from tests.unit.telemetry.test_spans import events_of, spans_of
@@ -33,3 +33,9 @@ def test_a_batch_that_cannot_be_sent_is_a_sentence_not_an_exception(monkeypatch:
     sender.close()
     assert failure is not None
     assert failure.startswith("OverflowError")
+
+
+def test_true_and_one_are_told_apart() -> None:
+    number, truth = _pair("k", 1), _pair("k", True)
+    assert (number.value.int_value, truth.value.bool_value) == (1, True)
+    assert number != truth
