@@ -10,8 +10,8 @@ from orchestrator.errors import ConfigError
 
 TARGET_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 METHOD_NAME = re.compile(r"[A-Za-z_][\w.]*/[A-Za-z_]\w*", re.ASCII)
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(?!\d+$)")
-"""A resolver's scheme; `localhost:7400` has none, because only digits follow its colon."""
+_SCHEME = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract|[a-z][a-z0-9+.-]*(?=://)):(?!\d+$)")
+"""A resolver's scheme, known or written as one; `dns:53` has none, because only digits follow its colon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +105,13 @@ def _problems(target: TargetConfig) -> Iterator[str]:
 
 def _address_problems(address: str) -> Iterator[str]:
     scheme, rest = _split_scheme(address)
+    if scheme not in {"", "dns", "ipv4", "ipv6", "unix", "unix-abstract"}:
+        yield f"{address!r} has the unknown scheme {scheme!r}; known are dns, ipv4, ipv6 and unix"
+        return
     if not rest:
         yield f"{address!r} is not an address; write host:port, dns:///host:port or unix:/path"
         return
     if scheme in {"unix", "unix-abstract"}:
-        return
-    if scheme not in {"", "dns", "ipv4", "ipv6"}:
-        yield f"{address!r} has the unknown scheme {scheme!r}; known are dns, ipv4, ipv6 and unix"
         return
     for one in rest.split(","):
         host, port = _split_port(one)
@@ -146,7 +146,7 @@ def _source_problems(source: DescriptorSource) -> Iterator[str]:
 def _split_scheme(address: str) -> tuple[str, str]:
     """Return the resolver's scheme ("" where there is none) and what it resolves, without an authority."""
     found = _SCHEME.match(address)
-    if found is None or "[" in address[: found.end()]:
+    if found is None:
         return "", address
     rest = address[found.end() :]
     if found[1] in {"unix", "unix-abstract"}:
