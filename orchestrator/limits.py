@@ -170,12 +170,12 @@ API_WAITS_MAX = 10_000
 API_RETRY_AFTER_S = 0.5
 # A status in trailing metadata, base64 and all, has to fit the 8 KiB that a client reads by default.
 API_STATUS_BYTES_MAX = 4 * 1024
-# An error's sentence as the header has it, three characters for each byte outside ASCII.
-API_ERROR_CHARS_MAX = 1_000
+# An error's sentence: a paragraph, and with the rest of the status well below what a client reads.
+API_ERROR_BYTES_MAX = 1_000
 # One finding of the checker inside an error; `validate_only` returns it whole.
-API_FINDING_CHARS_MAX = 300
+API_FINDING_BYTES_MAX = 300
 # One value of ErrorInfo's metadata: an id, a name, a number.
-API_ERROR_FACT_CHARS_MAX = 200
+API_ERROR_FACT_BYTES_MAX = 200
 # Longest long poll: proxies cut silent calls after a minute or more.
 API_WAIT_S_MAX = 60.0
 # A long poll answers this long before its caller's deadline, so that the answer still arrives.

@@ -49,7 +49,8 @@ UNTIL = {
 def instant(at: float) -> timestamp_pb2.Timestamp:
     """Return a Timestamp of Unix seconds; `instant_at` gives the same float back."""
     whole = math.floor(at)
-    return timestamp_pb2.Timestamp(seconds=whole, nanos=min(round((at - whole) * 1e9), 999_999_999))
+    carry, nanos = divmod(round((at - whole) * 1e9), 1_000_000_000)
+    return timestamp_pb2.Timestamp(seconds=whole + carry, nanos=nanos)
 
 
 def instant_at(stamp: timestamp_pb2.Timestamp) -> float:

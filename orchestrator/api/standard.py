@@ -60,7 +60,7 @@ def reflection_handlers(names: Iterable[str]) -> tuple[grpc.GenericRpcHandler, .
     answers both, and tools that know only the newer one find it.
     """
     alpha = reflection.SERVICE_NAME
-    servicer = reflection.ReflectionServicer({*names, REFLECTION_V1, alpha, health.SERVICE_NAME})
+    servicer = reflection.aio.ReflectionServicer({*names, REFLECTION_V1, alpha, health.SERVICE_NAME})
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,

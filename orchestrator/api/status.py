@@ -5,7 +5,6 @@ what else a class has to say is in its row. The status travels in trailing metad
 8 KiB of that by default and loses the *whole* status past it, so what grows (findings, sentences) is cut here.
 """
 
-import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +30,9 @@ def _nothing(_: errors.OrchestratorError) -> Iterator[Message]:
 
 
 def _field(error: errors.InputInvalid) -> Iterator[Message]:
-    violation = error_details_pb2.BadRequest.FieldViolation(field=error.path, description=_cut(error.why))
+    violation = error_details_pb2.BadRequest.FieldViolation(
+        field=_cut(error.path, limits.API_ERROR_FACT_BYTES_MAX), description=_cut(error.why)
+    )
     yield error_details_pb2.BadRequest(field_violations=[violation])
 
 
@@ -39,7 +40,9 @@ def _findings(error: errors.DefinitionInvalid) -> Iterator[Message]:
     bad = error_details_pb2.BadRequest()
     for number, finding in enumerate(error.findings):
         place, _, text = finding.partition(": ")
-        bad.field_violations.add(field=place, description=_cut(text, limits.API_FINDING_CHARS_MAX))
+        bad.field_violations.add(
+            field=_cut(place, limits.API_ERROR_FACT_BYTES_MAX), description=_cut(text, limits.API_FINDING_BYTES_MAX)
+        )
         if bad.ByteSize() > limits.API_STATUS_BYTES_MAX // 2:
             del bad.field_violations[-1]
             rest = len(error.findings) - number
@@ -51,7 +54,9 @@ def _findings(error: errors.DefinitionInvalid) -> Iterator[Message]:
 def _resource(error: errors.NotFound | errors.AlreadyExists) -> Iterator[Message]:
     kind = error.metadata.get("kind", "saga")
     name = error.metadata.get("name", "") or error.metadata.get("saga_id", "")
-    yield error_details_pb2.ResourceInfo(resource_type=kind, resource_name=name, description=_cut(error.message))
+    yield error_details_pb2.ResourceInfo(
+        resource_type=kind, resource_name=_cut(name, limits.API_ERROR_FACT_BYTES_MAX), description=_cut(error.message)
+    )
 
 
 def _precondition(error: errors.Rejected) -> Iterator[Message]:
@@ -106,8 +111,9 @@ def to_wire(error: errors.OrchestratorError, request_id: str) -> WireStatus:
     row = TABLE[type(error)]
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
     for key, value in error.metadata.items():
-        info.metadata[key] = _cut(value, limits.API_ERROR_FACT_CHARS_MAX)
-    return _wire(row.code, _cut(error.message), [info, *row.details(error)], request_id)
+        if info.ByteSize() < limits.API_STATUS_BYTES_MAX // 4:
+            info.metadata[key] = _cut(value, limits.API_ERROR_FACT_BYTES_MAX)
+    return _wire(row.code, _headline(error.message), [info, *row.details(error)], request_id)
 
 
 def internal(request_id: str) -> WireStatus:
@@ -133,10 +139,22 @@ def _wire(code: grpc.StatusCode, message: str, details: list[Message], request_i
     return WireStatus(code=code, message=message, details=status.SerializeToString())
 
 
-def _cut(text: str, chars_max: int = limits.API_ERROR_CHARS_MAX) -> str:
-    """Cut a sentence by the room it takes in a header, where gRPC writes a byte outside ASCII as three."""
-    if len(urllib.parse.quote(text, safe=" /?:;,.=+()[]{}'!@#$^&*|<>`\"\\")) <= chars_max:
-        return text
-    while len(urllib.parse.quote(text, safe=" /?:;,.=+()[]{}'!@#$^&*|<>`\"\\")) > chars_max - 9:
-        text = text[: len(text) * 9 // 10]
-    return text + "\u2026"
+def _cut(text: str, bytes_max: int = limits.API_ERROR_BYTES_MAX) -> str:
+    """Cut a text inside a detail, which travels as it is."""
+    data = text.encode()
+    return text if len(data) <= bytes_max else data[: bytes_max - 3].decode(errors="ignore") + "\u2026"
+
+
+def _headline(text: str) -> str:
+    """Cut the sentence that travels as a header of its own, where a byte outside ASCII takes three characters."""
+    data = text.encode()
+    room = limits.API_ERROR_BYTES_MAX - 9  # the dots that say it was cut
+    for count, byte in enumerate(data):
+        room -= 1 if _PLAIN_FROM <= byte < _PLAIN_TO else 3
+        if room < 0:
+            return data[:count].decode(errors="ignore") + "\u2026"
+    return text
+
+
+# The bytes that gRPC's percent-encoding leaves alone, but for the percent sign.
+_PLAIN_FROM, _PLAIN_TO = 0x20, 0x7F

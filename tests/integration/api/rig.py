@@ -8,10 +8,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import grpc.aio
 from google.protobuf import json_format, struct_pb2
+from google.rpc import status_pb2
+from grpc_status import rpc_status
 
 from orchestrator.api import ApiBounds, ApiServer
 from orchestrator.definition.diagnostics import Code, Diagnostic, Place
@@ -28,6 +31,10 @@ from orchestrator.saga.plan import Call, Compensation, Facts, Plan, RetryPolicy,
 from orchestrator.v1.definition_service_pb2_grpc import DefinitionServiceStub
 from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 from orchestrator.values import JSON_TYPE, Payload
+
+if TYPE_CHECKING:  # these two are names of the stubs, for types only
+    from orchestrator.v1.definition_service_pb2_grpc import DefinitionServiceAsyncStub
+    from orchestrator.v1.saga_service_pb2_grpc import SagaServiceAsyncStub
 
 WORK = StepId("work")
 ONCE = RetryPolicy(max_attempts=1, initial_backoff_s=0.1, max_backoff_s=1.0, multiplier=2.0)
@@ -101,6 +108,11 @@ class Hands:
             one.end(done(one.call.request))
 
 
+def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
+    """The `google.rpc.Status` of a failed call; it agrees with the call's code and text."""
+    return rpc_status.from_call(error)  # type: ignore[arg-type]  # it has what is asked of a call
+
+
 def done(reply: Payload) -> Report:
     return Report(code="OK", phase=Phase.REPLIED, reply=reply)
 
@@ -145,7 +157,7 @@ def plan_of(revision: str = "r1") -> Plan:
 
 @dataclass(slots=True)
 class Shelf:
-    """Revisions without a compiler: a source is a word, `broken` does not compile, every other one is the plan above."""
+    """Revisions without a compiler: `broken` does not compile, every other source is the plan above."""
 
     kept: list[Revision] = field(default_factory=lambda: [kept("r1", active=True)])
 
@@ -241,11 +253,11 @@ class Rig:
     channel: grpc.aio.Channel
 
     @property
-    def sagas(self) -> SagaServiceStub:
+    def sagas(self) -> "SagaServiceAsyncStub":
         return SagaServiceStub(self.channel)
 
     @property
-    def definitions(self) -> DefinitionServiceStub:
+    def definitions(self) -> "DefinitionServiceAsyncStub":
         return DefinitionServiceStub(self.channel)
 
 
@@ -260,8 +272,9 @@ async def running(
     """A server for one test; `wrap` may put something between it and the runtime."""
     clock, hands, shelf = Ticks(), Hands(answer_at_once), Shelf()
     journal = journal or MemoryJournal()
+    failures: list[str] = []
     real = Orchestrator(
-        journal=journal, plans=shelf, invoker=hands, clock=clock, observer=Silence(), on_failed=lambda why: None
+        journal=journal, plans=shelf, invoker=hands, clock=clock, observer=Silence(), on_failed=failures.append
     )
     async with real.running():
         api = ApiServer(wrap(real), shelf, Listen(), clock=clock, bounds=bounds or ApiBounds())  # type: ignore[arg-type]  # the shelf plays it

@@ -1,35 +1,37 @@
 """SagaService over loopback and the real runtime: what each method answers, in words and in errors."""
 
 import asyncio
+from collections.abc import Awaitable
+from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
 from google.protobuf import any_pb2, json_format, struct_pb2
 from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from orchestrator import limits
+from orchestrator.ids import SagaId
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
-from tests.integration.api.rig import json_payload, running
+from tests.integration.api.rig import json_payload, running, status_of
 
 REQUEST_ID = "6f9a3c0e-2b1d-4c55-9d5e-0a1b2c3d4e5f"
 
 
-def job(saga_id: str = "", **more: object) -> rpc.StartSagaRequest:
-    return rpc.StartSagaRequest(saga_id=saga_id, definition="job", **more)  # type: ignore[arg-type]
+def job(saga_id: str = "", **more: Any) -> rpc.StartSagaRequest:
+    return rpc.StartSagaRequest(saga_id=saga_id, definition="job", **more)
 
 
 def struct(**values: object) -> struct_pb2.Struct:
     return json_format.ParseDict(values, struct_pb2.Struct())
 
 
-async def refused(call: "grpc.aio.UnaryUnaryCall[object, object]") -> tuple[grpc.StatusCode, dict[str, object]]:
+async def refused(call: Awaitable[object]) -> tuple[grpc.StatusCode, dict[str, object]]:
     """The code and the details by type; every error has ErrorInfo of our domain and a request id."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
-    status = rpc_status.from_call(caught.value)
+    status = status_of(caught.value)
     assert status is not None
     kinds = (
         error_details_pb2.ErrorInfo,
@@ -63,7 +65,7 @@ async def test_a_start_is_answered_with_the_saga_and_is_in_the_journal() -> None
         assert answer.saga.saga_id == "a-1"
         assert answer.saga.status == pb.SAGA_STATUS_RUNNING
         assert answer.saga.attributes["patient"].string_value == "p"
-        assert await rig.journal.read(answer.saga.saga_id)
+        assert await rig.journal.read(SagaId("a-1"))
 
 
 async def test_the_same_start_is_the_same_saga_and_another_input_is_refused() -> None:
@@ -218,7 +220,8 @@ async def test_payloads_are_shown_in_view_full_only() -> None:
             assert b"s3cret" not in shown.SerializeToString() + history.SerializeToString()
             assert bool(shown.saga.steps) == (view == pb.SAGA_VIEW_STEPS)
         history = await rig.sagas.ListSagaEvents(rpc.ListSagaEventsRequest(saga_id="a-1", view=pb.SAGA_VIEW_FULL))
-        assert history.events[0].details["input"]["value"]["secret"] == "s3cret"
+        details = json_format.MessageToDict(history.events[0].details)
+        assert details["input"]["value"] == {"secret": "s3cret"}
 
 
 async def test_the_callers_trace_is_the_sagas_trace() -> None:

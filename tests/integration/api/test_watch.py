@@ -1,20 +1,21 @@
 """WatchSaga: every event once, in order, from any point, whatever ends the stream."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
 import pytest
 from google.protobuf import duration_pb2, json_format, struct_pb2
 from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from orchestrator.api import ApiBounds
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
-from tests.integration.api.rig import Rig, running
+from tests.integration.api.rig import Rig, running, status_of
+
+Stream: TypeAlias = "grpc.aio.UnaryStreamCall[rpc.WatchSagaRequest, rpc.WatchSagaResponse]"
 
 
 async def started(rig: Rig, saga_id: str = "a-1", size: int = 0) -> None:
@@ -22,21 +23,19 @@ async def started(rig: Rig, saga_id: str = "a-1", size: int = 0) -> None:
     await rig.sagas.StartSaga(rpc.StartSagaRequest(saga_id=saga_id, definition="job", json=payload))
 
 
-def watch(
-    rig: Rig, after: int = 0, **more: object
-) -> "grpc.aio.UnaryStreamCall[rpc.WatchSagaRequest, rpc.WatchSagaResponse]":
-    return rig.sagas.WatchSaga(rpc.WatchSagaRequest(saga_id="a-1", after_sequence=after, **more))  # type: ignore[arg-type, return-value]  # the stubs do not know aio
+def watch(rig: Rig, after: int = 0, **more: Any) -> Stream:
+    return rig.sagas.WatchSaga(rpc.WatchSagaRequest(saga_id="a-1", after_sequence=after, **more))
 
 
-async def events(stream: AsyncIterator[rpc.WatchSagaResponse]) -> list[pb.SagaEvent]:
+async def events(stream: Stream) -> list[pb.SagaEvent]:
     return [message.event async for message in stream if message.HasField("event")]
 
 
-async def ended(stream: AsyncIterator[rpc.WatchSagaResponse]) -> tuple[grpc.StatusCode, str, dict[str, str]]:
+async def ended(stream: Stream) -> tuple[grpc.StatusCode, str, dict[str, str]]:
     """Read to the error; the code, the reason and its facts."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await events(stream)
-    status = rpc_status.from_call(caught.value)
+    status = status_of(caught.value)
     assert status is not None
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
@@ -134,11 +133,13 @@ async def until_cut_off(rig: Rig, narrow: Rig) -> list[pb.SagaEvent]:
     seen = [(await anext(aiter(slow))).event]
     while rig.api.in_flight:
         await rig.sagas.GetSaga(rpc.GetSagaRequest(saga_id="a-1"))
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
+    try:
         async for message in slow:
             seen.append(message.event)  # noqa: PERF401  # what came before the error counts
-    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    return seen
+    except grpc.aio.AioRpcError as error:
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # noqa: PT017  # so does what it says
+        return seen
+    raise AssertionError("the reader was not cut off")
 
 
 async def test_a_reader_that_leaves_is_forgotten() -> None:

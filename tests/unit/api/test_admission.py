@@ -1,0 +1,88 @@
+"""Who is let in, and how waiting ends."""
+
+import asyncio
+
+import pytest
+
+from orchestrator.api.admission import Admission, Room
+from orchestrator.errors import Draining, Overloaded
+
+
+def admission() -> Admission:
+    return Admission(calls_max=1, waits_max=2)
+
+
+def test_each_room_has_its_own_bound() -> None:
+    door = admission()
+    with door.admit(Room.CALL):
+        with pytest.raises(Overloaded, match="1 calls in flight"), door.admit(Room.CALL):
+            pass
+        with door.admit(Room.WAIT), door.admit(Room.WAIT):
+            assert door.in_flight == 3
+            with pytest.raises(Overloaded, match="2 waits in flight"), door.admit(Room.WAIT):
+                pass
+            with door.admit(Room.FREE), door.admit(Room.FREE), door.admit(Room.STANDARD):
+                assert door.in_flight == 3
+    with door.admit(Room.CALL):
+        pass
+
+
+def test_a_call_that_fails_leaves_its_place() -> None:
+    door = admission()
+    with pytest.raises(ZeroDivisionError), door.admit(Room.CALL):
+        raise ZeroDivisionError
+    assert door.in_flight == 0
+
+
+async def test_a_closed_door_lets_nobody_in_but_health_checks() -> None:
+    door = admission()
+    door.close()
+    for room in (Room.CALL, Room.WAIT, Room.STANDARD):
+        with pytest.raises(Draining), door.admit(room):
+            pass
+    with door.admit(Room.FREE):
+        pass
+
+
+async def test_closing_ends_every_wait_and_a_later_one_at_once() -> None:
+    door = admission()
+    inside = asyncio.Event()
+
+    async def wait() -> str:
+        try:
+            async with door.patience(3_600.0):
+                inside.set()
+                await asyncio.get_running_loop().create_future()
+        except TimeoutError:
+            return "ended"
+        return "never"
+
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(wait())
+        await inside.wait()
+        door.close()
+    assert waiting.result() == "ended"
+    async with asyncio.timeout(5):
+        assert await wait() == "ended"
+
+
+async def test_closing_does_not_touch_a_wait_that_is_over() -> None:
+    door = admission()
+    async with door.patience(3_600.0):
+        pass
+    door.close()
+    assert door.is_closed
+
+
+async def test_idle_is_when_calls_and_waits_are_over() -> None:
+    door = admission()
+    assert await door.idle(0.0)
+    with door.admit(Room.STANDARD):
+        assert await door.idle(0.0)
+        with door.admit(Room.CALL):
+            assert not await door.idle(0.01)
+
+    async with asyncio.TaskGroup() as tasks:
+        with door.admit(Room.CALL):
+            waiting = tasks.create_task(door.idle(60.0))
+    assert waiting.result()
