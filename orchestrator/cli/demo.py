@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +26,9 @@ from orchestrator.cli.output import duration, echo, note
 from orchestrator.limits import DEMO_CONCURRENCY, DEMO_REPORTS_MAX
 
 if TYPE_CHECKING:
-    from orchestrator.cli.ledgers import Answer, Verdict
+    from orchestrator.cli.ledgers import Answer, Result
     from orchestrator.cli.mesh import Mesh
     from orchestrator.cli.traffic import Client
-    from orchestrator.v1.saga_pb2 import SagaEvent
-
-# Steps of the demo's definition whose effects the ledgers count, and the one that refuses a report.
-EFFECT_STEPS = frozenset({"archive", "adverse_event", "notify"})
-ALERT_STEP = "notify"
-REFUSING_STEP = "validate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,43 +42,6 @@ class Plan:
     quiet: bool
     seed: int | None
     concurrency: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What came out."""
-
-    answers: Sequence["Answer"]
-    verdict: "Verdict"
-    kills: int
-    cut: int
-    """Sagas that were under way when the orchestrator was killed."""
-    away_s: float
-    """From the kill until the orchestrator answered again."""
-    seconds: float
-
-    def counts(self) -> dict[str, int | float]:
-        """Return the figures of `--json`."""
-        ended = [answer.status for answer in self.answers]
-        refused = sum(_is_refused(answer) for answer in self.answers)
-        return {
-            "reports": len(self.answers),
-            "completed": ended.count("COMPLETED"),
-            "alerted": sum(_is_alerted(answer) for answer in self.answers),
-            "refused": refused,
-            "compensated": ended.count("COMPENSATED") - refused,
-            "needs_attention": ended.count("NEEDS_ATTENTION"),
-            "lost": len(self.verdict.lost),
-            "duplicated_effects": len(self.verdict.duplicated),
-            "left_undone": len(self.verdict.left_undone),
-            "kills": self.kills,
-            "seconds": round(self.seconds, 2),
-        }
-
-    @property
-    def is_clean(self) -> bool:
-        """Return whether every report came to an end that nobody must look at."""
-        return self.verdict.is_clean and all(answer.status in {"COMPLETED", "COMPENSATED"} for answer in self.answers)
 
 
 @click.command()
@@ -134,20 +91,24 @@ def demo(
     try:
         result = asyncio.run(_run(plan, home))
     except* Failure as failed:
-        first = failed.exceptions[0]
-        while isinstance(first, ExceptionGroup):
+        first: BaseException = failed
+        while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         raise first from None
+    except* asyncio.CancelledError:
+        raise click.Abort from None
     finally:
         if folder is None:
             shutil.rmtree(home, ignore_errors=True)
     return Exit.OK if result.is_clean else Exit.FAILED
 
 
-async def _run(plan: Plan, folder: Path) -> Result:
+async def _run(plan: Plan, folder: Path) -> "Result":
+    from orchestrator.cli.ending import show, stay
     from orchestrator.cli.mesh import SERVICES, Mesh
     from orchestrator.cli.traffic import connect
 
+    _stop_cleanly_on_signals()
     began = time.monotonic()  # noqa: TID251  (the demo measures itself)
     async with Mesh(folder=folder) as mesh:
         _tell(plan, f"starting {len(SERVICES)} services and the orchestrator")
@@ -158,14 +119,22 @@ async def _run(plan: Plan, folder: Path) -> Result:
             if plan.as_json:
                 echo(json.dumps(result.counts()))
             else:
-                await _show(plan, mesh, client, result)
+                await show(client, result, is_last=not plan.keep)
         if plan.keep:
-            await _stay(plan, mesh, result)
+            await stay(mesh, result, note if plan.as_json else echo)
     return result
 
 
-async def _stream(plan: Plan, mesh: "Mesh", client: "Client", began: float) -> Result:
-    from orchestrator.cli.ledgers import judge, read_balance
+def _stop_cleanly_on_signals() -> None:
+    """Let SIGTERM and a closed terminal do what Ctrl-C does: stop the processes that were started."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
+async def _stream(plan: Plan, mesh: "Mesh", client: "Client", began: float) -> "Result":
+    from orchestrator.cli.ledgers import EFFECT_STEPS, Result, judge, read_balance
     from orchestrator.cli.mesh import reports_file
     from orchestrator.cli.traffic import read_reports
 
@@ -196,6 +165,7 @@ async def _stream(plan: Plan, mesh: "Mesh", client: "Client", began: float) -> R
         verdict=verdict,
         kills=killing.kills,
         cut=killing.cut,
+        retries=client.retries,
         away_s=killing.away_s,
         seconds=time.monotonic() - began,  # noqa: TID251  (the demo measures itself)
     )
@@ -273,117 +243,3 @@ class _Bar:
 def _tell(plan: Plan, text: str) -> None:
     if not plan.quiet:
         note(text)
-
-
-def _is_refused(answer: "Answer") -> bool:
-    return answer.status == "COMPENSATED" and answer.failed_step == REFUSING_STEP
-
-
-def _is_alerted(answer: "Answer") -> bool:
-    return answer.status == "COMPLETED" and ALERT_STEP in answer.applied
-
-
-# --- the ending ------------------------------------------------------------------------------------------------------
-
-
-async def _show(plan: Plan, mesh: "Mesh", client: "Client", result: Result) -> None:
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 80).print(_table(result))
-    for title, answer in _examples(result.answers):
-        echo(f"\n{title}\n")
-        _draw(answer.saga_id, await client.events(answer.saga_id))
-    for name, found in (
-        ("lost", result.verdict.lost),
-        ("done twice", result.verdict.duplicated),
-        ("left undone", result.verdict.left_undone),
-    ):
-        for one in found[:10]:
-            note(f"{name}: {one}")
-    if not plan.keep:
-        echo("\nnext: saga demo --keep        leaves it running, to look around with the other commands")
-        echo("      saga demo --seed 7      another order, another moment to be killed")
-        echo("      docs/tour.md            write your own saga")
-
-
-def _table(result: Result) -> object:
-    from rich import box
-    from rich.table import Table
-
-    counts = result.counts()
-    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
-    table.add_column(justify="right")
-    table.add_column()
-    table.add_column(style="dim")
-
-    def row(key: str, name: str, why: str, *, must_be_zero: bool = False) -> None:
-        colour = "" if not must_be_zero else "green" if counts[key] == 0 else "bold red"
-        table.add_row(f"[{colour}]{counts[key]:,}[/]" if colour else f"{counts[key]:,}", name, why)
-
-    row("reports", "reports", f"in {result.seconds:.1f} s, starting and stopping included")
-    table.add_section()
-    row("completed", "completed", "every step applied")
-    row("alerted", "  of them alerted", "the score was high, a nurse was told")
-    row("refused", "refused", "the validator said no: nothing to undo")
-    row("compensated", "compensated", "a later step failed: what was done was undone")
-    row("needs_attention", "need attention", "waiting for a person", must_be_zero=True)
-    table.add_section()
-    row("lost", "lost", "acknowledged starts that did not come to their end", must_be_zero=True)
-    row("duplicated_effects", "done twice", "effects, by the services' own ledgers", must_be_zero=True)
-    row("left_undone", "left undone", "effects of compensated sagas that still stand", must_be_zero=True)
-    table.add_section()
-    away = f"{result.cut} sagas under way, back after {duration(result.away_s)}" if result.kills else ""
-    row("kills", "kill (SIGKILL)", away)
-    took = sorted(answer.took_s for answer in result.answers)
-    calm = sorted(answer.took_s for answer in result.answers if not answer.was_cut)
-    table.add_row(duration(_quantile(calm or took, 0.50)), "a saga, p50", "from the request to the end, at the client")
-    table.add_row(duration(_quantile(calm or took, 0.99)), "a saga, p99", "those that were cut by the kill not counted")
-    return table
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
-
-
-def _examples(answers: Sequence["Answer"]) -> list[tuple[str, "Answer"]]:
-    """Pick one saga of each interesting kind."""
-
-    def first(title: str, fits: "Callable[[Answer], bool]") -> list[tuple[str, "Answer"]]:
-        return [(title, answer) for answer in answers if fits(answer)][:1]
-
-    return [
-        *first("One that went well, with an alert:", lambda one: _is_alerted(one) and not one.was_cut),
-        *first(
-            "One that failed half-way, and was undone:",
-            lambda one: one.status == "COMPENSATED" and not _is_refused(one) and not one.was_cut,
-        ),
-        *first("One that lived through the kill:", lambda one: one.was_cut and len(one.applied) > 1),
-    ]
-
-
-def _draw(saga_id: str, events: "Sequence[SagaEvent]") -> None:
-    from orchestrator.cli.events import coloured, glyphs_here, width_here
-    from orchestrator.cli.waterfall import draw, fold
-
-    for line in draw(fold(saga_id, events), width_here(), glyphs_here()):
-        echo(coloured(line))
-
-
-async def _stay(plan: Plan, mesh: "Mesh", result: Result) -> None:
-    """Leave everything running until Ctrl-C or SIGTERM."""
-    shown = next((answer for answer in result.answers if _is_alerted(answer)), result.answers[0])
-    say: Callable[[str], None] = note if plan.as_json else echo
-    say(f"\nEverything is still running; its files are in {mesh.folder}\n")
-    for program in mesh.programs.values():
-        say(f"  {program.name:<12}  {program.address}")
-    say(f"\n  export ORCHESTRATOR_SERVER={mesh.server}")
-    say("  saga count --by status")
-    say("  saga list --filter 'status = COMPENSATED' --limit 10")
-    say(f"  saga trace {shown.saga_id}")
-    say("  saga start epro_intake --wait --input '" + json.dumps({"reportId": "MINE-1"}) + "'    # refused, and why")
-    say("\nCtrl-C stops it all.")
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()

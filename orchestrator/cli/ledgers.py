@@ -13,11 +13,17 @@ The balance of a step is its forward effects less its undone ones.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 SUFFIX = ".ledger.jsonl"
+
+# Steps of the demo's definition whose effects the ledgers count, and the one that refuses a report.
+EFFECT_STEPS = frozenset({"archive", "adverse_event", "notify"})
+ALERT_STEP = "notify"
+REFUSING_STEP = "validate"
+
 
 Balance = Counter[tuple[str, str]]
 """(saga id, step) -> effects that stand."""
@@ -57,6 +63,45 @@ class Verdict:
         return not (self.lost or self.duplicated or self.left_undone)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came out."""
+
+    answers: Sequence[Answer]
+    verdict: Verdict
+    kills: int
+    cut: int
+    """Sagas that were under way when the orchestrator was killed."""
+    retries: int
+    """Calls that the client sent again."""
+    away_s: float
+    """From the kill until the orchestrator answered again."""
+    seconds: float
+
+    def counts(self) -> dict[str, int | float]:
+        """Return the figures of `--json`."""
+        ended = [answer.status for answer in self.answers]
+        refused = sum(is_refused(answer) for answer in self.answers)
+        return {
+            "reports": len(self.answers),
+            "completed": ended.count("COMPLETED"),
+            "alerted": sum(is_alerted(answer) for answer in self.answers),
+            "refused": refused,
+            "compensated": ended.count("COMPENSATED") - refused,
+            "needs_attention": ended.count("NEEDS_ATTENTION"),
+            "lost": len(self.verdict.lost),
+            "duplicated_effects": len(self.verdict.duplicated),
+            "left_undone": len(self.verdict.left_undone),
+            "kills": self.kills,
+            "seconds": round(self.seconds, 2),
+        }
+
+    @property
+    def is_clean(self) -> bool:
+        """Return whether every report came to an end that nobody must look at."""
+        return self.verdict.is_clean and all(answer.status in {"COMPLETED", "COMPENSATED"} for answer in self.answers)
+
+
 def judge(
     answers: Iterable[Answer], listed: Mapping[str, str], balance: Balance, effect_steps: frozenset[str]
 ) -> Verdict:
@@ -94,3 +139,13 @@ def _lines(folder: Path) -> Iterator[tuple[str, str, str, int]]:
                 if line.endswith("\n"):  # a torn last line was never acknowledged
                     entry = json.loads(line)
                     yield str(entry["saga_id"]), str(entry["saga_step"]), str(entry["op"]), int(entry["effect"])
+
+
+def is_refused(answer: Answer) -> bool:
+    """Return whether the validator said no, so that nothing was done."""
+    return answer.status == "COMPENSATED" and answer.failed_step == REFUSING_STEP
+
+
+def is_alerted(answer: Answer) -> bool:
+    """Return whether the saga completed with an alert to the study nurse."""
+    return answer.status == "COMPLETED" and ALERT_STEP in answer.applied
