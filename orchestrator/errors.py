@@ -107,7 +107,7 @@ class AlreadyExists(RequestError):
 
 
 class Rejected(RequestError):
-    """The saga is not in a state that allows the request; `reason` says which rule, e.g. `TERMINAL_STATE`."""
+    """The saga's state does not allow the request; `reason`: `TERMINAL_STATE`, `RESPONSE_TOO_LARGE`."""
 
     def __init__(self, reason: str, message: str, **metadata: str) -> None:
         """Name the rule and say what is true now."""
@@ -122,7 +122,7 @@ class BusyError(OrchestratorError):
 
 
 class Overloaded(BusyError):
-    """A bound was reached; `reason` is `MAILBOX_FULL` or `QUEUE_FULL`, `retry_after_s` a hint in seconds."""
+    """A bound was reached; `reason` is `MAILBOX_FULL`, `QUEUE_FULL` or `READER_TOO_SLOW`, `retry_after_s` a hint."""
 
     def __init__(self, reason: str, message: str, retry_after_s: float) -> None:
         """Name the bound and say when to come back."""

@@ -70,6 +70,8 @@ PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 ATTRIBUTES_MAX = 32
 # One attribute's text.
 ATTRIBUTE_CHARS_MAX = 512
+# One attribute's name: a few words, as a column would have.
+ATTRIBUTE_NAME_CHARS_MAX = 64
 
 # --- configuration and command line --------------------------------------------------------------------------------
 

@@ -113,6 +113,9 @@ def attribute_value(value: struct_pb2.Value, path: str) -> AttributeValue:
     """Return one attribute; a number without a fraction is an int, as long as a double tells it from its neighbours."""
     match value.WhichOneof("kind"):
         case "string_value":
+            if len(value.string_value) > limits.ATTRIBUTE_CHARS_MAX:
+                most = limits.ATTRIBUTE_CHARS_MAX
+                raise InputInvalid(path, f"has {len(value.string_value)} characters, more than {most}")
             return value.string_value
         case "bool_value":
             return value.bool_value
@@ -138,7 +141,8 @@ def start_request(message: rpc.StartSagaRequest, trace: TraceContext | None) -> 
         request_id=_request_id(message.request_id),
         input=_input(message),
         attributes={
-            name: attribute_value(value, f"attributes.{name}") for name, value in sorted(message.attributes.items())
+            _attribute_name(name): attribute_value(value, f"attributes.{name}")
+            for name, value in sorted(message.attributes.items())
         },
         forward_s=forward_s,
         trace=trace,
@@ -150,6 +154,14 @@ def _input(message: rpc.StartSagaRequest) -> Payload | JsonInput:
     if message.HasField("typed"):
         return unpacked(message.typed, "input")
     return JsonInput(struct_values(message.json, "input"))
+
+
+def _attribute_name(name: str) -> str:
+    if not 0 < len(name) <= limits.ATTRIBUTE_NAME_CHARS_MAX:
+        raise InputInvalid(
+            "attributes", f"a name has 1 to {limits.ATTRIBUTE_NAME_CHARS_MAX} characters, not {len(name)}"
+        )
+    return name
 
 
 def _request_id(text: str) -> str:

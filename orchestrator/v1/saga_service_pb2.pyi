@@ -166,8 +166,8 @@ class StartSagaRequest(_message.Message):
 
     @_builtins.property
     def attributes(self) -> _containers.MessageMap[_builtins.str, _struct_pb2.Value]:
-        """Searchable facts beside those the definition adds: at most 32; strings of at most 512 characters, numbers,
-        booleans. A number without a fraction is an integer.
+        """Searchable facts beside those the definition adds: at most 32, with names of at most 64 characters; strings of at
+        most 512 characters, numbers, booleans. A number without a fraction is an integer.
         """
 
     @_builtins.property

@@ -56,7 +56,12 @@ def test_a_duration_has_bounds(seconds: float, fits: bool) -> None:
             mapping.span_s(mapping.span(seconds), "x", least_s=1.0, most_s=60.0)
 
 
-@given(st.text() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False))
+@given(
+    st.text(max_size=limits.ATTRIBUTE_CHARS_MAX)
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
 def test_an_attribute_comes_back(value: str | float | bool) -> None:
     back = mapping.attribute_value(mapping.attribute(value), "x")
     assert back == value
@@ -177,6 +182,19 @@ def test_a_deadline_is_a_budget_that_can_be_kept(seconds: int) -> None:
     message = rpc.StartSagaRequest(definition="job", deadline=duration_pb2.Duration(seconds=seconds))
     with pytest.raises(InputInvalid, match=r"^deadline: "):
         mapping.start_request(message, None)
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_an_attribute_has_bounds(over: int) -> None:
+    text = struct_pb2.Value(string_value="x" * (limits.ATTRIBUTE_CHARS_MAX + over))
+    name = "n" * (limits.ATTRIBUTE_NAME_CHARS_MAX + over)
+    for attributes in ({"a": text}, {name: struct_pb2.Value(bool_value=True)}):
+        message = rpc.StartSagaRequest(definition="job", attributes=attributes)
+        if over:
+            with pytest.raises(InputInvalid, match=r"^attributes"):
+                mapping.start_request(message, None)
+        else:
+            assert mapping.start_request(message, None).attributes
 
 
 def test_an_any_names_its_type() -> None:
