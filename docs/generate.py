@@ -1,4 +1,4 @@
-"""Writes the pages that follow from code: docs/limits.md, docs/errors.md and docs/api.md.
+"""Writes the pages that follow from code: limits.md, errors.md, api.md, cli.md and configuration.md.
 
 `python docs/generate.py` writes them, `--check` only says whether they are current (exit status 1 if not). The code is
 the source: a limit's reason is the comment above it, an error's meaning is its docstring, its gRPC code is in the tree
@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from docs import proto_page  # noqa: E402  (the project is found first, installed or not)
+from docs import cli_page, proto_page, settings_page  # noqa: E402  (the project is found first, installed or not)
 from orchestrator import errors, limits  # noqa: E402  (the project is found first, installed or not)
 
 UNITS = {"S": "s", "MS": "ms", "BYTES": "bytes", "CHARS": "characters"}
@@ -72,8 +72,8 @@ def errors_page() -> str:
             "deployment. *Again*: `never` with the same request, `later` here, or `elsewhere` at another member.\n"
         ),
         (
-            "Two reasons have no class: `INTERNAL` (a bug: quote the request id in the answer, the server's log has the rest\n"
-            "under it) and `CANCELLED` (the call was given up before it was answered). An answer without\n"
+            "Two reasons have no class: `INTERNAL` (a bug: quote the answer's request id, the server's log has the\n"
+            "rest under it) and `CANCELLED` (the call was given up before it was answered). An answer without\n"
             "`ErrorInfo` comes from gRPC itself: `RESOURCE_EXHAUSTED` for a message or metadata over the\n"
             "[limits](limits.md), `UNIMPLEMENTED` for an unknown method, `UNAVAILABLE` where nobody listens.\n"
         ),
@@ -97,7 +97,13 @@ def api_page() -> str:
     return proto_page.page(ROOT / "protos/orchestrator/v1")
 
 
-PAGES = {"limits.md": limits_page, "errors.md": errors_page, "api.md": api_page}
+PAGES = {
+    "limits.md": limits_page,
+    "errors.md": errors_page,
+    "api.md": api_page,
+    "cli.md": cli_page.page,
+    "configuration.md": settings_page.page,
+}
 
 
 def main(arguments: list[str]) -> int:

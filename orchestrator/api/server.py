@@ -118,6 +118,8 @@ def room_of(method: str, request: object) -> Room:
 
 def _options(bounds: ApiBounds) -> tuple[tuple[str, int], ...]:
     return (
+        # Nothing compressed is taken in: a few kilobytes that unpack to gigabytes would get past every other bound.
+        ("grpc.compression_enabled_algorithms_bitset", 1),
         # A second process on one port must fail, not share it.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", bounds.message_bytes),

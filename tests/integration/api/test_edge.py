@@ -186,6 +186,14 @@ async def test_a_message_has_a_bound(over: int) -> None:
         assert error.code() is expected
 
 
+async def test_a_compressed_message_is_refused_before_it_is_unpacked() -> None:
+    request = rpc.ListSagasRequest(filter="status = RUNNING".ljust(3_000))
+    async with running() as rig:
+        error = await failed(rig.sagas.ListSagas(request, compression=grpc.Compression.Gzip))
+        assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+        await rig.sagas.ListSagas(request)
+
+
 async def test_metadata_has_a_bound() -> None:
     async with running() as rig:
         fits = (("note", "x" * (limits.API_METADATA_BYTES_MAX // 2)),)

@@ -11,6 +11,7 @@ from google.protobuf import duration_pb2, json_format, struct_pb2
 from google.rpc import error_details_pb2
 
 from orchestrator.api import ApiBounds
+from orchestrator.journal import MemoryJournal
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
 from tests.integration.api.rig import Rig, running, status_of
@@ -152,6 +153,22 @@ async def test_a_reader_that_leaves_is_forgotten() -> None:
         while rig.api.in_flight:
             await rig.sagas.GetSaga(rpc.GetSagaRequest(saga_id="a-1"))
         assert rig.orchestrator._watchers._count == 0
+
+
+async def test_a_watch_goes_on_over_a_restart_of_the_server() -> None:
+    journal = MemoryJournal()
+    async with running(journal=journal, answer_at_once=False) as rig:
+        await started(rig)
+        stream = watch(rig)
+        seen = [(await anext(aiter(stream))).event]
+        rig.api.refuse_new()
+        assert (await ended(stream))[1] == "DRAINING"
+    async with running(journal=journal.reopen()) as rig:
+        seen += await events(watch(rig, after=seen[-1].sequence))
+        history = await rig.sagas.ListSagaEvents(rpc.ListSagaEventsRequest(saga_id="a-1"))
+        assert seen == list(history.events)
+        assert seen[-1].type == "SagaCompleted"
+        assert seen[-1].epoch > seen[0].epoch
 
 
 async def test_ten_watchers_see_the_same() -> None:
