@@ -47,7 +47,8 @@ class SystemClock:
 
     def __init__(self) -> None:
         """Seed from the operating system."""
-        self._luck = random.SystemRandom()
+        # Jitter needs no secrets, and asking the kernel for each decision costs more than the decision's own arithmetic.
+        self._luck = random.Random(os.urandom(16))  # noqa: S311
 
     def now(self) -> float:
         """Return wall-clock time, Unix seconds."""
@@ -134,6 +135,25 @@ async def open_node(
         )
 
 
+@asynccontextmanager
+async def open_records(path: Path) -> AsyncGenerator[tuple[SqliteJournal, Revisions]]:
+    """Open a store that no orchestrator runs on, to read it; `ConfigError` where there is none or somebody owns it."""
+    store = _existing_store(path)
+    clock = SystemClock()
+    invoker = GrpcInvoker({}, clock)  # plans are compiled from what is stored: no service is asked
+    try:
+        yield store, Revisions(store, invoker.methods, clock)
+    finally:
+        await invoker.close(0.0)
+        await store.close()
+
+
+def _existing_store(path: Path) -> SqliteJournal:
+    if not path.is_file():
+        raise ConfigError(f"there is no journal {path}; give the path that `store: sqlite:PATH` names")
+    return SqliteJournal.open(path)
+
+
 def _fail(failed: asyncio.Event, why: str) -> None:
     logger.critical("nothing is acknowledged any more, the process stops: %s", why)
     failed.set()
@@ -170,7 +190,7 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
 
     stop = _stop_on_signals()
     async with open_node(settings) as node:
-        api = ApiServer(node.orchestrator, node.revisions, settings.api)
+        api = ApiServer(node.orchestrator, node.revisions, settings.api, clock=node.clock)
         http = HttpServer(node.orchestrator, node.metrics.render, settings.http)
         api_port = await api.start()
         try:

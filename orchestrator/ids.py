@@ -7,8 +7,11 @@ is given to it once, at start, and recorded.
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import NewType
 from uuid import UUID, uuid5
+
+from orchestrator.limits import DERIVED_KEYS_KEPT_MAX
 
 SagaId = NewType("SagaId", str)
 """The caller's name for a saga, a business key such as `report-7F3A`; unique for ever within one store."""
@@ -27,6 +30,7 @@ def saga_id(text: str) -> SagaId:
     return SagaId(text)
 
 
+@lru_cache(maxsize=DERIVED_KEYS_KEPT_MAX)
 def idempotency_key(uid: UUID, step: StepId, operation: str, manual_epoch: int = 0) -> str:
     """Return the one key of all attempts of an operation (R11): UUIDv5, so that it also fits an AIP-155 `request_id`.
 

@@ -62,6 +62,9 @@ ATTEMPTS_MAX = 10_000
 # A refused or failed call's text kept in the journal; enough for a sentence and a reason.
 MESSAGE_CHARS_MAX = 1_000
 
+# Derived keys remembered: each is asked for when an attempt opens and again by every check of it; about 200 bytes each.
+DERIVED_KEYS_KEPT_MAX = 4_096
+
 # --- payloads ------------------------------------------------------------------------------------------------------
 
 # gRPC's own default for a received message; input, requests and replies all obey it.

@@ -1,0 +1,232 @@
+"""`make bench [CASE=epro]`: a table on the screen and `build/bench.json`."""
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import grpc
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.bootstrap import Node, open_node
+from orchestrator.config import Settings
+from tests.benchmarks import flows
+from tests.benchmarks.flows import Flow
+
+ROUNDS = 3
+SAGAS_AT_ONE = 150
+SAGAS = 1_200
+OUT = Path("build/bench.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is measured against its bare twin."""
+
+    name: str
+    concurrency: int
+    failing: bool = False
+    traced: bool = False
+
+
+CASES = (
+    Case(name="epro", concurrency=1),
+    Case(name="epro", concurrency=16),
+    Case(name="epro", concurrency=64),
+    Case(name="epro", concurrency=256),
+    Case(name="failing", concurrency=64, failing=True),
+    Case(name="traced", concurrency=64, traced=True),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One row; rates in sagas per second, times in milliseconds."""
+
+    case: str
+    concurrency: int
+    journal: str
+    ours_sagas_s: float
+    bare_sagas_s: float
+    ratio: float
+    p50_ms: float
+    p99_ms: float
+    bare_p50_ms: float
+    bare_p99_ms: float
+    ours_cpu_ms: float
+    """CPU of this process per saga."""
+    bare_cpu_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One round of one side."""
+
+    sagas_s: float
+    cpu_ms: float
+    latencies_ms: list[float]
+
+
+async def run(flow: Flow, sagas: int, concurrency: int) -> Run:
+    """Keep `concurrency` sagas going until `sagas` are done."""
+    left = sagas
+    latencies: list[float] = []
+
+    async def one_after_the_other() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            began = time.perf_counter()
+            await flow()
+            latencies.append((time.perf_counter() - began) * 1e3)
+
+    gc.collect()
+    cpu, began = time.process_time(), time.perf_counter()
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(concurrency):
+            tasks.create_task(one_after_the_other())
+    took, cpu = time.perf_counter() - began, time.process_time() - cpu
+    return Run(sagas / took, cpu / sagas * 1e3, latencies)
+
+
+async def measure(case: Case, ours: Flow, bare: Flow) -> Measured:
+    """Take both sides in turn; the first round of each only warms up."""
+    sagas = SAGAS_AT_ONE if case.concurrency == 1 else SAGAS
+    await run(bare, sagas // 4, case.concurrency)
+    await run(ours, sagas // 4, case.concurrency)
+    pairs = [
+        (await run(bare, sagas, case.concurrency), await run(ours, sagas, case.concurrency)) for _ in range(ROUNDS)
+    ]
+    bare_runs, our_runs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    return Measured(
+        case=case.name,
+        concurrency=case.concurrency,
+        journal="sqlite",
+        ours_sagas_s=statistics.median(r.sagas_s for r in our_runs),
+        bare_sagas_s=statistics.median(r.sagas_s for r in bare_runs),
+        ratio=statistics.median(ours.sagas_s / bare.sagas_s for bare, ours in pairs),
+        p50_ms=statistics.median(_percentile(r, 50) for r in our_runs),
+        p99_ms=statistics.median(_percentile(r, 99) for r in our_runs),
+        bare_p50_ms=statistics.median(_percentile(r, 50) for r in bare_runs),
+        bare_p99_ms=statistics.median(_percentile(r, 99) for r in bare_runs),
+        ours_cpu_ms=statistics.median(r.cpu_ms for r in our_runs),
+        bare_cpu_ms=statistics.median(r.cpu_ms for r in bare_runs),
+    )
+
+
+def _percentile(of: Run, percent: int) -> float:
+    return statistics.quantiles(of.latencies_ms, n=100)[percent - 1]
+
+
+@contextmanager
+def program(module: str) -> Generator[str]:
+    """Run a module that prints `listening HOST:PORT`, and give its address."""
+    process = subprocess.Popen([sys.executable, "-m", module], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().split()[-1]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@asynccontextmanager
+async def node(address: str, folder: Path, collector: str) -> AsyncGenerator[Node]:
+    """Run an embedded orchestrator on a fresh store, traced where a collector is given."""
+    definition = folder / "epro_bench.yaml"
+    definition.write_text(flows.DEFINITION)
+    settings = Settings.model_validate(
+        {
+            "store": f"sqlite:{folder / 'saga.sqlite'}",
+            "targets": {"epro": {"address": address, "idempotent": True, "barrier": True}},
+            "definitions": [str(definition)],
+        }
+    )
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector}"} if collector else {}
+    os.environ.update(environ)
+    async with open_node(settings, environ=environ) as running:
+        yield running
+
+
+async def run_case(case: Case, address: str) -> Measured:
+    """Measure one case on a fresh store."""
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
+        async with _collector(traced=case.traced) as collector, node(address, Path(name), collector) as running:
+            async with grpc.aio.insecure_channel(address) as channel:
+                ours = flows.embedded(running.orchestrator, failing=case.failing)
+                return await measure(case, ours, flows.bare(channel, failing=case.failing))
+
+
+@asynccontextmanager
+async def _collector(*, traced: bool) -> AsyncGenerator[str]:
+    if not traced:
+        yield ""
+        return
+    with program("tests.benchmarks.collector") as address:
+        yield address
+
+
+def show(rows: list[Measured]) -> None:
+    """Print the table of performance figures."""
+    table = Table(title="sagas per second beside the bare client of the same run")
+    for heading in (
+        "case",
+        "C",
+        "ours/s",
+        "bare/s",
+        "ratio",
+        "p50 ms",
+        "bare p50",
+        "p50 ratio",
+        "p99 ms",
+        "CPU ms over bare",
+    ):
+        table.add_column(heading, justify="left" if heading == "case" else "right")
+    for row in rows:
+        table.add_row(
+            row.case,
+            str(row.concurrency),
+            f"{row.ours_sagas_s:,.0f}",
+            f"{row.bare_sagas_s:,.0f}",
+            f"{row.ratio:.2f}",
+            f"{row.p50_ms:.1f}",
+            f"{row.bare_p50_ms:.1f}",
+            f"{row.p50_ms / row.bare_p50_ms:.2f}",
+            f"{row.p99_ms:.1f}",
+            f"{row.ours_cpu_ms - row.bare_cpu_ms:.2f}",
+        )
+    Console(width=120).print(table)
+
+
+async def main(case: str) -> None:
+    """Run the wanted cases one after the other."""
+    wanted = [each for each in CASES if case in {"", each.name, f"{each.name}-{each.concurrency}"}]
+    if not wanted:
+        sys.exit(f"no case {case!r}; there are {', '.join(f'{c.name}-{c.concurrency}' for c in CASES)}")
+    rows: list[Measured] = []
+    with program("tests.benchmarks.stubs") as address:
+        for each in wanted:
+            print(f"{each.name} at C={each.concurrency} …", file=sys.stderr)
+            rows.append(await run_case(each, address))
+    show(rows)
+    OUT.parent.mkdir(exist_ok=True)
+    OUT.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    print(f"written to {OUT}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--case", default="", help="one case, e.g. epro or epro-64; all where absent")
+    uvloop.run(main(parser.parse_args().case))
