@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trace": ("events:trace", "Draw a saga's waterfall."),
     "cancel": ("sagas:cancel", "Cancel a saga: undo what was done."),
     "definitions": ("definitions:definitions", "Create, list and activate definitions."),
+    "verify": ("verify:verify", "Hold a journal and ledgers against the invariants."),
     "config": ("serve:config", "Show the settings in force, or their schema."),
 }
 

@@ -51,7 +51,8 @@ class Findings:
     checked: Counter[str] = field(default_factory=Counter[str])
     """Invariant -> how many facts were held against it."""
     violations: list[Violation] = field(default_factory=list[Violation])
-    violation_count: int = 0
+    by_invariant: Counter[str] = field(default_factory=Counter[str])
+    """Invariant -> how many facts broke it."""
     not_checked: dict[str, str] = field(default_factory=dict[str, str])
     """Invariant -> why nothing was held against it."""
     sagas: int = 0
@@ -62,9 +63,14 @@ class Findings:
         """Count what was checked, and keep what was wrong, up to a bound."""
         self.checked[invariant] += facts
         for violation in violations:
-            self.violation_count += 1
+            self.by_invariant[invariant] += 1
             if len(self.violations) < VIOLATIONS_KEPT_MAX:
                 self.violations.append(violation)
+
+    @property
+    def violation_count(self) -> int:
+        """Return how many facts broke a rule, kept or not."""
+        return self.by_invariant.total()
 
     def finish(self) -> None:
         """Say of every invariant that saw no fact that it was not checked."""

@@ -5,11 +5,12 @@ They recompute from the events what must be true, rather than asking the machine
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from orchestrator.errors import InvariantViolated, JournalCorrupted
 from orchestrator.ids import StepId, idempotency_key
 from orchestrator.ports.journal import Record, SearchRow
-from orchestrator.saga import SagaState, blank, check, fold, owed
+from orchestrator.saga import SagaState, blank, check, fold, owed, wake_at
 from orchestrator.saga.backward import has_own_order, is_undoable
 from orchestrator.saga.events import (
     AttemptOpened,
@@ -17,8 +18,10 @@ from orchestrator.saga.events import (
     CompensationBegan,
     Outcome,
     Phase,
+    Report,
     SagaCompensated,
     SagaCompleted,
+    SagaStarted,
     StepSettled,
     StepUndone,
 )
@@ -26,6 +29,9 @@ from orchestrator.saga.plan import Operation, Plan, TriggerRule
 from orchestrator.verify.findings import Findings, Violation
 
 OperationKey = tuple[StepId, Operation]
+
+_TARGET_TO_BLAME = frozenset({"UNIMPLEMENTED", "UNAUTHENTICATED", "PERMISSION_DENIED"})
+"""Answers that cost no retry budget (R7)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,7 +41,11 @@ class Stream:
     row: SearchRow
     plan: Plan
     records: Sequence[Record]
-    state: SagaState
+    state: SagaState | None
+    """What the records fold to; None where they do not."""
+    uid: UUID | None = None
+    is_over: bool = False
+    """Its last record ends it."""
     opened: dict[OperationKey, list[tuple[int, AttemptOpened]]] = field(default_factory=dict)
     settled: dict[OperationKey, list[tuple[int, AttemptSettled]]] = field(default_factory=dict)
     ended: dict[StepId, tuple[int, StepSettled]] = field(default_factory=dict)
@@ -51,39 +61,50 @@ class Stream:
 Check = Callable[[Stream], Iterator[Violation]]
 
 
-def check_stream(row: SearchRow, plan: Plan, records: Sequence[Record], findings: Findings) -> Stream | None:
-    """Hold one stream against every invariant; None where it does not even fold."""
+def check_stream(row: SearchRow, plan: Plan, records: Sequence[Record], findings: Findings) -> Stream:
+    """Hold one stream against every invariant; where it does not fold, against those that need no fold."""
     findings.sagas += 1
     findings.records += len(records)
+    state: SagaState | None = None
+    broken: list[Violation] = []
     try:
         state = fold(blank(plan), (record.event for record in records))
         check(state)
     except (JournalCorrupted, InvariantViolated) as error:
-        findings.add("I5", [Violation(invariant="I5", saga_id=row.saga_id, message=error.message)])
-        return None
-    findings.add("I5", [])
-    stream = _sorted(Stream(row=row, plan=plan, records=records, state=state))
+        broken.append(Violation(invariant="I5", saga_id=row.saga_id, message=error.message))
+    findings.add("I5", broken)
+    stream = sorted_stream(row, plan, records, state)
     for invariant, rule in RULES.items():
         findings.add(invariant, rule(stream))
     return stream
 
 
-def _sorted(stream: Stream) -> Stream:
-    for record in stream.records:
-        match record.event:
-            case AttemptOpened() as event:
-                stream.opened.setdefault((event.step, event.operation), []).append((record.version, event))
-            case AttemptSettled() as event:
-                stream.settled.setdefault((event.step, event.operation), []).append((record.version, event))
-            case StepSettled() as event:
-                stream.ended[event.step] = record.version, event
-            case StepUndone() as event:
-                stream.undone[event.step] = record.version
-            case CompensationBegan():
-                stream.backward_from = record.version
-            case _:
-                pass  # the other events bear on no rule that reads single records
+def sorted_stream(row: SearchRow, plan: Plan, records: Sequence[Record], state: SagaState | None) -> Stream:
+    """Return the records by what they are about; steps that the plan does not have are the fold's to complain of."""
+    stream = Stream(row=row, plan=plan, records=records, state=state)
+    for record in records:
+        if getattr(record.event, "step", None) in {None, *plan.steps}:
+            _sort(stream, record)
+    stream.is_over = bool(records) and isinstance(records[-1].event, SagaCompleted | SagaCompensated)
     return stream
+
+
+def _sort(stream: Stream, record: Record) -> None:
+    match record.event:
+        case SagaStarted() as event:
+            stream.uid = event.uid
+        case AttemptOpened() as event:
+            stream.opened.setdefault((event.step, event.operation), []).append((record.version, event))
+        case AttemptSettled() as event:
+            stream.settled.setdefault((event.step, event.operation), []).append((record.version, event))
+        case StepSettled() as event:
+            stream.ended[event.step] = record.version, event
+        case StepUndone() as event:
+            stream.undone[event.step] = record.version
+        case CompensationBegan():
+            stream.backward_from = record.version
+        case _:
+            pass  # the other events bear on no rule that reads single records
 
 
 def versions_are_dense(stream: Stream) -> Iterator[Violation]:
@@ -105,6 +126,8 @@ def epochs_do_not_fall(stream: Stream) -> Iterator[Violation]:
 
 def row_agrees(stream: Stream) -> Iterator[Violation]:
     """I4."""
+    if stream.state is None:
+        return
     told = stream.row.status, stream.row.version
     true = stream.state.status, stream.state.version
     if told != true:
@@ -117,21 +140,23 @@ def attempts_end_once(stream: Stream) -> Iterator[Violation]:
         ends = [event.attempt for _, event in stream.settled.get(key, [])]
         for version, event in opened:
             count = ends.count(event.attempt)
-            if count > 1 or (count == 0 and stream.state.is_terminal):
+            if count > 1 or (count == 0 and stream.is_over):
                 yield stream.broken("I11", f"attempt {event.attempt} of {key[0]} has {count} ends", version)
 
 
 def keys_are_derived(stream: Stream) -> Iterator[Violation]:
     """I12."""
+    if stream.uid is None:
+        return
     for (step, operation), opened in stream.opened.items():
-        expected = idempotency_key(stream.state.uid, step, operation.value)
+        expected = idempotency_key(stream.uid, step, operation.value)
         for version, event in opened:
             if event.key != expected:
                 yield stream.broken("I12", f"{operation.value} of {step} has key {event.key}", version)
 
 
 def attempts_obey_the_policy(stream: Stream) -> Iterator[Violation]:
-    """I14: of the attempts that count; a parked or lost one does not."""
+    """I14: of the attempts that count; one that was lost, or whose target is to blame, does not."""
     for (step, operation), settled in stream.settled.items():
         planned = stream.plan.steps[step]
         call = (
@@ -139,12 +164,16 @@ def attempts_obey_the_policy(stream: Stream) -> Iterator[Violation]:
             if operation is Operation.FORWARD or planned.compensation is None
             else planned.compensation.call
         )
-        counted = [v for v, e in settled if not (e.report.parked or e.report.phase is Phase.LOST)]
+        counted = [version for version, event in settled if _costs(event.report)]
         most = call.retry.max_attempts
         if most and len(counted) > most:
             yield stream.broken(
                 "I14", f"{operation.value} of {step} was tried {len(counted)} times of {most}", *counted
             )
+
+
+def _costs(report: Report) -> bool:
+    return not (report.parked or report.phase is Phase.LOST or report.code in _TARGET_TO_BLAME)
 
 
 def steps_wait_for_predecessors(stream: Stream) -> Iterator[Violation]:
@@ -176,7 +205,7 @@ def undone_is_what_was_done(stream: Stream) -> Iterator[Violation]:
         outcome = stream.ended[step][1].outcome if step in stream.ended else None
         if outcome not in {Outcome.APPLIED, Outcome.UNKNOWN}:
             yield stream.broken("I18", f"{step} was undone with outcome {outcome}", stream.undone[step])
-    if not any(isinstance(record.event, SagaCompensated) for record in stream.records):
+    if not (stream.is_over and isinstance(stream.records[-1].event, SagaCompensated)):
         return
     for step, (version, event) in stream.ended.items():
         wanted = event.outcome is not Outcome.NOT_APPLIED and is_undoable(stream.plan, step)
@@ -197,13 +226,15 @@ def later_is_undone_earlier(stream: Stream) -> Iterator[Violation]:
     """I20: unless the author ordered it otherwise."""
     if has_own_order(stream.plan):
         return
-    for first in stream.undone:
+    wanted = [s for s, (_, e) in stream.ended.items() if e.outcome is not Outcome.NOT_APPLIED]
+    wanted = [s for s in wanted if is_undoable(stream.plan, s) and (s, Operation.FORWARD) in stream.opened]
+    for first in wanted:
         undo = stream.opened.get((first, Operation.COMPENSATE))
         if undo is None:
             continue
-        for second, second_undone in stream.undone.items():
+        for second in wanted:
             began = stream.opened[second, Operation.FORWARD][0][0]
-            if began > stream.ended[first][0] and second_undone > undo[0][0]:
+            if began > stream.ended[first][0] and stream.undone.get(second, undo[0][0]) >= undo[0][0]:
                 yield stream.broken("I20", f"{first} was undone before {second}, which began after it", undo[0][0])
 
 
@@ -216,10 +247,13 @@ def terminal_is_last(stream: Stream) -> Iterator[Violation]:
 
 def nobody_is_forgotten(stream: Stream) -> Iterator[Violation]:
     """I35."""
-    if stream.state.is_terminal:
+    if stream.state is None or stream.state.is_terminal:
         return
-    if stream.row.wake_at is None and not (owed(stream.state) or stream.state.attention):
-        yield stream.broken("I35", "it is not terminal, owes nothing and has no next wake-up", stream.state.version)
+    due_at = wake_at(stream.state)
+    if due_at is not None and stream.row.wake_at is None:
+        yield stream.broken("I35", f"it owes something at {due_at:.3f}, and its row has no wake-up", stream.state.version)
+    if not (owed(stream.state) or stream.state.attention):
+        yield stream.broken("I35", "it is not terminal, owes nothing and has asked nobody", stream.state.version)
 
 
 RULES: dict[str, Check] = {

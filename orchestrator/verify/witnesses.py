@@ -14,7 +14,7 @@ from pathlib import Path
 from orchestrator.errors import ConfigError
 from orchestrator.ids import SagaId, StepId
 from orchestrator.saga.plan import Operation
-from orchestrator.saga.state import StepStatus
+from orchestrator.saga.state import StepState, StepStatus
 from orchestrator.verify.findings import Findings, Violation
 from orchestrator.verify.streams import Stream
 
@@ -78,11 +78,9 @@ class Ledgers:
         self.by_key: Counter[str] = Counter()
         self.net: Counter[tuple[SagaId, StepId]] = Counter()
         self.keys: dict[SagaId, dict[str, StepId]] = {}
-        self.keeping: set[StepId] = set()
-        """Steps whose service keeps a ledger: it has a line of that step for some saga."""
         self.count = 0
         for effect in effects:
-            if effect.saga_id:
+            if effect.saga_id and effect.key:  # others were nobody's saga
                 self._take(effect)
 
     def _take(self, effect: Effect) -> None:
@@ -91,11 +89,17 @@ class Ledgers:
         forward = effect.operation == Operation.FORWARD
         self.net[effect.saga_id, effect.step] += effect.count if forward else -effect.count
         self.keys.setdefault(effect.saga_id, {})[effect.key] = effect.step
-        self.keeping.add(effect.step)
+
+    def keeping(self, definitions: Mapping[SagaId, str]) -> Mapping[str, frozenset[StepId]]:
+        """Return definition -> steps whose service keeps a ledger: it has a line of that step for some saga."""
+        found: dict[str, set[StepId]] = {}
+        for saga_id, step in self.net:
+            found.setdefault(definitions.get(saga_id, ""), set()).add(step)
+        return {definition: frozenset(steps) for definition, steps in found.items()}
 
 
-def check_effects(stream: Stream, ledgers: Ledgers, findings: Findings) -> None:
-    """I10, I13, I24: the services' account of one saga against the saga's own."""
+def check_effects(stream: Stream, ledgers: Ledgers, keeping: frozenset[StepId], findings: Findings) -> None:
+    """I10, I13, I24: the services' account of one saga against its own; `keeping`: steps that ledgers account for."""
     saga_id = stream.row.saga_id
     recorded = {event.key for opened in stream.opened.values() for _, event in opened}
     seen = ledgers.keys.get(saga_id, {})
@@ -106,14 +110,14 @@ def check_effects(stream: Stream, ledgers: Ledgers, findings: Findings) -> None:
     findings.add(
         "I13", (stream.broken("I13", f"{seen[key]} took effect twice under {key}") for key in twice), len(seen)
     )
-    if stream.state.is_terminal:
-        steps = [step for step in stream.plan.steps if step in ledgers.keeping]
+    if stream.state is not None and stream.state.is_terminal:
+        steps = [stream.state.steps[step] for step in stream.plan.steps if step in keeping]
         findings.add("I24", _unbalanced(stream, steps, ledgers), len(steps))
 
 
-def _unbalanced(stream: Stream, steps: list[StepId], ledgers: Ledgers) -> Iterator[Violation]:
-    for step in steps:
-        status = stream.state.steps[step].status
+def _unbalanced(stream: Stream, steps: list[StepState], ledgers: Ledgers) -> Iterator[Violation]:
+    for state in steps:
+        step, status = state.id, state.status
         net = ledgers.net[stream.row.saga_id, step]
         if net not in _STANDS.get(status, frozenset()):
             yield stream.broken("I24", f"{step} is {status.value}, and {net} of its effect stands")

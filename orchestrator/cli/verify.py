@@ -1,0 +1,131 @@
+"""`saga verify`: a stopped orchestrator's journal, and the services' ledgers, against the invariants."""
+
+import asyncio
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.exits import Exit
+from orchestrator.cli.output import Printer, echo, note
+from orchestrator.cli.session import formatted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from orchestrator.verify import Findings
+
+    OnProgress = Callable[[int, int], None]
+
+
+@click.command()
+@click.option(
+    "--journal",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="The SQLite file; no orchestrator may be running on it.",
+)
+@click.option(
+    "--ledger",
+    "ledgers",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of the services' *.ledger.jsonl files; without it, effects are not checked.",
+)
+@formatted
+def verify(printer: Printer, *, journal: Path, ledgers: Path | None) -> int:
+    """Hold every saga of a journal against the invariants that journal and ledgers can show.
+
+    Reads every record; no record is changed and no service is called. Prints how many facts were held against each
+    invariant, why one was not checked, and each violation with its saga and records. Exits 1 on a violation.
+    """
+    findings = asyncio.run(_verify(journal, ledgers, printer))
+    if printer.is_table:
+        _show(printer, findings)
+    else:
+        printer.values(_values(findings))
+    return Exit.FAILED if findings.violation_count else Exit.OK
+
+
+async def _verify(journal: Path, folder: Path | None, printer: Printer) -> "Findings":
+    from orchestrator import bootstrap
+    from orchestrator.verify import Ledgers, read_ledgers, verify
+
+    ledgers = None if folder is None else Ledgers(read_ledgers(folder))
+    async with bootstrap.open_records(journal) as (store, revisions):
+        with _progress(printer) as on_progress:
+            return await verify(store, revisions, ledgers=ledgers, on_progress=on_progress)
+
+
+def _show(printer: Printer, findings: "Findings") -> None:
+    from orchestrator.verify import INVARIANTS
+
+    broken = findings.by_invariant
+    if not printer.quiet:
+        rows = [
+            (name, f"{findings.checked[name]:,}", f"{broken[name]:,}", findings.not_checked.get(name, rule))
+            for name, rule in INVARIANTS.items()
+        ]
+        printer.columns(("rule", "checked", "broken", "what must hold, or why it was not checked"), rows)
+    for violation in findings.violations:
+        echo(click.style(str(violation), fg="red"))
+    if hidden := findings.violation_count - len(findings.violations):
+        echo(f"and {hidden:,} violations more")
+    if not printer.quiet:
+        note(
+            f"{findings.sagas:,} sagas, {findings.records:,} records, {findings.effects:,} ledger lines: "
+            f"{findings.violation_count:,} violations"
+        )
+
+
+def _values(findings: "Findings") -> object:
+    from orchestrator.verify import INVARIANTS
+
+    return {
+        "sagas": findings.sagas,
+        "records": findings.records,
+        "ledger_lines": findings.effects,
+        "violation_count": findings.violation_count,
+        "invariants": [
+            {
+                "id": name,
+                "rule": rule,
+                "checked": findings.checked[name],
+                "broken": findings.by_invariant[name],
+                "not_checked": findings.not_checked.get(name, ""),
+            }
+            for name, rule in INVARIANTS.items()
+        ],
+        "violations": [
+            {"invariant": v.invariant, "saga_id": v.saga_id, "message": v.message, "records": list(v.versions)}
+            for v in findings.violations
+        ],
+    }
+
+
+def _progress(printer: Printer) -> "AbstractContextManager[OnProgress | None]":
+    """Return a bar for a terminal; a pipe gets none."""
+    return nullcontext() if printer.quiet or not sys.stderr.isatty() else _Bar()
+
+
+class _Bar:
+    """Progress on standard error."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("sagas"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar: Progress = Progress(*columns, console=Console(stderr=True), transient=True)
+
+    def __enter__(self) -> "OnProgress":
+        self._bar.start()
+        task = self._bar.add_task("sagas", total=None)
+        return lambda done, total: self._bar.update(task, completed=done, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()

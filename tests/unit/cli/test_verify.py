@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import apsw
+
+from orchestrator.cli.exits import Exit
+from orchestrator.journal.sqlite import ownership
+from orchestrator.verify import INVARIANTS
+from tests.unit.cli.conftest import Saga
+
+
+def test_a_journal_that_is_not_there_is_not_made(saga: Saga, tmp_path: Path) -> None:
+    path = tmp_path / "typo.sqlite"
+    ended = saga("verify", "--journal", str(path))
+    assert (ended.code, ended.out) == (Exit.CONFIG, "")
+    assert f"there is no journal {path}" in ended.err
+    assert not path.exists()
+
+
+def test_a_journal_of_a_running_orchestrator_is_refused(saga: Saga, tmp_path: Path) -> None:
+    path = tmp_path / "saga.sqlite"
+    held = ownership.claim(path)
+    ended = saga("verify", "--journal", str(path))
+    ownership.release(held)
+    assert ended.code == Exit.CONFIG
+    assert "is in use by process" in ended.err
+
+
+def test_an_empty_journal_is_sound_and_says_that_nothing_was_checked(saga: Saga, tmp_path: Path) -> None:
+    path = tmp_path / "saga.sqlite"
+    path.touch()  # SQLite takes an empty file for a database without tables
+    ended = saga("verify", "--journal", str(path), "-o", "json")
+    assert ended.code == Exit.OK
+    values = json.loads(ended.out)
+    assert {each["id"] for each in values["invariants"]} == set(INVARIANTS)
+    assert all(each["not_checked"] for each in values["invariants"] if not each["checked"])
+    assert values["violations"] == []
+
+
+def test_a_folder_without_ledgers_is_refused_before_the_journal_is_opened(saga: Saga, tmp_path: Path) -> None:
+    ended = saga("verify", "--journal", str(tmp_path / "any.sqlite"), "--ledger", str(tmp_path))
+    assert ended.code == Exit.CONFIG
+    assert "has no *.ledger.jsonl" in ended.err
+
+
+def test_another_programs_database_is_refused(saga: Saga, tmp_path: Path) -> None:
+    path = tmp_path / "theirs.sqlite"
+    theirs = apsw.Connection(str(path))
+    theirs.execute("CREATE TABLE t (x)")
+    theirs.close()
+    ended = saga("verify", "--journal", str(path))
+    assert ended.code == Exit.CONFIG
+    assert "is a database of another program" in ended.err

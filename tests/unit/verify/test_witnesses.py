@@ -1,0 +1,211 @@
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import ConfigError, NotFound
+from orchestrator.ids import SagaId, StepId
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.ports.journal import Append, Record, SearchQuery, SearchRow
+from orchestrator.ports.plans import JsonInput
+from orchestrator.saga.events import AttemptOpened
+from orchestrator.saga.plan import Operation, Plan
+from orchestrator.values import Payload
+from orchestrator.verify import INVARIANTS, Findings, Ledgers, read_ledgers, verify
+from orchestrator.verify.witnesses import Effect
+from tests.unit.verify.samples import PLAN, SAGA, Sample, compensated, completed, running
+
+
+class Plans:
+    """Knows one definition."""
+
+    async def plan(self, definition: str, revision: str = "") -> Plan:
+        if definition != PLAN.definition:
+            raise NotFound("definition", definition)
+        return PLAN
+
+    def input(self, plan: Plan, given: Payload | JsonInput) -> Payload:
+        raise NotImplementedError
+
+    def to_json(self, plan: Plan, payload: Payload) -> dict[str, object]:
+        raise NotImplementedError
+
+
+async def judged(
+    sample: Sample, *, effects: Iterable[Effect] | None = None, answers: dict[SagaId, str] | None = None
+) -> Findings:
+    journal = await kept(sample)
+    return await verify(journal, Plans(), ledgers=None if effects is None else Ledgers(effects), answers=answers)
+
+
+async def kept(sample: Sample) -> MemoryJournal:
+    journal = MemoryJournal()
+    row = replace(sample.row, epoch=journal.epoch)
+    records = tuple(replace(record, epoch=journal.epoch) for record in sample.records)
+    append = Append(saga_id=SAGA, expected_version=0, epoch=journal.epoch, records=records, row=row)
+    assert await journal.append([append]) == [None]
+    return journal
+
+
+def key(sample: Sample, step: str, operation: Operation = Operation.FORWARD) -> str:
+    event = sample.events[sample.find(AttemptOpened, step=StepId(step), operation=operation)]
+    assert isinstance(event, AttemptOpened)
+    return event.key
+
+
+def effect(sample: Sample, step: str, operation: Operation = Operation.FORWARD, count: int = 1) -> Effect:
+    return Effect(
+        service="service",
+        saga_id=SAGA,
+        step=StepId(step),
+        operation=operation.value,
+        key=key(sample, step, operation),
+        count=count,
+    )
+
+
+def effects_of(sample: Sample) -> list[Effect]:
+    """What services that keep their keys would have written of the steps that have an effect."""
+    found = [effect(sample, name) for name in ("book", "pay")]
+    if sample.row.status == "COMPENSATED":
+        return found + [effect(sample, name, Operation.COMPENSATE) for name in ("book", "pay")]
+    return found
+
+
+@pytest.mark.parametrize("make", [completed, compensated])
+async def test_services_that_did_what_was_recorded_break_no_rule(make: Callable[[], Sample]) -> None:
+    sample = make()
+    findings = await judged(sample, effects=effects_of(sample), answers={SAGA: sample.row.status.value})
+    assert findings.violations == []
+    assert set(findings.checked) == set(INVARIANTS)
+    assert findings.not_checked == {}
+
+
+async def test_a_repeated_call_without_an_effect_is_no_second_effect() -> None:
+    sample = completed()
+    findings = await judged(sample, effects=[*effects_of(sample), effect(sample, "book", count=0)])
+    assert findings.violation_count == 0
+
+
+def only(findings: Findings) -> set[str]:
+    return set(findings.by_invariant)
+
+
+async def test_an_effect_under_a_key_that_nobody_recorded_is_found() -> None:
+    sample = completed()
+    stray = replace(effect(sample, "book", count=0), key="6f1c4a2e-0000-4000-8000-00000000000f")
+    assert only(await judged(sample, effects=[*effects_of(sample), stray])) == {"I10"}
+
+
+async def test_an_effect_for_a_saga_that_the_journal_does_not_have_is_found() -> None:
+    sample = completed()
+    stray = replace(effect(sample, "book"), saga_id=SagaId("other"), key="k")
+    findings = await judged(sample, effects=[*effects_of(sample), stray])
+    assert [(found.invariant, found.saga_id) for found in findings.violations] == [("I10", "other")]
+
+
+async def test_two_effects_under_one_key_are_found() -> None:
+    sample = completed()
+    assert only(await judged(sample, effects=[*effects_of(sample), effect(sample, "pay")])) == {"I13", "I24"}
+
+
+async def test_a_completed_saga_without_an_effect_is_found() -> None:
+    # another saga of the definition has a line of `pay`, so its service does keep a ledger
+    sample = completed()
+    nothing = replace(effect(sample, "pay"), count=0)
+    assert only(await judged(sample, effects=[effect(sample, "book"), nothing])) == {"I24"}
+
+
+async def test_a_compensated_saga_whose_effect_stands_is_found() -> None:
+    sample = compensated()
+    done = [each for each in effects_of(sample) if (each.step, each.operation) != ("pay", "compensate")]
+    findings = await judged(sample, effects=done)
+    assert [found.message for found in findings.violations] == ["pay is UNDONE, and 1 of its effect stands"]
+
+
+async def test_steps_whose_service_keeps_no_ledger_are_not_held_against_one() -> None:
+    sample = completed()
+    findings = await judged(sample, effects=[effect(sample, "book")])
+    assert findings.violation_count == 0
+    assert findings.checked["I24"] == 1
+
+
+async def test_a_ledger_of_another_definition_says_nothing_about_a_step_of_the_same_name() -> None:
+    sample = completed()
+    other = replace(effect(sample, "pay", count=0), saga_id=SagaId("other"), key="k")
+    findings = await judged(sample, effects=[effect(sample, "book"), other])
+    assert only(findings) == {"I10"}, "the stranger is found, and `pay` of this saga is not accused"
+
+
+@pytest.mark.parametrize(
+    ("told", "make"), [("COMPLETED", compensated), ("COMPENSATED", completed), ("COMPLETED", running)]
+)
+async def test_a_caller_who_was_told_another_end_is_found(told: str, make: Callable[[], Sample]) -> None:
+    findings = await judged(make(), answers={SAGA: told})
+    assert only(findings) == {"I7"}
+    assert f"a caller was told {told}" in findings.violations[0].message
+
+
+async def test_a_saga_that_was_accepted_and_is_not_there_is_found() -> None:
+    findings = await judged(running(), answers={SAGA: "", SagaId("lost"): ""})
+    assert [(found.invariant, found.saga_id) for found in findings.violations] == [("I7", "lost")]
+
+
+async def test_what_no_witness_bears_on_is_said_not_to_be_checked() -> None:
+    findings = await judged(running())
+    assert findings.not_checked == {
+        "I7": "no answers of callers were given",
+        **dict.fromkeys(("I10", "I13", "I24"), "no ledgers were given"),
+    }
+
+
+async def test_a_saga_whose_revision_is_gone_is_a_finding_and_no_error() -> None:
+    sample = completed()
+    findings = await judged(replace(sample, row=replace(sample.row, definition="gone")))
+    assert [(found.invariant, found.saga_id) for found in findings.violations] == [("I5", "s")]
+    assert "'gone' does not exist" in findings.violations[0].message
+
+
+class OneRowShort(MemoryJournal):
+    """A store that cannot read a search row leaves it out of its lists, and counts it."""
+
+    async def search(self, query: SearchQuery) -> Sequence[SearchRow]:
+        return ()
+
+
+async def test_a_saga_whose_row_cannot_be_read_is_not_silently_passed_over() -> None:
+    journal = OneRowShort()
+    sample = running()
+    records = tuple(Record(version=each.version, epoch=journal.epoch, event=each.event) for each in sample.records)
+    row = replace(sample.row, epoch=journal.epoch)
+    await journal.append([Append(saga_id=SAGA, expected_version=0, epoch=journal.epoch, records=records, row=row)])
+    findings = await verify(journal, Plans())
+    assert only(findings) == {"I4"}
+    assert "1 of 1 search rows cannot be read" in findings.violations[0].message
+
+
+LINE = {"saga_id": "s", "saga_step": "book", "op": "forward", "key": "k", "effect": 1, "more": "fields are allowed"}
+
+
+def test_a_torn_last_line_was_never_acknowledged_and_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "hotel.ledger.jsonl").write_text(json.dumps(LINE) + "\n" + json.dumps(LINE)[:20])
+    assert [(each.service, each.step, each.count) for each in read_ledgers(tmp_path)] == [("hotel", "book", 1)]
+
+
+@pytest.mark.parametrize("line", ["{}", "[]", "nonsense", json.dumps({**LINE, "effect": "many"})])
+def test_a_line_that_is_none_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "hotel.ledger.jsonl").write_text(json.dumps(LINE) + "\n" + line + "\n")
+    with pytest.raises(ConfigError, match=r"hotel\.ledger\.jsonl:2: not a ledger line"):
+        list(read_ledgers(tmp_path))
+
+
+def test_a_folder_without_ledgers_is_an_error_and_not_an_empty_check(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has no \*\.ledger\.jsonl"):
+        list(read_ledgers(tmp_path))
+
+
+def test_calls_that_no_saga_made_are_nobodys_business() -> None:
+    nobody = Effect(service="x", saga_id=SagaId(""), step=StepId(""), operation="forward", key="", count=1)
+    assert Ledgers([nobody, nobody]).count == 0
