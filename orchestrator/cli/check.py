@@ -11,7 +11,7 @@ import click
 from orchestrator.cli.definitions import FILES, sources
 from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.output import Printer, echo, note
-from orchestrator.cli.serve import load_settings, with_settings
+from orchestrator.cli.serve import load_settings, with_config
 from orchestrator.cli.session import formatted
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ Source = tuple[str, str]
     metavar="FILE",
     help="Check against this FileDescriptorSet (buf build -o, protoc --include_imports) instead of the targets.",
 )
-@with_settings
+@with_config
 @formatted
 def check(
     printer: Printer,
@@ -38,9 +38,7 @@ def check(
     files: Sequence[Path],
     descriptors: Path | None,
     file: Path | None,
-    definitions: Sequence[str],
     settings: Sequence[str],
-    **flags: str | None,
 ) -> int:
     """Check definitions without a server: every mistake at once, with its place and a fix.
 
@@ -53,7 +51,7 @@ def check(
     if descriptors is not None:
         found = asyncio.run(_judge(texts, _one_set(descriptors, texts)))
     else:
-        loaded = load_settings(file, definitions, settings, flags)
+        loaded = load_settings(file, (), settings, {})
         found = asyncio.run(_judge_by_targets(texts, loaded.settings.target_configs()))
     errors = sum(1 for one in found if one.severity is Severity.ERROR)
     if printer.is_table:

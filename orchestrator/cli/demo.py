@@ -13,11 +13,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random  # noqa: TID251  (an order to send in, seeded by the user)
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import click
 
@@ -111,7 +110,7 @@ async def _run(plan: Plan, folder: Path) -> "Result":
     _stop_cleanly_on_signals()
     began = time.monotonic()  # noqa: TID251  (the demo measures itself)
     async with Mesh(folder=folder) as mesh:
-        _tell(plan, f"starting {len(SERVICES)} services and the orchestrator")
+        _Lines(plan).say(f"starting {len(SERVICES)} services and the orchestrator")
         await mesh.start_services()
         await mesh.start_orchestrator()
         async with connect(mesh.server) as client:
@@ -145,15 +144,15 @@ async def _stream(plan: Plan, mesh: "Mesh", client: "Client", began: float) -> "
         luck = Random(plan.seed)  # noqa: S311  (an order, not a secret)
         luck.shuffle(reports)
         kill_at = max(1, round(plan.reports * luck.uniform(0.3, 0.7)))
-    killing = _Killing(mesh=mesh, client=client, plan=plan)
     is_due = asyncio.Event()
-    with _progress(plan) as on_done:
+    with _progress(plan) as progress:
+        killing = _Killing(mesh=mesh, client=client, say=progress.say)
 
-        def ended(answer: "Answer") -> None:
+        def ended(_: "Answer") -> None:
             killing.done += 1
             if killing.done >= kill_at:
                 is_due.set()
-            on_done(answer)
+            progress.advance()
 
         async with asyncio.TaskGroup() as tasks:
             if plan.kills:
@@ -174,8 +173,8 @@ async def _stream(plan: Plan, mesh: "Mesh", client: "Client", began: float) -> "
 class _Killing:
     """The crash in the middle."""
 
-    def __init__(self, *, mesh: "Mesh", client: "Client", plan: Plan) -> None:
-        self._mesh, self._client, self._plan = mesh, client, plan
+    def __init__(self, *, mesh: "Mesh", client: "Client", say: Callable[[str], None]) -> None:
+        self._mesh, self._client, self._say = mesh, client, say
         self.done = 0
         self.kills = 0
         self.cut = 0
@@ -191,55 +190,70 @@ class _Killing:
         self.kills, self.cut = self.kills + 1, len(under_way)
         for saga_id in under_way:
             self._client.answers[saga_id].was_cut = True
-        _tell(self._plan, f"killed the orchestrator (SIGKILL) with {len(under_way)} sagas under way; starting it again")
+        self._say(f"killed the orchestrator (SIGKILL) with {len(under_way)} sagas under way; starting it again")
         await self._mesh.start_orchestrator(port)
         self.away_s = time.monotonic() - began  # noqa: TID251  (the same)
-        _tell(self._plan, f"the orchestrator answers again, {duration(self.away_s)} after the kill")
+        self._say(f"the orchestrator answers again, {duration(self.away_s)} after the kill")
 
 
-@dataclass(slots=True, kw_only=True)
 class _Lines:
-    """Progress for a pipe: a line per tenth."""
+    """Progress for a pipe: a line per tenth, on standard error."""
 
-    plan: Plan
-    done: int = 0
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._done = 0
 
-    def __call__(self, answer: "Answer") -> None:
-        self.done += 1
-        tenth = max(1, self.plan.reports // 10)
-        if not self.plan.quiet and (self.done % tenth == 0 or self.done == self.plan.reports):
-            note(f"{self.done} of {self.plan.reports} reports")
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        """Nothing was opened."""
 
-def _progress(plan: Plan) -> "nullcontext[Callable[[Answer], None]] | _Bar":
-    return _Bar(plan) if sys.stderr.isatty() and not plan.quiet else nullcontext(_Lines(plan=plan))
+    def say(self, text: str) -> None:
+        """Tell what happens."""
+        if not self._plan.quiet:
+            note(text)
+
+    def advance(self) -> None:
+        """Count one report."""
+        self._done += 1
+        if self._done % max(1, self._plan.reports // 10) == 0 or self._done == self._plan.reports:
+            self.say(f"{self._done} of {self._plan.reports} reports")
 
 
 class _Bar:
-    """Progress for a terminal: a bar on standard error."""
+    """Progress for a terminal: a bar on standard error, and what happens above it."""
 
     def __init__(self, plan: Plan) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._plan = plan
-        self._bar: Progress = Progress(
+        self._reports = plan.reports
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = Progress(
             TextColumn("reports"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
+            console=self._console,
         )
 
-    def __enter__(self) -> "Callable[[Answer], None]":
+    def __enter__(self) -> Self:
         self._bar.start()
-        task = self._bar.add_task("reports", total=self._plan.reports)
-        return lambda _: self._bar.advance(task)
+        self._task = self._bar.add_task("reports", total=self._reports)
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def say(self, text: str) -> None:
+        """Tell what happens."""
+        self._console.print(text)
 
-def _tell(plan: Plan, text: str) -> None:
-    if not plan.quiet:
-        note(text)
+    def advance(self) -> None:
+        """Count one report."""
+        self._bar.advance(self._task)
+
+
+def _progress(plan: Plan) -> _Lines | _Bar:
+    return _Bar(plan) if sys.stderr.isatty() and not plan.quiet else _Lines(plan)

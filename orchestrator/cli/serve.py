@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,20 +28,11 @@ FLAGS: dict[str, tuple[str, str, str]] = {
 }
 
 
-def with_settings(command: Callable[..., int | None]) -> Callable[..., int | None]:
-    """Give a command the flags of all settings; it gets them as `flag_values`, and the file as `file`."""
+def with_config(command: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Give a command `--config` and `--set`, as `file` and `settings`."""
     decorated = click.option(
         "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting by its dotted name; repeatable."
     )(command)
-    decorated = click.option(
-        "--definition",
-        "definitions",
-        multiple=True,
-        metavar="PATH",
-        help="A YAML definition, or a folder of them, to load and activate at start; repeatable.",
-    )(decorated)
-    for flag, (_, metavar, text) in reversed(FLAGS.items()):
-        decorated = click.option(flag, metavar=metavar, help=text)(decorated)
     return click.option(
         "--config",
         "file",
@@ -51,6 +42,20 @@ def with_settings(command: Callable[..., int | None]) -> Callable[..., int | Non
         metavar="FILE",
         help="YAML file with settings; see docs/configuration.md.",
     )(decorated)
+
+
+def with_settings(command: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Give a command `with_config`, and a flag of its own for each common setting."""
+    decorated = click.option(
+        "--definition",
+        "definitions",
+        multiple=True,
+        metavar="PATH",
+        help="A YAML definition, or a folder of them, to load and activate at start; repeatable.",
+    )(with_config(command))
+    for flag, (_, metavar, text) in reversed(FLAGS.items()):
+        decorated = click.option(flag, metavar=metavar, help=text)(decorated)
+    return decorated
 
 
 @click.command()
@@ -119,7 +124,10 @@ def schema(printer: Printer) -> None:
 
 
 def load_settings(
-    file: Path | None, definitions: Sequence[str], settings: Sequence[str], flags: dict[str, str | None]
+    file: Path | None,
+    definitions: Sequence[str],
+    settings: Sequence[str],
+    flags: Mapping[str, str | None],
 ) -> "Loaded":
     """Read all layers; raise `ConfigError` with every mistake."""
     from orchestrator.config import Flag, load

@@ -76,6 +76,12 @@ def test_watch_of_an_unknown_saga_ends_at_once(server: FakeServer, saga: Saga) -
     assert server.requests("WatchSaga")[0].after_sequence == 5
 
 
+def test_watch_of_a_server_that_was_never_there_ends_at_once(saga: Saga) -> None:
+    ended = saga("watch", "R-1", "--server", "127.0.0.1:1")
+    assert ended.code == Exit.UNAVAILABLE
+    assert "start one with `saga serve`" in ended.err
+
+
 def test_history_has_all_pages_in_order(server: FakeServer, saga: Saga) -> None:
     first = rpc.ListSagaEventsResponse(events=[event(1, "SagaStarted", "started epro")], next_page_token="two")
     second = rpc.ListSagaEventsResponse(events=[event(2)])

@@ -178,6 +178,13 @@ def test_list_follows_pages_up_to_its_limit(server: FakeServer, saga: Saga) -> N
     assert (ended.out, ended.err) == ("a\nb\nc\nd\n", "")
 
 
+def test_list_asks_for_no_page_beyond_its_limit(server: FakeServer, saga: Saga) -> None:
+    endless = rpc.ListSagasResponse(sagas=[made(saga_id="a"), made(saga_id="b")], next_page_token="more")
+    server.answer("ListSagas", endless)
+    assert saga("list", "--limit", "2", "-q").out == "a\nb\n"
+    assert len(server.requests("ListSagas")) == 2
+
+
 def test_list_says_nothing_about_more_when_there_is_no_more(server: FakeServer, saga: Saga) -> None:
     server.answer("ListSagas", rpc.ListSagasResponse(sagas=[made()]))
     assert saga("list", "--limit", "1").err == ""

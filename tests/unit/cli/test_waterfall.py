@@ -96,6 +96,14 @@ def test_bars_are_proportionate_and_in_their_place() -> None:
     assert abs(sizes["undo archive"] - 3 * sizes["validate"]) <= 1
 
 
+def test_even_the_shortest_attempt_has_a_cell() -> None:
+    story = Story()
+    story.tell(0, "SagaStarted")
+    story.call("validate", 0, 0, APPLIED)
+    story.call("archive", 900, 900, APPLIED)
+    assert [line.count("█") for line in rows(lines(story, 60))] == [1, 1]
+
+
 def test_every_line_fits_at_80_columns_and_wider() -> None:
     for width in (60, 80, 120, 160):
         assert all(width_of(line) <= width for line in lines(compensated(), width))
