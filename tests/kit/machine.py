@@ -122,10 +122,10 @@ class Machine:
         self.at = until_at
         return self.events[seen:]
 
-    def crash(self) -> tuple[Event, ...]:
+    def crash(self, *, is_draining: bool = False) -> tuple[Event, ...]:
         """Let the writer die and the next one take over."""
         self.epoch += 1
-        self.is_draining = False
+        self.is_draining = is_draining
         return self.tell(Recovered())
 
 

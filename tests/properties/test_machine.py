@@ -61,7 +61,7 @@ def _effects_are_conserved(world: World) -> None:
     state, effects = world.machine.state, world.service.effects
     for step in state.plan.steps.values():
         status = state.steps[step.id].status
-        if state.steps[step.id].settle_reason is SettleReason.EXPRESSION_FAILED and status is StepStatus.APPLIED:
+        if state.steps[step.id].settle_reason is not SettleReason.REPLIED and status is StepStatus.APPLIED:
             continue  # the service may have said no, and nobody could read it: it counts as applied, which is safe
         if state.status is SagaStatus.COMPENSATED and step.compensation is not None:
             assert effects[step.id] == 0, f"{step.id} is {status} and left {effects[step.id]} effects"
