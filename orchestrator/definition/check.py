@@ -178,6 +178,8 @@ def _call(text: str, definition: Definition, services: Services, at: At) -> Boun
         return None
     methods = services.types.methods(service)
     method = methods.get(name)
+    if method is None and service not in services.types.services():
+        return None  # its file lost against another target's, which is a finding of its own
     if method is None:
         fix = did_you_mean(name, methods) or f"its methods: {listing(methods)}"
         at.value(Code.UNKNOWN_METHOD, f"service {service} has no method `{name}`", fix)

@@ -33,6 +33,9 @@ _ERROR: Final = cel.Type.ERROR
 _REPORT: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _TRAILER: Final = re.compile(r" \[[A-Z_]+\]$")
 _UNBOUND: Final = re.compile(r'No value with name "([^"]+)"')
+_UNEXPECTED: Final = re.compile(r"(?:input|at:) (?:'(.*?)'|(\S+))(?: expecting|$)")
+_MISSING: Final = re.compile(r"missing '(.*?)' at")
+_TOO_DEEP: Final = re.compile(r"recursion limit exceeded. limit: (\d+)")
 _NO_FIELD: Final = re.compile(r"undefined field '([^']+)' not found in struct '([^']+)'")
 _NO_OVERLOAD: Final = re.compile(r"found no matching overload for '([^']+)' applied to '\(?(.*?)\)?'$")
 _UNDECLARED: Final = re.compile(r"undeclared reference to '([^']+)'")
@@ -204,6 +207,9 @@ def _faults(source: str, text: str) -> Sequence[Fault]:
     for line, column, message in _REPORT.findall(text):
         before = sum(len(one) + 1 for one in lines[: int(line) - 1])
         found.append(_fault(source, before + int(column) - 1, _TRAILER.sub("", message)))
+    too_deep = _TOO_DEEP.search(text)
+    if too_deep is not None:
+        return [Fault(0, f"an expression is nested at most {too_deep[1]} deep", is_syntax=True)]
     # the text of an error without a position is still better than none
     return found or [Fault(0, _TRAILER.sub("", text.splitlines()[0]), is_syntax=True)]
 
@@ -224,11 +230,15 @@ def _fault(source: str, offset: int, message: str) -> Fault:
 
 
 def _syntax(message: str) -> str:
-    text = message.removeprefix("Syntax error: ")
-    # the parser's list of all tokens that might follow helps nobody
-    text, _, _ = text.partition(" expecting {")
-    text = text.replace("'<EOF>'", "the end")
-    return f"not an expression: {text}"
+    """Keep what was met; the parser's list of all tokens that might follow helps nobody."""
+    met = _UNEXPECTED.search(message)
+    missing = _MISSING.search(message)
+    if missing is not None:
+        return f"`{missing[1]}` is missing"
+    if met is None:
+        return f"not an expression: {message.removeprefix('Syntax error: ')}"
+    token = met[1] if met[1] is not None else met[2]
+    return "the expression ends too early" if "<EOF>" in token else f"`{token}` is not expected here"
 
 
 def _plainly(message: str) -> str:

@@ -9,6 +9,7 @@ import base64
 import binascii
 import datetime
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
@@ -46,6 +47,7 @@ _FLOAT_MAX: Final = 3.4028235677973366e38
 _EXACT_INT_MAX: Final = 2**53
 # Characters of the longest 64-bit number.
 _INT_CHARS_MAX: Final = 20
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 # As much of a wrong text as a sentence can bear.
 _SHOWN_CHARS: Final = 40
 
@@ -225,9 +227,7 @@ def scalar(field: FieldDescriptor, value: object) -> object:
         case F.CPPTYPE_STRING if field.type == F.TYPE_BYTES:
             return _bytes(value)
         case F.CPPTYPE_STRING:
-            if isinstance(value, str):
-                return value
-            raise Misfit(f"string is needed, not {kind(value)}", fix="quote it, or write string(…) in an expression")
+            return _string(value)
         case F.CPPTYPE_BOOL:
             if isinstance(value, bool):
                 return value
@@ -238,6 +238,14 @@ def scalar(field: FieldDescriptor, value: object) -> object:
             return _enum(field, value)
         case _:
             return _int(field, value)
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise Misfit(f"string is needed, not {kind(value)}", fix="quote it, or write string(…) in an expression")
+    if not value.isascii() and _SURROGATE.search(value):
+        raise Misfit("half of a surrogate pair is not a character", fix="remove it")
+    return value
 
 
 def _float(field: FieldDescriptor, value: object) -> float:
@@ -401,7 +409,7 @@ def kind(value: object) -> str:
         case int():
             return f"the whole number {value}"
         case float():
-            return f"the number {value}"
+            return f"the number {repr(value).removesuffix('.0')}"
         case str():
             return f"the text `{value[:_SHOWN_CHARS]}{'…' if len(value) > _SHOWN_CHARS else ''}`"
         case bytes() | bytearray():

@@ -42,11 +42,12 @@ def field_name(field: FieldDescriptor) -> str:
     """Return a field's type for people: `repeated epro.v1.ItemAnswer`."""
     if is_map(field):
         key, value = map_fields(field)
-        return f"map<{_single_name(key)}, {_single_name(value)}>"
-    return f"{'repeated ' if field.is_repeated else ''}{_single_name(field)}"
+        return f"map<{element_name(key)}, {element_name(value)}>"
+    return f"{'repeated ' if field.is_repeated else ''}{element_name(field)}"
 
 
-def _single_name(field: FieldDescriptor) -> str:
+def element_name(field: FieldDescriptor) -> str:
+    """Return the type of one element for people: `epro.v1.ItemAnswer`."""
     match field.cpp_type:
         case F.CPPTYPE_MESSAGE:
             return message_of(field).full_name

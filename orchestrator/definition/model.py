@@ -25,7 +25,7 @@ from orchestrator.limits import CALL_TIMEOUT_S_MAX
 from orchestrator.saga.plan import TriggerRule
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION: Final = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)")
+_DURATION: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
 
 
 def seconds(text: str) -> float:
@@ -83,7 +83,7 @@ def _unspaced(value: str) -> str:
     return value
 
 
-_DURATION_SCHEMA: Final = {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$", "examples": ["250ms", "2s", "1h"]}
+_DURATION_SCHEMA: Final = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$", "examples": ["250ms", "2s", "1h"]}
 Duration = Annotated[
     float,
     BeforeValidator(_duration),

@@ -49,7 +49,7 @@ Reader = Callable[[Facts], object]
 
 OWN_REPLY: Final = "reply"
 _OF_STEPS: Final = ("reply", "applied", "skipped", "status")
-_NANOS: Final = 1_000_000_000
+_MICROS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,5 +234,7 @@ def _message_name(types: Types, descriptor: Descriptor | None, recorded: Callabl
 
 
 def _started_at(facts: Facts) -> Timestamp:
-    nanos = round(facts.started_at * _NANOS)
-    return Timestamp(seconds=nanos // _NANOS, nanos=nanos % _NANOS)
+    # a float of today's seconds is exact to a quarter of a microsecond: digits below are noise
+    seconds, fraction = divmod(facts.started_at, 1.0)
+    micros = round(fraction * _MICROS)
+    return Timestamp(seconds=int(seconds) + micros // _MICROS, nanos=micros % _MICROS * 1_000)

@@ -11,7 +11,16 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.definition.diagnostics import Code, Findings, Path, did_you_mean, listing
-from orchestrator.definition.model import AtLeast, Compensate, Compensation, Deadline, Definition, Retry, Step
+from orchestrator.definition.model import (
+    AtLeast,
+    Compensate,
+    Compensation,
+    Deadline,
+    Definition,
+    Retry,
+    Step,
+    duration_text,
+)
 
 # Keys of the language that this version does not run yet: refused by name, so that nobody takes them for a typo.
 _LATER: Final = frozenset({
@@ -24,7 +33,7 @@ _LATER: Final = frozenset({
 _LATER_KINDS: Final = ("pivot", "retriable")
 # As much of a wrong text as a sentence can bear.
 _SHOWN_CHARS: Final = 40
-_TAGS: Final = frozenset({"text", "mapping", "[key]"})
+_TAGS: Final = frozenset({"text", "mapping"})
 _PARTS: Final[dict[str, type[BaseModel]]] = {
     "steps": Step,
     "compensate": Compensate,
@@ -59,12 +68,12 @@ def _explain(error: ErrorDetails, findings: Findings) -> None:
         case "missing":
             findings.at_key(Code.MISSING_KEY, path[:-1], f"the key `{name}` is missing", f"add `{name}:`")
         case "value_error":
-            findings.at_value(Code.INVALID_VALUE, path, str(error["ctx"]["error"]) if "ctx" in error else error["msg"])
+            findings.at_value(Code.INVALID_VALUE, path, str(error.get("ctx", {}).get("error", error["msg"])))
         case "literal_error" if name == "kind" and error["input"] in _LATER_KINDS:
             message = f"`kind: {error['input']}` is not supported yet by this version"
             findings.at_value(Code.NOT_SUPPORTED_YET, path, message, "use `compensatable` or `read`")
         case "literal_error":
-            expected = str(error["ctx"]["expected"]) if "ctx" in error else ""
+            expected = str(error.get("ctx", {}).get("expected", ""))
             words = re.findall(r"'([^']+)'", expected)
             fix = did_you_mean(str(error["input"]), words) or f"one of {listing(words)}"
             findings.at_value(Code.INVALID_VALUE, path, f"`{_short(error['input'])}` is not known here", fix)
@@ -73,28 +82,34 @@ def _explain(error: ErrorDetails, findings: Findings) -> None:
             findings.at_value(Code.INVALID_VALUE, path, message)
         case "too_short":
             findings.at_value(Code.INVALID_VALUE, path, "must not be empty", "write at least one entry")
+        case "invalid-json-value":
+            message = "a tree holds texts, numbers, booleans, lists and mappings only"
+            findings.at_value(Code.WRONG_SHAPE, path, message)
         case "greater_than_equal" | "less_than_equal":
-            message = error["msg"].replace("Input should be", "must be")
-            findings.at_value(Code.INVALID_VALUE, path, message)
+            bound = next(iter(error.get("ctx", {}).values()), 0)
+            is_low = error["type"].startswith("greater")
+            shown = duration_text(bound) if name == "timeout" else f"{bound:g}"
+            findings.at_value(Code.INVALID_VALUE, path, f"must be at {'least' if is_low else 'most'} {shown}")
         case _:
             message = error["msg"].replace("Input should be", "must be").replace("valid ", "")
             findings.at_value(Code.WRONG_SHAPE, path, f"{_words(message)}, not {_kind(error['input'])}")
 
 
 def _path(loc: tuple[int | str, ...]) -> Path:
-    """Drop what pydantic puts between keys: the tag of a union's member, the type it tried."""
+    """Drop what pydantic puts between keys: the tag of a union's member, the type of a JSON value."""
     kept: list[int | str] = []
+    values_from: int | None = None
     for index, part in enumerate(loc):
-        below_union = kept and kept[-1] in {"compensate", "trigger"}
-        value_member = index > 0 and isinstance(part, str) and part in {"list", "dict", "nullable"}
-        if (below_union and part in _TAGS) or part == "[key]" or (value_member and _in_value(kept)):
+        before = loc[index - 1] if index else ""
+        is_tag = before in {"compensate", "trigger"} and part in _TAGS
+        # below a request every key comes after the type of what holds it
+        is_type = values_from is not None and (index - values_from) % 2 == 1
+        if is_tag or is_type or part == "[key]":
             continue
+        if values_from is None and (part == "output" or (part == "request" and len(kept) > 1)):
+            values_from = index
         kept.append(part)
     return tuple(kept)
-
-
-def _in_value(path: list[int | str]) -> bool:
-    return "request" in path or (bool(path) and path[0] == "output")
 
 
 def _keys(path: Path) -> list[str]:

@@ -16,7 +16,7 @@ from orchestrator.definition.descriptors import is_map, map_fields, message_clas
 from orchestrator.definition.diagnostics import At, Code
 from orchestrator.definition.expressions import STRING, Expression, ValueType
 from orchestrator.definition.fields import Misfit
-from orchestrator.definition.fits import ANY_TYPE, TREE_TYPES, field_name, fits, fits_message, fits_single
+from orchestrator.definition.fits import ANY_TYPE, TREE_TYPES, element_name, field_name, fits, fits_message, fits_single
 from orchestrator.definition.holes import Hole, Parts
 from orchestrator.definition.paths import Evaluate, copied
 from orchestrator.definition.scope import Reading, Scope
@@ -53,8 +53,7 @@ def check_fields(
     try:
         fields.check_names(descriptor, tree)
     except Misfit as misfit:
-        at.value(Code.ONEOF_CONFLICT, misfit.why, misfit.fix)
-        return None
+        (at / misfit.path).key(Code.ONEOF_CONFLICT, misfit.why, misfit.fix)
     nodes: list[tuple[FieldDescriptor, Node]] = []
     given: set[str] = set()
     for name, value in tree.items():
@@ -185,7 +184,7 @@ def _expression(text: str, field: FieldDescriptor, at: At, scope: Scope, *, is_e
     if hole is None:
         node = _interpolated(parts, at, scope)
         if node is not None and not accepts(field, STRING):
-            _wrong_type(at, 0, field, STRING)
+            at.value(Code.FIELD_TYPE, f"{field_name(field)} is needed, this is a text", "write one ${ … } alone")
             return None
         # a text without a hole, `$${`, is a literal like any other
         return _literal(node, field, at, is_element=is_element)
@@ -193,14 +192,14 @@ def _expression(text: str, field: FieldDescriptor, at: At, scope: Scope, *, is_e
     if expression is None:
         return None
     if not accepts(field, expression.type):
-        _wrong_type(at, hole.offset, field, expression.type)
+        need = element_name(field) if is_element else field_name(field)
+        _wrong_type(at, hole.offset, need, expression.type)
         return None
     read = copied(expression, field, scope, is_element=is_element)
     return Node(evaluate=read or (lambda reading: reading.evaluate(expression)), names=expression.names)
 
 
-def _wrong_type(at: At, offset: int, field: FieldDescriptor, given: ValueType) -> None:
-    need = field_name(field)
+def _wrong_type(at: At, offset: int, need: str, given: ValueType) -> None:
     fix = {"string": "write string(…)", "bool": "compare it"}.get(need, "")
     if given.name in {"DOUBLE", "STRING"} and need in {"int32", "int64", "uint32", "uint64"}:
         fix = "write int(…)"

@@ -159,7 +159,7 @@ def read(text: str, file: str) -> tuple[Document | None, Sequence[Diagnostic]]:
         findings.add(refused.code, refused.place, refused.path, refused.message, refused.fix)
         return None, findings.sorted()
     except MarkedYAMLError as error:
-        findings.add(Code.SYNTAX, _error_place(file, error), (), _sentence(error), "")
+        findings.add(Code.SYNTAX, _error_place(file, error), (), _sentence(error), _hint(error))
         return None, findings.sorted()
     except ReaderError as error:
         position = int(getattr(error, "position", 0))
@@ -168,7 +168,7 @@ def read(text: str, file: str) -> tuple[Document | None, Sequence[Diagnostic]]:
         message = f"character U+{ord(text[position : position + 1] or ' '):04X} is not allowed in YAML"
         findings.add(Code.SYNTAX, place, (), message, "remove it")
         return None, findings.sorted()
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, OverflowError) as error:
         # a few malformed escapes and directives surface from the parser as plain errors
         findings.add(Code.SYNTAX, Place(file, 1, 1), (), f"not YAML: {error}".splitlines()[0], "")
         return None, findings.sorted()
@@ -338,3 +338,9 @@ def _mark(file: str, mark: object) -> Place:
 def _sentence(error: MarkedYAMLError) -> str:
     parts = [str(part) for name in ("context", "problem") if (part := getattr(error, name, None))]
     return f"not YAML: {', '.join(parts)}"
+
+
+def _hint(error: MarkedYAMLError) -> str:
+    problem = str(getattr(error, "problem", ""))
+    is_colon = "mapping values are not allowed" in problem
+    return "quote the text: a colon and a space end a plain one, also inside ${ … }" if is_colon else ""

@@ -1,5 +1,6 @@
 """A world to check definitions against: the demo services' real descriptors, and facts an expression may read."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -12,6 +13,9 @@ from orchestrator.ids import SagaId, StepId
 from orchestrator.ports.catalogue import Revision
 from orchestrator.ports.methods import TargetFacts
 from orchestrator.values import Payload
+from orchestrator.definition import Revisions
+from orchestrator.definition.diagnostics import Diagnostic
+from tests.unit.definition.shop import as_set, old_file, shop_file
 from services.epro.v1 import (
     archive_service_pb2,
     notifier_service_pb2,
@@ -44,6 +48,24 @@ def descriptor_set(*roots: FileDescriptor) -> bytes:
     for root in roots:
         add(root)
     return FileDescriptorSet(file=found.values()).SerializeToString()
+
+
+def every_target() -> dict[str, bytes | None]:
+    """Return the demo's services, a shop, one that is down, and one that has another file of the shop's name."""
+    other = shop_file()
+    other.message_type[0].name = "Cash"
+    other.message_type[1].field[2].type_name = ".shop.v1.Cash"
+    other.message_type[2].field[12].type_name = ".shop.v1.Cash"
+    other.message_type[2].field[30].type_name = ".shop.v1.Cash"
+    other.service[0].name = "Kiosk"
+    return {
+        **{target: descriptor_set(file) for target, file in EPRO.items()},
+        "shop": as_set(shop_file()),
+        "old": as_set(old_file()),
+        "kiosk": as_set(other),
+        "offline": None,
+        "garbled": b"\xff\xff\xff",
+    }
 
 
 @dataclass
@@ -145,3 +167,10 @@ class FixedFacts:
 
     def status_of(self, step: StepId) -> str:
         return self.statuses.get(step, "APPLIED" if step in self.replies else "PENDING")
+
+
+def findings_of(source: str, file: str = "saga.yaml") -> Sequence[Diagnostic]:
+    """Check a text against every target; nothing is kept."""
+    revisions = Revisions(DictCatalogue(), FixedMethods(every_target()), FixedClock())
+    _, found = asyncio.run(revisions.create_revision(source, file, validate_only=True))
+    return found

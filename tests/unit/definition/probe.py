@@ -1,0 +1,93 @@
+"""One-step definitions against the shop, and what its expressions give."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from pydantic import JsonValue
+
+from orchestrator.definition.descriptors import Types, message_class
+from orchestrator.definition.diagnostics import Diagnostic
+from orchestrator.definition.emit import to_yaml
+from orchestrator.definition.model import Definition
+from orchestrator.definition.revisions import Revisions
+from orchestrator.saga.plan import ExpressionFailure, Facts, Plan
+from orchestrator.values import Payload
+from tests.unit.definition.shop import as_set, shop_file
+from tests.unit.definition.world import DictCatalogue, FixedClock, FixedFacts, FixedMethods, every_target
+
+ORDER = "shop.v1.Order"
+RECEIPT = "shop.v1.Receipt"
+PLACE = "shop/shop.v1.Shop/Place"
+CANCEL = "shop/shop.v1.Shop/Cancel"
+TYPES = Types(as_set(shop_file()))
+
+
+def message(name: str, **values: object) -> Message:
+    """Return a message of the shop from JSON values."""
+    descriptor = TYPES.message(name)
+    assert descriptor is not None
+    return json_format.ParseDict(values, message_class(descriptor)())
+
+
+def payload(name: str, **values: object) -> Payload:
+    """Return a recorded message of the shop."""
+    return Payload(name, message(name, **values).SerializeToString())
+
+
+def as_json(found: Payload | ExpressionFailure) -> Mapping[str, object]:
+    """Return a rendered payload's fields."""
+    assert isinstance(found, Payload), found
+    descriptor = TYPES.message(found.type_name)
+    assert descriptor is not None
+    parsed = message_class(descriptor).FromString(found.data)
+    shown: Mapping[str, object] = json_format.MessageToDict(parsed, preserving_proto_field_name=True)
+    return shown
+
+
+def tree(**changes: JsonValue) -> dict[str, JsonValue]:
+    """Return a definition of two steps, with changes at its top."""
+    return {
+        "saga": "probe",
+        "input": ORDER,
+        "targets": ["shop"],
+        "steps": {"first": {"call": PLACE, "kind": "read"}},
+        **changes,
+    }
+
+
+def source(**changes: JsonValue) -> str:
+    """Return the same as YAML."""
+    return to_yaml(Definition.model_validate(tree(**changes)))
+
+
+def create(text: str) -> tuple[Plan | None, Sequence[Diagnostic]]:
+    """Create a revision and return its plan."""
+
+    async def run() -> tuple[Plan | None, Sequence[Diagnostic]]:
+        revisions = Revisions(DictCatalogue(), FixedMethods(every_target()), FixedClock())
+        revision, found = await revisions.create_revision(text, "probe.yaml")
+        return (await revisions.plan("probe") if revision is not None else None), found
+
+    return asyncio.run(run())
+
+
+def plan(**changes: JsonValue) -> Plan:
+    """Return the plan of a definition that has no error."""
+    found, diagnostics = create(source(**changes))
+    assert found is not None, [str(one) for one in diagnostics]
+    return found
+
+
+def rendered(
+    request: JsonValue, given: Mapping[str, object], facts: Facts | None = None, input_type: str = ORDER
+) -> Payload | ExpressionFailure:
+    """Return what a step's request gives for an input."""
+    steps: JsonValue = {
+        "first": {"call": PLACE, "compensate": "none"},
+        "second": {"call": PLACE, "compensate": "none", "optional": True, "request": request},
+    }
+    made = plan(input=input_type, steps=steps)
+    name = "google.protobuf.Struct" if input_type == "json" else input_type
+    return made.steps[list(made.steps)[1]].call.render(facts or FixedFacts(payload(name, **given)))
