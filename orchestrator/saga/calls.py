@@ -1,5 +1,7 @@
 """The life of one operation: open an attempt, settle it, open the next or settle the step."""
 
+from typing import assert_never
+
 from orchestrator.ids import StepId, idempotency_key
 from orchestrator.limits import MESSAGE_CHARS_MAX, PAYLOAD_BYTES_MAX
 from orchestrator.saga.budget import attempt_deadline_at
@@ -98,7 +100,8 @@ def settle_attempt(draft: Draft, step: StepState, operation: Operation, report: 
     end = AttemptEnd(
         state=draft.state, step=plan_step, operation=operation, after=after, report=report, moment=draft.moment
     )
-    match judge(end):
+    verdict = judge(end)
+    match verdict:
         case Again(delay_s=0.0, parked=False) if not draft.moment.is_draining:
             open_next(draft, step.id, operation)
         case Again(delay_s=delay_s, parked=parked):
@@ -121,8 +124,10 @@ def settle_attempt(draft: Draft, step: StepState, operation: Operation, report: 
         case Settle(nothing_to_undo=nothing) if operation is Operation.COMPENSATE:
             at, started_at = draft.moment.at, after.started_at
             draft.record(StepUndone(at=at, step=step.id, started_at=started_at, nothing_to_undo=nothing))
-        case Settle() as verdict:
+        case Settle():
             settle_step(draft, plan_step, _by_reply(draft.state, plan_step, after, verdict), report)
+        case _:
+            assert_never(verdict)
 
 
 def _by_reply(state: SagaState, step: Step, after: OperationState, verdict: Settle) -> Settle:

@@ -26,7 +26,7 @@ def world_of(data: bytes) -> World:
     return World(random_plan(tape), tape)
 
 
-@settings(max_examples=2_000)
+@settings(max_examples=1_000)
 @given(tapes)
 def test_a_saga_keeps_every_rule_in_a_hostile_world(data: bytes) -> None:
     world = world_of(data)

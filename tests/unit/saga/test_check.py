@@ -1,0 +1,103 @@
+"""Each invariant sees the state that breaks it. The states are made by hand: no command leads to them."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import InvariantViolated
+from orchestrator.ids import StepId
+from orchestrator.saga import SagaState, SagaStatus, StepStatus, blank, check, check_steps
+from orchestrator.saga.events import Outcome
+from tests.kit.machine import Machine, started
+from tests.kit.plans import plan, step
+
+PLAN = plan(step("a"), step("b", "a"), step("r", read=True))
+A, B, R = StepId("a"), StepId("b"), StepId("r")
+
+
+def forward() -> Machine:
+    """`a` applied, `b` and `r` in flight."""
+    return started(PLAN).replies("a")
+
+
+def backward() -> Machine:
+    """`a` being undone, everything else settled."""
+    machine = forward().replies("r")
+    machine.reply("b", "INVALID_ARGUMENT")
+    return machine
+
+
+def with_step(state: SagaState, name: StepId, **changes: Any) -> SagaState:
+    return replace(state, steps={**state.steps, name: replace(state.steps[name], **changes)})
+
+
+def with_forward(state: SagaState, name: StepId, **changes: Any) -> SagaState:
+    operation: Any = state.steps[name].forward
+    return with_step(state, name, forward=replace(operation, **changes))
+
+
+def broken() -> dict[str, list[SagaState]]:
+    running, undoing = forward().state, backward().state
+    done = backward().replies("a").state
+    undo: Any = undoing.steps[A].undo
+    attempt: Any = undoing.steps[A].undo and undo.open
+    opened: Any = running.steps[B].forward
+    return {
+        "M1": [replace(done, live=frozenset({A}))],
+        "M2": [with_forward(undoing, A, open=attempt)],
+        "M3": [with_step(running, B, status=StepStatus.APPLIED)],
+        "M4": [
+            with_step(undoing, A, outcome=Outcome.NOT_APPLIED),
+            with_step(done, R, status=StepStatus.UNDONE),
+        ],
+        "M5": [with_step(undoing, B, status=StepStatus.APPLIED, outcome=Outcome.APPLIED, undo_request=undo.request)],
+        "M6": [replace(done, cause=None), replace(running, cause=done.cause)],
+        "M7": [with_step(running, A, undo_request=None)],
+        "M8": [
+            replace(
+                with_step(undoing, A, status=StepStatus.STUCK, undo=replace(undo, open=None)),
+                compensation_deadline_at=None,
+                live=frozenset(),
+            )
+        ],
+        "M9": [
+            with_forward(running, B, attempts=7),
+            with_forward(running, A, attempts=0),
+            with_forward(running, A, spent=9),
+        ],
+        "M10": [with_forward(running, B, key="another")],
+        "M11": [with_forward(running, B, open=replace(opened.open, epoch=99))],
+        "M12": [with_forward(running, B, open=replace(opened.open, deadline_at=running.forward_deadline_at + 1))],
+        "M13": [with_step(done, A, status=StepStatus.APPLIED)],
+        "R24": [with_step(running, A, status=StepStatus.STUCK, stuck=None, outcome=None)],
+    }
+
+
+@pytest.mark.parametrize("number", broken())
+def test_a_broken_invariant_is_named(number: str) -> None:
+    for state in broken()[number]:
+        with pytest.raises(InvariantViolated) as caught:
+            check(state)
+        assert caught.value.number == number
+        assert "'s'" in caught.value.message
+
+
+def test_the_states_that_were_bent_were_sound() -> None:
+    for machine in (forward(), backward(), backward().replies("a")):
+        check(machine.state)
+    check(blank(PLAN))
+
+
+def test_only_the_touched_steps_are_looked_at_after_an_append() -> None:
+    state = with_forward(forward().state, B, key="another")
+    check_steps(state, {A})
+    with pytest.raises(InvariantViolated, match="M10"):
+        check_steps(state, {B})
+
+
+def test_an_authors_own_order_is_not_held_against_the_natural_one() -> None:
+    machine = started(plan(step("a", undo_first=True), step("b", "a"), step("c", "b"))).replies("a", "b")
+    machine.reply("c", "INVALID_ARGUMENT")
+    assert machine.status is SagaStatus.COMPENSATING
+    assert machine.state.steps[A].status is StepStatus.UNDOING
