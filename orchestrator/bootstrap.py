@@ -47,7 +47,7 @@ class SystemClock:
 
     def __init__(self) -> None:
         """Seed from the operating system."""
-        # Jitter needs no secrets, and asking the kernel for each decision costs more than the decision's own arithmetic.
+        # Jitter needs no secrets, and asking the kernel for each draw costs more than the decision it is for.
         self._luck = random.Random(os.urandom(16))  # noqa: S311
 
     def now(self) -> float:
@@ -117,6 +117,7 @@ async def open_node(
             clock=clock,
             observer=observer,
             on_failed=lambda why: _fail(failed, why),
+            sampled=tracing is not None,
         )
         await _load(settings, revisions)
         if tracing is not None:

@@ -35,7 +35,7 @@ from orchestrator.runtime.committer import Committer
 from orchestrator.runtime.mailbox import Answer, Envelope, Mailbox
 from orchestrator.runtime.perform import Hands
 from orchestrator.runtime.rows import row_of
-from orchestrator.saga import SagaState, check_steps, decide, owed
+from orchestrator.saga import SagaState, check_steps, decide, owed, wake_at
 from orchestrator.saga.commands import Command, Moment, TimerFired
 from orchestrator.saga.effects import Effect, SetTimer, Timer
 from orchestrator.saga.events import Event
@@ -75,12 +75,13 @@ class Keeper(Protocol):
 class _Turn:
     """What one turn decided: events, the state they lead to, and who waits for which answer."""
 
-    __slots__ = ("answers", "events", "state")
+    __slots__ = ("answers", "events", "owed", "state")
 
     def __init__(self, state: SagaState) -> None:
         self.state = state
         self.events: list[Event] = []
         self.answers: list[tuple[Answer, RequestError | None]] = []
+        self.owed: frozenset[Effect] = frozenset()
 
     def answer(self, state: SagaState, error: OrchestratorError | None = None) -> None:
         for answer, rejected in self.answers:
@@ -109,6 +110,11 @@ class Actor:
     def is_idle(self) -> bool:
         """Return whether the actor has nothing to do until a timer or a message comes."""
         return not (self._in_commit or len(self._mailbox) or self._hands.open_calls)
+
+    @property
+    def wake_at(self) -> float | None:
+        """Return the earliest timer that is owed."""
+        return wake_at(self._owed)
 
     def tell(self, command: Command, answer: Answer | None = None) -> None:
         """Queue a command and take a turn if none is under way; raise `Overloaded` for a caller too many."""
@@ -145,7 +151,7 @@ class Actor:
             return
         turn.answer(self.state)
         # Owe again what fired too early: the wall clock may have been set back while the timer ran.
-        self._perform_owed()
+        self._perform(owed(self.state))
 
     def _decide(self, turn: _Turn) -> None:
         while len(turn.events) < RECORDS_PER_APPEND_MAX and (envelope := self._mailbox.take()) is not None:
@@ -163,9 +169,9 @@ class Actor:
         records = tuple(
             Record(version=number, epoch=epoch, event=event) for number, event in enumerate(turn.events, version + 1)
         )
-        append = Append(
-            saga_id=self.saga_id, expected_version=version, epoch=epoch, records=records, row=row_of(turn.state)
-        )
+        turn.owed = owed(turn.state)
+        row = row_of(turn.state, wake_at(turn.owed))
+        append = Append(saga_id=self.saga_id, expected_version=version, epoch=epoch, records=records, row=row)
         self._in_commit = True
 
         def committed(error: OrchestratorError | None) -> None:
@@ -181,15 +187,14 @@ class Actor:
             raise error
         self.state = turn.state
         self._around.observer.recorded(self.state, records)
-        self._perform_owed()
+        self._perform(turn.owed)
         turn.answer(self.state)
         if len(self._mailbox):
             self._take_turn()
         self._keeper.advanced(self)
 
-    def _perform_owed(self) -> None:
-        old, new = self._owed, owed(self.state)
-        self._owed = new
+    def _perform(self, new: frozenset[Effect]) -> None:
+        old, self._owed = self._owed, new
         for effect in old - new:
             self._hands.release(effect)
         for effect in new - old:

@@ -107,7 +107,7 @@ class Directory:
 
     def rest(self, actor: Actor) -> None:
         """Let an actor leave memory where it has nothing to do for a while."""
-        if actor.is_idle and may_leave(actor.state, self._around.clock.now()):
+        if actor.is_idle and may_leave(actor.state, actor.wake_at, self._around.clock.now()):
             self._leave(actor, VersionConflict(f"saga {actor.saga_id!r} has left memory"))
             if actor.state.is_terminal:
                 self._remember(actor)

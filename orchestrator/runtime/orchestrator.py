@@ -51,12 +51,17 @@ class Orchestrator:
         clock: Clock,
         observer: Observer,
         on_failed: Callable[[str], None],
+        sampled: bool = False,
     ) -> None:
-        """Put the runtime together; `on_failed` hears when the journal can record no more."""
+        """Put the runtime together; `on_failed` hears when the journal can record no more.
+
+        `sampled` is the decision for sagas that no traced caller started (T10): whether anybody takes our spans.
+        """
         self._journal = journal
         self._plans = plans
         self._invoker = invoker
         self._clock = clock
+        self._sampled = sampled
         self._watchers = Watchers()
         self._committer = Committer(journal, clock, observer, on_failed)
         self._around = Surroundings(
@@ -118,7 +123,7 @@ class Orchestrator:
             uid=uid,
             input=payload,
             request_id=request.request_id,
-            trace=request.trace or TraceContext(trace_id=trace_id(uid), span_id=0, sampled=True),
+            trace=request.trace or TraceContext(trace_id=trace_id(uid), span_id=0, sampled=self._sampled),
             attributes=request.attributes,
             forward_s=request.forward_s,
         )

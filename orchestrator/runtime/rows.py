@@ -1,11 +1,14 @@
 """The search row that goes with a state: what List shows."""
 
 from orchestrator.ports.journal import SearchRow
-from orchestrator.saga import SagaState, wake_at
+from orchestrator.saga import SagaState
 
 
-def row_of(state: SagaState) -> SearchRow:
-    """Return the row to be written in the same transaction as the records that led to this state."""
+def row_of(state: SagaState, wake_at: float | None) -> SearchRow:
+    """Return the row to be written in the same transaction as the records that led to this state.
+
+    `wake_at` is the earliest timer that the state owes: the actor has just derived what is owed, once for both.
+    """
     return SearchRow(
         saga_id=state.saga_id,
         uid=str(state.uid),
@@ -19,7 +22,7 @@ def row_of(state: SagaState) -> SearchRow:
         started_at=state.started_at,
         updated_at=state.updated_at,
         ended_at=state.ended_at,
-        wake_at=wake_at(state),
+        wake_at=wake_at,
         attention=",".join(dict.fromkeys(reason.value for reason in state.attention)),
         failure=state.cause.message if state.cause is not None else "",
     )

@@ -49,7 +49,7 @@ class Supervisor:
             self.quarantine(saga_id, error)
             on_crash(error, False)
         except Exception as error:  # the isolation this module is for
-            logger.exception("saga %s: a turn failed", saga_id)
+            logger.exception("saga %s: a turn failed", saga_id, extra={"saga_id": saga_id})
             count = self._crashes[saga_id] = self._crashes.get(saga_id, 0) + 1
             wrapped = IntegrityError(f"saga {saga_id!r} failed {count} times in a row: {error!r}; please report this")
             if count >= CRASHES_MAX:
@@ -65,5 +65,5 @@ class Supervisor:
         self._crashes.pop(saga_id, None)
         if len(self._quarantined) < QUARANTINED_MAX:
             self._quarantined[saga_id] = error
-        logger.error("saga %s is quarantined: %s", saga_id, error.message)
+        logger.error("saga %s is quarantined: %s", saga_id, error.message, extra={"saga_id": saga_id})
         self._observer.quarantined(saga_id, error.reason)

@@ -4,7 +4,7 @@ The actor performs `owed(new) - owed(old)`; recovery is the same with an empty `
 be done: if it is not derivable from the records, it does not happen.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from orchestrator.saga.backward import draining
 from orchestrator.saga.decide import is_overdue_news
@@ -20,10 +20,9 @@ def owed(state: SagaState) -> frozenset[Effect]:
     return frozenset(_effects(state))
 
 
-def wake_at(state: SagaState) -> float | None:
-    """Return the earliest timer owed: when a saga that left memory must be back in it."""
-    dues = [effect.due_at for effect in owed(state) if isinstance(effect, SetTimer)]
-    return min(dues, default=None)
+def wake_at(effects: Iterable[Effect]) -> float | None:
+    """Return the earliest timer of what is owed: when a saga that left memory must be back in it."""
+    return min((effect.due_at for effect in effects if isinstance(effect, SetTimer)), default=None)
 
 
 def _effects(state: SagaState) -> Iterator[Effect]:

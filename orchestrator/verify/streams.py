@@ -249,9 +249,9 @@ def nobody_is_forgotten(stream: Stream) -> Iterator[Violation]:
     """I35."""
     if stream.state is None or stream.state.is_terminal:
         return
-    due_at = wake_at(stream.state)
+    due_at = wake_at(owed(stream.state))
     if due_at is not None and stream.row.wake_at is None:
-        yield stream.broken("I35", f"it owes something at {due_at:.3f}, and its row has no wake-up", stream.state.version)
+        yield stream.broken("I35", f"something is owed at {due_at:.3f}, its row has no wake-up", stream.state.version)
     if not (owed(stream.state) or stream.state.attention):
         yield stream.broken("I35", "it is not terminal, owes nothing and has asked nobody", stream.state.version)
 

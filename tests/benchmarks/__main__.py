@@ -39,6 +39,8 @@ class Case:
     concurrency: int
     failing: bool = False
     traced: bool = False
+    api: bool = False
+    """Started by a client of the gRPC API; the server is a process of its own."""
 
 
 CASES = (
@@ -48,6 +50,7 @@ CASES = (
     Case(name="epro", concurrency=256),
     Case(name="failing", concurrency=64, failing=True),
     Case(name="traced", concurrency=64, traced=True),
+    Case(name="api", concurrency=64, api=True),
 )
 
 
@@ -131,9 +134,9 @@ def _percentile(of: Run, percent: int) -> float:
 
 
 @contextmanager
-def program(module: str) -> Generator[str]:
+def program(module: str, *arguments: str) -> Generator[str]:
     """Run a module that prints `listening HOST:PORT`, and give its address."""
-    process = subprocess.Popen([sys.executable, "-m", module], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield process.stdout.readline().split()[-1]
@@ -142,31 +145,43 @@ def program(module: str) -> Generator[str]:
         process.wait()
 
 
-@asynccontextmanager
-async def node(address: str, folder: Path, collector: str) -> AsyncGenerator[Node]:
-    """Run an embedded orchestrator on a fresh store, traced where a collector is given."""
-    definition = folder / "epro_bench.yaml"
-    definition.write_text(flows.DEFINITION)
-    settings = Settings.model_validate(
-        {
-            "store": f"sqlite:{folder / 'saga.sqlite'}",
-            "targets": {"epro": {"address": address, "idempotent": True, "barrier": True}},
-            "definitions": [str(definition)],
-        }
-    )
-    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector}"} if collector else {}
-    os.environ.update(environ)
-    async with open_node(settings, environ=environ) as running:
-        yield running
+def configured(address: str, folder: Path) -> Path:
+    """Write the configuration of an orchestrator on a fresh store, and its definition."""
+    (folder / "epro_bench.yaml").write_text(flows.DEFINITION)
+    values = {
+        "api": {"port": 0},
+        "http": {"port": 0},
+        "store": f"sqlite:{folder / 'saga.sqlite'}",
+        "targets": {"epro": {"address": address, "idempotent": True, "barrier": True}},
+        "definitions": [str(folder / "epro_bench.yaml")],
+    }
+    file = folder / "orchestrator.yaml"
+    file.write_text(json.dumps(values))
+    return file
 
 
 async def run_case(case: Case, address: str) -> Measured:
     """Measure one case on a fresh store."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
-        async with _collector(traced=case.traced) as collector, node(address, Path(name), collector) as running:
-            async with grpc.aio.insecure_channel(address) as channel:
-                ours = flows.embedded(running.orchestrator, failing=case.failing)
-                return await measure(case, ours, flows.bare(channel, failing=case.failing))
+        file = configured(address, Path(name))
+        async with grpc.aio.insecure_channel(address) as channel:
+            bare = flows.bare(channel, failing=case.failing)
+            if case.api:
+                with program("orchestrator", "serve", "--config", str(file)) as server:
+                    async with grpc.aio.insecure_channel(server) as client:
+                        return await measure(case, flows.over_api(client), bare)
+            async with _collector(traced=case.traced) as collector, node(file, collector) as running:
+                return await measure(case, flows.embedded(running.orchestrator, failing=case.failing), bare)
+
+
+@asynccontextmanager
+async def node(file: Path, collector: str) -> AsyncGenerator[Node]:
+    """Run an embedded orchestrator, traced where a collector is given."""
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector}"} if collector else {}
+    os.environ.update(environ)  # the exporter reads the process's own; the traced case is the last one in it
+    settings = Settings.model_validate(json.loads(file.read_text()))  # noqa: ASYNC240  # before anything is measured
+    async with open_node(settings, environ=environ) as running:
+        yield running
 
 
 @asynccontextmanager
@@ -221,6 +236,11 @@ async def main(case: str) -> None:
             print(f"{each.name} at C={each.concurrency} …", file=sys.stderr)
             rows.append(await run_case(each, address))
     show(rows)
+    write(rows)
+
+
+def write(rows: list[Measured]) -> None:
+    """Leave the figures for programs."""
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
     print(f"written to {OUT}")

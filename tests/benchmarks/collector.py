@@ -11,14 +11,14 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     """Says thank you."""
 
     async def Export(  # noqa: N802  # gRPC's name
-        self, request: trace_service_pb2.ExportTraceServiceRequest, context: grpc.aio.ServicerContext
+        self, request: trace_service_pb2.ExportTraceServiceRequest, context: "grpc.aio.ServicerContext[object, object]"
     ) -> trace_service_pb2.ExportTraceServiceResponse:
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
 async def main() -> None:
     server = grpc.aio.server()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Collector(), server)
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Collector(), server)  # type: ignore[no-untyped-call]  # generated
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"listening 127.0.0.1:{port}")

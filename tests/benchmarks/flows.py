@@ -65,7 +65,10 @@ steps:
     when: steps.score.reply.total > 8
     call: epro/epro.v1.Notifier/SendAlert
     compensate: none
-    request: {report_id: "${input.report_id}", patient_id: "${input.patient_id}", text: "PHQ-9 ${steps.score.reply.total}"}
+    request:
+      report_id: ${input.report_id}
+      patient_id: ${input.patient_id}
+      text: PHQ-9 ${steps.score.reply.total}
 output: {report_id: "${input.report_id}"}
 """
 
@@ -134,9 +137,9 @@ def over_api(channel: grpc.aio.Channel) -> Flow:
 
     async def one() -> None:
         request = saga_service_pb2.StartSagaRequest(
-            saga_id=f"bench-{next(numbers)}", definition="epro_bench", wait=saga_service_pb2.WAIT_MODE_TERMINAL
+            saga_id=f"bench-{next(numbers)}", definition="epro_bench", wait=saga_service_pb2.START_WAIT_TERMINAL
         )
-        request.input.Pack(report(failing=False))
+        request.typed.Pack(report(failing=False))
         reply = await stub.StartSaga(request, timeout=WAIT_S)
         assert reply.saga.status == saga_pb2.SAGA_STATUS_COMPLETED, reply.saga
 

@@ -35,10 +35,10 @@ FILES = (
 )
 
 
-def _method(name: str, reply: bytes) -> grpc.RpcMethodHandler:
+def _method(name: str, reply: bytes) -> "grpc.RpcMethodHandler[bytes, bytes]":
     marker = REFUSED_PATIENT.encode()
 
-    async def answer(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def answer(request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
         if name == "Notifier/SendAlert" and marker in request:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the nurse's line is closed")
         return reply
@@ -47,7 +47,7 @@ def _method(name: str, reply: bytes) -> grpc.RpcMethodHandler:
 
 
 def _handlers() -> list[grpc.GenericRpcHandler]:
-    by_service: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
+    by_service: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {}
     for name, reply in REPLIES.items():
         service, _, method = name.partition("/")
         by_service.setdefault(f"epro.v1.{service}", {})[method] = _method(name, reply.SerializeToString())
