@@ -170,7 +170,7 @@ class Actor:
             Record(version=number, epoch=epoch, event=event) for number, event in enumerate(turn.events, version + 1)
         )
         turn.owed = owed(turn.state)
-        row = row_of(turn.state, wake_at(turn.owed))
+        row = row_of(turn.state, wake_at(turn.owed), epoch)
         append = Append(saga_id=self.saga_id, expected_version=version, epoch=epoch, records=records, row=row)
         self._in_commit = True
 

@@ -4,10 +4,11 @@ from orchestrator.ports.journal import SearchRow
 from orchestrator.saga import SagaState
 
 
-def row_of(state: SagaState, wake_at: float | None) -> SearchRow:
+def row_of(state: SagaState, wake_at: float | None, epoch: int) -> SearchRow:
     """Return the row to be written in the same transaction as the records that led to this state.
 
     `wake_at` is the earliest timer that the state owes: the actor has just derived what is owed, once for both.
+    `epoch` is the writer's: a successor that only settles has opened no attempt under it, which is all a state knows.
     """
     return SearchRow(
         saga_id=state.saga_id,
@@ -17,7 +18,7 @@ def row_of(state: SagaState, wake_at: float | None) -> SearchRow:
         revision=state.plan.revision,
         status=state.status,
         version=state.version,
-        epoch=state.epoch,
+        epoch=epoch,
         attributes=state.attributes,
         started_at=state.started_at,
         updated_at=state.updated_at,

@@ -82,14 +82,15 @@ class Tracing(Silence):
         Returns after `timeout_s` at the latest, even if the collector hangs: its thread is left behind, and the next
         start exports the rest.
         """
-        if self._task is None or self._cursors is None:
+        task, self._task = self._task, None  # once: who drains again would wait again for a collector that hangs
+        if task is None or self._cursors is None:
             return
         self._hurry.set()
         self._wake.set()
         self._progress.set()
         try:
             async with asyncio.timeout(timeout_s):
-                await asyncio.wait([self._task])
+                await asyncio.wait([task])
                 self._outbox.stop()
                 while not self._outbox.ended:
                     self._progress.clear()
@@ -100,8 +101,8 @@ class Tracing(Silence):
                 "the trace collector did not take the last spans in %.1f s; they follow at next start", timeout_s
             )
         self._outbox.stop()
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        task.cancel()
+        await asyncio.wait([task])
         await self._save(self._cursors)
 
     async def _run(self, reader: "_Reader", cursors: Cursors) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from orchestrator.ids import SagaId, StepId
 from orchestrator.ports.journal import Record, SearchRow
 from orchestrator.runtime.rows import row_of
+from orchestrator.saga import wake_at
 from orchestrator.saga.events import AttemptOpened, AttemptSettled, Event
 from orchestrator.saga.plan import Operation, Plan
 from orchestrator.verify import Findings
@@ -54,7 +55,8 @@ class Sample:
 
 def sample_of(machine: Machine) -> Sample:
     records = tuple(Record(version=n, epoch=1, event=event) for n, event in enumerate(machine.events, 1))
-    return Sample(plan=machine.plan, row=row_of(machine.state), records=records)
+    row = row_of(machine.state, wake_at(machine.owed), epoch=1)
+    return Sample(plan=machine.plan, row=row, records=records)
 
 
 def completed() -> Sample:

@@ -1,0 +1,192 @@
+"""Five demo services and the orchestrator as real processes, started, killed and asked by tests.
+
+Nothing here sleeps: a program is ready when it says so on standard output, and has ended when the system says so.
+"""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+import urllib.request
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import grpc
+from google.protobuf import json_format
+
+from services.epro.v1 import admin_service_pb2, admin_service_pb2_grpc
+
+ROOT = Path(__file__).parents[2]
+SERVICES = ("validator", "scoring", "archive", "safety", "notifier")
+DEFINITION = ROOT / "compose" / "definitions" / "epro_intake.yaml"
+REPORTS = ROOT / "services" / "data" / "reports.jsonl"
+START_S_MAX = 30.0
+_RECONNECT = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
+
+
+class NotStarted(AssertionError):
+    """A program ended, or stayed silent, instead of listening."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Program:
+    """One program; it keeps its port, its folder and its log over restarts."""
+
+    name: str
+    module: str
+    arguments: Sequence[str]
+    folder: Path
+    environ: Mapping[str, str] = field(default_factory=dict[str, str])
+    process: Process | None = None
+    address: str = ""
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        path = self.folder / f"{self.name}.log"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    async def spawn(self) -> Process:
+        """Let the process begin, ready or not."""
+        port = self.address.rpartition(":")[2] or "0"
+        with (self.folder / f"{self.name}.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", self.module, *self.arguments, "--port", port),
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=log,
+                cwd=self.folder,
+                env={**os.environ, **self.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+            )
+        return self.process
+
+    async def ready(self) -> str:
+        """Wait until it listens; return its address."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        async with asyncio.timeout(START_S_MAX):
+            line = (await self.process.stdout.readline()).decode()
+        if not line.startswith("listening "):
+            raise NotStarted(f"{self.name} did not start ({await self.process.wait()}):\n{self.log[-2000:]}")
+        self.address = line.split()[1]
+        return self.address
+
+    async def start(self) -> str:
+        """Start it, again on the same port, and wait until it listens."""
+        await self.spawn()
+        return await self.ready()
+
+    async def kill(self) -> None:
+        """End it with SIGKILL, and wait until it is gone."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+    def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    async def ended(self, within_s: float) -> int:
+        """Return the exit code; a process that is late fails the test."""
+        assert self.process is not None
+        async with asyncio.timeout(within_s):
+            return await self.process.wait()
+
+
+class Mesh:
+    """All programs of one test; leaving the context kills what still runs."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str] | None = None, **settings: Any) -> None:
+        """`settings` are added to the orchestrator's configuration; `environ` reaches every process."""
+        self.folder = folder
+        self.data = folder / "data"
+        self.journal = folder / "saga.sqlite"
+        self._settings = settings
+        self._environ = dict(environ or {})
+        self.services = {
+            name: self._program(name, f"services.{name}", "--data", str(self.data), "--grace", "1") for name in SERVICES
+        }
+        self.orchestrator = self._program("orchestrator", "orchestrator", "serve", "--config", "saga.yaml")
+
+    async def __aenter__(self) -> Self:
+        self.data.mkdir()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for program in (self.orchestrator, *self.services.values()):
+            await program.kill()
+
+    async def start(self) -> None:
+        """Start the services, then the orchestrator on them."""
+        async with asyncio.TaskGroup() as starting:
+            for service in self.services.values():
+                starting.create_task(service.start())
+        self.configure()
+        await self.orchestrator.start()
+
+    def configure(self, **settings: Any) -> None:
+        """Write the orchestrator's configuration; JSON is YAML."""
+        targets = {
+            name: {"address": service.address, "idempotent": True, "barrier": True}
+            for name, service in self.services.items()
+        }
+        values = {
+            "api": {"port": 0},
+            "http": {"port": 0},
+            "store": f"sqlite:{self.journal}",
+            "definitions": [str(DEFINITION)],
+            "targets": targets,
+            **self._settings,
+            **settings,
+        }
+        (self.folder / "saga.yaml").write_text(json.dumps(values), encoding="utf-8")
+
+    def page(self, path: str) -> str:
+        """Return a page of the orchestrator's HTTP side, as its log names it."""
+        base = re.findall(r"http://[0-9.:]+", self.orchestrator.log)[-1]
+        with urllib.request.urlopen(f"{base}{path}", timeout=10) as reply:
+            return str(reply.read().decode())
+
+    async def set_fault(self, service: str, **fault: Any) -> None:
+        """Set an epro.v1.Fault, by its JSON names."""
+        async with grpc.aio.insecure_channel(self.services[service].address, options=_RECONNECT) as channel:
+            request = admin_service_pb2.SetFaultRequest(fault=json_format.ParseDict(fault, admin_service_pb2.Fault()))
+            await admin_service_pb2_grpc.FaultServiceStub(channel).SetFault(request, wait_for_ready=True, timeout=20)
+
+    async def clear_faults(self) -> None:
+        for service in self.services.values():
+            async with grpc.aio.insecure_channel(service.address, options=_RECONNECT) as channel:
+                stub = admin_service_pb2_grpc.FaultServiceStub(channel)
+                await stub.ClearFaults(admin_service_pb2.ClearFaultsRequest(), wait_for_ready=True, timeout=20)
+
+    async def calls_in_flight(self, service: str, method: str, count: int = 1) -> None:
+        """Wait until a service works on so many calls of a method."""
+        async with grpc.aio.insecure_channel(self.services[service].address) as channel:
+            stub = admin_service_pb2_grpc.FaultServiceStub(channel)
+            while True:
+                stats = await stub.GetStats(admin_service_pb2.GetStatsRequest(), timeout=10)
+                if any(each.method == method and each.in_flight >= count for each in stats.methods):
+                    return
+                await asyncio.sleep(0.01)  # poll: the stats are all that the service tells
+
+    def _program(self, name: str, module: str, *arguments: str) -> Program:
+        return Program(name=name, module=module, arguments=arguments, folder=self.folder, environ=self._environ)
+
+
+def channel(address: str) -> grpc.aio.Channel:
+    """Return a client's channel that is back soon after a server is."""
+    return grpc.aio.insecure_channel(address, options=_RECONNECT)
+
+
+def reports() -> list[dict[str, object]]:
+    """Return the shipped reports."""
+    return [json.loads(line) for line in REPORTS.read_text(encoding="utf-8").splitlines()]
