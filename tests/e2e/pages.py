@@ -45,7 +45,9 @@ class Page:
         blocks = list(_FENCE.finditer(path.read_text(encoding="utf-8")))
         return cls(
             files={block["file"]: block["text"] for block in blocks if block["file"]},
-            commands=tuple(each for block in blocks if block["language"] == "console" for each in _typed(block["text"])),
+            commands=tuple(
+                each for block in blocks if block["language"] == "console" for each in _typed(block["text"])
+            ),
         )
 
 
