@@ -18,9 +18,9 @@ to `Findings`, and the author gets all of them at once, each with a code, a plac
 `expressions`       the one home of CEL
 `scope`             which names may be read where, and how each is read from recorded facts
 `holes` `template`  `${ … }` in texts; trees with expressions in them against messages
-`fits` `fields`     which types fill which fields; values into fields
+`fits` `fields`     which types fill which fields; values into fields (`wellknown` for Timestamp and its like)
 `paths` `render`    plain paths, copied; everything as pure functions for the machine
-`graph` `check`     rules about names, edges, undo
+`check` `rules`     names and expressions; edges, what may be read when, undo (`graph` answers them)
 `compile`           defaults, facts about methods, the plan
 `revisions`         content-addressed revisions and their plans (implements `ports.plans.Plans`)
 ==================  ===================================================================================================

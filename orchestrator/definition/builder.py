@@ -28,6 +28,7 @@ from orchestrator.definition.diagnostics import Code, Diagnostic, Findings, Nowh
 from orchestrator.definition.emit import to_yaml
 from orchestrator.definition.model import Definition, TriggerName, duration_text
 from orchestrator.definition.shapes import parse
+from orchestrator.definition.yaml import read
 from orchestrator.errors import DefinitionInvalid
 
 Lasting = str | timedelta
@@ -229,7 +230,12 @@ class SagaBuilder:
         definition = parse(tree, findings)
         if definition is None or findings.has_errors:
             raise invalid(str(parts.tree["saga"]), findings.sorted())
-        return Built(definition=definition, origins=origins, source=to_yaml(definition))
+        source = to_yaml(definition)
+        # what is kept must be readable for ever: the text has limits and forbidden characters that a tree has not
+        document, diagnostics = read(source, origins.file)
+        if document is None:
+            raise invalid(definition.saga, diagnostics)
+        return Built(definition=definition, origins=origins, source=source)
 
 
 def invalid(saga: str, found: Sequence[Diagnostic]) -> DefinitionInvalid:

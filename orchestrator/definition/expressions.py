@@ -145,22 +145,24 @@ class Language:
 
     def compile(self, source: str) -> Expression | Sequence[Fault]:
         """Compile and type-check; every error comes back at once, with its place in the source."""
-        if len(source.encode()) > EXPRESSION_BYTES_MAX:
-            return [Fault(0, f"an expression has at most {EXPRESSION_BYTES_MAX} bytes", is_syntax=True)]
         try:
+            if len(source.encode()) > EXPRESSION_BYTES_MAX:
+                return [Fault(0, f"an expression has at most {EXPRESSION_BYTES_MAX} bytes", is_syntax=True)]
             program = self._env.compile(source)
+        except UnicodeError:
+            return [Fault(0, "half of a surrogate pair is not a character", is_syntax=True)]
         except RuntimeError as error:
             return _faults(source, str(error))
         names, path = _read(program.serialize(), self._names)
         type_ = _type(program.return_type().name())
         return Expression(source=source, type=type_, names=names, path=path, _program=program)
 
-    def as_text(self, expression: Expression) -> Expression:
-        """Return the expression converted to a text by CEL's own `string()`."""
-        found = self.compile(f"string({expression.source}\n)")
-        if isinstance(found, Expression):
-            return found
-        raise EvaluationFailed(f"{expression.type} has no text form")
+    def as_text(self, expression: Expression) -> Expression | Sequence[Fault]:
+        """Return the expression converted to a text by CEL's own `string()`; too long or too deep ones do not fit."""
+        if expression.type == STRING:
+            return expression
+        # the line break ends a comment that the source may end with
+        return self.compile(f"string({expression.source}\n)")
 
     def bind(self, values: Mapping[str, object]) -> Bindings:
         """Bind names to values: messages, plain values; a name left out fails where it is read."""
@@ -244,7 +246,7 @@ def _syntax(message: str) -> str:
 def _plainly(message: str) -> str:
     overload = _NO_OVERLOAD.match(message)
     if overload:
-        sign = overload[1].strip("_").replace("_?_:", "? :").replace("_", "")
+        sign = overload[1].strip("_").replace("?_:", "? :").replace("_", "")
         hint = ""
         if {"int", "uint"} <= set(overload[2].split(", ")) or {"int", "double"} <= set(overload[2].split(", ")):
             hint = "; CEL never converts numbers by itself: write int(x), uint(x) or double(x)"

@@ -7,32 +7,19 @@ They follow proto3 JSON where JSON has one spelling and are stricter where it is
 
 import base64
 import binascii
-import datetime
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Protocol, cast
 
-from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator.definition.descriptors import enum_of, is_map, map_fields
 from orchestrator.definition.diagnostics import did_you_mean, listing
-from orchestrator.definition.fits import (
-    ANY_TYPE,
-    DURATION_TYPE,
-    FIELD_MASK_TYPE,
-    SCALAR_NAMES,
-    TIMESTAMP_TYPE,
-    TREE_TYPES,
-    VALUE_TYPE,
-    WRAPPER_TYPES,
-    field_name,
-)
-from orchestrator.definition.model import seconds
+from orchestrator.definition.fits import SCALAR_NAMES, VALUE_TYPE, WRAPPER_TYPES, field_name
+from orchestrator.definition.misfit import Misfit, clipped, kind
+from orchestrator.definition.wellknown import EXACT_INT_MAX, WELL_KNOWN
 
 F = FieldDescriptor
 _INT_RANGES: Final = {
@@ -43,13 +30,9 @@ _INT_RANGES: Final = {
 }
 # The largest double that rounds to a finite float; past it a float field would turn into infinity without a word.
 _FLOAT_MAX: Final = 3.4028235677973366e38
-# Past this a double no longer holds every integer, and JSON numbers are doubles.
-_EXACT_INT_MAX: Final = 2**53
 # Characters of the longest 64-bit number.
 _INT_CHARS_MAX: Final = 20
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-# As much of a wrong text as a sentence can bear.
-_SHOWN_CHARS: Final = 40
 
 
 class _Repeated(Protocol):
@@ -64,26 +47,6 @@ class _Map(Protocol):
 
     def __getitem__(self, key: object, /) -> Message: ...
     def __setitem__(self, key: object, value: object, /) -> None: ...
-
-
-class Misfit(Exception):
-    """A value does not fit its field; private to this package. `path` is relative to where putting began."""
-
-    def __init__(self, why: str, path: str = "", fix: str = "") -> None:
-        """Keep the reason and the place."""
-        super().__init__(why)
-        self.why = why
-        self.path = path
-        self.fix = fix
-
-    def below(self, part: str) -> "Misfit":
-        """Return the same reason, seen from one level up."""
-        return Misfit(self.why, joined(part, self.path), self.fix)
-
-
-def joined(path: str, below: str) -> str:
-    """Return two parts of a field path as one: `items`, `[2].value` -> `items[2].value`."""
-    return path + below if not below or below.startswith("[") else f"{path}.{below}"
 
 
 def put(message: Message, field: FieldDescriptor, value: object) -> None:
@@ -163,8 +126,8 @@ def fill(message: Message, value: object) -> None:
     name = descriptor.full_name
     if isinstance(value, Message) and descriptor == value.DESCRIPTOR:
         message.CopyFrom(value)
-    elif name in _WELL_KNOWN:
-        _WELL_KNOWN[name](message, value)
+    elif name in WELL_KNOWN:
+        WELL_KNOWN[name](message, value)
     elif name in WRAPPER_TYPES:
         inner = descriptor.fields_by_name["value"]
         setattr(message, inner.name, scalar(inner, value))
@@ -266,7 +229,7 @@ def _int(field: FieldDescriptor, value: object) -> int:
     found = value
     if isinstance(value, str) and field.cpp_type in {F.CPPTYPE_INT64, F.CPPTYPE_UINT64}:
         found = _digits(value)  # how proto3 JSON writes 64-bit numbers
-    elif isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_INT_MAX:
+    elif isinstance(value, float) and value.is_integer() and abs(value) <= EXACT_INT_MAX:
         found = int(value)  # how JSON gives integers
     if isinstance(found, bool) or not isinstance(found, int):
         raise Misfit(f"{name} is needed, not {kind(value)}")
@@ -282,7 +245,7 @@ def _enum(field: FieldDescriptor, value: object) -> int:
     if isinstance(value, str):
         if value not in enum.values_by_name:
             fix = did_you_mean(value, names) or f"one of {listing(names)}"
-            raise Misfit(f"{enum.full_name} has no value `{value[:_SHOWN_CHARS]}`", fix=fix)
+            raise Misfit(f"{enum.full_name} has no value `{clipped(value)}`", fix=fix)
         return enum.values_by_name[value].number
     number = int(value) if isinstance(value, float) and value.is_integer() else value
     if isinstance(number, bool) or not isinstance(number, int):
@@ -301,128 +264,3 @@ def _bytes(value: object) -> bytes:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
         raise Misfit("bytes are written in base64", fix="encode it, or write b'…' in an expression") from error
-
-
-# --- well-known types ------------------------------------------------------------------------------------------------
-
-
-def _timestamp(message: Message, value: object) -> None:
-    # every pool's class of this name carries the library's methods of Timestamp
-    stamp = cast("Timestamp", message)
-    fix = "write 2026-01-31T12:00:00Z"
-    match value:
-        case datetime.datetime():
-            stamp.FromDatetime(value)
-        case str():
-            try:
-                stamp.FromJsonString(value)
-            except ValueError as error:
-                raise Misfit(f"`{value[:_SHOWN_CHARS]}` is not a timestamp", fix=fix) from error
-        case _:
-            raise Misfit(f"a timestamp is needed, not {kind(value)}", fix=fix)
-
-
-def _duration(message: Message, value: object) -> None:
-    lasting = cast("Duration", message)
-    fix = "write 1.5s, 250ms, 2m, 1h or 1d"
-    match value:
-        case datetime.timedelta():
-            lasting.FromTimedelta(value)
-        case str():
-            try:
-                lasting.FromNanoseconds(round(seconds(value) * 1e9))
-            except ValueError as error:
-                raise Misfit(f"`{value[:_SHOWN_CHARS]}` is not a duration", fix=fix) from error
-        case _:
-            raise Misfit(f"a duration is needed, not {kind(value)}", fix=fix)
-
-
-def _json_values(message: Message, value: object) -> None:
-    try:
-        # the parser takes any JSON value where the message stands for one
-        json_format.ParseDict(cast("dict[str, Any]", to_json(value)), message)
-    except (json_format.ParseError, AttributeError) as error:
-        raise Misfit(f"{message.DESCRIPTOR.full_name} is needed, not {kind(value)}") from error
-
-
-def _any(message: Message, value: object) -> None:
-    raise Misfit("a field of type google.protobuf.Any cannot be filled", fix="leave it out")
-
-
-_WELL_KNOWN: Final[Mapping[str, Callable[[Message, object], None]]] = {
-    TIMESTAMP_TYPE: _timestamp,
-    DURATION_TYPE: _duration,
-    ANY_TYPE: _any,
-    FIELD_MASK_TYPE: _json_values,
-    **dict.fromkeys(TREE_TYPES, _json_values),
-}
-
-
-def to_json(value: object) -> object:
-    """Return an expression's value as JSON values; raise `Misfit` for what JSON cannot hold exactly."""
-    match value:
-        case None | bool() | str():
-            return value
-        case int():
-            if abs(value) > _EXACT_INT_MAX:
-                raise Misfit(f"{value} is too large for a JSON number", fix="write string(…)")
-            return value
-        case float():
-            if not math.isfinite(value):
-                raise Misfit(f"{value} is not a JSON number")
-            return value
-        case bytes() | bytearray():
-            return base64.b64encode(value).decode("ascii")
-        case datetime.datetime():
-            stamp = Timestamp()
-            stamp.FromDatetime(value)
-            return stamp.ToJsonString()
-        case datetime.timedelta():
-            lasting = Duration()
-            lasting.FromTimedelta(value)
-            return lasting.ToJsonString()
-        case Message():
-            return _message_to_json(value)
-        case list():
-            return [to_json(item) for item in cast("list[object]", value)]
-        case Mapping():
-            entries = cast("Mapping[object, object]", value).items()
-            return {str(name).lower() if isinstance(name, bool) else str(name): to_json(item) for name, item in entries}
-        case _:
-            raise Misfit(f"{kind(value)} has no JSON form")
-
-
-def _message_to_json(value: Message) -> object:
-    try:
-        return json_format.MessageToDict(value, preserving_proto_field_name=True)
-    except (TypeError, ValueError, json_format.Error) as error:  # an Any of an unknown type, a NaN in a Struct
-        raise Misfit(f"this {value.DESCRIPTOR.full_name} has no JSON form: {error}") from error
-
-
-def kind(value: object) -> str:
-    """Return what a value is, for a sentence that ends with it."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return f"the boolean {str(value).lower()}"
-        case int():
-            return f"the whole number {value}"
-        case float():
-            return f"the number {repr(value).removesuffix('.0')}"
-        case str():
-            return f"the text `{value[:_SHOWN_CHARS]}{'…' if len(value) > _SHOWN_CHARS else ''}`"
-        case bytes() | bytearray():
-            return "bytes"
-        case Message():
-            return f"a {value.DESCRIPTOR.full_name}"
-        case Mapping():
-            return "a mapping"
-        case datetime.datetime():
-            return "a timestamp"
-        case datetime.timedelta():
-            return "a duration"
-        case Sequence():
-            return "a list"
-        case _:
-            return f"a value of another type ({type(value).__name__})"

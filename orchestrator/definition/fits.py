@@ -103,4 +103,6 @@ def fits_message(descriptor: Descriptor, given: ValueType) -> bool:
         return given.name not in {"optional_type", "TYPE"}
     if name == STRUCT_TYPE:
         return given.name == "MAP" or "." in given.name
+    if given.name == "MAP" and given.of[1].name == "DYN":  # a JSON object: its members are judged by their values
+        return True
     return given.name == name or (given.name == "STRING" and name == FIELD_MASK_TYPE)

@@ -40,12 +40,10 @@ def _shortest(start: str, edges: Mapping[str, Collection[str]]) -> Sequence[str]
     todo = [start]
     for current in todo:  # grows while it is walked: breadth first
         for following in sorted(edges[current]):
-            if following == start:
-                way = [current]
-                while way[-1] != start:
-                    way.append(came[way[-1]])
-                return way[::-1]
             if following not in came:
                 came[following] = current
                 todo.append(following)
-    raise AssertionError(f"{start} was said to be on a cycle")
+    way = [came[start]]
+    while way[-1] != start:
+        way.append(came[way[-1]])
+    return way[::-1]

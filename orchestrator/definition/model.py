@@ -83,7 +83,11 @@ def _unspaced(value: str) -> str:
     return value
 
 
-_DURATION_SCHEMA: Final = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$", "examples": ["250ms", "2s", "1h"]}
+_DURATION_SCHEMA: Final = {
+    "type": "string",
+    "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$",
+    "examples": ["250ms", "2s", "1h"],
+}
 Duration = Annotated[
     float,
     BeforeValidator(_duration),

@@ -63,9 +63,7 @@ def _way(start: Descriptor, parts: Sequence[str]) -> Sequence[FieldDescriptor] |
         # the engine reads well-known types as types of its own: below them there are no fields
         if message is None or message.full_name.startswith("google.protobuf."):
             return None
-        field = message.fields_by_name.get(part)
-        if field is None:
-            return None
+        field = message.fields_by_name[part]
         way.append(field)
         message = None if field.is_repeated else field.message_type
     return way

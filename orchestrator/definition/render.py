@@ -14,7 +14,7 @@ from orchestrator.definition import fields, holes, template
 from orchestrator.definition.descriptors import message_class
 from orchestrator.definition.diagnostics import At, Code
 from orchestrator.definition.expressions import EvaluationFailed, Expression
-from orchestrator.definition.fields import Misfit
+from orchestrator.definition.misfit import Misfit, joined, kind
 from orchestrator.definition.scope import Reading, Scope
 from orchestrator.definition.template import Node
 from orchestrator.limits import ATTRIBUTE_CHARS_MAX, PAYLOAD_BYTES_MAX
@@ -43,7 +43,7 @@ def compile_guard(text: str, at: At, scope: Scope) -> tuple[Guard, Expression] |
             return _failure(where, failed.why, expression.source)
         if isinstance(value, bool):
             return value
-        return _failure(where, f"a condition is a bool, this gave {fields.kind(value)}", expression.source)
+        return _failure(where, f"a condition is a bool, this gave {kind(value)}", expression.source)
 
     return guard, expression
 
@@ -60,7 +60,7 @@ def compile_sentence(text: str, at: At, scope: Scope) -> RenderText | None:
             value = node.value(Reading(scope, node.names, facts))
         except EvaluationFailed as failed:
             return _failure(where, failed.why, text)
-        return value if isinstance(value, str) else _failure(where, f"a text is needed, not {fields.kind(value)}", text)
+        return value if isinstance(value, str) else _failure(where, f"a text is needed, not {kind(value)}", text)
 
     return render
 
@@ -84,7 +84,7 @@ def compile_attributes(given: Mapping[str, JsonValue], at: At, scope: Scope) -> 
             except EvaluationFailed as failed:
                 return _failure(f"{where}.{name}", failed.why)
             if not isinstance(value, (str, int, float, bool)):
-                return _failure(f"{where}.{name}", f"an attribute is flat, this gave {fields.kind(value)}")
+                return _failure(f"{where}.{name}", f"an attribute is flat, this gave {kind(value)}")
             if isinstance(value, str) and len(value) > ATTRIBUTE_CHARS_MAX:
                 why = f"an attribute has at most {ATTRIBUTE_CHARS_MAX} characters, this gave {len(value)}"
                 return _failure(f"{where}.{name}", why)
@@ -99,6 +99,7 @@ def compile_message(tree: JsonValue, descriptor: Descriptor, at: At, scope: Scop
     if isinstance(tree, str):
         node = template.check_whole(tree, descriptor, at, scope)
         return None if node is None else _filling(node, descriptor, at, scope)
+    assert isinstance(tree, dict)  # the model takes nothing else
     nodes = template.check_fields(tree, descriptor, at, scope)
     if nodes is None:
         return None
@@ -153,7 +154,7 @@ def _filling(node: Node, descriptor: Descriptor, at: At, scope: Scope) -> Render
         except EvaluationFailed as failed:
             return _failure(where, failed.why)
         except Misfit as misfit:
-            return _failure(fields.joined(where, misfit.path), misfit.why)
+            return _failure(joined(where, misfit.path), misfit.why)
         return _payload(message, where)
 
     return render
@@ -168,7 +169,7 @@ def _put_all(
         except EvaluationFailed as failed:
             return _failure(f"{where}.{field.name}", failed.why)
         except Misfit as misfit:
-            return _failure(fields.joined(f"{where}.{field.name}", misfit.path), misfit.why)
+            return _failure(joined(f"{where}.{field.name}", misfit.path), misfit.why)
     return None
 
 

@@ -25,6 +25,7 @@ from orchestrator.definition.check import Bound, Services, check, needed
 from orchestrator.definition.compile import compile_plan
 from orchestrator.definition.descriptors import DescriptorsBroken, Merged, Types, closure, merge, message_class
 from orchestrator.definition.diagnostics import Code, Diagnostic, Findings, Nowhere, Origins, did_you_mean
+from orchestrator.definition.misfit import Misfit, joined
 from orchestrator.definition.model import Definition
 from orchestrator.definition.shapes import parse
 from orchestrator.definition.yaml import read
@@ -335,9 +336,9 @@ def _explained(values: Mapping[str, object], descriptor: Descriptor, error: Exce
     scratch: Message = message_class(descriptor)()
     try:
         fields.fill(scratch, values)
-    except fields.Misfit as misfit:
+    except Misfit as misfit:
         hint = f" ({misfit.fix})" if misfit.fix else ""
-        return InputInvalid(fields.joined("input", misfit.path), f"{misfit.why}{hint}")
+        return InputInvalid(joined("input", misfit.path), f"{misfit.why}{hint}")
     return InputInvalid("input", str(error).splitlines()[0])
 
 

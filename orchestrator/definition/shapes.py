@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.definition.diagnostics import Code, Findings, Path, did_you_mean, listing
+from orchestrator.definition.misfit import clipped, kind
 from orchestrator.definition.model import (
     AtLeast,
     Compensate,
@@ -31,8 +32,6 @@ _LATER: Final = frozenset({
     "probe", "confirm", "expect",
 })  # fmt: skip
 _LATER_KINDS: Final = ("pivot", "retriable")
-# As much of a wrong text as a sentence can bear.
-_SHOWN_CHARS: Final = 40
 _TAGS: Final = frozenset({"text", "mapping"})
 _PARTS: Final[dict[str, type[BaseModel]]] = {
     "steps": Step,
@@ -76,7 +75,7 @@ def _explain(error: ErrorDetails, findings: Findings) -> None:
             expected = str(error.get("ctx", {}).get("expected", ""))
             words = re.findall(r"'([^']+)'", expected)
             fix = did_you_mean(str(error["input"]), words) or f"one of {listing(words)}"
-            findings.at_value(Code.INVALID_VALUE, path, f"`{_short(error['input'])}` is not known here", fix)
+            findings.at_value(Code.INVALID_VALUE, path, f"`{clipped(str(error['input']))}` is not known here", fix)
         case "string_pattern_mismatch":
             message = "a saga's name is 1 to 63 characters out of a-z 0-9 _ and starts with a letter"
             findings.at_value(Code.INVALID_VALUE, path, message)
@@ -92,7 +91,7 @@ def _explain(error: ErrorDetails, findings: Findings) -> None:
             findings.at_value(Code.INVALID_VALUE, path, f"must be at {'least' if is_low else 'most'} {shown}")
         case _:
             message = error["msg"].replace("Input should be", "must be").replace("valid ", "")
-            findings.at_value(Code.WRONG_SHAPE, path, f"{_words(message)}, not {_kind(error['input'])}")
+            findings.at_value(Code.WRONG_SHAPE, path, f"{_words(message)}, not {kind(error['input'])}")
 
 
 def _path(loc: tuple[int | str, ...]) -> Path:
@@ -121,32 +120,11 @@ def _keys(path: Path) -> list[str]:
     return list(part.model_fields)
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
-
-
 def _words(message: str) -> str:
+    text = re.sub(r" or instance of \w+", "", message)
     return {
         "must be a dictionary": "must be a mapping",
-        "must be a dictionary or instance of Step": "must be a mapping",
         "must be a string": "must be a text",
         "must be a tuple": "must be a list",
         "must be a integer": "must be a whole number",
-    }.get(re.sub(r" or instance of \w+", "", message), re.sub(r" or instance of \w+", "", message))
-
-
-def _kind(value: object) -> str:
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return f"the boolean {str(value).lower()}"
-        case int() | float():
-            return f"the number {value}"
-        case str():
-            return f"the text `{_short(value)}`"
-        case list() | tuple():
-            return "a list"
-        case _:
-            return "a mapping"
+    }.get(text, text)

@@ -15,9 +15,9 @@ from orchestrator.definition import fields, holes
 from orchestrator.definition.descriptors import is_map, map_fields, message_class, message_of
 from orchestrator.definition.diagnostics import At, Code
 from orchestrator.definition.expressions import STRING, Expression, ValueType
-from orchestrator.definition.fields import Misfit
 from orchestrator.definition.fits import ANY_TYPE, TREE_TYPES, element_name, field_name, fits, fits_message, fits_single
 from orchestrator.definition.holes import Hole, Parts
+from orchestrator.definition.misfit import Misfit, kind
 from orchestrator.definition.paths import Evaluate, copied
 from orchestrator.definition.scope import Reading, Scope
 
@@ -44,12 +44,9 @@ def names_of(nodes: Iterable[Node]) -> frozenset[str]:
 
 
 def check_fields(
-    tree: JsonValue, descriptor: Descriptor, at: At, scope: Scope
+    tree: Mapping[str, JsonValue], descriptor: Descriptor, at: At, scope: Scope
 ) -> Sequence[tuple[FieldDescriptor, Node]] | None:
     """Check a mapping against a message's fields."""
-    if not isinstance(tree, dict):
-        at.value(Code.FIELD_TYPE, f"{descriptor.full_name} is needed, not {fields.kind(tree)}", "write its fields")
-        return None
     try:
         fields.check_names(descriptor, tree)
     except Misfit as misfit:
@@ -133,7 +130,7 @@ def _field(tree: JsonValue, field: FieldDescriptor, at: At, scope: Scope) -> Nod
     if not is_map(field) and isinstance(tree, list):
         return _sequence([_single(item, field, at / index, scope, is_element=True) for index, item in enumerate(tree)])
     need = "write a mapping" if is_map(field) else "write a list"
-    at.value(Code.FIELD_TYPE, f"{field_name(field)} is needed, not {fields.kind(tree)}", need)
+    at.value(Code.FIELD_TYPE, f"{field_name(field)} is needed, not {kind(tree)}", need)
     return None
 
 
@@ -234,7 +231,11 @@ def _piece(hole: Hole, at: At, scope: Scope) -> Expression | None:
         message = f"{expression.type} cannot stand inside a text{_only(_TEXT_TYPES)}"
         at.inside(Code.RESULT_TYPE, hole.offset, message, "write string(…)")
         return None
-    return scope.language.as_text(expression)
+    text = scope.language.as_text(expression)
+    if isinstance(text, Expression):
+        return text
+    at.inside(Code.EXPRESSION_SYNTAX, hole.offset, text[0].message, "make it shorter")
+    return None
 
 
 def _only(types: Iterable[str] | None) -> str:

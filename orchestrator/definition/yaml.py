@@ -129,10 +129,8 @@ class Document:
     def _text(self, path: Path) -> str:
         found = self.root
         for part in path:
-            if isinstance(found, dict):
-                found = found[str(part)]
-            elif isinstance(found, list):
-                found = found[int(part)]
+            # the path leads to a text that was read, so what holds it is one of the two
+            found = found[str(part)] if isinstance(found, dict) else cast("list[JsonValue]", found)[int(part)]
         return str(found)
 
     def _spot(self, path: Path) -> tuple[_Spot, bool]:

@@ -23,6 +23,41 @@ PLACE = "shop/shop.v1.Shop/Place"
 CANCEL = "shop/shop.v1.Shop/Cancel"
 TYPES = Types(as_set(shop_file()))
 
+GIVEN: Mapping[str, object] = {
+    "order_id": "o-1",
+    "count": 3,
+    "total": "9007199254740993",
+    "seats": 4,
+    "price": 2.5,
+    "ratio": 0.5,
+    "paid": True,
+    "raw": "AAE=",
+    "status": "STATUS_PAID",
+    "tags": ["a", "b"],
+    "sizes": [1, 2],
+    "money": {"units": "5", "currency": "EUR"},
+    "items": [{"sku": "x", "qty": 2}, {"sku": "y"}],
+    "counts": {"a": 1},
+    "by_number": {"7": {"sku": "seven"}},
+    "flags": {"true": "yes"},
+    "placed_at": "2026-01-01T00:00:00.123456789Z",
+    "lasting": "1.000000001s",
+    "extra": {"k": [1, None, "x"]},
+    "anything": {"deep": True},
+    "list": [1, "a"],
+    "limit": "9",
+    "mask": "a,b",
+    "nothing": {},
+    "history": ["2026-01-01T00:00:00Z"],
+    "statuses": ["STATUS_OPEN"],
+    "words": {"w": "v"},
+    "doubles": [1.5],
+    "amounts": {"m": {"units": "1"}},
+    "note": "",
+    "cash": {"units": "1"},
+}
+"""An order with something in every field that may be filled."""
+
 
 def message(name: str, **values: object) -> Message:
     """Return a message of the shop from JSON values."""
@@ -91,3 +126,11 @@ def rendered(
     made = plan(input=input_type, steps=steps)
     name = "google.protobuf.Struct" if input_type == "json" else input_type
     return made.steps[list(made.steps)[1]].call.render(facts or FixedFacts(payload(name, **given)))
+
+
+def any_of_an_unknown_type() -> bytes:
+    """Return the bytes of an order whose Any holds a type that nobody knows."""
+    number = next(field.number for field in shop_file().message_type[2].field if field.name == "packed")
+    inner = b"\x0a\x10type.io/x.v1.Nop\x12\x01\x00"
+    key = (number << 3) | 2
+    return bytes([key & 0x7F | 0x80, key >> 7, len(inner)]) + inner

@@ -16,10 +16,12 @@ _SCALARS = {
 }
 _ORDER = """
 order_id string; count int32; total int64; seats uint32; mass uint64; price double; ratio float; paid bool; raw bytes;
-status Status; tags *string; sizes *int32; money Money; items *Item; counts map(string,int32); by_number map(int32,Item);
+status Status; tags *string; sizes *int32; money Money; items *Item; counts map(string,int32);
+by_number map(int32,Item);
 flags map(bool,string); placed_at google.protobuf.Timestamp; lasting google.protobuf.Duration;
 extra google.protobuf.Struct; anything google.protobuf.Value; list google.protobuf.ListValue;
-packed google.protobuf.Any; limit google.protobuf.Int64Value; mask google.protobuf.FieldMask; nothing google.protobuf.Empty;
+packed google.protobuf.Any; limit google.protobuf.Int64Value;
+mask google.protobuf.FieldMask; nothing google.protobuf.Empty;
 note ?string; history *google.protobuf.Timestamp; card |pay string; cash |pay Money; nested_name string;
 statuses *Status; words map(string,string); doubles *double; amounts map(string,Money); empty_list *google.protobuf.Any;
 due ?google.protobuf.Timestamp; stock ?Status

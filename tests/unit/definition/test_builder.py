@@ -207,7 +207,7 @@ def test_every_whole_microsecond_survives(micros: int) -> None:
     assert seconds(duration_text(value)) == value
 
 
-@pytest.mark.parametrize("text", ["", "5", "5 s", "-1s", "1w", "1s2ms", "1e3s", "١s", "s", "5S"])
+@pytest.mark.parametrize("text", ["", "5", "5 s", "-1s", "1w", "1s2ms", "1e3s", "\u0661s", "s", "5S"])
 def test_what_is_not_a_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="a duration is a number and a unit"):
         seconds(text)

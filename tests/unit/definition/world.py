@@ -8,14 +8,13 @@ from uuid import UUID
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
+from orchestrator.definition import Revisions
+from orchestrator.definition.diagnostics import Diagnostic
 from orchestrator.errors import TargetUnreachable
 from orchestrator.ids import SagaId, StepId
 from orchestrator.ports.catalogue import Revision
 from orchestrator.ports.methods import TargetFacts
 from orchestrator.values import Payload
-from orchestrator.definition import Revisions
-from orchestrator.definition.diagnostics import Diagnostic
-from tests.unit.definition.shop import as_set, old_file, shop_file
 from services.epro.v1 import (
     archive_service_pb2,
     notifier_service_pb2,
@@ -23,6 +22,7 @@ from services.epro.v1 import (
     scoring_service_pb2,
     validator_service_pb2,
 )
+from tests.unit.definition.shop import as_set, old_file, shop_file
 
 EPRO: Mapping[str, FileDescriptor] = {
     "validator": validator_service_pb2.DESCRIPTOR,

@@ -1,0 +1,114 @@
+"""Values into the well-known types, and any value as JSON.
+
+Every pool's class of a well-known type carries the library's own methods of it, whatever file it came from.
+"""
+
+import base64
+import datetime
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+from google.protobuf import json_format
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from orchestrator.definition.fits import ANY_TYPE, DURATION_TYPE, FIELD_MASK_TYPE, TIMESTAMP_TYPE, TREE_TYPES
+from orchestrator.definition.misfit import Misfit, clipped, kind
+from orchestrator.definition.model import seconds
+
+# Past this a double no longer holds every integer, and JSON numbers are doubles.
+EXACT_INT_MAX: Final = 2**53
+
+
+def _timestamp(message: Message, value: object) -> None:
+    stamp = cast("Timestamp", message)
+    fix = "write 2026-01-31T12:00:00Z"
+    match value:
+        case datetime.datetime():
+            stamp.FromDatetime(value)
+        case str():
+            try:
+                stamp.FromJsonString(value)
+            except ValueError as error:
+                raise Misfit(f"`{clipped(value)}` is not a timestamp", fix=fix) from error
+        case _:
+            raise Misfit(f"a timestamp is needed, not {kind(value)}", fix=fix)
+
+
+def _duration(message: Message, value: object) -> None:
+    lasting = cast("Duration", message)
+    fix = "write 1.5s, 250ms, 2m, 1h or 1d"
+    match value:
+        case datetime.timedelta():
+            lasting.FromTimedelta(value)
+        case str():
+            try:
+                lasting.FromNanoseconds(round(seconds(value) * 1e9))
+            except ValueError as error:
+                raise Misfit(f"`{clipped(value)}` is not a duration", fix=fix) from error
+        case _:
+            raise Misfit(f"a duration is needed, not {kind(value)}", fix=fix)
+
+
+def _json_values(message: Message, value: object) -> None:
+    try:
+        # the parser takes any JSON value where the message stands for one
+        json_format.ParseDict(cast("dict[str, Any]", to_json(value)), message)
+    except (json_format.ParseError, AttributeError, ValueError) as error:
+        raise Misfit(f"{message.DESCRIPTOR.full_name} is needed, not {kind(value)}") from error
+
+
+def _any(message: Message, value: object) -> None:
+    raise Misfit("a field of type google.protobuf.Any cannot be filled", fix="leave it out")
+
+
+WELL_KNOWN: Final[Mapping[str, Callable[[Message, object], None]]] = {
+    TIMESTAMP_TYPE: _timestamp,
+    DURATION_TYPE: _duration,
+    ANY_TYPE: _any,
+    FIELD_MASK_TYPE: _json_values,
+    **dict.fromkeys(TREE_TYPES, _json_values),
+}
+
+
+def to_json(value: object) -> object:
+    """Return an expression's value as JSON values; raise `Misfit` for what JSON cannot hold exactly."""
+    match value:
+        case None | bool() | str():
+            return value
+        case int():
+            if abs(value) > EXACT_INT_MAX:
+                raise Misfit(f"{value} is too large for a JSON number", fix="write string(…)")
+            return value
+        case float():
+            if not math.isfinite(value):
+                raise Misfit(f"{value} is not a JSON number")
+            return value
+        case bytes() | bytearray():
+            return base64.b64encode(value).decode("ascii")
+        case datetime.datetime():
+            stamp = Timestamp()
+            stamp.FromDatetime(value)
+            return stamp.ToJsonString()
+        case datetime.timedelta():
+            lasting = Duration()
+            lasting.FromTimedelta(value)
+            return lasting.ToJsonString()
+        case Message():
+            return _message_to_json(value)
+        case list():
+            return [to_json(item) for item in cast("list[object]", value)]
+        case Mapping():
+            entries = cast("Mapping[object, object]", value).items()
+            return {str(name).lower() if isinstance(name, bool) else str(name): to_json(item) for name, item in entries}
+        case _:
+            raise Misfit(f"{kind(value)} has no JSON form")
+
+
+def _message_to_json(value: Message) -> object:
+    try:
+        return json_format.MessageToDict(value, preserving_proto_field_name=True)
+    except (TypeError, ValueError, json_format.Error) as error:  # an Any of an unknown type, a NaN in a Struct
+        raise Misfit(f"this {value.DESCRIPTOR.full_name} has no JSON form: {error}") from error

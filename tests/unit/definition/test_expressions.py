@@ -1,0 +1,290 @@
+"""What the rest of the package relies on about the expression library, and what it must never see."""
+
+import pytest
+from google.protobuf import descriptor_pb2, timestamp_pb2
+from google.protobuf.message import Message
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.definition import descriptors
+from orchestrator.definition.descriptors import Types
+from orchestrator.definition.expressions import (
+    BOOL,
+    DYN,
+    STRING,
+    TIMESTAMP,
+    EvaluationFailed,
+    Expression,
+    Fault,
+    Language,
+    ValueType,
+)
+from orchestrator.limits import EXPRESSION_BYTES_MAX
+from orchestrator.values import Payload
+from tests.unit.definition.probe import ORDER, RECEIPT, TYPES, message
+from tests.unit.definition.shop import as_set, shop_file
+from tests.unit.definition.world import descriptor_set
+
+NAMES = {
+    "input": ValueType(ORDER),
+    "steps.a.reply": ValueType(RECEIPT),
+    "steps.a.applied": BOOL,
+    "steps.a.status": STRING,
+    "saga.started_at": TIMESTAMP,
+    "anything": DYN,
+}
+NUMBERS = "CEL never converts numbers by itself: write int(x), uint(x) or double(x)"
+LANGUAGE = Language(TYPES.pool, NAMES)
+
+
+def compiled(source: str) -> Expression:
+    found = LANGUAGE.compile(source)
+    assert isinstance(found, Expression), found
+    return found
+
+
+def faults(source: str) -> list[Fault]:
+    found = LANGUAGE.compile(source)
+    assert not isinstance(found, Expression)
+    return list(found)
+
+
+def value(source: str, **bound: object) -> object:
+    given_names = {name.replace("__", "."): found for name, found in bound.items()}
+    return compiled(source).evaluate(LANGUAGE.bind(given_names))
+
+
+@pytest.mark.parametrize(
+    ("source", "type_"),
+    [
+        ("input", "shop.v1.Order"),
+        ("input.order_id", "string"),
+        ("input.status", "int"),
+        ("input.seats", "uint"),
+        ("input.tags", "list(string)"),
+        ("input.by_number", "map(int, shop.v1.Item)"),
+        ("[[1]]", "list(list(int))"),
+        ("{'a': {1: [true]}}", "map(string, map(int, list(bool)))"),
+        ("input.placed_at", "timestamp"),
+        ("input.extra", "map(string, dyn)"),
+        ("anything", "dyn"),
+        ("steps.a.reply.order.money", "shop.v1.Money"),
+        ("optional.of(1)", "optional_type(int)"),
+    ],
+)
+def test_the_type_is_known_before_anything_runs(source: str, type_: str) -> None:
+    assert str(compiled(source).type) == type_
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("input.order_id + steps.a.reply.receipt_id", {"input", "steps.a.reply"}),
+        ("steps.a.applied && steps.a.status == 'x'", {"steps.a.applied", "steps.a.status"}),
+        ("input.tags.all(t, t == 'x')", {"input"}),
+        ("1 + 1", set()),
+        ("has(input.note)", {"input"}),
+    ],
+)
+def test_the_names_an_expression_reads_are_known(source: str, names: set[str]) -> None:
+    assert compiled(source).names == names
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [
+        ("input", ("input",)),
+        (" input . money .units", ("input", "money", "units")),
+        ("steps.a.reply.order.order_id", ("steps.a.reply", "order", "order_id")),
+        ("(input.count)", ("input", "count")),
+        ("has(input.note)", ()),
+        ("input.items[0].sku", ()),
+        ("input.count + 1", ()),
+        ("'input'", ()),
+        ("input.tags.map(t, t)", ()),
+    ],
+)
+def test_a_plain_path_is_recognised(source: str, path: tuple[str, ...]) -> None:
+    assert compiled(source).path == path
+
+
+@pytest.mark.parametrize(
+    ("source", "offset", "said"),
+    [
+        ("input.nope", 5, "shop.v1.Order has no field `nope`"),
+        ("1 + nope", 4, "`nope` is not known"),
+        ("steps.b.reply.x", 0, "`steps.b.reply.x` is not known"),
+        ("1 +\n  nope", 6, "`nope` is not known"),
+        ("'é' + nope", 6, "`nope` is not known"),
+        ("steps\n.b", 6, "`steps.b` is not known"),
+        ("shop.v1.Order{order_id: 1}", 22, "expected type of field 'order_id' is 'string' but provided type is 'int'"),
+        ("input.tags.map(1, x)", 15, "map() variable name must be a simple identifier"),
+        ("for", 0, "reserved identifier: for"),
+        ("input.count + 1.5", 12, f"`+` does not work on (int, double); {NUMBERS}"),
+        ("true ? 1 : 'a'", 5, "`? :` does not work on (bool, int, string)"),
+        ("", 0, "the expression ends too early"),
+        ("a\x00b", 1, "`'` is not expected here"),
+        ("é\ud800", 0, "half of a surrogate pair is not a character"),
+        ("'" + "x" * EXPRESSION_BYTES_MAX + "'", 0, "an expression has at most 4096 bytes"),
+        ("(" * 40 + "1" + ")" * 40, 0, "an expression is nested at most 32 deep"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_told_at_its_character(source: str, offset: int, said: str) -> None:
+    found = faults(source)[0]
+
+    assert (found.offset, found.message) == (offset, said)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    assert [found.message for found in faults("input.nope + nope")] == [
+        "shop.v1.Order has no field `nope`",
+        "`nope` is not known",
+    ]
+
+
+def test_an_error_text_of_another_form_is_still_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def compile(self, _: str) -> None:
+            raise RuntimeError("INTERNAL: something else [INTERNAL]\nmore")
+
+    broken = Language(TYPES.pool, {})
+    monkeypatch.setattr(broken, "_env", Broken())
+
+    assert broken.compile("1") == [Fault(0, "INTERNAL: something else", is_syntax=True)]
+
+
+def test_a_syntax_error_of_another_form_is_still_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def compile(self, _: str) -> None:
+            raise RuntimeError("INVALID_ARGUMENT: ERROR: <input>:1:1: Syntax error: odd\n | 1 [INVALID_ARGUMENT]")
+
+    broken = Language(TYPES.pool, {})
+    monkeypatch.setattr(broken, "_env", Broken())
+
+    assert broken.compile("1") == [Fault(0, "not an expression: odd", is_syntax=True)]
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("1 / 0", "divide by zero"),
+        ("[1][5]", "Index error: index=5 size=1"),
+        ("{'a': 1}['b']", 'Key not found in map : "b"'),
+        ("int('x')", "cannot convert string to int"),
+        ("input.order_id", "input has no value"),
+        ("optional.of(1)", "Unable to convert function return value to a Python type! The signature was"),
+    ],
+)
+def test_a_failed_evaluation_is_never_a_value(source: str, why: str) -> None:
+    with pytest.raises(EvaluationFailed) as caught:
+        value(source)
+
+    assert caught.value.why.startswith(why)
+
+
+def test_a_name_without_a_value_fails_only_where_it_is_reached() -> None:
+    assert value("steps.a.applied ? steps.a.reply.receipt_id : 'none'", steps__a__applied=False) == "none"
+    assert value("steps.a.applied || steps.a.reply.ok", steps__a__applied=True) is True
+    for source in ("steps.a.reply", "has(steps.a.reply.order)", "steps.a.reply.ok || steps.a.applied"):
+        with pytest.raises(EvaluationFailed) as caught:
+            value(source, steps__a__applied=False)
+        assert caught.value.unbound == "steps.a.reply"
+
+
+def test_the_budget_of_iterations_ends_an_evaluation() -> None:
+    numbers = "[" + ",".join("1" * 30) + "]"
+    source = f"{numbers}.all(a, {numbers}.all(b, {numbers}.all(c, true)))"
+
+    with pytest.raises(EvaluationFailed, match="budget"):
+        value(source)
+
+
+def test_values_come_back_as_plain_python() -> None:
+    order = message(ORDER, raw="AAE=", tags=["a"], counts={"a": 1})
+
+    assert value("input.raw", input=order) == b"\x00\x01"
+    assert value("input.tags", input=order) == ["a"]
+    assert value("input.counts", input=order) == {"a": 1}
+    assert isinstance(value("input", input=order), Message)
+    assert value("saga.started_at.getSeconds()", saga__started_at=timestamp_pb2.Timestamp(seconds=7)) == 7
+    assert value("anything.a", anything={"a": 5}) == 5
+
+
+def test_the_extensions_that_authors_are_promised_are_loaded() -> None:
+    order = message(ORDER, tags=["b", "a"])
+
+    assert value("input.tags.join(';')", input=order) == "b;a"
+    assert value("math.greatest(1, 2)") == 2
+    assert value("base64.encode(b'a')") == "YQ=="
+    assert value("input.?note.orValue('none')", input=order) == "none"
+
+
+def test_bindings_are_not_loaded_because_they_double_memory_without_bound() -> None:
+    assert faults("cel.bind(x, 1, x)")
+
+
+@given(st.text(alphabet="abinput.steps()[]{}'\"?:+-*/%=<>!&| 0123456789,\n", max_size=40))
+def test_no_source_makes_the_compiler_raise(source: str) -> None:
+    found = LANGUAGE.compile(source)
+
+    if not isinstance(found, Expression):
+        assert all(0 <= fault.offset <= len(source) for fault in found)
+
+
+# --- types -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_payload_is_parsed_once() -> None:
+    types = Types(as_set(shop_file()))
+    descriptor = types.message(ORDER)
+    assert descriptor is not None
+    order = Payload(ORDER, message(ORDER, order_id="x").SerializeToString())
+
+    assert types.parse(order, descriptor) is types.parse(Payload(ORDER, bytes(bytearray(order.data))), descriptor)
+
+
+def test_parsed_payloads_are_bounded_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descriptors, "PARSED_PAYLOADS_BYTES_MAX", 10)
+    types = Types(as_set(shop_file()))
+    descriptor = types.message(ORDER)
+    assert descriptor is not None
+    small, other, large = (
+        Payload(ORDER, message(ORDER, order_id="x" * size).SerializeToString()) for size in (3, 4, 50)
+    )
+
+    first = types.parse(small, descriptor)
+    assert types.parse(small, descriptor) is first
+    types.parse(other, descriptor)
+    assert types.parse(small, descriptor) is not first
+    kept = types.parse(large, descriptor)
+    assert types.parse(large, descriptor) is kept
+
+
+def test_a_services_own_copy_of_a_well_known_type_is_not_used() -> None:
+    odd = descriptor_pb2.FileDescriptorProto(name="google/protobuf/empty.proto", package="google.protobuf")
+    odd.message_type.add(name="Empty").field.add(name="not_empty", number=1, type=9, label=1)
+
+    types = Types(as_set(odd, shop_file()))
+
+    empty = types.message("google.protobuf.Empty")
+    assert empty is not None
+    assert list(empty.fields) == []
+    assert types.message("nope.Nope") is None
+    assert list(types.methods("nope.Nope")) == []
+
+
+def test_two_pools_of_one_name_do_not_meet() -> None:
+    changed = shop_file()
+    changed.message_type[0].field[0].name = "cents"
+
+    here, there = Types(as_set(shop_file())).message("shop.v1.Money"), Types(as_set(changed)).message("shop.v1.Money")
+
+    assert here is not None
+    assert there is not None
+    assert [field.name for field in here.fields] != [field.name for field in there.fields]
+
+
+def test_the_descriptors_of_the_demo_build_a_pool() -> None:
+    from services.epro.v1 import archive_service_pb2
+
+    assert Types(descriptor_set(archive_service_pb2.DESCRIPTOR)).services() == ("epro.v1.Archive",)
