@@ -24,8 +24,8 @@ DESCRIPTORS_BYTES_MAX = 16 * 1024 * 1024
 PARSED_PAYLOADS_BYTES_MAX = 8 * 1024 * 1024
 # Compiled plans kept, the least recently asked for put aside first; a catalogue in real use has dozens.
 PLANS_MAX = 1_000
-# JSON values nested in an input; what protobuf's own parsers allow.
-JSON_DEPTH_MAX = 64
+# JSON values nested in an input: each level of a Struct is three messages on the wire, and readers stop at 100.
+JSON_DEPTH_MAX = 32
 # JSON values in one input, each of them at least two bytes of the largest payload's text.
 JSON_NODES_MAX = 500_000
 
@@ -274,7 +274,7 @@ RECOVERY_PAGE_ROWS = 200
 RECOVERY_CALLS_MAX = 200
 # How long recovery waits before it looks again.
 RECOVERY_PAUSE_S = 0.01
-# Turns of one saga that may fail in a row before it is set aside for a person.
+# Turns of one saga that may fail before it is set aside for a person.
 CRASHES_MAX = 3
 # Pause before a saga whose turn failed is taken up again.
 CRASH_PAUSE_S = 0.5
@@ -282,6 +282,8 @@ CRASH_PAUSE_S = 0.5
 QUARANTINED_MAX = 10_000
 # How often a drain looks whether everything is quiet.
 DRAIN_POLL_S = 0.01
+# New containers after which the cyclic collector looks; garbage in cycles comes from the gRPC library, a few a call.
+GC_CONTAINERS = 50_000
 # What a drain may take beyond its grace before the process leaves anyway: two flushes of two seconds, and a margin.
 DRAIN_MARGIN_S = 3.0
 
