@@ -37,7 +37,7 @@ from orchestrator.runtime.perform import Hands
 from orchestrator.runtime.rows import row_of
 from orchestrator.saga import SagaState, check_steps, decide, owed, wake_at
 from orchestrator.saga.commands import Command, Moment, TimerFired
-from orchestrator.saga.effects import Effect, SetTimer, Timer
+from orchestrator.saga.effects import AbortCall, Effect, SetTimer, Timer
 from orchestrator.saga.events import Event
 
 
@@ -197,7 +197,8 @@ class Actor:
         old, self._owed = self._owed, new
         for effect in old - new:
             self._hands.release(effect)
-        for effect in new - old:
+        # A call that was opened and stopped within one turn is begun, then aborted: its report closes the record.
+        for effect in sorted(new - old, key=lambda effect: isinstance(effect, AbortCall)):
             if not (self._around.is_draining and isinstance(effect, SetTimer)):
                 self._hands.perform(self.state, effect)
 

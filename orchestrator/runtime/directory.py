@@ -101,7 +101,8 @@ class Directory:
 
     def advanced(self, actor: Actor) -> None:
         """Tell whoever watches, and let the actor go where it has nothing to do."""
-        self.supervisor.well(actor.saga_id)
+        if actor.state.is_terminal:
+            self.supervisor.well(actor.saga_id)
         self._watchers.tell(actor.saga_id, actor.state)
         self.rest(actor)
 

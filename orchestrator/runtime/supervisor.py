@@ -51,13 +51,13 @@ class Supervisor:
         except Exception as error:  # the isolation this module is for
             logger.exception("saga %s: a turn failed", saga_id, extra={"saga_id": saga_id})
             count = self._crashes[saga_id] = self._crashes.get(saga_id, 0) + 1
-            wrapped = IntegrityError(f"saga {saga_id!r} failed {count} times in a row: {error!r}; please report this")
+            wrapped = IntegrityError(f"saga {saga_id!r} failed {count} times: {error!r}; please report this")
             if count >= CRASHES_MAX:
                 self.quarantine(saga_id, wrapped)
             on_crash(wrapped, count < CRASHES_MAX)
 
     def well(self, saga_id: SagaId) -> None:
-        """Forget the crashes of a saga that has made progress since."""
+        """Forget the crashes of a saga that has ended. Progress alone is no sign: every recovery records something."""
         self._crashes.pop(saga_id, None)
 
     def quarantine(self, saga_id: SagaId, error: IntegrityError) -> None:
