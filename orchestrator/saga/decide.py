@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from orchestrator.errors import InputInvalid, Rejected, RequestError
-from orchestrator.limits import ATTRIBUTES_MAX
+from orchestrator.limits import ATTRIBUTES_MAX, MESSAGE_CHARS_MAX
 from orchestrator.saga import backward, calls, forward
 from orchestrator.saga.commands import (
     AttemptReported,
@@ -137,7 +137,9 @@ def _report(draft: Draft, command: AttemptReported) -> None:
         return
     if operation.open.epoch != draft.moment.epoch:
         return
-    report = replace(command.report, message=calls.clipped(command.report.message))
+    report = command.report
+    if len(report.message) > MESSAGE_CHARS_MAX:
+        report = replace(report, message=calls.clipped(report.message))
     calls.settle_attempt(draft, step, command.operation, report)
 
 

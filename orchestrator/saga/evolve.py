@@ -1,10 +1,10 @@
 """Fold: one event onto one state. Asks nothing, evaluates nothing, and cannot fail on a legal journal."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import assert_never
 
 from orchestrator.errors import JournalCorrupted
+from orchestrator.frozen import changed
 from orchestrator.ids import StepId
 from orchestrator.saga.events import (
     AttemptOpened,
@@ -97,7 +97,7 @@ def _started(state: SagaState, event: SagaStarted) -> SagaState:
 
 
 def _saga(state: SagaState, event: Event, **changes: object) -> SagaState:
-    return replace(state, version=state.version + 1, updated_at=event.at, **changes)  # type: ignore[arg-type]  # mypy cannot see through ** of object
+    return changed(state, version=state.version + 1, updated_at=event.at, **changes)
 
 
 StepEvent = AttemptOpened | AttemptSettled | RetryScheduled | StepSkipped | StepSettled | StepUndone | StepStuck
@@ -107,7 +107,7 @@ def _step(state: SagaState, event: StepEvent) -> SagaState:
     old = state.steps.get(event.step)
     if old is None:
         raise JournalCorrupted(f"{type(event).__name__} names step {event.step!r}, which the plan does not have")
-    new = replace(_changed(old, event, state.version + 1), status=next_step(old.status, event))
+    new = changed(_changed(old, event, state.version + 1), status=next_step(old.status, event))
     steps = dict(state.steps)
     steps[event.step] = new
     epoch = max(state.epoch, event.epoch) if isinstance(event, AttemptOpened) else state.epoch
@@ -128,12 +128,12 @@ def _changed(step: StepState, event: StepEvent, version: int) -> StepState:
         case AttemptSettled():
             return _with_operation(step, event.operation, _closed(_operation(step, event.operation), event))
         case RetryScheduled():
-            waiting = replace(_operation(step, event.operation), retry_at=event.due_at, parked=event.parked)
+            waiting = changed(_operation(step, event.operation), retry_at=event.due_at, parked=event.parked)
             return _with_operation(step, event.operation, waiting)
         case StepSettled():
             return _settled(step, event, version)
         case StepStuck():
-            return replace(step, stuck=event.reason, message=event.message)
+            return changed(step, stuck=event.reason, message=event.message)
         case StepSkipped() | StepUndone():
             return step
         case _:
@@ -147,7 +147,7 @@ def _opened(step: StepState, event: AttemptOpened, version: int) -> StepState:
     if event.attempt != following or (before is not None and before.open is not None):
         raise JournalCorrupted(f"attempt {event.attempt} of step {event.step!r} is opened, yet {following} must follow")
     if before is not None:
-        after = replace(before, attempts=event.attempt, open=attempt, retry_at=None, parked=False)
+        after = changed(before, attempts=event.attempt, open=attempt, retry_at=None, parked=False)
         return _with_operation(step, event.operation, after)
     if event.request is None:
         raise JournalCorrupted(f"the first attempt of {event.operation.value} of step {step.id!r} has no request")
@@ -155,8 +155,8 @@ def _opened(step: StepState, event: AttemptOpened, version: int) -> StepState:
         request=event.request, key=event.key, started_at=event.at, attempts=event.attempt, open=attempt
     )
     if event.operation is Operation.FORWARD:
-        return replace(step, forward=first, started_version=version)
-    return replace(step, undo=first)
+        return changed(step, forward=first, started_version=version)
+    return changed(step, undo=first)
 
 
 def _closed(operation: OperationState, event: AttemptSettled) -> OperationState:
@@ -165,7 +165,7 @@ def _closed(operation: OperationState, event: AttemptSettled) -> OperationState:
         raise JournalCorrupted(f"attempt {event.attempt} of step {event.step!r} is settled but not open")
     free = is_parked(event.report) or event.report.phase is Phase.LOST
     unknown = event.outcome is Outcome.UNKNOWN
-    return replace(
+    return changed(
         operation,
         open=None,
         spent=operation.spent + (0 if free else 1),
@@ -179,9 +179,9 @@ def _settled(step: StepState, event: StepSettled, version: int) -> StepState:
     reply = None
     if event.outcome is Outcome.APPLIED and step.forward is not None and step.forward.last is not None:
         reply = step.forward.last.reply
-    return replace(
+    return changed(
         step,
-        forward=None if step.forward is None else replace(step.forward, retry_at=None, parked=False),
+        forward=None if step.forward is None else changed(step.forward, retry_at=None, parked=False),
         outcome=event.outcome,
         settle_reason=event.reason,
         code=event.code,
@@ -201,4 +201,4 @@ def _operation(step: StepState, operation: Operation) -> OperationState:
 
 
 def _with_operation(step: StepState, operation: Operation, state: OperationState) -> StepState:
-    return replace(step, forward=state) if operation is Operation.FORWARD else replace(step, undo=state)
+    return changed(step, forward=state) if operation is Operation.FORWARD else changed(step, undo=state)

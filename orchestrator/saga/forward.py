@@ -83,9 +83,9 @@ def failure(state: SagaState) -> Cause | None:
 
 def has_failed(step: StepState) -> bool:
     """Return whether a step settled, and not well."""
-    if step.status in {StepStatus.NOT_APPLIED, StepStatus.UNSETTLED}:
-        return True
-    return step.status is StepStatus.APPLIED and step.settle_reason is not SettleReason.REPLIED
+    if step.status is StepStatus.APPLIED:
+        return step.settle_reason is not SettleReason.REPLIED
+    return step.status is StepStatus.NOT_APPLIED or step.status is StepStatus.UNSETTLED
 
 
 def readiness(trigger: Trigger, tally: Tally) -> Readiness:  # one line a rule
@@ -118,13 +118,16 @@ def readiness(trigger: Trigger, tally: Tally) -> Readiness:  # one line a rule
 
 def tally_of(state: SagaState, needs: frozenset[StepId]) -> Tally:
     """Count how the predecessors ended."""
-    ends = [state.steps[need] for need in needs]
-    return Tally(
-        total=len(ends),
-        applied=sum(1 for step in ends if step.status is StepStatus.APPLIED and not has_failed(step)),
-        failed=sum(1 for step in ends if has_failed(step)),
-        skipped=sum(1 for step in ends if step.status is StepStatus.SKIPPED),
-    )
+    applied = failed = skipped = 0
+    for need in needs:
+        step = state.steps[need]
+        if has_failed(step):
+            failed += 1
+        elif step.status is StepStatus.APPLIED:
+            applied += 1
+        elif step.status is StepStatus.SKIPPED:
+            skipped += 1
+    return Tally(total=len(needs), applied=applied, failed=failed, skipped=skipped)
 
 
 def _start_frontier(draft: Draft) -> bool:
@@ -133,15 +136,15 @@ def _start_frontier(draft: Draft) -> bool:
     for step in draft.state.plan.steps.values():
         if draft.state.steps[step.id].status is not StepStatus.PENDING:
             continue
-        match readiness(step.trigger, tally_of(draft.state, step.needs)):
-            case Readiness.WAIT:
-                continue
-            case Readiness.SKIP:
-                draft.record(StepSkipped(at=draft.moment.at, step=step.id, reason=SkipReason.TRIGGER_UNMET))
-            case Readiness.START:
-                if calls.open_count(draft.state, Operation.FORWARD) >= FORWARD_PARALLEL_MAX:
-                    break
-                _start(draft, step)
+        ready = readiness(step.trigger, tally_of(draft.state, step.needs))
+        if ready is Readiness.WAIT:
+            continue
+        if ready is Readiness.SKIP:
+            draft.record(StepSkipped(at=draft.moment.at, step=step.id, reason=SkipReason.TRIGGER_UNMET))
+        elif calls.open_count(draft.state, Operation.FORWARD) < FORWARD_PARALLEL_MAX:
+            _start(draft, step)
+        else:
+            break
         status = draft.state.steps[step.id].status
         if status is StepStatus.NOT_APPLIED:
             # It may be the first error, past which nothing starts (R14).

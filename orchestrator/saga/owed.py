@@ -10,7 +10,7 @@ from orchestrator.saga.backward import draining
 from orchestrator.saga.decide import is_overdue_news
 from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Timer, TimerKind
 from orchestrator.saga.plan import Operation
-from orchestrator.saga.state import OperationState, SagaState, StepState
+from orchestrator.saga.state import OperationState, SagaState, StepState, operation_of
 
 
 def owed(state: SagaState) -> frozenset[Effect]:
@@ -32,10 +32,9 @@ def _effects(state: SagaState) -> Iterator[Effect]:
         yield SetTimer(Timer(TimerKind.COMPENSATION_DEADLINE), state.compensation_deadline_at)
     for step_id in state.live:
         step = state.steps[step_id]
-        if step.forward is not None:
-            yield from _of_operation(state, step, Operation.FORWARD, step.forward)
-        if step.undo is not None:
-            yield from _of_operation(state, step, Operation.COMPENSATE, step.undo)
+        for kind in Operation:
+            if (operation := operation_of(step, kind)) is not None:
+                yield from _of_operation(state, step, kind, operation)
     for step_id, due_at in draining(state):
         yield SetTimer(Timer(TimerKind.DRAIN, step_id), due_at)
 
