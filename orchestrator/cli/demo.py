@@ -41,6 +41,7 @@ class Plan:
     quiet: bool
     seed: int | None
     concurrency: int
+    keeps_files: bool
 
 
 @click.command()
@@ -83,6 +84,7 @@ def demo(
         quiet=quiet,
         seed=seed,
         concurrency=concurrency,
+        keeps_files=folder is not None,
     )
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise click.UsageError(f"--dir {folder} exists and is not an empty folder")
@@ -118,7 +120,7 @@ async def _run(plan: Plan, folder: Path) -> "Result":
             if plan.as_json:
                 echo(json.dumps(result.counts()))
             else:
-                await show(client, result, is_last=not plan.keep)
+                await show(client, result, is_last=not plan.keep, kept=folder if plan.keeps_files else None)
         if plan.keep:
             await stay(mesh, result, note if plan.as_json else echo)
     return result

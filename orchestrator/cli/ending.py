@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -18,7 +19,7 @@ from orchestrator.cli.traffic import Client
 from orchestrator.cli.waterfall import Waterfall, draw, fold
 
 
-async def show(client: Client, result: Result, *, is_last: bool) -> None:
+async def show(client: Client, result: Result, *, is_last: bool, kept: Path | None) -> None:
     """Print the table, the examples, and what to try next."""
     terminal = Console(width=None if sys.stdout.isatty() else WIDTH_PIPED, no_color=not wants_colour())
     with terminal.capture() as captured:
@@ -36,9 +37,12 @@ async def show(client: Client, result: Result, *, is_last: bool) -> None:
     ):
         for one in found[:10]:
             note(f"{name}: {one}")
+    if kept:
+        echo(f"\ncheck it again: saga verify --journal {kept / 'saga.sqlite'} --ledger {kept / 'data'}")
     if is_last:
         echo("\nnext: saga demo --keep      leaves it running, to look around")
         echo("      saga demo --seed 7    another order, another moment to be killed")
+        echo("      saga demo --dir X     keeps the files, for `saga verify` and for you")
         echo("      docs/tour.md          write your own saga")
 
 
