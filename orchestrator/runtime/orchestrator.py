@@ -5,7 +5,7 @@ crash.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -153,7 +153,7 @@ class Orchestrator:
                 pass
         return state
 
-    async def watch(self, name: str, after_version: int) -> AsyncIterator[Sequence[Record]]:
+    async def watch(self, name: str, after_version: int) -> AsyncGenerator[Sequence[Record]]:
         """Yield every record after a version, in order and without a gap, until the saga has ended."""
         checked = _checked(name)
         with self._watchers.watching(checked) as watch:
@@ -225,25 +225,35 @@ class Orchestrator:
         return await self._existing(name, request, payload)
 
     async def _same_request(self, request: StartRequest, row: SearchRow) -> Started:
-        if request.saga_id and request.saga_id != row.saga_id:
-            message = f"request {request.request_id} started saga {row.saga_id!r}, not {request.saga_id!r}"
-            raise AlreadyExists(f"{message}; choose a new request id", saga_id=row.saga_id)
+        """Answer as before, unless the request is another one under the same id (I9)."""
         state = await self._directory.state(row.saga_id)
-        return Started(saga_id=row.saga_id, state=state, created=False)
+        if request.saga_id and request.saga_id != row.saga_id:
+            other = f"saga {request.saga_id!r}"
+        elif not self._is_same(request, self._plans.input(state.plan, request.input), state):
+            other = "the same with another definition, input or attributes"
+        else:
+            return Started(saga_id=row.saga_id, state=state, created=False)
+        message = f"request {request.request_id} started saga {row.saga_id!r}, and now asks for {other}"
+        raise AlreadyExists(f"{message}; choose a new request id", saga_id=row.saga_id)
 
     async def _existing(self, name: SagaId, request: StartRequest, payload: Payload) -> Started:
         state = await self._started(name)
-        same = request.definition == state.plan.definition and payload == state.input
-        if request.conflict is ConflictPolicy.USE_EXISTING or (
-            request.conflict is ConflictPolicy.SAME_REQUEST and same
-        ):
+        same = self._is_same(request, payload, state)
+        policy = request.conflict
+        if policy is ConflictPolicy.USE_EXISTING or (policy is ConflictPolicy.SAME_REQUEST and same):
             return Started(saga_id=name, state=state, created=False)
-        what = "was started by another request" if same else "was started with another definition or another input"
+        what = "was started by another request" if same else "was started with another definition, input or attributes"
         raise AlreadyExists(
             f"saga {name!r} exists and {what}; it is {state.status.value}; choose a new id, ids are never used twice",
             saga_id=name,
             status=state.status.value,
         )
+
+    def _is_same(self, request: StartRequest, payload: Payload, state: SagaState) -> bool:
+        """Compare what a caller gives with what a saga was started with; the definition's own attributes are not given."""
+        given = request.definition == state.plan.definition and request.revision in {"", state.plan.revision}
+        kept = all(state.attributes.get(name) == value for name, value in request.attributes.items())
+        return given and kept and payload == state.input
 
     async def _started(self, name: SagaId) -> SagaState:
         """Return a saga that somebody else may be starting at this very moment."""

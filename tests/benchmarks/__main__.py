@@ -20,7 +20,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.bootstrap import Node, open_node
+from orchestrator.bootstrap import Node, calm_collector, open_node
 from orchestrator.config import Settings
 from tests.benchmarks import flows
 from tests.benchmarks.flows import Flow
@@ -231,6 +231,7 @@ async def main(case: str) -> None:
     if not wanted:
         sys.exit(f"no case {case!r}; there are {', '.join(f'{c.name}-{c.concurrency}' for c in CASES)}")
     rows: list[Measured] = []
+    calm_collector()  # as the server does; it serves the bare client as well
     with program("tests.benchmarks.stubs") as address:
         for each in wanted:
             print(f"{each.name} at C={each.concurrency} …", file=sys.stderr)
