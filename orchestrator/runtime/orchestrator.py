@@ -250,7 +250,7 @@ class Orchestrator:
         )
 
     def _is_same(self, request: StartRequest, payload: Payload, state: SagaState) -> bool:
-        """Compare what a caller gives with what a saga was started with; the definition's own attributes are not given."""
+        """Compare what is given with what the saga was started with; its definition adds attributes of its own."""
         given = request.definition == state.plan.definition and request.revision in {"", state.plan.revision}
         kept = all(state.attributes.get(name) == value for name, value in request.attributes.items())
         return given and kept and payload == state.input

@@ -74,7 +74,7 @@ async def test_the_same_id_with_another_input_is_refused_unless_the_caller_takes
     process = Process(silent, PLAN)
     async with process.orchestrator.running():
         first = await process.start()
-        with pytest.raises(AlreadyExists, match="another input"):
+        with pytest.raises(AlreadyExists, match="another definition, input or attributes"):
             await process.start(data=b"other")
         with pytest.raises(AlreadyExists, match="another request"):
             await process.start(conflict=ConflictPolicy.FAIL)
