@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from docs import cli_page, proto_page, settings_page  # noqa: E402  (the project is found first, installed or not)
+from docs import cli_page, machine_page, proto_page, settings_page  # noqa: E402  (the project is found first, installed or not)
 from orchestrator import errors, limits  # noqa: E402  (the project is found first, installed or not)
 
 UNITS = {"S": "s", "MS": "ms", "BYTES": "bytes", "CHARS": "characters"}
@@ -103,6 +103,7 @@ PAGES = {
     "api.md": api_page,
     "cli.md": cli_page.page,
     "configuration.md": settings_page.page,
+    "design/machine.md": machine_page.page,
 }
 
 
