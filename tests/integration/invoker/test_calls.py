@@ -315,11 +315,9 @@ async def test_closing_aborts_what_the_grace_did_not_end_and_takes_nothing_new()
     async with serving(shop.methods()) as address, calling(address) as caller:
         _opened, reported = caller.begin(caller.request("Hang"))
         await shop.arrived.wait()
-        closing = asyncio.ensure_future(caller.invoker.close(0.05))  # noqa: TID251  # awaited below
-        await asyncio.sleep(0)
+        await caller.invoker.close(0.05)
         late = await caller.call()
         assert (late.code, late.phase, late.parked) == ("UNAVAILABLE", Phase.NOT_SENT, True)
-        await closing
         assert ((await reported).code, (await reported).phase) == ("CANCELLED", Phase.SENT)
 
 
