@@ -8,7 +8,7 @@ from hypothesis import settings
 # that runs the tests would talk through the ones that a test runs.
 _FOREIGN = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 for _name in [
-    name for name in os.environ if name in _FOREIGN or name.startswith(("OTEL_", "SAGA_", "GRPC_", "MAKE", "MFLAGS"))
+    name for name in os.environ if name in _FOREIGN or name.startswith(("OTEL_", "ORCHESTRATOR_", "SAGA_", "GRPC_", "MAKE", "MFLAGS"))
 ]:
     del os.environ[_name]
 

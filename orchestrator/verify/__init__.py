@@ -13,6 +13,8 @@ The same code judges tests that kill the process, and a production store (`saga 
 nobody writes to, changes nothing, and needs no service to be up: plans are compiled from the descriptors stored with
 each revision. A stream that does not fold is a finding, not an error.
 
+A claim without its count is not evidence: a report says how many facts were held against each invariant.
+
 The checks recompute from single events what must hold, and call the machine only to fold and for its own invariants:
 a checker that asked the machine whether the machine was right would agree with it.
 

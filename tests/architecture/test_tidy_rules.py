@@ -125,6 +125,7 @@ def test_the_machine_may_not_import_the_world(text: str, is_found: bool) -> None
     ("text", "path", "is_found"),
     [
         ("await_ = asyncio.sleep(0)", "orchestrator/runtime/actor.py", True),
+        ("asyncio.sleep(0)  # one turn: the store did not wait", "orchestrator/runtime/actor.py", False),
         ("asyncio.sleep(delay_s)", "orchestrator/runtime/actor.py", False),
         ("asyncio.sleep(0.1)", "tests/unit/test_a.py", True),
         ("asyncio.sleep(0.1)  # poll: another process's file", "tests/unit/test_a.py", False),

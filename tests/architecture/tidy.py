@@ -158,14 +158,16 @@ def pure_imports(source: Source) -> Iterator[str]:
 
 
 def sleeps(source: Source) -> Iterator[str]:
-    """No yield by `sleep(0)`; in tests no sleep at all, unless its line says `poll` and for what."""
+    """No yield by `sleep(0)` that does not say for what it gives up its turn; in tests no sleep that is not a `poll`."""
     for node in ast.walk(source.tree):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "sleep"):
             continue
         argument = node.args[0] if node.args else None
+        comment = source.lines[node.lineno - 1].partition("#")[2]
         if isinstance(argument, ast.Constant) and argument.value == 0:
-            yield f"{source.path}:{node.lineno}: sleep(0) hopes that another task ran; wait for the fact"
-        elif source.path.startswith("tests/") and "poll" not in source.lines[node.lineno - 1].partition("#")[2]:
+            if "turn" not in comment:
+                yield f"{source.path}:{node.lineno}: sleep(0) hopes that another task ran; say `# one turn: for what`"
+        elif source.path.startswith("tests/") and "poll" not in comment:
             yield f"{source.path}:{node.lineno}: a test sleeps; wait for the fact, or say `# poll: for what`"
 
 
