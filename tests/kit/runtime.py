@@ -30,6 +30,8 @@ T = TypeVar("T")
 Answer = Callable[[CallRequest], Report | None]
 """What a service says to a call; None: nothing yet."""
 TURNS_MAX = 2_000
+TURN_S = 0.000_1
+"""Virtual: by then everything that was ready has run."""
 
 
 class JumpingSelector(selectors.SelectSelector):
@@ -192,7 +194,7 @@ class TappedJournal(MemoryJournal):
 
     async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = 10_000) -> Sequence[Record]:
         self.reads += 1
-        await asyncio.sleep(0)  # one turn, as a store needs that reads a disk
+        await asyncio.sleep(TURN_S)  # poll: no fact, a store that reads a disk takes its time
         return await super().read(saga_id, after_version, limit)
 
 
@@ -242,5 +244,5 @@ async def until(fact: Callable[[], object]) -> None:
     for _ in range(TURNS_MAX):
         if fact():
             return
-        await asyncio.sleep(0)  # poll: one turn of the loop, no time
+        await asyncio.sleep(TURN_S)  # poll: the fact, on virtual time
     raise AssertionError(f"{TURNS_MAX} turns, and still not so")

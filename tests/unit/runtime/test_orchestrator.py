@@ -25,7 +25,7 @@ from orchestrator.saga.plan import ExpressionFailure, Facts
 from orchestrator.values import Payload
 from tests.kit.machine import report
 from tests.kit.plans import plan, retry, step
-from tests.kit.runtime import Process, run, until
+from tests.kit.runtime import TURN_S, Process, run, until
 
 PLAN = plan(step("a", idempotent=True), step("b", "a", idempotent=True))
 
@@ -120,7 +120,7 @@ async def test_what_many_sagas_decide_in_one_turn_is_one_commit() -> None:
         process.journal.gate.clear()
         first = asyncio.ensure_future(process.start("s0"))  # noqa: TID251  (gathered below)
         await until(lambda: process.orchestrator.stats().active_actors == 1)
-        await asyncio.sleep(0)  # one turn: the committer takes the first group
+        await asyncio.sleep(TURN_S)  # poll: one turn: the committer takes the first group
         rest = [asyncio.ensure_future(process.start(f"s{number}")) for number in range(1, 50)]  # noqa: TID251
         await until(lambda: process.orchestrator.stats().active_actors == 50)
         process.journal.gate.set()
@@ -156,7 +156,7 @@ async def test_nothing_is_sent_before_its_record_is_durable() -> None:
         starting = asyncio.ensure_future(process.start())  # noqa: TID251  (awaited below)
         await until(lambda: process.orchestrator.stats().active_actors == 1)
         for _ in range(20):
-            await asyncio.sleep(0)  # turns in which a call would have been begun
+            await asyncio.sleep(TURN_S)  # poll: turns in which a call would have been begun
         assert not process.hands.begun
         assert not starting.done()
         process.journal.gate.set()
@@ -306,7 +306,7 @@ async def test_a_wait_ends_with_the_change_or_with_its_time() -> None:
         assert same.version == state.version
         assert process.clock.now() - began_at == pytest.approx(7.0, abs=0.01)
         waiting = asyncio.ensure_future(process.orchestrator.wait("s", Until.CHANGE, state.version, 60))  # noqa: TID251
-        await asyncio.sleep(0)  # one turn: the wait begins
+        await asyncio.sleep(TURN_S)  # poll: one turn: the wait begins
         process.hands.open[0].settle(report())
         assert (await waiting).version > state.version
 
