@@ -165,7 +165,9 @@ async def _load(settings: Settings, revisions: Revisions) -> None:
     """Create and activate the definitions that the settings name; every finding of every file at once."""
     findings: list[str] = []
     for path in _definition_files(settings):
-        revision, diagnostics = await revisions.create_revision(path.read_text(encoding="utf-8"), str(path), validate_only=False)
+        revision, diagnostics = await revisions.create_revision(
+            path.read_text(encoding="utf-8"), str(path), validate_only=False
+        )
         if revision is None:
             findings += [str(diagnostic) for diagnostic in diagnostics]
         else:

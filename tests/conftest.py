@@ -7,9 +7,8 @@ from hypothesis import settings
 # A proxy would catch calls to loopback, telemetry settings would send a test's spans to a real collector, and a make
 # that runs the tests would talk through the ones that a test runs.
 _FOREIGN = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-for _name in [
-    name for name in os.environ if name in _FOREIGN or name.startswith(("OTEL_", "ORCHESTRATOR_", "SAGA_", "GRPC_", "MAKE", "MFLAGS"))
-]:
+_FOREIGN_FAMILIES = ("OTEL_", "ORCHESTRATOR_", "SAGA_", "GRPC_", "MAKE", "MFLAGS")
+for _name in [name for name in os.environ if name in _FOREIGN or name.startswith(_FOREIGN_FAMILIES)]:
     del os.environ[_name]
 
 # The gate is deterministic. `--hypothesis-profile=explore` looks for new examples, as long as one likes to wait.

@@ -47,6 +47,7 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
         return st.one_of([st.none() if arm is type(None) else values_of(arm) for arm in arms])
     if issubclass(hint, StrEnum):
         return st.sampled_from(list(hint))
+    assert isinstance(hint, type), hint
     assert dataclasses.is_dataclass(hint), hint
     hints = typing.get_type_hints(hint)
     return st.builds(hint, **{field.name: values_of(hints[field.name]) for field in dataclasses.fields(hint)})
