@@ -24,7 +24,7 @@ from orchestrator.saga.events import Report
 from orchestrator.saga.plan import ExpressionFailure, Facts
 from orchestrator.values import Payload
 from tests.kit.machine import report
-from tests.kit.plans import plan, retry, step
+from tests.kit.plans import fails, plan, retry, step
 from tests.kit.runtime import TURN_S, Process, run, until
 
 PLAN = plan(step("a", idempotent=True), step("b", "a", idempotent=True))
@@ -220,15 +220,12 @@ async def test_many_messages_for_a_sleeping_saga_read_its_records_once() -> None
 
 
 @on_virtual_time
-async def test_a_call_opened_and_cancelled_in_one_turn_is_begun_and_then_aborted() -> None:
-    process = Process(silent, PLAN)
+async def test_a_call_opened_and_stopped_in_one_turn_is_begun_and_then_aborted() -> None:
+    process = Process(silent, plan(*(step(f"s{number}") for number in range(5)), step("bad", request=fails)))
+    process.hands.answers_aborts = False
     async with process.orchestrator.running():
         await process.start()
-    heir = process.heir()
-    heir.hands.answers_aborts = False
-    async with heir.orchestrator.running():
-        await heir.orchestrator.cancel("s", "at once")
-        assert [call.was_aborted for call in heir.hands.open] == [True]
+        assert [call.was_aborted for call in process.hands.open] == [True] * 5
 
 
 @on_virtual_time
