@@ -43,7 +43,7 @@ async def show(client: Client, result: Result, *, is_last: bool, kept: Path | No
         echo("\nnext: saga demo --keep      leaves it running, to look around")
         echo("      saga demo --seed 7    another order, another moment to be killed")
         echo("      saga demo --dir X     keeps the files, for `saga verify` and for you")
-        echo("      docs/tour.md          write your own saga")
+        echo("      docs/tutorial.md      write your own saga")
 
 
 def _table(result: Result) -> Table:
