@@ -158,7 +158,7 @@ def _fire(draft: Draft, timer: Timer) -> None:
                 backward.begin(draft, Cause(kind=CauseKind.DEADLINE_EXCEEDED, message=message))
         case TimerKind.COMPENSATION_DEADLINE:
             if is_overdue_news(state) and at >= (state.compensation_deadline_at or at):
-                message = f"not everything is undone after {state.compensation_s:g} s; trying goes on"
+                message = f"not everything is undone after {state.compensation_s:g} s; what is not stuck is tried on"
                 reason = AttentionReason.COMPENSATION_OVERDUE
                 draft.record(AttentionRaised(at=at, reason=reason, step=None, message=message))
         case _:

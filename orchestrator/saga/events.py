@@ -44,6 +44,8 @@ class SettleReason(StrEnum):
 
     REPLIED = "REPLIED"
     """The peer's status decided."""
+    UNANSWERED = "UNANSWERED"
+    """No answer came, and asking twice is not safe here."""
     REFUSED = "REFUSED"
     """An OK reply that means no, by the step's `refuse` expression."""
     ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"

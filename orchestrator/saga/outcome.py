@@ -151,7 +151,8 @@ def judge(end: AttemptEnd) -> Verdict:
     if end.report.code == "DATA_LOSS":
         return Stick(AttentionReason.DATA_LOSS)
     if not _may_ask_again(end):
-        return Settle(settled, SettleReason.REPLIED)
+        answered = end.report.phase is Phase.REPLIED
+        return Settle(settled, SettleReason.REPLIED if answered else SettleReason.UNANSWERED)
     if not _has_budget(end):
         return Settle(settled, SettleReason.ATTEMPTS_EXHAUSTED)
     delay_s = _delay_s(end)

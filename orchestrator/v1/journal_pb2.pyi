@@ -533,7 +533,9 @@ class StepSettled(_message.Message):
     started_at: _builtins.float
     outcome: _builtins.str
     reason: _builtins.str
-    """REPLIED, REFUSED, ATTEMPTS_EXHAUSTED, DEADLINE_EXCEEDED, EXPRESSION_FAILED, UNDO_NOT_RENDERED or STOPPED."""
+    """REPLIED, UNANSWERED, REFUSED, ATTEMPTS_EXHAUSTED, DEADLINE_EXCEEDED, EXPRESSION_FAILED, UNDO_NOT_RENDERED or
+    STOPPED.
+    """
     code: _builtins.str
     message: _builtins.str
     @_builtins.property
