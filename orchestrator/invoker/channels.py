@@ -27,6 +27,7 @@ trying on its own, and calls are told at once, with the reason.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeAlias
 
 import grpc
 from grpc import aio
@@ -43,7 +44,7 @@ from orchestrator.limits import (
     RECONNECT_MAX_S,
 )
 
-Stub = aio.UnaryUnaryMultiCallable[bytes, bytes]
+Stub: TypeAlias = "aio.UnaryUnaryMultiCallable[bytes, bytes]"  # a string: not generic at run time in grpcio 1.80
 Waiter = Callable[[str | None], None]
 """Told None once connected, or why no connection came about."""
 

@@ -8,6 +8,7 @@ name, and Google's well-known types, which some servers do not serve, are taken 
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -20,8 +21,8 @@ from orchestrator.invoker.targets import TargetConfig
 from orchestrator.limits import DESCRIPTORS_BYTES_MAX, DESCRIPTORS_FILES_MAX, REFLECTION_S_MAX
 
 Files = dict[str, FileDescriptorProto]
-_Method = aio.StreamStreamMultiCallable[ServerReflectionRequest, ServerReflectionResponse]
-_Stream = aio.StreamStreamCall[ServerReflectionRequest, ServerReflectionResponse]
+_Method: TypeAlias = "aio.StreamStreamMultiCallable[ServerReflectionRequest, ServerReflectionResponse]"
+_Stream: TypeAlias = "aio.StreamStreamCall[ServerReflectionRequest, ServerReflectionResponse]"
 
 _VERSIONS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
 _OTHER_WAY = "or describe it by descriptors: {set: FILE} or {files: [FILE.proto]}"

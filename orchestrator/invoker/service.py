@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import grpc
 from grpc import aio
@@ -26,9 +27,10 @@ from orchestrator.ports.observer import Observer
 from orchestrator.saga.events import Phase, Report
 from orchestrator.values import Payload
 
-Rpc = aio.UnaryUnaryCall[bytes, bytes]
+Rpc: TypeAlias = "aio.UnaryUnaryCall[bytes, bytes]"
 
 _DO_NOT_RETRY = -1.0
+_FORGOTTEN = ("DEADLINE_EXCEEDED", "the deadline passed and gRPC reported no end")
 
 
 class GrpcInvoker:
@@ -176,6 +178,8 @@ class GrpcInvoker:
                 ended_at=self._clock.now(),
             )
             opened.settle(report)
+        except KeyError:  # grpcio 1.80 looks the status number up and does not find it
+            opened.settle(self._ended(opened, "UNKNOWN", "the peer sent a number that is no gRPC status"))
         except asyncio.CancelledError:  # not by us: the loop is being torn down, or the channel was
             opened.settle(self._ended(opened, "CANCELLED", "the connection was closed on our side"))
         else:
@@ -223,8 +227,8 @@ class GrpcInvoker:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for opened in tuple(self._open):
-            if opened.overdue_at < now:
-                opened.give_up()
+            if opened.overdue_at < now and not opened.give_up():
+                opened.settle(self._ended(opened, *_FORGOTTEN))
         self._sweep = loop.call_later(CALL_OVERDUE_S, self._end_overdue) if self._open else None
 
     def _remaining_s(self, call: CallRequest) -> float:
@@ -271,9 +275,9 @@ class _Call:
         elif self._aborted is not None:
             self._aborted()
 
-    def give_up(self) -> None:
-        """End a call that is long past its deadline without a word from gRPC."""
-        self._cancel("DEADLINE_EXCEEDED", "the deadline passed and gRPC reported no end")
+    def give_up(self) -> bool:
+        """End a call that is long past its deadline without a word from gRPC; False where gRPC thinks it has ended."""
+        return self._cancel(*_FORGOTTEN)
 
     def wait_until(self, withdraw: Callable[[], None], timer: asyncio.TimerHandle, aborted: Callable[[], None]) -> None:
         """Remember how to stop waiting for the connection."""
@@ -298,9 +302,11 @@ class _Call:
             self._rpc = None
             self._end(self, report)
 
-    def _cancel(self, code: str, why: str) -> None:
-        if self._rpc is not None and self._rpc.cancel():
-            self.cause = (code, why)
+    def _cancel(self, code: str, why: str) -> bool:
+        if self._rpc is None or not self._rpc.cancel():
+            return False
+        self.cause = (code, why)
+        return True
 
 
 def _unsent(code: str, message: str, now: float, retry_after_s: float | None = None) -> Report:

@@ -5,12 +5,12 @@ import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from grpc import aio
 
-Context = aio.ServicerContext[bytes, bytes]
+Context: TypeAlias = "aio.ServicerContext[bytes, bytes]"
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
 SERVICE = "shop.v1.Shop"
 
