@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,18 +18,19 @@ from orchestrator.verify import Findings, Ledgers, read_ledgers, verify
 from tests.e2e.crowd import Crowd
 from tests.kit.mesh import ROOT, Mesh, Program, channel
 
-SEED = 20_26
-KILLS = 24
+SEED = int(os.environ.get("KILL_SEED", "2026"))
+KILLS = int(os.environ.get("KILLS", "24"))
 CALLERS = 24
 
 
 async def judged(mesh: Mesh, crowd: Crowd) -> Findings:
-    """Stop everything, and hold the three witnesses against each other."""
+    """Stop everything, and hold the three witnesses against each other. A bug that was survived is still a bug."""
     mesh.orchestrator.signal()
     assert await mesh.orchestrator.ended(within_s=30) == 0
     for service in mesh.services.values():
         service.signal()
         await service.ended(within_s=10)
+    assert "Traceback" not in mesh.orchestrator.log
     async with open_records(mesh.journal) as (journal, plans):
         return await verify(journal, plans, ledgers=Ledgers(read_ledgers(mesh.data)), answers=crowd.answers)
 
@@ -89,7 +91,7 @@ async def kill_somewhere(mesh: Mesh, crowd: Crowd, luck: Random, number: int) ->
     return where
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(60 + 10 * KILLS)
 async def test_nothing_is_lost_doubled_or_left_undone_wherever_the_orchestrator_is_killed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,7 +116,7 @@ async def test_nothing_is_lost_doubled_or_left_undone_wherever_the_orchestrator_
     assert findings.violations == []
     assert findings.not_checked == {}
     assert all(crowd.answers.values()), "a saga was accepted and its caller never heard of its end"
-    assert moments.total() == KILLS >= 20
+    assert moments.total() == KILLS
     assert min(crowd.counts["COMPLETED"], crowd.counts["COMPENSATED"]) > 0, "both ways were gone"
     assert crowd.counts["calls sent again"] >= KILLS // 2, "the kills struck while callers were waiting"
     assert restarts.total() >= 2
