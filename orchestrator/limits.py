@@ -39,7 +39,7 @@ COMPENSATION_S_DEFAULT = 300.0
 CALL_TIMEOUT_S_DEFAULT = 10.0
 # A day: no unary call is worth waiting longer, and a typing mistake (ms for s) is caught.
 CALL_TIMEOUT_S_MAX = 86_400.0
-# Forward attempts that answered, before a step gives up; five at 100 ms doubling span about three seconds.
+# Forward attempts that answered, before a step gives up; five at 100 ms doubling span at most 1.5 s.
 FORWARD_ATTEMPTS_DEFAULT = 5
 # First pause before trying again.
 BACKOFF_INITIAL_S_DEFAULT = 0.1
@@ -254,6 +254,9 @@ ACTORS_MAX = 100_000
 MAILBOX_MESSAGES_MAX = 1_000
 # Records of one append: bounds a transaction, far above what one turn of a saga decides.
 RECORDS_PER_APPEND_MAX = 2_000
+# How long a turn that nothing hangs on waits for the next one of its saga before it is committed alone: below what a
+# person or a service notices, above what two calls begun together take to end one after the other.
+COMMIT_HOLD_S = 0.002
 # Streams of one group commit; larger groups gain nothing and delay the first in them.
 COMMIT_STREAMS_MAX = 1_000
 # Records read at once when a saga is folded.

@@ -8,7 +8,7 @@
         [mailbox] --- control lane first
             |
             v  every message that waits is decided on, one after the other, into one append
-        decide ... decide
+        decide ... decide            nothing hangs on it? wait a moment for the next message, and share its append
             |
             v
         committer ---- durable? --no--> the supervisor is told; this actor never writes again
@@ -21,12 +21,13 @@ An actor is an object, not a task: a saga that waits costs its state and nothing
 there is one append in flight at most, and the next decision is taken on the state that it made durable.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from orchestrator.errors import OrchestratorError, RequestError
 from orchestrator.ids import SagaId, StepId
-from orchestrator.limits import RECORDS_PER_APPEND_MAX
+from orchestrator.limits import COMMIT_HOLD_S, RECORDS_PER_APPEND_MAX
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import Invoker
 from orchestrator.ports.journal import Append, Record
@@ -91,7 +92,19 @@ class _Turn:
 class Actor:
     """The single writer of one saga."""
 
-    __slots__ = ("_around", "_hands", "_in_commit", "_keeper", "_mailbox", "_owed", "_stopped", "saga_id", "state")
+    __slots__ = (
+        "_around",
+        "_flush",
+        "_hands",
+        "_held",
+        "_in_commit",
+        "_keeper",
+        "_mailbox",
+        "_owed",
+        "_stopped",
+        "saga_id",
+        "state",
+    )
 
     def __init__(self, saga_id: SagaId, state: SagaState, around: Surroundings, keeper: Keeper) -> None:
         """Begin with the state that the journal tells."""
@@ -104,12 +117,14 @@ class Actor:
         self._hands = Hands(around.invoker, around.clock, around.observer, self.tell)
         self._owed: frozenset[Effect] = frozenset()
         self._in_commit = False
+        self._held: _Turn | None = None
+        self._flush: asyncio.TimerHandle | None = None
         self._stopped: OrchestratorError | None = None
 
     @property
     def is_idle(self) -> bool:
         """Return whether the actor has nothing to do until a timer or a message comes."""
-        return not (self._in_commit or len(self._mailbox) or self._hands.open_calls)
+        return not (self._in_commit or self._held or len(self._mailbox) or self._hands.open_calls)
 
     @property
     def wake_at(self) -> float | None:
@@ -135,23 +150,46 @@ class Actor:
     def stop(self, error: OrchestratorError) -> None:
         """Never write again; abort what is open, answer whoever waits."""
         self._stopped = error
+        self._let_go_of_held()
         self._hands.let_go()
         self._mailbox.close(error)
 
     def _take_turn(self) -> None:
         """Decide on every message that waits, one after the other, then append once."""
-        turn = _Turn(self.state)
+        turn = self._let_go_of_held() or _Turn(self.state)
         try:
             self._decide(turn)
         except BaseException:
             turn.answer(self.state, OrchestratorError(f"saga {self.saga_id!r} was set aside; see its log"))
             raise
-        if turn.events:
+        turn.owed = owed(turn.state)
+        if not turn.events:
+            turn.answer(self.state)
+            # Owe again what fired too early: the wall clock may have been set back while the timer ran.
+            self._perform(turn.owed)
+        elif self._can_wait(turn):
+            self._held = turn
+            self._flush = asyncio.get_running_loop().call_later(COMMIT_HOLD_S, self._append_held)
+        else:
             self._append(turn)
-            return
-        turn.answer(self.state)
-        # Owe again what fired too early: the wall clock may have been set back while the timer ran.
-        self._perform(owed(self.state))
+
+    def _can_wait(self, turn: _Turn) -> bool:
+        """Return whether nothing hangs on this turn's commit: nobody waits for it, and nothing new is owed after it.
+
+        It is what a branch that ends before its sibling decides. The sibling's end then shares the append: a third
+        fewer commits for a saga that runs two and two. A crash meanwhile loses what a crash during the commit would.
+        """
+        return not (turn.answers or turn.state.is_terminal or self._around.is_draining) and turn.owed <= self._owed
+
+    def _let_go_of_held(self) -> _Turn | None:
+        if self._flush is not None:
+            self._flush.cancel()
+        held, self._held, self._flush = self._held, None, None
+        return held
+
+    def _append_held(self) -> None:
+        if (held := self._let_go_of_held()) is not None:
+            self._keeper.guard(self, lambda: self._append(held))
 
     def _decide(self, turn: _Turn) -> None:
         while len(turn.events) < RECORDS_PER_APPEND_MAX and (envelope := self._mailbox.take()) is not None:
@@ -169,7 +207,6 @@ class Actor:
         records = tuple(
             Record(version=number, epoch=epoch, event=event) for number, event in enumerate(turn.events, version + 1)
         )
-        turn.owed = owed(turn.state)
         row = row_of(turn.state, wake_at(turn.owed), epoch)
         append = Append(saga_id=self.saga_id, expected_version=version, epoch=epoch, records=records, row=row)
         self._in_commit = True

@@ -63,21 +63,25 @@ class Committer:
         self._closed = True
         self._wake.set()
 
+    def fail(self, error: JournalUnavailable) -> None:
+        """Acknowledge nothing any more, answer whoever waits, and say so once; whoever reads may be first to know."""
+        if self.failure is None:
+            self.failure = error.message
+            self._on_failed(error.message)
+        lost, self._waiting = self._waiting, []
+        for waiting in lost:
+            waiting.on_committed(error)
+
     async def _commit(self, group: list[_Waiting]) -> None:
         began = self._clock.monotonic()
         try:
             results = await self._journal.append([waiting.append for waiting in group])
         except JournalUnavailable as error:
-            self._fail(error, group)
+            self._waiting = [*group, *self._waiting]
+            self.fail(error)
             return
         took_s = self._clock.monotonic() - began
         self._observer.committed(len(group), sum(len(waiting.append.records) for waiting in group), took_s)
         for waiting, result in zip(group, results, strict=True):
             waiting.on_committed(result)
 
-    def _fail(self, error: JournalUnavailable, group: list[_Waiting]) -> None:
-        self.failure = error.message
-        lost, self._waiting = [*group, *self._waiting], []
-        self._on_failed(error.message)
-        for waiting in lost:
-            waiting.on_committed(error)

@@ -146,6 +146,8 @@ class Directory:
         if self._active.get(actor.saga_id) is actor:
             del self._active[actor.saga_id]
             self._around.observer.activated(len(self._active))
+            # Who waits for a start to become durable must learn that this one never will.
+            self._watchers.tell(actor.saga_id, None)
 
     def _remember(self, actor: Actor) -> None:
         self._ended[actor.saga_id] = actor.state

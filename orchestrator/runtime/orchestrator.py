@@ -5,11 +5,19 @@ crash.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from orchestrator.errors import AlreadyExists, Draining, InputInvalid, NotFound, OrchestratorError, VersionConflict
+from orchestrator.errors import (
+    AlreadyExists,
+    Draining,
+    InputInvalid,
+    JournalUnavailable,
+    NotFound,
+    OrchestratorError,
+    VersionConflict,
+)
 from orchestrator.ids import SagaId, saga_id, trace_id
 from orchestrator.limits import DRAIN_POLL_S, READ_RECORDS_MAX
 from orchestrator.ports.clock import Clock
@@ -75,8 +83,8 @@ class Orchestrator:
         """Commit, recover and sweep while the block runs; at its end the journal holds all that was decided."""
         async with asyncio.TaskGroup() as tasks:
             committing = tasks.create_task(self._committer.run(), name="committer")
-            recovering = tasks.create_task(self._recovery.recover_all(), name="recovery")
-            sweeping = tasks.create_task(self._recovery.sweep(), name="sweeper")
+            recovering = tasks.create_task(self._while_recording(self._recovery.recover_all()), name="recovery")
+            sweeping = tasks.create_task(self._while_recording(self._recovery.sweep()), name="sweeper")
             try:
                 yield self
             finally:
@@ -86,6 +94,13 @@ class Orchestrator:
                 self._committer.close()
                 await asyncio.wait([committing])
                 self._directory.stop_all(self._draining())
+
+    async def _while_recording(self, work: Coroutine[None, None, None]) -> None:
+        """Do standing work until the journal fails; then the process drains, rather than falling over itself."""
+        try:
+            await work
+        except JournalUnavailable as error:
+            self._committer.fail(error)
 
     @property
     def is_draining(self) -> bool:
@@ -128,7 +143,7 @@ class Orchestrator:
             forward_s=request.forward_s,
         )
         try:
-            state = await _ask(self._directory.create(name, plan), command)
+            state = await self._ask(self._directory.create(name, plan), command)
         except VersionConflict:
             return await self._conflict(name, request, payload)
         return Started(saga_id=name, state=state, created=True)
@@ -207,16 +222,23 @@ class Orchestrator:
 
     async def _ask_active(self, name: SagaId, command: Command) -> SagaState:
         """Ask a saga that may leave memory between being found and being asked."""
-        ended = await self._directory.state(name)
-        while not ended.is_terminal:
+        state = await self._directory.state(name)
+        while not state.is_terminal:
             try:
-                return await _ask(await self._directory.actor(name), command)
+                return await self._ask(await self._directory.actor(name), command)
             except VersionConflict:
-                ended = await self._directory.state(name)
-        rejected = decide(ended, command, self._around.moment()).rejected
+                state = await self._directory.state(name)
+        rejected = decide(state, command, self._around.moment()).rejected
         if rejected is not None:
             raise rejected
-        return ended
+        return state
+
+    async def _ask(self, actor: Actor, command: Command) -> SagaState:
+        """Ask an actor; one that decided nothing has no commit after which it would go to rest, so it goes now."""
+        try:
+            return await _answer(actor, command)
+        finally:
+            self._directory.rest(actor)
 
     async def _conflict(self, name: SagaId, request: StartRequest, payload: Payload) -> Started:
         """The journal knows the saga id or the request id already; say which, or answer as before."""
@@ -266,7 +288,7 @@ class Orchestrator:
         return Draining("this process is stopping and takes no new work; ask again in a moment, or ask another one")
 
 
-async def _ask(actor: Actor, command: Command) -> SagaState:
+async def _answer(actor: Actor, command: Command) -> SagaState:
     """Tell an actor and wait until what it decided is durable."""
     answered: asyncio.Future[SagaState | OrchestratorError] = asyncio.get_running_loop().create_future()
 

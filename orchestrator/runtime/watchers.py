@@ -22,7 +22,7 @@ class Watch:
         """The saga after its latest durable record, where one was seen."""
 
     def tell(self, state: SagaState | None) -> None:
-        """Say that the saga changed; None: look again, something else happened (drain)."""
+        """Say that the saga changed; None: look again, something else happened (its actor left, the process drains)."""
         self.state = state or self.state
         self._changed.set()
 
@@ -58,8 +58,8 @@ class Watchers:
             if not watches:
                 del self._by_saga[saga_id]
 
-    def tell(self, saga_id: SagaId, state: SagaState) -> None:
-        """Say that a saga has a new durable state."""
+    def tell(self, saga_id: SagaId, state: SagaState | None) -> None:
+        """Say that a saga has a new durable state; None: look again, its actor has left memory."""
         for watch in self._by_saga.get(saga_id, ()):
             watch.tell(state)
 
