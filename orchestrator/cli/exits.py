@@ -15,6 +15,7 @@ class Exit(IntEnum):
     NOT_FOUND = 4
     NEEDS_ATTENTION = 5
     UNAVAILABLE = 69
+    STORAGE = 74
     CONFIG = 78
     TIMEOUT = 124
     INTERRUPTED = 130
@@ -28,6 +29,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.NOT_FOUND: "the saga, definition or revision does not exist",
     Exit.NEEDS_ATTENTION: "the saga NEEDS_ATTENTION: it cannot go on without a person",
     Exit.UNAVAILABLE: "no orchestrator answers, or it cannot record now (EX_UNAVAILABLE)",
+    Exit.STORAGE: "`serve` alone: the journal could record no more, and the process left (EX_IOERR)",
     Exit.CONFIG: "a setting is wrong, or a port or path cannot be used (EX_CONFIG)",
     Exit.TIMEOUT: "the time given with --timeout was up first",
     Exit.INTERRUPTED: "Ctrl-C",
