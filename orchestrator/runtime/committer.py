@@ -84,4 +84,3 @@ class Committer:
         self._observer.committed(len(group), sum(len(waiting.append.records) for waiting in group), took_s)
         for waiting, result in zip(group, results, strict=True):
             waiting.on_committed(result)
-

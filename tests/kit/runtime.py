@@ -8,7 +8,7 @@ import asyncio
 import selectors
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from random import Random  # noqa: TID251  (seeded)
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from orchestrator.errors import InputInvalid, JournalUnavailable, NotFound
@@ -174,7 +174,7 @@ class TappedJournal(MemoryJournal):
         fresh._open(self._contents)
         return fresh.tap()
 
-    def tap(self) -> "TappedJournal":
+    def tap(self) -> Self:
         """Begin with the gate open and no fault."""
         self.gate = asyncio.Event()
         self.gate.set()

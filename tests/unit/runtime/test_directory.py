@@ -1,0 +1,75 @@
+"""An actor that has nothing to do leaves, and whoever waited for it hears of that."""
+
+import asyncio
+
+import pytest
+
+from orchestrator.errors import InputInvalid
+from orchestrator.limits import ATTRIBUTES_MAX
+from orchestrator.ports.invoker import CallRequest
+from orchestrator.runtime import Started
+from orchestrator.saga import SagaStatus
+from orchestrator.saga.events import Report
+from orchestrator.saga.plan import Operation
+from tests.kit.machine import report
+from tests.kit.plans import plan, step
+from tests.kit.runtime import Process, run, until
+
+PLAN = plan(step("a", idempotent=True), step("b", "a", idempotent=True))
+
+
+def well(_call: CallRequest) -> Report:
+    return report()
+
+
+def refuses_b_and_the_undo(call: CallRequest) -> Report:
+    is_refused = call.step == "b" or call.operation is Operation.COMPENSATE
+    return report("INVALID_ARGUMENT" if is_refused else "OK")
+
+
+def test_a_start_that_is_refused_leaves_its_id_free() -> None:
+    async def story() -> None:
+        process = Process(well, PLAN)
+        async with process.orchestrator.running():
+            with pytest.raises(InputInvalid):
+                await process.start(attributes={f"name{number}": number for number in range(ATTRIBUTES_MAX + 1)})
+            assert process.orchestrator.stats().active_actors == 0
+            async with asyncio.timeout(60):
+                assert (await process.start()).created
+
+    run(story())
+
+
+def test_starts_of_an_id_that_ended_long_ago_are_all_answered_when_they_come_at_once() -> None:
+    async def story() -> None:
+        before = Process(well, PLAN)
+        async with before.orchestrator.running():
+            await before.start()
+            await before.ended()
+        process = before.heir()
+        async with process.orchestrator.running():
+            process.journal.gate.clear()
+            starts: list[asyncio.Task[Started]] = []
+            async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+                starts += [tasks.create_task(process.start()) for _ in range(3)]
+                await until(lambda: process.orchestrator.stats().active_actors == 1)
+                process.journal.gate.set()
+            assert [start.result().created for start in starts] == [False] * 3
+
+    run(story())
+
+
+def test_a_saga_that_a_cancel_finds_already_stuck_does_not_stay_in_memory() -> None:
+    async def story() -> None:
+        process = Process(refuses_b_and_the_undo, PLAN)
+        async with process.orchestrator.running():
+            await process.start()
+            assert (await process.ended()).status is SagaStatus.NEEDS_ATTENTION
+            for _ in range(2):
+                state = await process.orchestrator.cancel("s", "again")
+                assert state.status is SagaStatus.NEEDS_ATTENTION
+                await until(lambda: process.orchestrator.stats().active_actors <= 1)
+                await asyncio.sleep(600)  # poll: no fact, past every timer of the saga, on virtual time
+                assert process.orchestrator.stats().active_actors == 0
+
+    run(story())
