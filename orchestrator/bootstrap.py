@@ -107,7 +107,8 @@ async def open_node(
     async with AsyncExitStack() as stack:
         store = open_store(settings)
         stack.push_async_callback(store.close)
-        invoker = GrpcInvoker({target.name: target for target in settings.target_configs()}, clock, observer)
+        # Calls are told to the observer by the runtime, whatever invoker it has; told twice they would count twice.
+        invoker = GrpcInvoker({target.name: target for target in settings.target_configs()}, clock)
         stack.push_async_callback(invoker.close, 0.0)
         revisions = Revisions(store, invoker.methods, clock)
         failed = asyncio.Event()
@@ -206,7 +207,7 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
         on_ready(f"{settings.api.host}:{api_port}", f"{settings.http.host}:{http_port}")
         await _first_of(stop.wait(), node.failed.wait())
         logger.info("draining: at most %g s for what is in flight", settings.grace_s)
-        _exit_hard_after(settings.grace_s + DRAIN_MARGIN_S)
+        _exit_hard_after(settings.grace_s + DRAIN_MARGIN_S, EXIT_STORAGE if node.failed.is_set() else EXIT_OK)
         api.refuse_new()
         await node.drain(0.0 if node.failed.is_set() else settings.grace_s)
         await api.drain(0.0)
@@ -260,9 +261,9 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _exit_hard_after(seconds: float) -> None:
+def _exit_hard_after(delay_s: float, code: int) -> None:
     """Leave even if something hangs: the journal has what matters."""
-    asyncio.get_running_loop().call_later(seconds, os._exit, EXIT_OK)
+    asyncio.get_running_loop().call_later(delay_s, os._exit, code)
 
 
 async def _first_of(*waits: Awaitable[object]) -> None:

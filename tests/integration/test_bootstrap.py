@@ -1,0 +1,70 @@
+"""A whole orchestrator inside this process, over real calls: what the composition root is answerable for."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+
+from orchestrator.bootstrap import open_node
+from orchestrator.config import Settings
+from orchestrator.ports.plans import JsonInput
+from orchestrator.runtime import StartRequest, Until
+from orchestrator.saga import SagaStatus
+from orchestrator.telemetry import names
+from services.epro.v1 import validator_service_pb2
+
+DEFINITION = """
+saga: probe
+input: epro.v1.Report
+targets: [validator]
+steps:
+  first:
+    call: validator/epro.v1.Validator/Validate
+    kind: read
+    request: {report: "${input}"}
+  second:
+    after: [first]
+    call: validator/epro.v1.Validator/Validate
+    kind: read
+    request: {report: "${input}"}
+"""
+CALLS = 2
+
+
+@asynccontextmanager
+async def validator() -> AsyncGenerator[str]:
+    """The address of a service that finds everything valid."""
+
+    async def answer(_request: bytes, _context: object) -> bytes:
+        return validator_service_pb2.ValidateResponse(valid=True).SerializeToString()
+
+    server = grpc.aio.server()
+    methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {"Validate": grpc.unary_unary_rpc_method_handler(answer)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("epro.v1.Validator", methods),))
+    reflection.enable_server_reflection(["epro.v1.Validator", reflection.SERVICE_NAME], server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield f"127.0.0.1:{port}"
+    await server.stop(None)
+
+
+async def test_every_call_is_measured_once(tmp_path: Path) -> None:
+    (tmp_path / "probe.yaml").write_text(DEFINITION)
+    async with validator() as address:
+        settings = Settings.model_validate(
+            {
+                "store": "memory:",
+                "targets": {"validator": {"address": address}},
+                "definitions": [str(tmp_path / "probe.yaml")],
+            }
+        )
+        async with open_node(settings, environ={}) as node:
+            given = JsonInput({"reportId": "R-1"})
+            await node.orchestrator.start(StartRequest(definition="probe", input=given, saga_id="s"))
+            ended = await node.orchestrator.wait("s", Until.TERMINAL, 0, 30.0)
+            page = node.metrics.render()[1].decode()
+    assert ended.status is SagaStatus.COMPLETED
+    counts = [line for line in page.splitlines() if line.startswith(f"{names.CALL_DURATION.name}_count")]
+    assert [float(line.rsplit(" ", 1)[1]) for line in counts] == [float(CALLS)]
