@@ -41,6 +41,7 @@ check-inner-types: $(VENV)/.stamp-dev
 check-generated: $(VENV)/.stamp-dev
 	$(BIN)/python protos/generate.py --check
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m orchestrator.definition.schema --check
 
 coverage: $(VENV)/.stamp-test ## the machine's branches, all of them, by the quick tests
 	@mkdir -p build/coverage
@@ -55,8 +56,9 @@ bench: $(VENV)/.stamp-test ## figures beside the bare client (CASE=name for one)
 protos: $(VENV)/.stamp-dev ## regenerate the code from protos/
 	$(BIN)/python protos/generate.py
 
-docs: $(VENV)/.stamp-test ## rewrite the pages that follow from code: limits, errors
+docs: $(VENV)/.stamp-test ## rewrite the pages that follow from code, and the definitions' JSON Schema
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m orchestrator.definition.schema
 
 lock: ## renew .ci/lock from pyproject.toml (ARGS=--upgrade to move versions)
 	@$(PYTHON) -m venv build/lock-venv

@@ -249,5 +249,5 @@ def write(rows: list[Measured]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--case", default="", help="one case, e.g. epro or epro-64; all where absent")
+    parser.add_argument("case", nargs="?", default="", help="one case, e.g. epro or epro-64; all where absent")
     uvloop.run(main(parser.parse_args().case))
