@@ -277,6 +277,8 @@ RECOVERY_PAGE_ROWS = 200
 RECOVERY_CALLS_MAX = 200
 # How long recovery waits before it looks again.
 RECOVERY_PAUSE_S = 0.01
+# How long recovery waits for calls that do not end before it opens as many again: a hung service delays its own sagas.
+RECOVERY_STALL_S = 1.0
 # Turns of one saga that may fail before it is set aside for a person.
 CRASHES_MAX = 3
 # Pause before a saga whose turn failed is taken up again.
@@ -287,8 +289,9 @@ QUARANTINED_MAX = 10_000
 DRAIN_POLL_S = 0.01
 # New containers after which the cyclic collector looks; garbage in cycles comes from the gRPC library, a few a call.
 GC_CONTAINERS = 50_000
-# What a drain may take beyond its grace before the process leaves anyway: two flushes of two seconds, and a margin.
-DRAIN_MARGIN_S = 3.0
+# What a drain may take beyond its grace before the process leaves anyway: a flush of two seconds and a margin, together
+# less than the 3 s that operators are told.
+DRAIN_MARGIN_S = 2.8
 
 # --- the checker ---------------------------------------------------------------------------------------------------
 

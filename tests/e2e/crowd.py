@@ -28,7 +28,7 @@ from tests.kit.mesh import reports
 Reply = TypeVar("Reply")
 
 CALL_S = 20.0
-_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+_UNANSWERED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
 class Crowd:
@@ -138,7 +138,7 @@ class Crowd:
             try:
                 reply = await call()
             except grpc.aio.AioRpcError as failed:
-                if failed.code() not in _AWAY:
+                if failed.code() not in _UNANSWERED:
                     raise
                 self.counts["calls sent again"] += 1
                 await asyncio.sleep(0.02)  # poll: a server that drains refuses at once until it is gone
