@@ -14,7 +14,6 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import CallRequest, Invoker, OpenCall
 from orchestrator.ports.observer import Observer
 from orchestrator.saga import SagaState
-from orchestrator.saga.calls import call_of
 from orchestrator.saga.commands import AttemptReported, Command, TimerFired
 from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Timer
 from orchestrator.saga.events import Report
@@ -92,7 +91,7 @@ def call_request(state: SagaState, effect: SendCall) -> CallRequest:
     operation = operation_of(step, effect.operation)
     assert operation is not None and operation.open is not None  # noqa: PT018  # only an open attempt is owed
     assert step.forward is not None  # an undo follows a forward
-    call = call_of(state.plan.steps[effect.step], effect.operation)
+    call = state.plan.steps[effect.step].call_of(effect.operation)
     trace = state.trace
     return CallRequest(
         target=call.target,

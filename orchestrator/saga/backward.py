@@ -20,7 +20,7 @@ from orchestrator.saga.events import (
     StepStuck,
 )
 from orchestrator.saga.outcome import Settle
-from orchestrator.saga.plan import Compensation, Operation, Plan, StepKind, UndoOrder
+from orchestrator.saga.plan import Compensation, Operation, Plan, UndoOrder
 from orchestrator.saga.state import SagaState, StepState, StepStatus
 
 _DONE_FORWARD = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED})
@@ -78,20 +78,15 @@ def _end(draft: Draft) -> None:
 
 
 def compensation_of(plan: Plan, step: StepId) -> Compensation:
-    """Return how a step is undone; asked only for steps that `is_undoable` names."""
+    """Return how a step is undone; asked only for steps that are undoable."""
     compensation = plan.steps[step].compensation
-    assert compensation is not None  # see is_undoable
+    assert compensation is not None  # what is left to undo is undoable
     return compensation
-
-
-def is_undoable(plan: Plan, step: StepId) -> bool:
-    """Return whether the step has an undo at all: not a read, and not `compensate: none` (R20)."""
-    return plan.steps[step].compensation is not None and plan.steps[step].kind is not StepKind.READ
 
 
 def remaining(state: SagaState) -> list[StepState]:
     """Return the steps that are still to be undone, stuck ones included (R20)."""
-    return [s for s in state.steps.values() if s.status in _UNDO_OPEN and is_undoable(state.plan, s.id)]
+    return [s for s in state.steps.values() if s.status in _UNDO_OPEN and state.plan.steps[s.id].is_undoable]
 
 
 def drain_at(state: SagaState, step: StepState) -> float | None:

@@ -30,10 +30,16 @@ def backoff_s(policy: RetryPolicy, retries: int, entropy: float) -> float:
 
 
 def retry_delay_s(policy: RetryPolicy, operation: OperationState, report: Report, entropy: float) -> float:
-    """Return how long to wait before the next attempt; the peer's own wish replaces the policy's."""
-    if report.retry_after_s is not None and report.retry_after_s >= 0:
-        return min(report.retry_after_s, RETRY_AFTER_S_MAX)
-    return backoff_s(policy, max(operation.spent - 1, 0), entropy)
+    """Return how long to wait before the next attempt; the peer's own wish replaces the policy's.
+
+    Where attempts have no limit it can only lengthen the pause: a peer that says "at once" for ever would otherwise use
+    up all `ATTEMPTS_MAX` in seconds, and what it was to undo would be left to a person (R24).
+    """
+    own_s = backoff_s(policy, max(operation.spent - 1, 0), entropy)
+    if report.retry_after_s is None or report.retry_after_s < 0:
+        return own_s
+    wish_s = min(report.retry_after_s, RETRY_AFTER_S_MAX)
+    return wish_s if policy.max_attempts else max(wish_s, own_s)
 
 
 def has_attempts_left(policy: RetryPolicy, operation: OperationState) -> bool:

@@ -19,7 +19,7 @@ from orchestrator.saga.events import (
     StepUndone,
 )
 from orchestrator.saga.outcome import Again, AttemptEnd, Settle, Stick, judge, meaning
-from orchestrator.saga.plan import Call, ExpressionFailure, Operation, Step, StepKind
+from orchestrator.saga.plan import ExpressionFailure, Operation, Step
 from orchestrator.saga.state import OperationState, RecordedFacts, SagaState, StepState, operation_of
 from orchestrator.values import Payload
 
@@ -33,14 +33,6 @@ def open_count(state: SagaState, operation: Operation) -> int:
     """Return how many calls of one kind are in flight."""
     found = (operation_of(state.steps[step], operation) for step in state.live)
     return sum(1 for each in found if each is not None and each.open is not None)
-
-
-def call_of(step: Step, operation: Operation) -> Call:
-    """Return what an operation calls; a step without compensation is never asked for its undo."""
-    if operation is Operation.FORWARD:
-        return step.call
-    assert step.compensation is not None  # backward.py undoes only what has a compensation
-    return step.compensation.call
 
 
 def open_first(draft: Draft, step: StepId, operation: Operation, request: Payload) -> bool:
@@ -60,7 +52,7 @@ def open_next(draft: Draft, step: StepId, operation: Operation) -> None:
 
 
 def _open(draft: Draft, step: StepId, operation: Operation, attempt: int, request: Payload | None) -> bool:
-    call = call_of(draft.state.plan.steps[step], operation)
+    call = draft.state.plan.steps[step].call_of(operation)
     deadline_at = attempt_deadline_at(draft.state, call, operation, draft.moment)
     if deadline_at is None:
         return False
@@ -156,9 +148,9 @@ def settle_step(draft: Draft, step: Step, verdict: Settle, report: Report) -> No
     reason = verdict.reason
     text = report.message if verdict.message is None else verdict.message
     undo: Payload | ExpressionFailure | None = None
-    if verdict.outcome is not Outcome.NOT_APPLIED and step.compensation is not None and step.kind is not StepKind.READ:
+    if verdict.outcome is not Outcome.NOT_APPLIED and step.is_undoable:
         own_reply = report.reply if verdict.outcome is Outcome.APPLIED else None
-        undo = bounded(step.compensation.call.render(RecordedFacts(draft.state, own_reply)))
+        undo = bounded(step.call_of(Operation.COMPENSATE).render(RecordedFacts(draft.state, own_reply)))
     if isinstance(undo, ExpressionFailure):
         text = f"compensate.request: {undo.message}" + (f"; {text}" if text else "")
         reason = SettleReason.UNDO_NOT_RENDERED if verdict.outcome is Outcome.APPLIED else reason

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 
 from orchestrator.errors import InvariantViolated
 from orchestrator.ids import StepId, idempotency_key
-from orchestrator.saga.backward import comes_before, has_own_order, is_undoable, remaining
+from orchestrator.saga.backward import comes_before, has_own_order, remaining
 from orchestrator.saga.events import Outcome, SettleReason
-from orchestrator.saga.owed import owed
+from orchestrator.saga.owed import owes
 from orchestrator.saga.plan import Operation
 from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, operation_of
 
@@ -37,13 +37,13 @@ def check_steps(state: SagaState, steps: Iterable[StepId]) -> None:
 
 def terminal_owes_nothing(state: SagaState) -> None:
     """M1: a terminal saga owes nothing."""
-    if state.is_terminal and (owed(state) or state.live):
+    if state.is_terminal and (owes(state) or state.live):
         raise _violated("M1", state, f"{state.status.value}, yet {sorted(state.live)} is live")
 
 
 def waits_for_something(state: SagaState) -> None:
     """M8: a saga that is not terminal owes something or names what it waits for."""
-    if state.is_terminal or state.version == 0 or owed(state):
+    if state.is_terminal or state.version == 0 or owes(state):
         return
     if state.status is not SagaStatus.NEEDS_ATTENTION or not state.attention:
         raise _violated("M8", state, f"{state.status.value}, yet nothing is owed and nobody was asked")
@@ -77,7 +77,7 @@ def undo_needs_an_effect(state: SagaState, step: StepState) -> None:
     """M4: an undo exists only where the step was APPLIED or UNKNOWN, and only for a step that has one."""
     if step.undo is None and step.status not in _UNDO_STATUSES:
         return
-    if step.outcome not in {Outcome.APPLIED, Outcome.UNKNOWN} or not is_undoable(state.plan, step.id):
+    if step.outcome not in {Outcome.APPLIED, Outcome.UNKNOWN} or not state.plan.steps[step.id].is_undoable:
         raise _violated("M4", state, f"step {step.id} is undone with outcome {step.outcome}")
 
 
@@ -96,7 +96,7 @@ def undo_in_order(state: SagaState, step: StepState) -> None:
 
 def undo_is_stored(state: SagaState, step: StepState) -> None:
     """M7: a step that may have to be undone has its request stored, or says that it could not be rendered."""
-    if step.outcome not in {Outcome.APPLIED, Outcome.UNKNOWN} or not is_undoable(state.plan, step.id):
+    if step.outcome not in {Outcome.APPLIED, Outcome.UNKNOWN} or not state.plan.steps[step.id].is_undoable:
         return
     if step.undo_request is not None or step.outcome is Outcome.UNKNOWN:
         return

@@ -88,7 +88,7 @@ def has_failed(step: StepState) -> bool:
     return step.status is StepStatus.NOT_APPLIED or step.status is StepStatus.UNSETTLED
 
 
-def readiness(trigger: Trigger, tally: Tally) -> Readiness:  # one line a rule
+def readiness(trigger: Trigger, tally: Tally) -> Readiness:
     """Return what the trigger rule says: the truth table of R14."""
     over = tally.done == tally.total
     met: bool

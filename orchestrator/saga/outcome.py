@@ -117,10 +117,7 @@ class AttemptEnd:
     @property
     def call(self) -> Call:
         """Return what was called."""
-        if self.operation is Operation.FORWARD:
-            return self.step.call
-        assert self.step.compensation is not None  # an undo was called
-        return self.step.compensation.call
+        return self.step.call_of(self.operation)
 
     @property
     def outcome(self) -> Outcome:

@@ -20,6 +20,11 @@ def owed(state: SagaState) -> frozenset[Effect]:
     return frozenset(_effects(state))
 
 
+def owes(state: SagaState) -> bool:
+    """Return whether anything is outstanding: all that an invariant asks, at the price of the first effect."""
+    return not (state.is_terminal or state.version == 0) and next(_effects(state), None) is not None
+
+
 def wake_at(effects: Iterable[Effect]) -> float | None:
     """Return the earliest timer of what is owed: when a saga that left memory must be back in it."""
     return min((effect.due_at for effect in effects if isinstance(effect, SetTimer)), default=None)

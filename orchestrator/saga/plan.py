@@ -152,6 +152,18 @@ class Step:
     """None: nothing to undo, because the kind is `read` or because the author said `compensate: none`."""
     optional: bool = False
 
+    @property
+    def is_undoable(self) -> bool:
+        """Return whether the step has an undo at all: not a read, and not `compensate: none` (R20)."""
+        return self.compensation is not None and self.kind is not StepKind.READ
+
+    def call_of(self, operation: Operation) -> Call:
+        """Return what an operation calls; a step without compensation is never asked for its undo."""
+        if operation is Operation.FORWARD:
+            return self.call
+        assert self.compensation is not None  # backward.py undoes only what has a compensation
+        return self.compensation.call
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

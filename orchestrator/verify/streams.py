@@ -3,6 +3,7 @@
 They recompute from the events what must be true, rather than asking the machine that wrote them.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -11,7 +12,7 @@ from orchestrator.errors import InvariantViolated, JournalCorrupted
 from orchestrator.ids import StepId, idempotency_key
 from orchestrator.ports.journal import Record, SearchRow
 from orchestrator.saga import SagaState, blank, check, fold, owed, wake_at
-from orchestrator.saga.backward import has_own_order, is_undoable
+from orchestrator.saga.backward import has_own_order
 from orchestrator.saga.events import (
     AttemptOpened,
     AttemptSettled,
@@ -82,8 +83,9 @@ def check_stream(row: SearchRow, plan: Plan, records: Sequence[Record], findings
 def sorted_stream(row: SearchRow, plan: Plan, records: Sequence[Record], state: SagaState | None) -> Stream:
     """Return the records by what they are about; steps that the plan does not have are the fold's to complain of."""
     stream = Stream(row=row, plan=plan, records=records, state=state)
+    known = {None, *plan.steps}
     for record in records:
-        if getattr(record.event, "step", None) in {None, *plan.steps}:
+        if getattr(record.event, "step", None) in known:
             _sort(stream, record)
     stream.is_over = bool(records) and isinstance(records[-1].event, SagaCompleted | SagaCompensated)
     return stream
@@ -137,9 +139,9 @@ def row_agrees(stream: Stream) -> Iterator[Violation]:
 def attempts_end_once(stream: Stream) -> Iterator[Violation]:
     """I11."""
     for key, opened in stream.opened.items():
-        ends = [event.attempt for _, event in stream.settled.get(key, [])]
+        ends = Counter(event.attempt for _, event in stream.settled.get(key, []))
         for version, event in opened:
-            count = ends.count(event.attempt)
+            count = ends[event.attempt]
             if count > 1 or (count == 0 and stream.is_over):
                 yield stream.broken("I11", f"attempt {event.attempt} of {key[0]} has {count} ends", version)
 
@@ -208,7 +210,7 @@ def undone_is_what_was_done(stream: Stream) -> Iterator[Violation]:
     if not (stream.is_over and isinstance(stream.records[-1].event, SagaCompensated)):
         return
     for step, (version, event) in stream.ended.items():
-        wanted = event.outcome is not Outcome.NOT_APPLIED and is_undoable(stream.plan, step)
+        wanted = event.outcome is not Outcome.NOT_APPLIED and stream.plan.steps[step].is_undoable
         if wanted and step not in stream.undone:
             yield stream.broken("I18", f"{step} was {event.outcome.value} and is not undone", version)
 
@@ -227,7 +229,7 @@ def later_is_undone_earlier(stream: Stream) -> Iterator[Violation]:
     if has_own_order(stream.plan):
         return
     wanted = [s for s, (_, e) in stream.ended.items() if e.outcome is not Outcome.NOT_APPLIED]
-    wanted = [s for s in wanted if is_undoable(stream.plan, s) and (s, Operation.FORWARD) in stream.opened]
+    wanted = [s for s in wanted if stream.plan.steps[s].is_undoable and (s, Operation.FORWARD) in stream.opened]
     for first in wanted:
         undo = stream.opened.get((first, Operation.COMPENSATE))
         if undo is None:
