@@ -2,13 +2,8 @@
 
 import asyncio
 import json
-import os
 import re
-import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from concurrent import futures
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +12,6 @@ import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc_status import rpc_status
 
@@ -26,89 +19,15 @@ from orchestrator.cli.exits import Exit
 from orchestrator.v1.saga_service_pb2 import StartSagaRequest
 from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 from services.epro.v1 import notifier_service_pb2, scoring_service_pb2
+from tests.e2e.garbling import descriptor_set, garbling
+from tests.e2e.terminal import World
 from tests.integration.telemetry.collector import free_port
-from tests.kit.mesh import DEFINITION, ROOT, Mesh, channel, reports
+from tests.kit.mesh import DEFINITION, Mesh, channel, reports
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SOURCE = DEFINITION.read_text()
 REPORT = reports()[0]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def text(self) -> str:
-        return self.out + self.err
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """One running mesh, and a terminal."""
-
-    mesh: Mesh
-
-    async def saga(self, *arguments: str, given: str = "") -> Ended:
-        """Run the program as a person does."""
-        environ = {"ORCHESTRATOR_SERVER": self.mesh.orchestrator.address}
-        ended = await command(*arguments, given=given, folder=self.mesh.folder, environ=environ)
-        assert "Traceback" not in ended.text
-        assert "a bug" not in ended.text
-        return ended
-
-    def file(self, name: str, text: str) -> str:
-        path = self.mesh.folder / name
-        path.write_text(text)
-        return str(path)
-
-
-async def command(*arguments: str, folder: Path, given: str = "", environ: Mapping[str, str] | None = None) -> Ended:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "orchestrator", *arguments),
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(50):
-        out, err = await process.communicate(given.encode())
-    assert process.returncode is not None
-    return Ended(code=process.returncode, out=out.decode(), err=err.decode())
-
-
-def descriptor_set(*files: FileDescriptor) -> bytes:
-    found: dict[str, FileDescriptor] = {}
-
-    def visit(file: FileDescriptor) -> None:
-        for needed in file.dependencies:
-            visit(needed)
-        found.setdefault(file.name, file)
-
-    for file in files:
-        visit(file)
-    together = FileDescriptorSet()
-    for file in found.values():
-        file.CopyToProto(together.file.add())
-    return together.SerializeToString()
-
-
-@contextmanager
-def garbling() -> Iterator[str]:
-    """A service whose replies are no messages of the type that it promised."""
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    broken: Any = grpc.unary_unary_rpc_method_handler(lambda _request, _context: b"\xff\xff\xff")
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("epro.v1.Scoring", {"Score": broken})])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"127.0.0.1:{port}"
-    server.stop(0).wait()
 
 
 GARBLED = """
