@@ -116,7 +116,7 @@ class Orchestrator:
         """Return what is going on in this process."""
         return RuntimeStats(
             active_actors=len(self._directory),
-            quarantined=len(self._directory.supervisor.quarantined),
+            quarantined=self._directory.supervisor.quarantined_count,
             in_flight=self._invoker.in_flight(),
             recovered=self._recovery.recovered_count,
         )

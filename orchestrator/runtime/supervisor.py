@@ -28,9 +28,13 @@ class Supervisor:
         self._quarantined: dict[SagaId, IntegrityError] = {}
 
     @property
-    def quarantined(self) -> dict[SagaId, IntegrityError]:
-        """Return the sagas that are set aside, with why."""
-        return dict(self._quarantined)
+    def quarantined_count(self) -> int:
+        """Return how many sagas are set aside."""
+        return len(self._quarantined)
+
+    def is_quarantined(self, saga_id: SagaId) -> bool:
+        """Return whether the saga is set aside."""
+        return saga_id in self._quarantined
 
     def refuse_quarantined(self, saga_id: SagaId) -> None:
         """Raise what a quarantined saga was set aside for."""

@@ -1,0 +1,90 @@
+"""Whoever waits in the journal is taken up, whatever other sagas and their services do."""
+
+from dataclasses import replace
+
+from orchestrator.ids import SagaId
+from orchestrator.limits import PASSIVATION_WAIT_S_MIN, RECOVERY_CALLS_MAX, RECOVERY_PAGE_ROWS
+from orchestrator.ports.invoker import CallRequest
+from orchestrator.runtime import StartRequest
+from orchestrator.saga import SagaStatus
+from orchestrator.saga.events import Report
+from orchestrator.values import Payload
+from tests.kit.machine import report
+from tests.kit.plans import plan, retry, step
+from tests.kit.runtime import Process, run, until
+
+SLEEP_S = 4 * PASSIVATION_WAIT_S_MIN
+CALM = retry(9, initial_s=SLEEP_S, max_s=SLEEP_S)
+SLEEPING = plan(step("calm", idempotent=True, policy=CALM))
+HANGING = replace(plan(step("hung", read=True, timeout_s=3_000.0), forward_s=4_000.0), definition="hanging")
+
+
+class Services:
+    """One that never answers, and one that is away until it is mended, or silent."""
+
+    is_mended = False
+    is_silent = False
+
+    def __call__(self, call: CallRequest) -> Report | None:
+        if call.step == "hung" or self.is_silent:
+            return None
+        return report() if self.is_mended else report("UNAVAILABLE")
+
+
+async def hang(process: Process, count: int) -> None:
+    for number in range(count):
+        request = StartRequest(definition="hanging", input=Payload("Input", b""), saga_id=f"hung-{number}")
+        await process.orchestrator.start(request)
+
+
+def test_timers_of_sleeping_sagas_fire_while_many_calls_of_others_hang() -> None:
+    async def story() -> None:
+        services = Services()
+        process = Process(services, SLEEPING, HANGING)
+        async with process.orchestrator.running():
+            for number in range(5):
+                await process.start(f"asleep-{number}")
+            await until(lambda: process.orchestrator.stats().active_actors == 0)
+            await hang(process, RECOVERY_CALLS_MAX)
+            services.is_mended = True
+            ended = [await process.ended(f"asleep-{number}", timeout_s=2 * SLEEP_S) for number in range(5)]
+            assert {each.status for each in ended} == {SagaStatus.COMPLETED}
+
+    run(story())
+
+
+def test_recovery_goes_past_a_service_that_hangs() -> None:
+    async def story() -> None:
+        services = Services()
+        services.is_silent = True
+        process = Process(services, SLEEPING, HANGING)
+        async with process.orchestrator.running():
+            await hang(process, 2 * RECOVERY_CALLS_MAX)
+            await process.start("z-last")
+        heir = process.heir()
+        services.is_silent, services.is_mended = False, True
+        async with heir.orchestrator.running():
+            assert (await heir.ended("z-last", timeout_s=60.0)).status is SagaStatus.COMPLETED
+
+    run(story())
+
+
+def test_a_page_of_quarantined_sagas_hides_no_sleeping_one() -> None:
+    async def story() -> None:
+        services = Services()
+        process = Process(services, SLEEPING)
+        bad = [SagaId(f"bad-{number}") for number in range(RECOVERY_PAGE_ROWS)]
+        async with process.orchestrator.running():
+            for name in bad:
+                await process.start(name)
+            await process.start("good")
+            await until(lambda: process.orchestrator.stats().active_actors == 0)
+        for name in bad:
+            process.journal._contents.streams[name][1] = (2, 1, "NoSuchEvent", b"")
+        heir = process.heir()
+        async with heir.orchestrator.running():
+            await until(lambda: heir.orchestrator.stats().quarantined == len(bad))
+            services.is_mended = True
+            assert (await heir.ended("good", timeout_s=3 * SLEEP_S)).status is SagaStatus.COMPLETED
+
+    run(story())
