@@ -43,7 +43,7 @@ from collections.abc import Iterable
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from orchestrator.limits import MESSAGE_CHARS_MAX
+from orchestrator.limits import MESSAGE_CHARS_MAX, RETRY_AFTER_S_MAX
 from orchestrator.saga.events import Phase, Report
 
 NEVER_LIBRARY = frozenset(
@@ -127,4 +127,5 @@ def _pushback(text: str | bytes | None) -> float | None:
         wait_ms = int(text)
     except ValueError:
         return _DO_NOT_RETRY
-    return wait_ms / 1000 if wait_ms >= 0 else _DO_NOT_RETRY
+    # Capped before it is divided: hundreds of digits make no float, and the call's end would never be reported.
+    return min(wait_ms, RETRY_AFTER_S_MAX * 1000) / 1000 if wait_ms >= 0 else _DO_NOT_RETRY

@@ -105,7 +105,8 @@ def test_a_negative_retry_delay_means_now_not_never() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pushback", "wait_s"), [("1500", 1.5), ("0", 0.0), ("-1", -1.0), ("soon", -1.0), ("", -1.0), (b"250", 0.25)]
+    ("pushback", "wait_s"),
+    [("1500", 1.5), ("0", 0.0), ("-1", -1.0), ("soon", -1.0), ("", -1.0), (b"250", 0.25), ("9" * 400, 3600.0)],
 )
 def test_pushback_is_obeyed_and_forbids_retries_where_negative_or_unreadable(
     pushback: str | bytes, wait_s: float
