@@ -231,7 +231,8 @@ def _pause(plan: Plan, event: RetryScheduled, last: AttemptSettled, spent: int) 
     if said.phase is Phase.LOST:
         assert pause_s == 0
     elif said.retry_after_s is not None and said.retry_after_s >= 0:
-        assert abs(pause_s - said.retry_after_s) < 1e-6
+        longest_s = said.retry_after_s if policy.max_attempts else max(said.retry_after_s, policy.max_backoff_s)
+        assert said.retry_after_s - 1e-6 <= pause_s <= longest_s + 1e-6
     elif event.parked:
         assert abs(pause_s - policy.max_backoff_s) < 1e-6
     else:

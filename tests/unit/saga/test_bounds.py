@@ -144,3 +144,20 @@ def test_the_cause_of_a_cancel_without_a_reason_is_a_sentence() -> None:
     machine = started(plan(step("a")))
     machine.cancel()
     assert machine.state.cause == Cause(kind=CauseKind.CANCELLED, message="cancelled by a caller")
+
+
+def test_an_undo_whose_service_says_at_once_for_ever_keeps_its_own_pace() -> None:
+    machine = started(plan(step("a"), step("b", "a")))
+    machine.replies("a")
+    machine.reply("b", "FAILED_PRECONDITION")
+    for _ in range(20):
+        machine.reply("a.undo", report("RESOURCE_EXHAUSTED", retry_after_s=0.0))
+        assert machine.calls == [], "it waits"
+        machine.pass_time(8.0)
+        assert [call.step for call in machine.calls] == ["a"]
+
+
+def test_a_peer_may_hasten_a_call_whose_attempts_are_few() -> None:
+    machine = started(plan(step("a", idempotent=True, policy=retry(3, initial_s=5.0))))
+    machine.reply("a", report("UNAVAILABLE", retry_after_s=0.0))
+    assert [call.attempt for call in machine.calls] == [2]
