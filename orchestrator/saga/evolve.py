@@ -45,6 +45,17 @@ def evolve(state: SagaState, event: Event) -> SagaState:
     """Return the state after one event; `JournalCorrupted` where it cannot follow."""
     status = next_saga(state.status, event)
     match event:
+        case (
+            AttemptOpened()
+            | AttemptSettled()
+            | RetryScheduled()
+            | StepSkipped()
+            | StepSettled()
+            | StepUndone()
+            | StepStuck()
+        ):
+            # First, because nine of ten events are one of these.
+            return _step(state, event)
         case SagaStarted():
             return _started(state, event)
         case CancelRequested():
@@ -65,16 +76,6 @@ def evolve(state: SagaState, event: Event) -> SagaState:
             return _saga(state, event, status=status, ended_at=event.at, output=event.output, live=frozenset[StepId]())
         case SagaCompensated():
             return _saga(state, event, status=status, ended_at=event.at, attention=(), live=frozenset[StepId]())
-        case (
-            AttemptOpened()
-            | AttemptSettled()
-            | RetryScheduled()
-            | StepSkipped()
-            | StepSettled()
-            | StepUndone()
-            | StepStuck()
-        ):
-            return _step(state, event)
         case _:
             assert_never(event)
 
@@ -107,7 +108,7 @@ def _step(state: SagaState, event: StepEvent) -> SagaState:
     old = state.steps.get(event.step)
     if old is None:
         raise JournalCorrupted(f"{type(event).__name__} names step {event.step!r}, which the plan does not have")
-    new = changed(_changed(old, event, state.version + 1), status=next_step(old.status, event))
+    new = _changed(old, event, state.version + 1, next_step(old.status, event))
     steps = dict(state.steps)
     steps[event.step] = new
     epoch = max(state.epoch, event.epoch) if isinstance(event, AttemptOpened) else state.epoch
@@ -121,26 +122,26 @@ def _live(state: SagaState, step: StepState) -> frozenset[StepId]:
     return state.live - {step.id} if step.id in state.live else state.live
 
 
-def _changed(step: StepState, event: StepEvent, version: int) -> StepState:
+def _changed(step: StepState, event: StepEvent, version: int, status: StepStatus) -> StepState:
     match event:
         case AttemptOpened():
-            return _opened(step, event, version)
+            return _opened(step, event, version, status)
         case AttemptSettled():
-            return _with_operation(step, event.operation, _closed(_operation(step, event.operation), event))
+            return _with_operation(step, event.operation, _closed(_operation(step, event.operation), event), status)
         case RetryScheduled():
             waiting = changed(_operation(step, event.operation), retry_at=event.due_at, parked=event.parked)
-            return _with_operation(step, event.operation, waiting)
+            return _with_operation(step, event.operation, waiting, status)
         case StepSettled():
-            return _settled(step, event, version)
+            return _settled(step, event, version, status)
         case StepStuck():
-            return changed(step, stuck=event.reason, message=event.message)
+            return changed(step, status=status, stuck=event.reason, message=event.message)
         case StepSkipped() | StepUndone():
-            return step
+            return changed(step, status=status)
         case _:
             assert_never(event)
 
 
-def _opened(step: StepState, event: AttemptOpened, version: int) -> StepState:
+def _opened(step: StepState, event: AttemptOpened, version: int, status: StepStatus) -> StepState:
     before = operation_of(step, event.operation)
     attempt = AttemptState(number=event.attempt, epoch=event.epoch, opened_at=event.at, deadline_at=event.deadline_at)
     following = 1 if before is None else before.attempts + 1
@@ -148,15 +149,15 @@ def _opened(step: StepState, event: AttemptOpened, version: int) -> StepState:
         raise JournalCorrupted(f"attempt {event.attempt} of step {event.step!r} is opened, yet {following} must follow")
     if before is not None:
         after = changed(before, attempts=event.attempt, open=attempt, retry_at=None, parked=False)
-        return _with_operation(step, event.operation, after)
+        return _with_operation(step, event.operation, after, status)
     if event.request is None:
         raise JournalCorrupted(f"the first attempt of {event.operation.value} of step {step.id!r} has no request")
     first = OperationState(
         request=event.request, key=event.key, started_at=event.at, attempts=event.attempt, open=attempt
     )
     if event.operation is Operation.FORWARD:
-        return changed(step, forward=first, started_version=version)
-    return changed(step, undo=first)
+        return changed(step, status=status, forward=first, started_version=version)
+    return changed(step, status=status, undo=first)
 
 
 def _closed(operation: OperationState, event: AttemptSettled) -> OperationState:
@@ -175,12 +176,13 @@ def _closed(operation: OperationState, event: AttemptSettled) -> OperationState:
     )
 
 
-def _settled(step: StepState, event: StepSettled, version: int) -> StepState:
+def _settled(step: StepState, event: StepSettled, version: int, status: StepStatus) -> StepState:
     reply = None
     if event.outcome is Outcome.APPLIED and step.forward is not None and step.forward.last is not None:
         reply = step.forward.last.reply
     return changed(
         step,
+        status=status,
         forward=None if step.forward is None else changed(step.forward, retry_at=None, parked=False),
         outcome=event.outcome,
         settle_reason=event.reason,
@@ -200,5 +202,7 @@ def _operation(step: StepState, operation: Operation) -> OperationState:
     return found
 
 
-def _with_operation(step: StepState, operation: Operation, state: OperationState) -> StepState:
-    return changed(step, forward=state) if operation is Operation.FORWARD else changed(step, undo=state)
+def _with_operation(step: StepState, operation: Operation, state: OperationState, status: StepStatus) -> StepState:
+    if operation is Operation.FORWARD:
+        return changed(step, status=status, forward=state)
+    return changed(step, status=status, undo=state)

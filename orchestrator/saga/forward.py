@@ -60,6 +60,9 @@ def advance(draft: Draft) -> None:
 
 
 def _stopped_by_failure(draft: Draft) -> bool:
+    """Go backward if a step that settled in this very decision failed; an earlier one has had its consequences."""
+    if not any(isinstance(event, StepSettled) for event in draft.events):
+        return False
     cause = failure(draft.state)
     if cause is not None:
         begin(draft, cause)

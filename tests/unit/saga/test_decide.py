@@ -69,15 +69,18 @@ def test_a_first_attempt_without_its_request_is_corruption() -> None:
 
 def test_an_end_without_its_beginning_is_corruption() -> None:
     machine = started(PLAN)
+    in_flight = machine.state
     settled: Any = machine.reply("a", "UNAVAILABLE")[0]
     assert isinstance(settled, AttemptSettled)
-    with pytest.raises(JournalCorrupted, match="not open"):
+    with pytest.raises(JournalCorrupted, match="cannot follow in a step that is BACKING_OFF"):
         evolve(machine.state, settled)
+    with pytest.raises(JournalCorrupted, match="not open"):
+        evolve(evolve(in_flight, settled), settled)
     with pytest.raises(JournalCorrupted, match="no beginning"):
-        evolve(machine.state, replace(settled, operation=Operation.COMPENSATE))
+        evolve(in_flight, replace(settled, operation=Operation.COMPENSATE))
     waiting = RetryScheduled(
         at=0.0, step=StepId("a"), operation=Operation.COMPENSATE, due_at=0.0, parked=False, reason=""
     )
     with pytest.raises(JournalCorrupted, match="no beginning"):
-        evolve(machine.state, waiting)
+        evolve(in_flight, waiting)
     assert machine.status is SagaStatus.RUNNING
