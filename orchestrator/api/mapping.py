@@ -240,7 +240,7 @@ def saga(state: SagaState, view: int, plans: Plans) -> pb.Saga:
         end_time=None if state.ended_at is None else instant(state.ended_at),
         forward_deadline=instant(state.forward_deadline_at),
         cause=None if state.cause is None else _cause(state.cause),
-        attention=list(state.attention),
+        attention=list(dict.fromkeys(state.attention)),
         trace_id=f"{state.trace.trace_id:032x}",
     )
     if view in {pb.SAGA_VIEW_STEPS, pb.SAGA_VIEW_FULL}:

@@ -18,10 +18,11 @@ from orchestrator.ids import SagaId, StepId
 from orchestrator.ports.journal import Record, SearchRow
 from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime.requests import ConflictPolicy, Until
+from orchestrator.runtime.rows import row_of
 from orchestrator.saga import events as ev
 from orchestrator.saga.events import CauseKind, Outcome, Phase
 from orchestrator.saga.plan import Operation, Plan
-from orchestrator.saga.state import SagaStatus, StepStatus
+from orchestrator.saga.state import SagaStatus, StepStatus, blank
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
 from orchestrator.values import Payload, TraceContext
@@ -292,6 +293,15 @@ class Reader:
 
     def to_json(self, plan: Plan, payload: Payload) -> dict[str, object]:
         return {"secret": 1}
+
+
+def test_get_and_list_name_a_reason_for_attention_once() -> None:
+    refused = ev.AttentionReason.UNDO_REFUSED
+    lost = ev.AttentionReason.DATA_LOSS
+    state = dataclasses.replace(blank(PLAN), attention=(refused, lost, refused))
+    shown = mapping.saga(state, pb.SAGA_VIEW_BASIC, Reader())  # type: ignore[arg-type]  # reads, which is all that is asked
+    listed = mapping.listed(row_of(state, None, 1))
+    assert list(shown.attention) == list(listed.attention) == ["UNDO_REFUSED", "DATA_LOSS"]
 
 
 def test_every_event_of_the_vocabulary_is_here() -> None:
