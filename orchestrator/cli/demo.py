@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Options:
     """What was asked for."""
 
     reports: int
@@ -76,7 +76,7 @@ def demo(
     nothing is lost, nothing done twice and nothing left undone, checked against the services' own ledgers; exit code 1
     if that is not so.
     """
-    plan = Plan(
+    options = Options(
         reports=reports,
         kills=not no_kill,
         keep=keep,
@@ -90,7 +90,7 @@ def demo(
         raise click.UsageError(f"--dir {folder} exists and is not an empty folder")
     home = folder.absolute() if folder else Path(tempfile.mkdtemp(prefix="saga-demo-"))
     try:
-        result = asyncio.run(_run(plan, home))
+        result = asyncio.run(_run(options, home))
     except* Failure as failed:
         first: BaseException = failed
         while isinstance(first, BaseExceptionGroup):
@@ -104,7 +104,7 @@ def demo(
     return Exit.OK if result.is_clean else Exit.FAILED
 
 
-async def _run(plan: Plan, folder: Path) -> "Result":
+async def _run(options: Options, folder: Path) -> "Result":
     from orchestrator.cli.ending import show, stay
     from orchestrator.cli.mesh import SERVICES, Mesh
     from orchestrator.cli.traffic import connect
@@ -112,17 +112,17 @@ async def _run(plan: Plan, folder: Path) -> "Result":
     _stop_cleanly_on_signals()
     began = time.monotonic()  # noqa: TID251  (the demo measures itself)
     async with Mesh(folder=folder) as mesh:
-        _Lines(plan).say(f"starting {len(SERVICES)} services and the orchestrator")
+        _Lines(options).say(f"starting {len(SERVICES)} services and the orchestrator")
         await mesh.start_services()
         await mesh.start_orchestrator()
         async with connect(mesh.server) as client:
-            result = await _stream(plan, mesh, client, began)
-            if plan.as_json:
+            result = await _stream(options, mesh, client, began)
+            if options.as_json:
                 echo(json.dumps(result.counts()))
             else:
-                await show(client, result, is_last=not plan.keep, kept=folder if plan.keeps_files else None)
-        if plan.keep:
-            await stay(mesh, result, note if plan.as_json else echo)
+                await show(client, result, is_last=not options.keep, kept=folder if options.keeps_files else None)
+        if options.keep:
+            await stay(mesh, result, note if options.as_json else echo)
     return result
 
 
@@ -134,20 +134,20 @@ def _stop_cleanly_on_signals() -> None:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
-async def _stream(plan: Plan, mesh: "Mesh", client: "Client", began: float) -> "Result":
+async def _stream(options: Options, mesh: "Mesh", client: "Client", began: float) -> "Result":
     from orchestrator.cli.ledgers import EFFECT_STEPS, Result, judge, read_balance
     from orchestrator.cli.mesh import reports_file
     from orchestrator.cli.traffic import read_reports
 
     with reports_file().open(encoding="utf-8") as lines:
-        reports = read_reports(lines, plan.reports)
-    kill_at = max(1, plan.reports // 2)
-    if plan.seed is not None:
-        luck = Random(plan.seed)  # noqa: S311  (an order, not a secret)
+        reports = read_reports(lines, options.reports)
+    kill_at = max(1, options.reports // 2)
+    if options.seed is not None:
+        luck = Random(options.seed)  # noqa: S311  (an order, not a secret)
         luck.shuffle(reports)
-        kill_at = max(1, round(plan.reports * luck.uniform(0.3, 0.7)))
+        kill_at = max(1, round(options.reports * luck.uniform(0.3, 0.7)))
     is_due = asyncio.Event()
-    with _progress(plan) as progress:
+    with _progress(options) as progress:
         killing = _Killing(mesh=mesh, client=client, say=progress.say)
 
         def ended(_: "Answer") -> None:
@@ -157,9 +157,9 @@ async def _stream(plan: Plan, mesh: "Mesh", client: "Client", began: float) -> "
             progress.advance()
 
         async with asyncio.TaskGroup() as tasks:
-            if plan.kills:
+            if options.kills:
                 tasks.create_task(killing.wait_and_kill(is_due))
-            await client.send_all(reports, plan.concurrency, ended)
+            await client.send_all(reports, options.concurrency, ended)
     verdict = judge(client.answers.values(), await client.statuses(), read_balance(mesh.ledgers), EFFECT_STEPS)
     return Result(
         answers=list(client.answers.values()),
@@ -201,8 +201,8 @@ class _Killing:
 class _Lines:
     """Progress for a pipe: a line per tenth, on standard error."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, options: Options) -> None:
+        self._options = options
         self._done = 0
 
     def __enter__(self) -> Self:
@@ -213,24 +213,24 @@ class _Lines:
 
     def say(self, text: str) -> None:
         """Tell what happens."""
-        if not self._plan.quiet:
+        if not self._options.quiet:
             note(text)
 
     def advance(self) -> None:
         """Count one report."""
         self._done += 1
-        if self._done % max(1, self._plan.reports // 10) == 0 or self._done == self._plan.reports:
-            self.say(f"{self._done} of {self._plan.reports} reports")
+        if self._done % max(1, self._options.reports // 10) == 0 or self._done == self._options.reports:
+            self.say(f"{self._done} of {self._options.reports} reports")
 
 
 class _Bar:
     """Progress for a terminal: a bar on standard error, and what happens above it."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, options: Options) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._reports = plan.reports
+        self._reports = options.reports
         self._console = Console(stderr=True, highlight=False)
         self._bar = Progress(
             TextColumn("reports"),
@@ -257,5 +257,5 @@ class _Bar:
         self._bar.advance(self._task)
 
 
-def _progress(plan: Plan) -> _Lines | _Bar:
-    return _Bar(plan) if sys.stderr.isatty() and not plan.quiet else _Lines(plan)
+def _progress(options: Options) -> _Lines | _Bar:
+    return _Bar(options) if sys.stderr.isatty() and not options.quiet else _Lines(options)

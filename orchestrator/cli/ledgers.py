@@ -2,22 +2,16 @@
 
 Three witnesses that share nothing. The client's record: which starts were acknowledged, and how each saga was said to
 end. The orchestrator's own list, read after everything is over. The services' effect ledgers, `*.ledger.jsonl` in the
-data folder: one JSON object a line, fsynced before the reply that it is about; of its fields these matter here::
-
-    saga_id, saga_step   the step of the saga that the call belonged to
-    op                   "forward" or "compensate"
-    effect               1 where something changed because of this call, else 0
-
-The balance of a step is its forward effects less its undone ones.
+data folder (`orchestrator/verify/witnesses.py` says what of them counts). The balance of a step is its forward effects
+less its undone ones.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SUFFIX = ".ledger.jsonl"
+from orchestrator.verify import Ledgers, read_ledgers
 
 # Steps of the demo's definition whose effects the ledgers count, and the one that refuses a report.
 EFFECT_STEPS = frozenset({"archive", "adverse_event", "notify"})
@@ -125,20 +119,8 @@ def judge(
 
 
 def read_balance(folder: Path) -> Balance:
-    """Add up every ledger of a folder."""
-    balance: Balance = Counter()
-    for saga_id, step, op, effect in _lines(folder):
-        balance[saga_id, step] += effect if op == "forward" else -effect
-    return balance
-
-
-def _lines(folder: Path) -> Iterator[tuple[str, str, str, int]]:
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        with path.open(encoding="utf-8", newline="\n") as ledger:
-            for line in ledger:
-                if line.endswith("\n"):  # a torn last line was never acknowledged
-                    entry = json.loads(line)
-                    yield str(entry["saga_id"]), str(entry["saga_step"]), str(entry["op"]), int(entry["effect"])
+    """Add up every ledger of a folder, read as `saga verify` reads it; `ConfigError` where one cannot be read."""
+    return Counter({(saga_id, step): stands for (saga_id, step), stands in Ledgers(read_ledgers(folder)).net.items()})
 
 
 def is_refused(answer: Answer) -> bool:

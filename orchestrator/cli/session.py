@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from orchestrator.v1.definition_service_pb2_grpc import DefinitionServiceStub
     from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 
-Outcome = int | None
+ExitCode = int | None
+"""None: done. Not an outcome, which is a step's."""
 SERVER_DEFAULT = "127.0.0.1:7400"
 
 
@@ -45,7 +46,7 @@ class Session:
         return DefinitionServiceStub(self.channel)
 
 
-def formatted(command: Callable[Concatenate[Printer, ...], Outcome]) -> Callable[..., Outcome]:
+def formatted(command: Callable[Concatenate[Printer, ...], ExitCode]) -> Callable[..., ExitCode]:
     """Give a command `-o` and `-q`, and a printer made of them as its first argument."""
 
     @click.option(
@@ -58,14 +59,14 @@ def formatted(command: Callable[Concatenate[Printer, ...], Outcome]) -> Callable
     )
     @click.option("-q", "--quiet", is_flag=True, help="Print names only, and no progress.")
     @functools.wraps(command)
-    def with_printer(*args: object, output: str, quiet: bool, **kwargs: object) -> Outcome:
+    def with_printer(*args: object, output: str, quiet: bool, **kwargs: object) -> ExitCode:
         printer = Printer(format=output, quiet=quiet)
         return command(printer, *args, **kwargs)
 
     return with_printer
 
 
-def connected(command: Callable[Concatenate[Session, ...], Outcome]) -> Callable[..., Outcome]:
+def connected(command: Callable[Concatenate[Session, ...], ExitCode]) -> Callable[..., ExitCode]:
     """Give a command `--server` (and `-o`, `-q`), and a session as its first argument; explain what gRPC raises."""
 
     @click.option(
@@ -78,7 +79,7 @@ def connected(command: Callable[Concatenate[Session, ...], Outcome]) -> Callable
         help="Where the orchestrator listens.",
     )
     @functools.wraps(command)
-    def with_session(printer: Printer, *args: object, server: str, **kwargs: object) -> Outcome:
+    def with_session(printer: Printer, *args: object, server: str, **kwargs: object) -> ExitCode:
         import grpc
 
         with open_channel(server) as channel:
