@@ -91,40 +91,51 @@ async def kill_somewhere(mesh: Mesh, crowd: Crowd, luck: Random, number: int) ->
     return where
 
 
-@pytest.mark.timeout(60 + 10 * KILLS)
-async def test_nothing_is_lost_doubled_or_left_undone_wherever_the_orchestrator_is_killed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def killed_again_and_again(mesh: Mesh, kills: int) -> tuple[Crowd, dict[str, Counter[str]]]:
+    """Let a crowd work while everything is killed; return when every saga has ended."""
     luck = Random(SEED)
     moments: Counter[str] = Counter()
-    async with Mesh(tmp_path) as mesh:
-        await mesh.start()
-        await misbehave(mesh)
-        async with channel(mesh.orchestrator.address) as connection, kept_up(*mesh.services.values()) as restarts:
-            crowd = Crowd(connection, luck)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(crowd.run(CALLERS))
-                for number in range(KILLS):
-                    moments[await kill_somewhere(mesh, crowd, luck, number)] += 1
-                    if number in {KILLS // 3, 2 * KILLS // 3}:
-                        await mesh.services[luck.choice(("archive", "safety"))].kill()
-                await mesh.clear_faults()
-                crowd.stop()
+    await mesh.start()
+    await misbehave(mesh)
+    async with channel(mesh.orchestrator.address) as connection, kept_up(*mesh.services.values()) as restarts:
+        crowd = Crowd(connection, luck)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(crowd.run(CALLERS))
+            for number in range(kills):
+                moments[await kill_somewhere(mesh, crowd, luck, number)] += 1
+                if number in {kills // 3, 2 * kills // 3}:
+                    await mesh.services[luck.choice(("archive", "safety"))].kill()
+            await mesh.clear_faults()
+            crowd.stop()
+    return crowd, {"kills": moments, "service_restarts": restarts}
+
+
+@pytest.mark.timeout(60 + 10 * KILLS)
+@pytest.mark.parametrize(
+    ("name", "is_declared", "kills"),
+    [("keys_declared", True, KILLS), ("nothing_declared", False, KILLS // 3)],
+    ids=["keys declared", "nothing declared"],
+)
+async def test_nothing_is_lost_doubled_or_left_undone_wherever_the_orchestrator_is_killed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, is_declared: bool, kills: int
+) -> None:
+    async with Mesh(tmp_path, is_declared=is_declared) as mesh:
+        crowd, deaths = await killed_again_and_again(mesh, kills)
         findings = await judged(mesh, crowd)
     with capsys.disabled():
-        print("\n" + report(findings, crowd, moments, restarts))
+        print("\n" + report(name, findings, crowd, deaths))
     assert findings.violations == []
     assert findings.not_checked == {}
     assert all(crowd.answers.values()), "a saga was accepted and its caller never heard of its end"
-    assert moments.total() == KILLS
+    assert deaths["kills"].total() == kills
     assert min(crowd.counts["COMPLETED"], crowd.counts["COMPENSATED"]) > 0, "both ways were gone"
-    assert crowd.counts["calls sent again"] >= KILLS // 2, "the kills struck while callers were waiting"
-    assert restarts.total() >= 2
+    assert crowd.counts["calls sent again"] >= kills // 2, "the kills struck while callers were waiting"
+    assert deaths["service_restarts"].total() >= 2
     arguments = ["verify", "--journal", str(mesh.journal), "--ledger", str(mesh.data), "--quiet"]
     assert await asyncio.to_thread(run, arguments) == 0
 
 
-def report(findings: Findings, crowd: Crowd, moments: Counter[str], restarts: Counter[str]) -> str:
+def report(name: str, findings: Findings, crowd: Crowd, deaths: dict[str, Counter[str]]) -> str:
     """The figures, kept beside the other results of a run."""
     broken = findings.by_invariant
     figures = {
@@ -132,8 +143,7 @@ def report(findings: Findings, crowd: Crowd, moments: Counter[str], restarts: Co
         "sagas": findings.sagas,
         "records": findings.records,
         "effects": findings.effects,
-        "kills": dict(moments),
-        "service_restarts": dict(restarts),
+        **deaths,
         "acknowledged": len(crowd.answers),
         **dict(sorted(crowd.counts.items())),
         "lost": broken["I7"],
@@ -143,5 +153,5 @@ def report(findings: Findings, crowd: Crowd, moments: Counter[str], restarts: Co
     }
     folder = ROOT / "build"
     folder.mkdir(exist_ok=True)
-    (folder / "kill-test.json").write_text(json.dumps(figures, indent=2) + "\n")
-    return re.sub(r'[{}"]', "", f"kill test: {json.dumps(figures)}")
+    (folder / f"kill-test-{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
+    return re.sub(r'[{}"]', "", f"kill test, {name}: {json.dumps(figures)}")

@@ -105,11 +105,17 @@ class Program:
 class Mesh:
     """All programs of one test; leaving the context kills what still runs."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str] | None = None, **settings: Any) -> None:
-        """`settings` are added to the orchestrator's configuration; `environ` reaches every process."""
+    def __init__(
+        self, folder: Path, environ: Mapping[str, str] | None = None, *, is_declared: bool = True, **settings: Any
+    ) -> None:
+        """`settings` are added to the orchestrator's configuration; `environ` reaches every process.
+
+        The services keep keys and the barrier contract; `is_declared` says whether the configuration says so.
+        """
         self.folder = folder
         self.data = folder / "data"
         self.journal = folder / "saga.sqlite"
+        self._is_declared = is_declared
         self._settings = settings
         self._environ = dict(environ or {})
         self.services = {
@@ -136,7 +142,7 @@ class Mesh:
     def configure(self, **settings: Any) -> None:
         """Write the orchestrator's configuration; JSON is YAML."""
         targets = {
-            name: {"address": service.address, "idempotent": True, "barrier": True}
+            name: {"address": service.address, "idempotent": self._is_declared, "barrier": self._is_declared}
             for name, service in self.services.items()
         }
         values = {
