@@ -21,7 +21,7 @@ from orchestrator.ports.plans import Plans
 from orchestrator.runtime.orchestrator import Orchestrator
 from orchestrator.runtime.requests import Until
 from orchestrator.saga.plan import Plan
-from orchestrator.saga.state import SagaState, SagaStatus
+from orchestrator.saga.state import SagaState
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
 from orchestrator.v1 import saga_service_pb2_grpc as wire
@@ -29,8 +29,6 @@ from orchestrator.values import TraceContext
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
-# A saga in one of these moves on only when a person acts.
-_AT_REST = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.NEEDS_ATTENTION})
 # What an answer adds around a saga or an event.
 _ENVELOPE_BYTES = 64
 # gRPC says "no deadline" as a very large number of seconds (grpc/grpc issue 26236).
@@ -71,7 +69,7 @@ class SagaService(wire.SagaServiceServicer):
             asked_s = mapping.span_s(request.timeout, "timeout", least_s=0.0, most_s=limits.API_DEADLINE_S_MAX)
         saga_id = mapping.saga_id(request.saga_id)
         state = await self._settled(saga_id, until, after, _wait_s(context, asked_s))
-        return rpc.WaitSagaResponse(saga=await self._shown(state, view), reached=_reached(state, until, after))
+        return rpc.WaitSagaResponse(saga=await self._shown(state, view), reached=until.is_reached(state, after))
 
     def WatchSaga(self, request: rpc.WatchSagaRequest, context: Context) -> AsyncIterator[rpc.WatchSagaResponse]:
         heartbeat_s = limits.API_HEARTBEAT_S_DEFAULT
@@ -184,10 +182,6 @@ def _wait_s(context: Context, asked_s: float) -> float:
     # A short deadline keeps most of its time for waiting.
     margin_s = min(limits.API_WAIT_MARGIN_S, remaining_s / 4)
     return max(0.0, min(most_s, remaining_s - margin_s))
-
-
-def _reached(state: SagaState, until: Until, after: int) -> bool:
-    return state.status in _AT_REST if until is Until.TERMINAL else state.version > after
 
 
 def _key(row: SearchRow, order_by: str) -> paging.Key:

@@ -31,7 +31,7 @@ from orchestrator.runtime.directory import Directory
 from orchestrator.runtime.recovery import Recovery
 from orchestrator.runtime.requests import ConflictPolicy, Started, StartRequest, Until
 from orchestrator.runtime.watchers import Watchers
-from orchestrator.saga import SagaState, SagaStatus, decide
+from orchestrator.saga import SagaState, decide
 from orchestrator.saga.commands import CancelSaga, Command, StartSaga
 from orchestrator.values import Payload, TraceContext
 
@@ -159,7 +159,7 @@ class Orchestrator:
             state = await self._directory.state(checked)
             try:
                 async with asyncio.timeout(timeout_s):
-                    while not _is_as_wanted(state, until, after_version):
+                    while not until.is_reached(state, after_version):
                         if self.is_draining:
                             raise self._draining()
                         await watch.changed()
@@ -301,12 +301,6 @@ async def _answer(actor: Actor, command: Command) -> SagaState:
     if isinstance(result, OrchestratorError):
         raise result
     return result
-
-
-def _is_as_wanted(state: SagaState, until: Until, after_version: int) -> bool:
-    if until is Until.CHANGE:
-        return state.version > after_version
-    return state.is_terminal or state.status is SagaStatus.NEEDS_ATTENTION
 
 
 def _checked(name: str) -> SagaId:

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from orchestrator.ids import SagaId
 from orchestrator.ports.plans import JsonInput
-from orchestrator.saga.state import SagaState
+from orchestrator.saga.state import SagaState, SagaStatus
 from orchestrator.values import Attributes, Payload, TraceContext
 
 
@@ -55,3 +55,9 @@ class Until(StrEnum):
     """COMPLETED or COMPENSATED, or NEEDS_ATTENTION: nothing more happens without a person."""
     CHANGE = "change"
     """Any record after the given version."""
+
+    def is_reached(self, state: SagaState, after_version: int) -> bool:
+        """Return whether a saga in this state is what the caller waits for."""
+        if self is Until.CHANGE:
+            return state.version > after_version
+        return state.is_terminal or state.status is SagaStatus.NEEDS_ATTENTION
