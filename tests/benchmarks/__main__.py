@@ -2,16 +2,14 @@
 
 import argparse
 import asyncio
-import gc
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from orchestrator.bootstrap import Node, calm_collector, open_node
 from orchestrator.config import Settings
 from tests.benchmarks import flows
 from tests.benchmarks.flows import Flow
+from tests.benchmarks.rounds import Run, run
 
 ROUNDS = 3
 SAGAS_AT_ONE = 150
@@ -73,45 +72,41 @@ class Measured:
     bare_cpu_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One round of one side."""
+class Bare:
+    """The bare client in its own process, asked for a round at a time."""
 
-    sagas_s: float
-    cpu_ms: float
-    latencies_ms: list[float]
+    def __init__(self, address: str) -> None:
+        arguments = [sys.executable, "-m", "tests.benchmarks.bare", address]
+        self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answer()
 
+    async def run(self, case: Case, sagas: int) -> Run:
+        """Let it do a round; this process is idle meanwhile."""
+        wanted = {"sagas": sagas, "concurrency": case.concurrency, "failing": case.failing}
+        return Run(**json.loads(await asyncio.to_thread(self._ask, json.dumps(wanted))))
 
-async def run(flow: Flow, sagas: int, concurrency: int) -> Run:
-    """Keep `concurrency` sagas going until `sagas` are done."""
-    left = sagas
-    latencies: list[float] = []
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait()
 
-    async def one_after_the_other() -> None:
-        nonlocal left
-        while left > 0:
-            left -= 1
-            began = time.perf_counter()
-            await flow()
-            latencies.append((time.perf_counter() - began) * 1e3)
+    def _ask(self, line: str) -> str:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        return self._answer()
 
-    gc.collect()
-    cpu, began = time.process_time(), time.perf_counter()
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(concurrency):
-            tasks.create_task(one_after_the_other())
-    took, cpu = time.perf_counter() - began, time.process_time() - cpu
-    return Run(sagas / took, cpu / sagas * 1e3, latencies)
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
 
 
-async def measure(case: Case, ours: Flow, bare: Flow) -> Measured:
+async def measure(case: Case, ours: Flow, bare: Bare) -> Measured:
     """Take both sides in turn; the first round of each only warms up."""
     sagas = SAGAS_AT_ONE if case.concurrency == 1 else SAGAS
-    await run(bare, sagas // 4, case.concurrency)
+    await bare.run(case, sagas // 4)
     await run(ours, sagas // 4, case.concurrency)
-    pairs = [
-        (await run(bare, sagas, case.concurrency), await run(ours, sagas, case.concurrency)) for _ in range(ROUNDS)
-    ]
+    pairs = [(await bare.run(case, sagas), await run(ours, sagas, case.concurrency)) for _ in range(ROUNDS)]
     bare_runs, our_runs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     return Measured(
         case=case.name,
@@ -160,18 +155,16 @@ def configured(address: str, folder: Path) -> Path:
     return file
 
 
-async def run_case(case: Case, address: str) -> Measured:
+async def run_case(case: Case, address: str, bare: Bare) -> Measured:
     """Measure one case on a fresh store."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
         file = configured(address, Path(name))
-        async with grpc.aio.insecure_channel(address) as channel:
-            bare = flows.bare(channel, failing=case.failing)
-            if case.api:
-                with program("orchestrator", "serve", "--config", str(file)) as server:
-                    async with grpc.aio.insecure_channel(server) as client:
-                        return await measure(case, flows.over_api(client), bare)
-            async with _collector(traced=case.traced) as collector, node(file, collector) as running:
-                return await measure(case, flows.embedded(running.orchestrator, failing=case.failing), bare)
+        if case.api:
+            with program("orchestrator", "serve", "--config", str(file)) as server:
+                async with grpc.aio.insecure_channel(server) as client:
+                    return await measure(case, flows.over_api(client), bare)
+        async with _collector(traced=case.traced) as collector, node(file, collector) as running:
+            return await measure(case, flows.embedded(running.orchestrator, failing=case.failing), bare)
 
 
 @asynccontextmanager
@@ -231,11 +224,11 @@ async def main(case: str) -> None:
     if not wanted:
         sys.exit(f"no case {case!r}; there are {', '.join(f'{c.name}-{c.concurrency}' for c in CASES)}")
     rows: list[Measured] = []
-    calm_collector()  # as the server does; it serves the bare client as well
-    with program("tests.benchmarks.stubs") as address:
+    calm_collector()  # as `saga serve` does
+    with program("tests.benchmarks.stubs") as address, closing(Bare(address)) as bare:
         for each in wanted:
             print(f"{each.name} at C={each.concurrency} …", file=sys.stderr)
-            rows.append(await run_case(each, address))
+            rows.append(await run_case(each, address, bare))
     show(rows)
     write(rows)
 
