@@ -166,9 +166,7 @@ async def _load(settings: Settings, revisions: Revisions) -> None:
     """Create and activate the definitions that the settings name; every finding of every file at once."""
     findings: list[str] = []
     for path in _definition_files(settings):
-        revision, diagnostics = await revisions.create_revision(
-            path.read_text(encoding="utf-8"), str(path), validate_only=False
-        )
+        revision, diagnostics = await revisions.create_revision(_source(path), str(path))
         if revision is None:
             findings += [str(diagnostic) for diagnostic in diagnostics]
         else:
@@ -176,6 +174,14 @@ async def _load(settings: Settings, revisions: Revisions) -> None:
             logger.info("definition %s is active in revision %s", revision.definition, revision.revision)
     if findings:
         raise DefinitionInvalid(f"{len(findings)} findings in the definitions of the configuration", findings)
+
+
+def _source(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as failed:
+        why = failed.strerror if isinstance(failed, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read the definition {path}: {why}; mend the file or leave it out") from failed
 
 
 def _definition_files(settings: Settings) -> list[Path]:

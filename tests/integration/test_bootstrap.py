@@ -5,10 +5,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
+import pytest
 from grpc_reflection.v1alpha import reflection
 
 from orchestrator.bootstrap import open_node
 from orchestrator.config import Settings
+from orchestrator.errors import ConfigError
 from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime import StartRequest, Until
 from orchestrator.saga import SagaStatus
@@ -68,3 +70,11 @@ async def test_every_call_is_measured_once(tmp_path: Path) -> None:
     assert ended.status is SagaStatus.COMPLETED
     counts = [line for line in page.splitlines() if line.startswith(f"{names.CALL_DURATION.name}_count")]
     assert [float(line.rsplit(" ", 1)[1]) for line in counts] == [float(CALLS)]
+
+
+async def test_a_definition_that_is_no_text_is_a_mistake_of_the_configuration_and_no_bug(tmp_path: Path) -> None:
+    (tmp_path / "probe.yaml").write_bytes(b"saga: \xff\xfe")
+    settings = Settings.model_validate({"store": "memory:", "definitions": [str(tmp_path)]})
+    with pytest.raises(ConfigError, match=r"probe\.yaml: it is not UTF-8 text"):
+        async with open_node(settings, environ={}):
+            pass
