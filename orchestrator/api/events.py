@@ -17,8 +17,6 @@ from orchestrator.saga.plan import Operation, Plan
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.values import Payload
 
-TERMINAL = (ev.SagaCompleted, ev.SagaCompensated)
-
 _WORDS = {Operation.FORWARD: "call", Operation.COMPENSATE: "undo"}
 
 

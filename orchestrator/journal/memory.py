@@ -13,6 +13,7 @@ from orchestrator.ids import SagaId
 from orchestrator.journal.codec import decode_record, encode_append
 from orchestrator.journal.refusals import refusal, request_taken
 from orchestrator.journal.search import check_query
+from orchestrator.limits import READ_RECORDS_MAX
 from orchestrator.ports.catalogue import Revision
 from orchestrator.ports.journal import Append, AppendResult, PositionedRecord, Record, SearchQuery, SearchRow
 from orchestrator.saga.state import TERMINAL
@@ -62,7 +63,7 @@ class MemoryJournal:
         contents = self._live()
         return [_append(contents, append) for append in batch]
 
-    async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = 10_000) -> Sequence[Record]:
+    async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = READ_RECORDS_MAX) -> Sequence[Record]:
         stored = self._live().streams.get(saga_id, [])
         return [decode_record(saga_id, *entry) for entry in stored[after_version : after_version + limit]]
 

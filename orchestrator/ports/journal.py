@@ -16,6 +16,7 @@ from typing import Protocol
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.ids import SagaId
+from orchestrator.limits import READ_RECORDS_MAX
 from orchestrator.saga.events import Event
 from orchestrator.saga.state import SagaStatus
 from orchestrator.values import Attributes
@@ -109,7 +110,7 @@ class Journal(Protocol):
         """Commit a group; results in the order of the batch. Raise `JournalUnavailable` where nothing is durable."""
         ...
 
-    async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = 10_000) -> Sequence[Record]:
+    async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = READ_RECORDS_MAX) -> Sequence[Record]:
         """Return records `after_version + 1 …` in order; empty where the saga is unknown.
 
         Raise `JournalCorrupted` with saga and version where a record does not decode.

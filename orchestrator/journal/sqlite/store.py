@@ -18,7 +18,7 @@ from orchestrator.journal.sqlite.opening import Opened, open_file
 from orchestrator.journal.sqlite.reader import Reader
 from orchestrator.journal.sqlite.sql import SQL
 from orchestrator.journal.sqlite.writer import Writer
-from orchestrator.limits import JOURNAL_LOOP_ROWS_MAX
+from orchestrator.limits import JOURNAL_LOOP_ROWS_MAX, READ_RECORDS_MAX
 from orchestrator.ports.catalogue import Revision
 from orchestrator.ports.journal import Append, AppendResult, PositionedRecord, Record, SearchQuery, SearchRow
 
@@ -58,7 +58,7 @@ class SqliteJournal:
         group = [_encoded(append) for append in batch]  # before the transaction: the lock is held for writing only
         return await self._writer.transact(lambda cursor: _write_group(cursor, list(zip(batch, group, strict=True))))
 
-    async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = 10_000) -> Sequence[Record]:
+    async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = READ_RECORDS_MAX) -> Sequence[Record]:
         self._check_open()
         near_limit = min(limit, JOURNAL_LOOP_ROWS_MAX)
         records = self._reader.near(lambda connection: _read_stream(connection, saga_id, after_version, near_limit))
