@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.exits import Exit, Failure
-from orchestrator.cli.output import duration, echo, note, plain, seconds_of
+from orchestrator.cli.output import duration, echo, note, plain, seconds_of, tame
 from orchestrator.cli.session import Session, connected, pages
 from orchestrator.limits import CLI_CALL_S, CLI_RECONNECT_S, CLI_RESUME_S_MAX
 
@@ -39,7 +39,7 @@ def watch(session: Session, saga_id: str, *, after: int, payloads: bool) -> None
         if not session.printer.is_table:
             session.printer.values(plain(event), stream=True)
         else:
-            echo(f"{event.sequence:>5}  {'+' + duration(at - began_at):>12}  {event.summary}")
+            echo(f"{event.sequence:>5}  {'+' + duration(at - began_at):>12}  {tame(event.summary)}")
         sys.stdout.flush()
 
 
@@ -55,7 +55,7 @@ def history(session: Session, saga_id: str, *, payloads: bool) -> None:
         return
     began_at = seconds_of(events[0].event_time) if events else 0.0
     rows = [
-        (str(event.sequence), "+" + duration(seconds_of(event.event_time) - began_at), event.type, event.summary)
+        (str(event.sequence), "+" + duration(seconds_of(event.event_time) - began_at), event.type, tame(event.summary))
         for event in events
     ]
     session.printer.columns(("seq", "at", "event", "what happened"), rows)

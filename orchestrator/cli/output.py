@@ -113,6 +113,14 @@ def paint(text: str) -> str:
     return click.style(text, fg=style) if style else text
 
 
+def tame(text: str) -> str:
+    """Return a service's or a caller's words with whatever a terminal would act on written as an escape.
+
+    A line break in a message could otherwise forge a line of ours, and an escape sequence the whole screen.
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def echo(text: str) -> None:
     """Print a line on standard output; colour where a terminal shows it and NO_COLOR is unset."""
     click.echo(text, color=True if wants_colour() else False)  # noqa: SIM210  (click tells True from truthy)

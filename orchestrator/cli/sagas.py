@@ -8,7 +8,7 @@ import click
 
 from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.given import ATTRIBUTE, DURATION, INPUT
-from orchestrator.cli.output import duration, echo, instant, note, paint, plain, seconds_of, word
+from orchestrator.cli.output import duration, echo, instant, note, paint, plain, seconds_of, tame, word
 from orchestrator.cli.session import Session, connected, pages
 from orchestrator.limits import CLI_CALL_S, CLI_POLL_S, CLI_RECONNECT_S
 
@@ -243,7 +243,10 @@ def _show(session: Session, saga: "Saga") -> None:
             ("ended", instant(saga.end_time) + (f", after {took}" if took else "")),
             ("cause", _cause(saga)),
             ("attention", ", ".join(saga.attention)),
-            ("attributes", ", ".join(f"{name}={plain(value)}" for name, value in sorted(saga.attributes.items()))),
+            (
+                "attributes",
+                tame(", ".join(f"{name}={plain(value)}" for name, value in sorted(saga.attributes.items()))),
+            ),
             ("trace", saga.trace_id),
         ]
     )
@@ -260,14 +263,14 @@ def _step_row(step: "object") -> tuple[str, str, str, str, str]:
     if step.HasField("undo"):
         attempts += f" + {step.undo.attempts} undo"
     text = " ".join(filter(None, (step.attention, step.message)))
-    return step.step, word(StepStatus.Name(step.status), "STEP_STATUS_"), attempts, step.code, text
+    return step.step, word(StepStatus.Name(step.status), "STEP_STATUS_"), attempts, step.code, tame(text)
 
 
 def _cause(saga: "Saga") -> str:
     if not saga.HasField("cause"):
         return ""
     where = f"{saga.cause.step}: " if saga.cause.step else ""
-    return where + " ".join(filter(None, (saga.cause.code, saga.cause.message or saga.cause.reason)))
+    return where + tame(" ".join(filter(None, (saga.cause.code, saga.cause.message or saga.cause.reason))))
 
 
 def _status(saga: "Saga") -> str:
@@ -282,4 +285,4 @@ def _took(saga: "Saga") -> str:
 
 
 def _why(saga: "Saga") -> str:
-    return " ".join([*(paint(reason) for reason in saga.attention), saga.cause.message])
+    return " ".join([*(paint(reason) for reason in saga.attention), tame(saga.cause.message)])

@@ -15,7 +15,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 
-from orchestrator.cli.output import STYLES, duration, seconds_of, width_of, word
+from orchestrator.cli.output import STYLES, duration, seconds_of, tame, width_of, word
 from orchestrator.v1.saga_pb2 import OPERATION_KIND_COMPENSATE, SagaEvent, StepOutcome
 
 Segment = tuple[str, str]
@@ -121,7 +121,7 @@ def _fold_saga(drawn: Waterfall, event: SagaEvent, at: float) -> None:
         case "CompensationBegan":
             drawn.status, drawn.backward_at = "COMPENSATING", at
             where = f"{event.step} " if event.step else ""
-            drawn.cause = where + event.summary.removeprefix("going backward").removeprefix(": ")
+            drawn.cause = where + tame(event.summary.removeprefix("going backward").removeprefix(": "))
         case "AttentionRaised":
             drawn.status = "NEEDS_ATTENTION"
         case "SagaCompleted":
