@@ -1,16 +1,18 @@
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, JournalUnavailable
 from orchestrator.ids import SagaId
 from orchestrator.journal.sqlite import SqliteJournal, ownership
+from tests.conformance.journal_values import append
 
 ROOT = Path(__file__).parents[3]
 
@@ -88,4 +90,25 @@ async def test_payloads_are_nobody_elses_business(file: Path) -> None:
     written = list(file.parent.glob("journal.db*"))
     assert {entry.name for entry in written} >= {"journal.db", "journal.db-wal", "journal.db.lock"}
     assert {entry.stat().st_mode & 0o077 for entry in written} == {0}
+    await journal.close()
+
+
+@pytest.mark.parametrize("act", [Path.unlink, lambda file: file.rename(f"{file}.old")], ids=["removed", "moved"])
+async def test_nothing_is_acknowledged_into_a_file_that_nobody_will_find(
+    file: Path, act: Callable[[Path], object]
+) -> None:
+    journal = SqliteJournal.open(file)
+    assert await journal.append([append("seen")]) == [None]
+    act(file)
+    with pytest.raises(JournalUnavailable, match="removed or replaced"):
+        await journal.append([append("lost")])
+    assert journal.failed is not None
+    await journal.close()
+
+
+async def test_a_file_put_in_the_place_of_the_open_one_is_noticed(file: Path, tmp_path: Path) -> None:
+    journal = SqliteJournal.open(file)
+    shutil.copy(file, tmp_path / "backup").replace(file)
+    with pytest.raises(JournalUnavailable, match="removed or replaced"):
+        await journal.append([append("lost")])
     await journal.close()
