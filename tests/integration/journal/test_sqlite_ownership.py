@@ -108,7 +108,7 @@ async def test_nothing_is_acknowledged_into_a_file_that_nobody_will_find(
 
 async def test_a_file_put_in_the_place_of_the_open_one_is_noticed(file: Path, tmp_path: Path) -> None:
     journal = SqliteJournal.open(file)
-    shutil.copy(file, tmp_path / "backup").replace(file)
+    shutil.move(shutil.copy(file, tmp_path / "backup"), file)
     with pytest.raises(JournalUnavailable, match="removed or replaced"):
         await journal.append([append("lost")])
     await journal.close()
