@@ -21,7 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from orchestrator.limits import CALL_TIMEOUT_S_MAX
+from orchestrator.limits import API_DEADLINE_S_MAX, CALL_TIMEOUT_S_MAX
 from orchestrator.saga.plan import TriggerRule
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -51,9 +51,11 @@ def _duration(value: object) -> object:
     raise ValueError("a duration is a number and a unit: 250ms, 2s, 5m, 1h, 1d")
 
 
-def _positive(value: float) -> float:
+def _sensible(value: float) -> float:
     if value <= 0:
         raise ValueError("must be longer than zero")
+    if value > API_DEADLINE_S_MAX:
+        raise ValueError(f"must be at most {duration_text(API_DEADLINE_S_MAX)}")
     return value
 
 
@@ -91,7 +93,7 @@ _DURATION_SCHEMA: Final = {
 Duration = Annotated[
     float,
     BeforeValidator(_duration),
-    AfterValidator(_positive),
+    AfterValidator(_sensible),
     PlainSerializer(duration_text),
     WithJsonSchema(_DURATION_SCHEMA),
 ]
