@@ -4,7 +4,8 @@ A payload stays bytes with its type until an expression reads it; the machine ne
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from orchestrator.frozen import frozen, frozen_tuple
 
 AttributeValue = str | int | float | bool
 Attributes = Mapping[str, AttributeValue]
@@ -14,7 +15,7 @@ JSON_TYPE = "google.protobuf.Struct"
 """The message type that carries untyped JSON input."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class Payload:
     """One protobuf message as the wire has it: its full type name and its serialised bytes."""
 
@@ -27,7 +28,7 @@ class Payload:
         return len(self.data)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TraceContext:
     """The caller's place in its own trace (W3C Trace Context), stored with the saga (T2, T10)."""
 

@@ -1,11 +1,12 @@
 """Where immutable revisions of definitions are kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.frozen import frozen
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@frozen
 class Revision:
     """An immutable version of a definition, with the descriptors it was checked against."""
 

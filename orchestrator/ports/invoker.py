@@ -1,17 +1,17 @@
 """One call to one method of one target, bytes in and bytes out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, StepId
 from orchestrator.saga.events import Report
 from orchestrator.saga.plan import Operation
 from orchestrator.values import Payload, TraceContext
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CallRequest:
     """Everything the hands need to know; they ask nobody else."""
 

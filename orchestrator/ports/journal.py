@@ -11,10 +11,11 @@ The contract every store keeps (`tests/conformance/journal_suite.py`):
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId
 from orchestrator.limits import READ_RECORDS_MAX
 from orchestrator.saga.events import Event
@@ -22,7 +23,7 @@ from orchestrator.saga.state import SagaStatus
 from orchestrator.values import Attributes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Record:
     """One entry of a stream: an event, its number in the stream (1..n, no gap) and its writer's epoch."""
 
@@ -31,7 +32,7 @@ class Record:
     event: Event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SearchRow:
     """What List shows and filters by; written with every append."""
 
@@ -54,7 +55,7 @@ class SearchRow:
     """The cause in a sentence, for a saga that goes or went backward."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Append:
     """Records for one stream, and the search row as it is after them."""
 
@@ -70,7 +71,7 @@ AppendResult = OrchestratorError | None
 """None: durable. Otherwise `VersionConflict` or `Fenced`, and nothing of this append was written."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SearchQuery:
     """Which rows, in which order, after which row; empty fields match everything."""
 
@@ -89,7 +90,7 @@ class SearchQuery:
     nor repeat a saga that exists throughout."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PositionedRecord:
     """A record with its place in the whole store: positions grow with every commit, over all streams."""
 

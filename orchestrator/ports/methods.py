@@ -1,11 +1,13 @@
 """What the called services look like: targets, and the protobuf descriptors of their methods."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from orchestrator.frozen import frozen
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@frozen
 class TargetFacts:
     """What the operator declared about a target; addresses stay with the invoker."""
 

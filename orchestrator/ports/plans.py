@@ -1,14 +1,14 @@
 """Compiled plans by name and revision, and the typed input they take."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.frozen import frozen_tuple
 from orchestrator.saga.plan import Plan
 from orchestrator.values import Payload
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class JsonInput:
     """Input as JSON values, to be turned into the plan's input type by proto3 JSON rules."""
 

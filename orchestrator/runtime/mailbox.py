@@ -2,9 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from orchestrator.errors import OrchestratorError, Overloaded
+from orchestrator.frozen import frozen_tuple
 from orchestrator.limits import MAILBOX_MESSAGES_MAX, RETRY_AFTER_S_DEFAULT
 from orchestrator.saga.commands import CancelSaga, Command, Recovered
 from orchestrator.saga.state import SagaState
@@ -13,7 +13,7 @@ Answer = Callable[[SagaState | OrchestratorError], None]
 """Called once: with the state after the command is durable, or with why it was not done."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class Envelope:
     """A command and whoever waits for what became of it."""
 

@@ -7,7 +7,6 @@ crash.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from orchestrator.errors import (
     AlreadyExists,
@@ -18,6 +17,7 @@ from orchestrator.errors import (
     OrchestratorError,
     VersionConflict,
 )
+from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, saga_id, trace_id
 from orchestrator.limits import DRAIN_POLL_S, READ_RECORDS_MAX
 from orchestrator.ports.clock import Clock
@@ -36,7 +36,7 @@ from orchestrator.saga.commands import CancelSaga, Command, StartSaga
 from orchestrator.values import Payload, TraceContext
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RuntimeStats:
     """What is going on in this process."""
 

@@ -1,8 +1,9 @@
 """What a caller may ask of the orchestrator, as values: the vocabulary of its verbs."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId
 from orchestrator.ports.plans import JsonInput
 from orchestrator.saga.state import SagaState, SagaStatus
@@ -20,7 +21,7 @@ class ConflictPolicy(StrEnum):
     """The existing saga, whatever it was started with."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StartRequest:
     """Begin a saga."""
 
@@ -39,7 +40,7 @@ class StartRequest:
     conflict: ConflictPolicy = ConflictPolicy.SAME_REQUEST
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Started:
     """The saga as it stands, durably accepted; `created` is False where it existed already."""
 

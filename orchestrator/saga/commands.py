@@ -4,9 +4,9 @@ A command changes nothing by itself: `decide` turns it into events or rejects it
 with it, so the machine reads no clock and draws no luck.
 """
 
-from dataclasses import dataclass
 from uuid import UUID
 
+from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, StepId
 from orchestrator.saga.effects import Timer
 from orchestrator.saga.events import Report
@@ -14,7 +14,7 @@ from orchestrator.saga.plan import Operation
 from orchestrator.values import Attributes, Payload, TraceContext
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Moment:
     """The time and the luck a decision is made with, and the writer's right to make it."""
 
@@ -28,7 +28,7 @@ class Moment:
     """The process is about to stop: record what comes in, begin nothing new; recovery goes on from there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StartSaga:
     """Begin. Identity is chosen by the caller (`saga_id`) and by the runtime (`uid`)."""
 
@@ -43,14 +43,14 @@ class StartSaga:
     """Overrides the definition's forward budget; shorter or longer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CancelSaga:
     """Undo what was done and end (R22). Idempotent while the saga goes backward."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AttemptReported:
     """The invoker's word about an attempt that this epoch opened (M16)."""
 
@@ -60,14 +60,14 @@ class AttemptReported:
     report: Report
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TimerFired:
     """An instant the machine had asked for has come. A timer that is no longer owed changes nothing."""
 
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Recovered:
     """A new activation took over: every attempt still open belongs to a writer that is gone, and is UNKNOWN (R1)."""
 

@@ -5,10 +5,11 @@ events and a reason. A stale report or a timer that is not owed any more decides
 past that the journal has already settled (M16).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from orchestrator.errors import InputInvalid, Rejected, RequestError
+from orchestrator.frozen import frozen_tuple
 from orchestrator.limits import ATTRIBUTES_MAX, MESSAGE_CHARS_MAX
 from orchestrator.saga import backward, calls, forward
 from orchestrator.saga.commands import (
@@ -39,7 +40,7 @@ from orchestrator.saga.state import RecordedFacts, SagaState, operation_of
 _LOST = Report(code="UNKNOWN", phase=Phase.LOST, message="the orchestrator stopped before it saw the end of this call")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class Decision:
     """What to record. `state` is the fold of `events` onto the state decided upon (M15)."""
 

@@ -5,9 +5,9 @@ Effects are small values with a stable identity, so that the difference of two s
 (the request bytes, the deadline) is looked up in the state, which is what was recorded.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import StepId
 from orchestrator.saga.plan import Operation
 
@@ -22,7 +22,7 @@ class TimerKind(StrEnum):
     COMPENSATION_DEADLINE = "compensation_deadline"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class Timer:
     """The identity of a timer; a retry timer is told apart from the next one by its attempt."""
 
@@ -32,7 +32,7 @@ class Timer:
     attempt: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class SendCall:
     """Send the recorded request of an open attempt."""
 
@@ -41,7 +41,7 @@ class SendCall:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class AbortCall:
     """Reset the stream of an open attempt; its report will say how it ended (R14)."""
 
@@ -50,7 +50,7 @@ class AbortCall:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class SetTimer:
     """Wake the saga at `due_at`."""
 

@@ -9,10 +9,10 @@ closes it with what the wire said and what that means. Around them, `StepSettled
 (R8a) and carries the rendered undo request (R3).
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, StepId
 from orchestrator.saga.plan import Operation
 from orchestrator.values import Attributes, Payload, TraceContext
@@ -89,7 +89,7 @@ class AttentionReason(StrEnum):
     """An operation reached the limit of recorded attempts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Report:
     """What the invoker says about one attempt: what the wire said, not yet what it means."""
 
@@ -111,7 +111,7 @@ class Report:
     ended_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Cause:
     """Why a saga stopped going forward; shown to callers as its failure."""
 
@@ -124,7 +124,7 @@ class Cause:
     """`SettleReason`, or the service's own ErrorInfo reason, or the caller's cancel reason."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SagaStarted:
     """A saga was accepted; everything it will ever need to know about its start is here."""
 
@@ -141,7 +141,7 @@ class SagaStarted:
     trace: TraceContext
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StepSkipped:
     """A step will not run: its guard was false, or its trigger can no longer be met."""
 
@@ -150,7 +150,7 @@ class StepSkipped:
     reason: SkipReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AttemptOpened:
     """The intent to call: committed before any byte is sent (R1)."""
 
@@ -167,7 +167,7 @@ class AttemptOpened:
     deadline_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AttemptSettled:
     """An attempt came to its end: what the wire said, and what that alone means."""
 
@@ -180,7 +180,7 @@ class AttemptSettled:
     report: Report
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RetryScheduled:
     """The operation will be tried again at `due_at`."""
 
@@ -193,7 +193,7 @@ class RetryScheduled:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StepSettled:
     """The forward operation came to its end: the fold of its attempts (R8a)."""
 
@@ -208,7 +208,7 @@ class StepSettled:
     """The rendered compensation request (R3), where there is something to undo."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CancelRequested:
     """Somebody asked for the saga to be undone (R22)."""
 
@@ -216,7 +216,7 @@ class CancelRequested:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CompensationBegan:
     """Nothing new starts any more (R14); what is in flight is stopped, what was done is undone."""
 
@@ -226,7 +226,7 @@ class CompensationBegan:
     """The end of the compensation budget (R23); undo goes on past it, but a person is told."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StepUndone:
     """A step's effect is gone, or was never there (R10)."""
 
@@ -236,7 +236,7 @@ class StepUndone:
     nothing_to_undo: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StepStuck:
     """A step cannot go on without a person; what depends on it waits (R24)."""
 
@@ -247,7 +247,7 @@ class StepStuck:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AttentionRaised:
     """A person must look; the saga is never silently done."""
 
@@ -257,7 +257,7 @@ class AttentionRaised:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SagaCompleted:
     """Every required step was applied."""
 
@@ -266,7 +266,7 @@ class SagaCompleted:
     output: Payload | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SagaCompensated:
     """The saga failed or was cancelled, and nothing of it is left."""
 

@@ -1,9 +1,9 @@
 """What can start: the frontier, trigger rules and guards (R14), and the end of a saga that went well."""
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import assert_never
 
+from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import StepId
 from orchestrator.limits import FORWARD_PARALLEL_MAX
 from orchestrator.saga import calls
@@ -31,7 +31,7 @@ class Readiness(Enum):
     SKIP = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class Tally:
     """How a step's predecessors ended."""
 

@@ -23,8 +23,7 @@ a forward call is not asked again; an undo goes on at its own pace. *Safe* is a 
 idempotency key, or, for UNAVAILABLE and for RESOURCE_EXHAUSTED with push-back, a `retry` the author wrote down.
 """
 
-from dataclasses import dataclass
-
+from orchestrator.frozen import frozen, frozen_tuple
 from orchestrator.limits import ATTEMPTS_MAX
 from orchestrator.saga.budget import has_attempts_left, retry_delay_s
 from orchestrator.saga.commands import Moment
@@ -49,7 +48,7 @@ NOTHING_TO_UNDO = "SAGA_NOTHING_TO_UNDO"
 """The ErrorInfo reason by which a service says that an undo found nothing, where NOT_FOUND does not fit (R10)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class Settle:
     """The operation is over."""
 
@@ -60,7 +59,7 @@ class Settle:
     """Replaces the report's text where the reply itself was judged."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class Again:
     """Ask again with the same key, after a pause."""
 
@@ -68,7 +67,7 @@ class Again:
     parked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class Stick:
     """Only a person can decide."""
 
@@ -102,7 +101,7 @@ def is_parked(report: Report) -> bool:
     return report.parked or report.code in CONFIGURATION
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AttemptEnd:
     """An attempt that has just settled, and all that bears on what follows from it."""
 

@@ -6,11 +6,12 @@ functions; what they gave is recorded in the event, so `evolve` never evaluates 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from orchestrator.frozen import frozen, frozen_tuple
 from orchestrator.ids import SagaId, StepId
 from orchestrator.values import Attributes, Payload
 
@@ -48,7 +49,7 @@ class UndoOrder(StrEnum):
     SEQUENTIAL = "sequential"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class ExpressionFailure:
     """An expression that could not be evaluated: a value, because author errors are business facts here."""
 
@@ -84,7 +85,7 @@ RenderText = Callable[[Facts], str | ExpressionFailure]
 RenderAttributes = Callable[[Facts], Attributes | ExpressionFailure]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Trigger:
     """A rule and, for AT_LEAST, how many successes it wants."""
 
@@ -92,7 +93,7 @@ class Trigger:
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RetryPolicy:
     """How often and how patiently an operation is tried; the words are the gRPC service config's."""
 
@@ -105,7 +106,7 @@ class RetryPolicy:
     """The author wrote it down: an unknown outcome may be retried even where the method is not known to keep keys."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Call:
     """One method and how to ask it."""
 
@@ -124,7 +125,7 @@ class Call:
     """The method keeps the barrier contract (R13), so an unknown call may be undone at once (R12a)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Compensation:
     """How a step is undone, and when relative to others (R19)."""
 
@@ -135,7 +136,7 @@ class Compensation:
     """Undo this step before every other one that is not marked so."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Step:
     """One node of the plan."""
 
@@ -165,7 +166,7 @@ class Step:
         return self.compensation.call
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Plan:
     """A definition's revision, compiled. Immutable; a saga keeps the plan it started with."""
 

@@ -4,10 +4,11 @@ Invariants stand at the fields they bind; `check.py` enforces them under the sam
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from uuid import UUID
 
+from orchestrator.frozen import frozen, frozen_tuple
 from orchestrator.ids import SagaId, StepId
 from orchestrator.saga.events import AttentionReason, Cause, Outcome, Report, SettleReason
 from orchestrator.saga.plan import Operation, Plan
@@ -44,7 +45,7 @@ class StepStatus(StrEnum):
     STUCK = "STUCK"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AttemptState:
     """An attempt that has no end yet."""
 
@@ -56,7 +57,7 @@ class AttemptState:
     """M12: never after the saga's forward deadline, for a forward attempt."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OperationState:
     """One operation of one step: its request, its attempts, and the fold of what they brought."""
 
@@ -81,7 +82,7 @@ class OperationState:
     last: Report | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StepState:
     """One step of one saga."""
 
@@ -104,7 +105,7 @@ class StepState:
     stuck: AttentionReason | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SagaState:
     """One saga. `version` is the number of its last record; the fold of records 1..version is this value (M15)."""
 
@@ -162,7 +163,7 @@ def operation_of(step: StepState, operation: Operation) -> OperationState | None
     return step.forward if operation is Operation.FORWARD else step.undo
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class RecordedFacts:
     """`plan.Facts` over a state: what the expressions of one step may read."""
 
