@@ -135,7 +135,7 @@ def _free(state: SagaState) -> list[StepState]:
 
 
 def _latest(state: SagaState, left: list[StepState], waiting: list[StepState]) -> list[StepState]:
-    """Return what `comes_before` leaves free in a plan without an order of its own; of 1,000 steps there are a million pairs.
+    """Return what `comes_before` leaves free in a plan without an order of its own: 1,000 steps have a million pairs.
 
     What ended before the latest beginning waits for it. Only what was under way then is left to be looked at in pairs.
     """

@@ -1,0 +1,61 @@
+"""The quick way to what may be undone says what the rule says, pair by pair (R19)."""
+
+from random import Random  # noqa: TID251  (seeded: the same plans again)
+
+import pytest
+
+from orchestrator.saga import SagaState, StepStatus
+from orchestrator.saga.backward import comes_before, remaining, startable
+from orchestrator.saga.plan import Step
+from tests.kit.machine import Machine, started
+from tests.kit.plans import plan, step
+
+TRIGGERS = ("all_success", "one_success", "all_done", "one_done")
+
+
+def by_the_rule(state: SagaState) -> list[str]:
+    left = remaining(state)
+    free = [one for one in left if not any(comes_before(state, other, one) for other in left)]
+    ready = [one for one in free if one.status in {StepStatus.APPLIED, StepStatus.UNSETTLED}]
+    return [one.id for one in sorted(ready, key=lambda one: one.settled_version, reverse=True)]
+
+
+def some_steps(luck: Random) -> list[Step]:
+    names = [f"s{number}" for number in range(luck.randint(2, 9))]
+    return [
+        step(
+            name,
+            *luck.sample(names[:at], luck.randint(0, min(at, 3))),
+            trigger=luck.choice(TRIGGERS),
+            no_undo=luck.random() < 0.1,
+            optional=luck.random() < 0.3,
+        )
+        for at, name in enumerate(names)
+    ]
+
+
+def reply_to_one(machine: Machine, luck: Random) -> None:
+    call = luck.choice(machine.calls)
+    codes = ("OK", "OK", "OK", "FAILED_PRECONDITION") if machine.state.is_backward else ("OK", "OK", "OK", "NOT_FOUND")
+    machine.reply(call.step, luck.choice(codes))
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_what_may_be_undone_is_what_no_other_undo_comes_before(*, sequential: bool) -> None:
+    looked = 0
+    for seed in range(150):
+        luck = Random(seed)
+        machine = started(plan(*some_steps(luck), sequential=sequential))
+        for _ in range(luck.randint(1, 8)):
+            if machine.calls:
+                reply_to_one(machine, luck)
+        if not machine.state.is_terminal:
+            machine.cancel()
+        while machine.calls:
+            if machine.state.is_backward and not any(
+                s.forward and s.forward.open for s in machine.state.steps.values()
+            ):
+                assert startable(machine.state, machine.at + 1e6) == by_the_rule(machine.state)
+                looked += 1
+            reply_to_one(machine, luck)
+    assert looked > 100
