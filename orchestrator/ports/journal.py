@@ -45,6 +45,7 @@ class SearchRow:
     version: int
     epoch: int
     attributes: Attributes = field(default_factory=dict[str, str | int | float | bool])
+    """As the first append of a stream gives them; later ones repeat them to no effect."""
     started_at: float
     updated_at: float
     ended_at: float | None

@@ -223,8 +223,9 @@ class Actor:
             turn.answer(self.state, error)
             raise error
         self.state = turn.state
-        self._around.observer.recorded(self.state, records)
+        # What is owed goes first: the services work while the rest of this is done.
         self._perform(turn.owed)
+        self._around.observer.recorded(self.state, records)
         turn.answer(self.state)
         if len(self._mailbox):
             self._take_turn()

@@ -260,12 +260,6 @@ class JournalSuite:
         assert await found(site='ž "quoted" ; --') == ["c"]
         assert await found(absent="x") == []
 
-    async def test_attributes_that_change_are_found_anew(self, store: Store) -> None:
-        await taken(store, append("a", attributes={"site": "DE-1", "n": 2**53 + 1}))
-        await taken(store, append("a", after=1, attributes={"site": "FR-2"}))
-        assert names(await store.search(SearchQuery(attributes={"site": "DE-1"}))) == []
-        assert names(await store.search(SearchQuery(attributes={"site": "FR-2"}))) == ["a"]
-
     async def test_a_row_comes_back_as_it_was_written(self, store: Store) -> None:
         strange = append(
             "a", attributes={"text": "ž\n", "int": -(2**63), "real": 1e-300, "yes": True}, request_id="r",

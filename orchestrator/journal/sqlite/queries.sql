@@ -11,10 +11,11 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 RETURNING id;
 
--- Every later append. A stream that another writer moved, or that a later epoch owns, gives no row.
+-- Every later append; attributes, identity and start are the first one's. A stream that another writer moved, or that a
+-- later epoch owns, gives no row.
 -- name: advance_saga
 UPDATE sagas
-SET status = ?, version = ?, epoch = ?, attributes = ?, updated_at = ?, ended_at = ?, wake_at = ?, attention = ?,
+SET status = ?, version = ?, epoch = ?, updated_at = ?, ended_at = ?, wake_at = ?, attention = ?,
     failure = ?
 WHERE saga_id = ? AND version = ? AND epoch <= ?
 RETURNING id;

@@ -60,7 +60,6 @@ def columns_of_advance(append: Append) -> Columns:
         row.status.value,
         row.version,
         row.epoch,
-        attributes_text(row.attributes),
         row.updated_at,
         row.ended_at,
         row.wake_at,

@@ -29,7 +29,7 @@ CREATE INDEX sagas_due ON sagas (wake_at, saga_id) WHERE wake_at IS NOT NULL;
 CREATE INDEX sagas_unfinished ON sagas (saga_id) WHERE status NOT IN ('COMPLETED', 'COMPENSATED');
 
 -- One row per attribute, so that finding one saga among millions by a business key is an index lookup. It follows
--- sagas.attributes by itself.
+-- sagas.attributes by itself, once: they are given when a saga starts and never change.
 CREATE TABLE attributes (
   name   TEXT    NOT NULL,
   value  ANY     NOT NULL,
@@ -40,12 +40,6 @@ CREATE INDEX attributes_by_saga ON attributes (saga);
 
 CREATE TRIGGER attributes_first AFTER INSERT ON sagas WHEN new.attributes <> '{}'
 BEGIN
-  INSERT INTO attributes (name, value, saga)
-  SELECT key, value, new.id FROM json_each(new.attributes) WHERE value IS NOT NULL;
-END;
-CREATE TRIGGER attributes_changed AFTER UPDATE OF attributes ON sagas WHEN new.attributes <> old.attributes
-BEGIN
-  DELETE FROM attributes WHERE saga = new.id;
   INSERT INTO attributes (name, value, saga)
   SELECT key, value, new.id FROM json_each(new.attributes) WHERE value IS NOT NULL;
 END;
