@@ -210,6 +210,9 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
             await api.drain(0.0)
             raise
         sampling = asyncio.get_running_loop().create_task(node.metrics.sample(node.store), name="metrics")
+        sampling.add_done_callback(_tell_failure)
+        _warn_if_open("api", settings.api.host)
+        _warn_if_open("http", settings.http.host)
         on_ready(f"{settings.api.host}:{api_port}", f"{settings.http.host}:{http_port}")
         await _first_of(stop.wait(), node.failed.wait())
         logger.info("draining: at most %g s for what is in flight", settings.grace_s)
@@ -220,6 +223,22 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
         await http.stop()
         sampling.cancel()
         return EXIT_STORAGE if node.failed.is_set() else EXIT_OK
+
+
+def _warn_if_open(surface: str, host: str) -> None:
+    """This version has no authentication: say so where more than this machine can reach a surface."""
+    if host not in {"localhost", "::1"} and not host.startswith("127."):
+        logger.warning(
+            "%s listens on %s: whoever reaches it may read everything%s; let only trusted networks reach it",
+            surface,
+            host,
+            ", start and cancel sagas" if surface == "api" else "",
+        )
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("the sampler of metrics failed; sagas are not affected", exc_info=error)
 
 
 def calm_collector() -> None:

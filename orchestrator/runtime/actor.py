@@ -147,6 +147,11 @@ class Actor:
         for timer in [e.timer for e in self._owed if isinstance(e, SetTimer) and e.due_at <= now_at]:
             self.tell(TimerFired(timer=timer))
 
+    def flush(self) -> None:
+        """Commit a turn that waits for company."""
+        if (held := self._let_go_of_held()) is not None:
+            self._keeper.guard(self, lambda: self._append(held))
+
     def stop(self, error: OrchestratorError) -> None:
         """Never write again; abort what is open, answer whoever waits."""
         self._stopped = error
@@ -169,7 +174,7 @@ class Actor:
             self._perform(turn.owed)
         elif self._can_wait(turn):
             self._held = turn
-            self._flush = asyncio.get_running_loop().call_later(COMMIT_HOLD_S, self._append_held)
+            self._flush = asyncio.get_running_loop().call_later(COMMIT_HOLD_S, self.flush)
         else:
             self._append(turn)
 
@@ -186,10 +191,6 @@ class Actor:
             self._flush.cancel()
         held, self._held, self._flush = self._held, None, None
         return held
-
-    def _append_held(self) -> None:
-        if (held := self._let_go_of_held()) is not None:
-            self._keeper.guard(self, lambda: self._append(held))
 
     def _decide(self, turn: _Turn) -> None:
         while len(turn.events) < RECORDS_PER_APPEND_MAX and (envelope := self._mailbox.take()) is not None:

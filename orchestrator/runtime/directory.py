@@ -120,6 +120,11 @@ class Directory:
             actor.fire_due(self._around.clock.now())
         return actor
 
+    def flush(self) -> None:
+        """Let no actor wait for company any longer: what was decided is committed while that can be done."""
+        for actor in list(self._active.values()):
+            actor.flush()
+
     def stop_all(self, error: OrchestratorError) -> None:
         """Let every actor go; what is open is for recovery."""
         for actor in list(self._active.values()):
