@@ -35,7 +35,7 @@ Modules, in reading order: `names` (the published words), `spans` (the fold), `t
 `observers` (several as one), `logs`. `traceparent` itself is parsed and written in `orchestrator.tracecontext`, where
 surfaces and invoker reach it.
 
-May import: `ports`, `saga`, `errors`, `limits`, `values`, `ids`, `tracecontext`, `logscope`; OpenTelemetry and
+May import: `ports`, `saga`, `errors`, `limits`, `values`, `ids`, `tracecontext`; OpenTelemetry and
 prometheus-client. Nobody imports it but `bootstrap`. Read next: `spans.py`, then `docs/design/telemetry.md`.
 """
 

@@ -1,8 +1,8 @@
 """Log lines: one record is one line, for a person or for a machine, and no text in it can forge another line.
 
-A line names the saga and the step it is about: from `extra={"saga_id": …, "step": …}` where the caller says so, else
-from the scope the task runs in (`orchestrator.logscope`). Control characters are escaped, because a message may hold
-what a service sent (CR, LF, terminal sequences). Only `orchestrator` code decides what is logged; payloads never are.
+A line names the saga and the step it is about where the caller says so, with `extra={"saga_id": …, "step": …}`.
+Control characters are escaped, because a message may hold what a service sent (CR, LF, terminal sequences). Only
+`orchestrator` code decides what is logged; payloads never are.
 """
 
 import json
@@ -13,7 +13,6 @@ from enum import StrEnum
 from typing import IO
 
 from orchestrator.limits import LOG_LINE_CHARS_MAX
-from orchestrator.logscope import log_scope
 
 
 class LogFormat(StrEnum):
@@ -32,20 +31,9 @@ def configure_logging(
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else HumanLines())
-    handler.addFilter(name_saga)
     root = logging.getLogger()
     root.setLevel(level)
     root.handlers[:] = [handler]
-
-
-def name_saga(record: logging.LogRecord) -> bool:
-    """Put the scope's saga and step on a record that does not name its own; a logging filter that keeps everything."""
-    scope = log_scope()
-    if not hasattr(record, "saga_id"):
-        record.saga_id = scope.saga_id
-    if not hasattr(record, "step"):
-        record.step = scope.step
-    return True
 
 
 class HumanLines(logging.Formatter):

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from orchestrator.limits import LOG_LINE_CHARS_MAX
-from orchestrator.logscope import log_scoped
 from orchestrator.telemetry.logs import LogFormat, configure_logging, escaped
 
 LOG = logging.getLogger("orchestrator.runtime.actor")
@@ -51,20 +50,18 @@ def test_a_traceback_is_on_the_line_of_its_record(log_format: LogFormat) -> None
     assert "ValueError" in stream.getvalue()
 
 
-def test_the_scope_names_the_saga_and_step() -> None:
+def test_a_line_names_the_saga_and_step_that_its_caller_gives() -> None:
     stream = lines(LogFormat.JSON)
-    with log_scoped("report-7", "score"):
-        LOG.info("inside")
-    LOG.info("outside")
-    inside, outside = map(json.loads, stream.getvalue().splitlines())
-    assert (inside["saga_id"], inside["step"], inside["level"]) == ("report-7", "score", "INFO")
-    assert "saga_id" not in outside
+    LOG.info("of a step", extra={"saga_id": "report-7", "step": "score"})
+    LOG.info("of no saga")
+    named, nameless = map(json.loads, stream.getvalue().splitlines())
+    assert (named["saga_id"], named["step"], named["level"]) == ("report-7", "score", "INFO")
+    assert "saga_id" not in nameless
 
 
-def test_what_the_record_says_of_itself_counts_more_than_the_scope() -> None:
+def test_a_person_reads_the_saga_and_step_before_the_text() -> None:
     stream = lines(LogFormat.HUMAN)
-    with log_scoped("report-7"):
-        LOG.warning("moved", extra={"saga_id": "report-8", "step": "notify"})
+    LOG.warning("moved", extra={"saga_id": "report-8", "step": "notify"})
     assert "saga=report-8  step=notify  moved" in stream.getvalue()
 
 
