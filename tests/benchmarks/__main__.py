@@ -134,7 +134,9 @@ def program(module: str, *arguments: str) -> Generator[str]:
     process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield process.stdout.readline().split()[-1]
+        said = process.stdout.readline()
+        assert said, f"{module} ended before it listened, with exit code {process.wait()}"
+        yield said.split()[-1]
     finally:
         process.terminate()
         process.wait()
@@ -171,10 +173,14 @@ async def run_case(case: Case, address: str, bare: Bare) -> Measured:
 async def node(file: Path, collector: str) -> AsyncGenerator[Node]:
     """Run an embedded orchestrator, traced where a collector is given."""
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector}"} if collector else {}
-    os.environ.update(environ)  # the exporter reads the process's own; the traced case is the last one in it
+    os.environ.update(environ)  # the exporter reads the process's own
     settings = Settings.model_validate(json.loads(file.read_text()))  # noqa: ASYNC240  # before anything is measured
-    async with open_node(settings, environ=environ) as running:
-        yield running
+    try:
+        async with open_node(settings, environ=environ) as running:
+            yield running
+    finally:
+        for name in environ:
+            del os.environ[name]
 
 
 @asynccontextmanager
