@@ -23,7 +23,6 @@ from orchestrator.limits import (
 )
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import CallRequest, OnReport, OpenCall
-from orchestrator.ports.observer import Observer
 from orchestrator.saga.events import Phase, Report
 from orchestrator.values import Payload
 
@@ -36,13 +35,12 @@ _FORGOTTEN = ("DEADLINE_EXCEEDED", "the deadline passed and gRPC reported no end
 class GrpcInvoker:
     """The hands: `ports.invoker.Invoker` over grpc.aio. Belongs to one event loop; made outside it at will."""
 
-    def __init__(self, targets: Mapping[str, TargetConfig], clock: Clock, observer: Observer | None = None) -> None:
+    def __init__(self, targets: Mapping[str, TargetConfig], clock: Clock) -> None:
         """Check the targets (`ConfigError`); nothing is connected before the first call."""
         self._channels = Channels(targets)
         self.methods = GrpcMethods(self._channels)
         """`ports.methods.Methods` over the same channels."""
         self._clock = clock
-        self._observer = observer
         self._governor = Governor()
         self._open: set[_Call] = set()
         """Held strongly until reported: gRPC cancels a call that nobody holds (R-2)."""
@@ -218,8 +216,6 @@ class GrpcInvoker:
             self._governor.answered(call.target, call.method, report.code, self._clock.now(), opened.trials)
         if self._idle is not None and not self._open:
             self._idle.set()
-        if self._observer is not None:
-            self._observer.called(call, report)
         opened.on_report(report)
 
     def _end_overdue(self) -> None:

@@ -38,7 +38,11 @@ OnReport = Callable[[Report], None]
 
 
 class Invoker(Protocol):
-    """The hands. A call is begun without waiting and reports exactly once, on the event loop."""
+    """The hands. A call is begun without waiting and reports exactly once, on the event loop.
+
+    The report never comes from within `begin` or `abort`: whoever calls them may be halfway through a turn, and hears
+    of the end only in a later one.
+    """
 
     def begin(self, call: CallRequest, on_report: OnReport) -> "OpenCall":
         """Begin a call; never raises for anything the peer or the network does: that is a report."""
@@ -56,4 +60,4 @@ class OpenCall(Protocol):
     """A call on the wire."""
 
     def abort(self) -> None:
-        """Reset the stream at once; the report still comes, once. Harmless when the call is over."""
+        """Reset the stream at once; the report still comes, once and later. Harmless when the call is over."""

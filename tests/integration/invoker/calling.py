@@ -9,7 +9,6 @@ from uuid import UUID, uuid4  # noqa: TID251  # the clock below deals in them
 from orchestrator.ids import SagaId, StepId
 from orchestrator.invoker import GrpcInvoker, TargetConfig
 from orchestrator.ports.invoker import CallRequest, OpenCall
-from orchestrator.ports.observer import Silence
 from orchestrator.saga.events import Report
 from orchestrator.saga.plan import Operation
 from orchestrator.values import Payload, TraceContext
@@ -35,23 +34,12 @@ class AheadClock:
         return uuid4()
 
 
-class Watcher(Silence):
-    """Remembers the calls it is told of."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[CallRequest, Report]] = []
-
-    def called(self, call: CallRequest, report: Report) -> None:
-        self.calls.append((call, report))
-
-
 class Caller:
     """One invoker and what is asked of it."""
 
     def __init__(self, *targets: TargetConfig) -> None:
         self.clock = AheadClock()
-        self.watcher = Watcher()
-        self.invoker = GrpcInvoker({target.name: target for target in targets}, self.clock, self.watcher)
+        self.invoker = GrpcInvoker({target.name: target for target in targets}, self.clock)
 
     def request(
         self, method: str = "Buy", data: bytes = b"", *, timeout_s: float = 20.0, target: str = "shop"
