@@ -103,7 +103,7 @@ async def open_node(
     clock = clock or SystemClock()
     metrics = Metrics()
     tracing = open_tracing(os.environ if environ is None else environ, clock=clock, meter=metrics)
-    observer = Observers(metrics, *([tracing] if tracing is not None else []))
+    observer = metrics if tracing is None else Observers(metrics, tracing)
     async with AsyncExitStack() as stack:
         store = open_store(settings)
         stack.push_async_callback(store.close)
