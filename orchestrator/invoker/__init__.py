@@ -35,7 +35,8 @@ descriptors; while none are known (reflection is off, and no files were given) r
 A target that answers UNIMPLEMENTED (its method), UNAUTHENTICATED or PERMISSION_DENIED (all of it) is paused for a
 growing interval, in which calls come back at once as `parked`; after it one call at a time is let through on trial.
 
-May import: `ports`, `saga` (types of reports), `errors`, `limits`, `values`, `ids`; and it is one of the homes of grpc.
+May import: `ports`, `saga` (reports, status codes), `errors`, `tracecontext`, `limits`, `values`, `ids`; and it is one
+of the homes of grpc.
 
 Read next: `service.py` (the life of a call), `channels.py` (options, connect first), `classify.py` (the table as
 measured), `governor.py` (pausing), then `targets.py`, `metadata.py`, `methods.py`, `descriptors.py`, `reflection.py`.

@@ -45,20 +45,10 @@ from google.rpc import error_details_pb2, status_pb2
 
 from orchestrator.limits import MESSAGE_CHARS_MAX, RETRY_AFTER_S_MAX
 from orchestrator.saga.events import Phase, Report
+from orchestrator.saga.outcome import CONFIGURATION, NEVER_FROM_THE_LIBRARY
 
-NEVER_LIBRARY = frozenset(
-    {
-        "INVALID_ARGUMENT",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "DATA_LOSS",
-    }
-)
-MISCONFIGURED = frozenset({"UNIMPLEMENTED", "UNAUTHENTICATED", "PERMISSION_DENIED"})
-"""R7: the fault is in the target's set-up, so the next call would get the same answer."""
+ANSWERS = NEVER_FROM_THE_LIBRARY | {"DATA_LOSS"}
+"""The application spoke. The machine's own set lacks DATA_LOSS: an answer too, but none that says what was done."""
 
 Metadatum = tuple[str, str | bytes]
 
@@ -88,11 +78,11 @@ def classify(
 
 
 def _phase(code: str, details: str, *, has_trailing: bool) -> Phase:
-    if code in NEVER_LIBRARY:
+    if code in ANSWERS:
         return Phase.REPLIED
     if details.startswith(_MADE_FROM_HTTP):
         return Phase.SENT
-    if code in MISCONFIGURED or has_trailing:
+    if code in CONFIGURATION or has_trailing:
         return Phase.REPLIED
     return Phase.SENT
 

@@ -20,13 +20,14 @@ Pure: time is given, nothing is read.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from orchestrator.invoker.classify import MISCONFIGURED, NEVER_LIBRARY
+from orchestrator.invoker.classify import ANSWERS
 from orchestrator.limits import TARGET_PAUSE_S_INITIAL, TARGET_PAUSE_S_MAX, TARGET_TRIAL_WAIT_S
+from orchestrator.saga.outcome import CONFIGURATION
 
 Trials = tuple[str, ...]
 """What a call that was let through is on trial for; mostly nothing."""
 
-_PROPER = NEVER_LIBRARY | {"OK"}
+_PROPER = ANSWERS | {"OK"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ class Governor:
     def answered(self, target: str, method: str, code: str, now: float, trials: Trials) -> None:
         """Take note of how a call that was let through ended."""
         scope = f"{target}/{method}"
-        if code in MISCONFIGURED:
+        if code in CONFIGURATION:
             paused = scope if code == "UNIMPLEMENTED" else target
             self._pauses[paused] = lengthened(self._pauses.get(paused), code, now)
         elif code in _PROPER:

@@ -16,9 +16,10 @@ header               value
 ===================  ==============================================================================================
 """
 
-from orchestrator.limits import TRACE_STATE_CHARS_MAX
+from orchestrator.limits import TRACESTATE_CHARS_MAX
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.saga.plan import Operation
+from orchestrator.tracecontext import TRACEPARENT, TRACESTATE, traceparent
 from orchestrator.values import TraceContext
 
 Headers = tuple[tuple[str, str], ...]
@@ -44,10 +45,10 @@ def _trace_headers(trace: TraceContext) -> Headers:
     """Write trace context as data: all-zero ids are invalid by the standard, so they are not sent."""
     if not trace.trace_id or not trace.span_id:
         return ()
-    parent = (("traceparent", f"00-{trace.trace_id:032x}-{trace.span_id:016x}-{'01' if trace.sampled else '00'}"),)
-    return (*parent, ("tracestate", trace.state)) if _is_sendable(trace.state) else parent
+    parent = ((TRACEPARENT, traceparent(trace)),)
+    return (*parent, (TRACESTATE, trace.state)) if _is_sendable(trace.state) else parent
 
 
 def _is_sendable(state: str) -> bool:
     """Return whether a caller's text may travel: gRPC refuses a whole call for one illegal character."""
-    return 0 < len(state) <= TRACE_STATE_CHARS_MAX and state.isascii() and state.isprintable()
+    return 0 < len(state) <= TRACESTATE_CHARS_MAX and state.isascii() and state.isprintable()

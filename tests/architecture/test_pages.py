@@ -11,9 +11,9 @@ from google.rpc import code_pb2
 from orchestrator import bootstrap
 from orchestrator.config import load
 from orchestrator.invoker import metadata
-from orchestrator.invoker.classify import MISCONFIGURED, NEVER_LIBRARY, classify
+from orchestrator.invoker.classify import ANSWERS, classify
 from orchestrator.saga.events import AttentionReason, Phase, Report
-from orchestrator.saga.outcome import meaning
+from orchestrator.saga.outcome import CONFIGURATION, meaning
 from orchestrator.saga.transitions import SAGA
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -59,7 +59,7 @@ def test_the_diagram_of_statuses_has_every_change_that_the_machine_knows() -> No
 def test_the_table_of_status_codes_says_what_an_answer_means(code: str) -> None:
     table = rows(section(PARTICIPANTS, "What your status codes mean"))
     said = next(row[1] for row in table if f"`{code}`" in row[0])
-    phase = Phase.REPLIED if code in NEVER_LIBRARY | MISCONFIGURED | {"OK"} else Phase.SENT
+    phase = Phase.REPLIED if code in ANSWERS | CONFIGURATION | {"OK"} else Phase.SENT
     outcome = meaning(Report(code=code, phase=phase), unknown_before=False)
     assert re.match(r"[A-Z_]+", said)[0] == outcome.value  # type: ignore[index]  # the table begins with the outcome
 
