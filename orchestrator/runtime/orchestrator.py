@@ -251,9 +251,11 @@ class Orchestrator:
     async def _same_request(self, request: StartRequest, row: SearchRow) -> Started:
         """Answer as before, unless the request is another one under the same id (I9)."""
         state = await self._directory.state(row.saga_id)
+        # The saga may have outlived its plan's place in the catalogue's cache, and the input is read by that plan.
+        plan = await self._plans.plan(state.plan.definition, state.plan.revision)
         if request.saga_id and request.saga_id != row.saga_id:
             other = f"saga {request.saga_id!r}"
-        elif not self._is_same(request, self._plans.input(state.plan, request.input), state):
+        elif not self._is_same(request, self._plans.input(plan, request.input), state):
             other = "the same with another definition, input or attributes"
         else:
             return Started(saga_id=row.saga_id, state=state, created=False)

@@ -11,7 +11,7 @@ from random import Random  # noqa: TID251  (seeded)
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
-from orchestrator.errors import InputInvalid, JournalUnavailable, NotFound
+from orchestrator.errors import InputInvalid, JournalUnavailable, NotFound, PlanMissing
 from orchestrator.ids import SagaId
 from orchestrator.journal import MemoryJournal
 from orchestrator.ports.invoker import CallRequest, OnReport
@@ -89,13 +89,21 @@ class FixedPlans:
 
     def __init__(self, *plans: Plan) -> None:
         self._plans = {each.definition: each for each in plans}
+        self._kept: set[str] = set()
+
+    def put_aside(self) -> None:
+        """Forget every compiled plan, as a catalogue does with those that were not asked for lately."""
+        self._kept.clear()
 
     async def plan(self, definition: str, revision: str = "") -> Plan:
         if (found := self._plans.get(definition)) is None:
             raise NotFound("definition", definition)
+        self._kept.add(definition)
         return found
 
     def input(self, plan: Plan, given: Payload | JsonInput) -> Payload:
+        if plan.definition not in self._kept:
+            raise PlanMissing(f"definition {plan.definition} was put aside: ask for it again")
         if isinstance(given, JsonInput):
             raise InputInvalid("input", "these plans take bytes")
         return given
@@ -212,12 +220,13 @@ class Process:
         self.journal = journal or TappedJournal().tap()
         self.clock = clock or ManualClock()
         self.plans = plans
+        self.catalogue = FixedPlans(*plans)
         self.hands = ScriptedInvoker(answer)
         self.journal.on_death = self._die
         self.failures: list[str] = []
         self.orchestrator = Orchestrator(
             journal=self.journal,
-            plans=FixedPlans(*plans),
+            plans=self.catalogue,
             invoker=self.hands,
             clock=self.clock,
             observer=observer or Silence(),

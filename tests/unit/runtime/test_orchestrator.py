@@ -98,6 +98,16 @@ async def test_a_request_id_names_one_saga_for_ever() -> None:
 
 
 @on_virtual_time
+async def test_a_request_is_answered_as_before_when_its_plan_was_put_aside_meanwhile() -> None:
+    process = Process(well, PLAN)
+    async with process.orchestrator.running():
+        first = await process.start("", request_id="r1")
+        process.catalogue.put_aside()
+        again = await process.start("", request_id="r1")
+        assert (again.created, again.saga_id) == (False, first.saga_id)
+
+
+@on_virtual_time
 async def test_an_unknown_saga_is_not_found() -> None:
     process = Process(well, PLAN)
     async with process.orchestrator.running():
