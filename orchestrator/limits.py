@@ -121,7 +121,7 @@ JOURNAL_WAL_BYTES_MAX = 64 * 1024 * 1024
 
 # --- telemetry -----------------------------------------------------------------------------------------------------
 
-# W3C Trace Context asks to pass on at least 512 characters of `tracestate`; more than that is dropped whole.
+# W3C Trace Context asks to pass on at least 512 characters of `tracestate`; more is dropped whole, in and out.
 TRACESTATE_CHARS_MAX = 512
 # The same document's limit of list members.
 TRACESTATE_MEMBERS_MAX = 32
@@ -234,8 +234,6 @@ TARGET_PAUSE_S_MAX = 60.0
 TARGET_TRIAL_WAIT_S = 1.0
 # gRPC ends a call at its deadline; one that has not ended by so much later never will, and is reported for it.
 CALL_OVERDUE_S = 5.0
-# tracestate beyond what W3C Trace Context asks everybody to pass on is dropped rather than sent to every service.
-TRACE_STATE_CHARS_MAX = 512
 
 # --- descriptors ---------------------------------------------------------------------------------------------------
 
@@ -248,7 +246,8 @@ PROTOC_S_MAX = 30.0
 
 # --- the runtime ---------------------------------------------------------------------------------------------------
 
-# Sagas in memory at once; about 5 KB each, so half a gigabyte. Sleeping sagas are not in memory.
+# New sagas are refused while so many are in memory; about 5 KB each, so half a gigabyte. Accepted sagas are taken up
+# whatever their number, at recovery's pace, and sleeping ones leave memory.
 ACTORS_MAX = 100_000
 # Outside requests waiting for one saga; a caller beyond that is told to come back.
 MAILBOX_MESSAGES_MAX = 1_000
@@ -283,7 +282,8 @@ RECOVERY_STALL_S = 1.0
 CRASHES_MAX = 3
 # Pause before a saga whose turn failed is taken up again.
 CRASH_PAUSE_S = 0.5
-# Quarantined sagas remembered with their reason; beyond that only the log has them.
+# Quarantined sagas remembered with their reason; beyond that only the log has them. As many are remembered for crashes
+# they may yet repeat, the latest.
 QUARANTINED_MAX = 10_000
 # How often a drain looks whether everything is quiet.
 DRAIN_POLL_S = 0.01

@@ -139,6 +139,8 @@ class Directory:
         """Go on from the last durable state, which is what the records fold to (M15)."""
         if crashed.saga_id in self._active or crashed.state.version == 0:
             return
+        if self.supervisor.is_quarantined(crashed.saga_id):  # set aside during the pause
+            return
         self._enter(Actor(crashed.saga_id, crashed.state, self._around, self)).tell(Recovered())
 
     def _enter(self, actor: Actor) -> Actor:

@@ -25,6 +25,7 @@ class Supervisor:
         """Begin with nobody set aside."""
         self._observer = observer
         self._crashes: dict[SagaId, int] = {}
+        """By the last crash, the oldest first."""
         self._quarantined: dict[SagaId, IntegrityError] = {}
 
     @property
@@ -54,11 +55,19 @@ class Supervisor:
             on_crash(error, False)
         except Exception as error:  # the isolation this module is for
             logger.exception("saga %s: a turn failed", saga_id, extra={"saga_id": saga_id})
-            count = self._crashes[saga_id] = self._crashes.get(saga_id, 0) + 1
+            count = self._crashed(saga_id)
             wrapped = IntegrityError(f"saga {saga_id!r} failed {count} times: {error!r}; please report this")
             if count >= CRASHES_MAX:
                 self.quarantine(saga_id, wrapped)
             on_crash(wrapped, count < CRASHES_MAX)
+
+    def _crashed(self, saga_id: SagaId) -> int:
+        """Count a crash; the saga whose last one is longest ago is forgotten, since many never end."""
+        count = self._crashes.pop(saga_id, 0) + 1
+        self._crashes[saga_id] = count
+        if len(self._crashes) > QUARANTINED_MAX:
+            del self._crashes[next(iter(self._crashes))]
+        return count
 
     def well(self, saga_id: SagaId) -> None:
         """Forget the crashes of a saga that has ended. Progress alone is no sign: every recovery records something."""
