@@ -110,6 +110,7 @@ async def open_node(
         # Calls are told to the observer by the runtime, whatever invoker it has; told twice they would count twice.
         invoker = GrpcInvoker({target.name: target for target in settings.target_configs()}, clock)
         stack.push_async_callback(invoker.close, 0.0)
+        metrics.show_paused(invoker.paused)
         revisions = Revisions(store, invoker.methods, clock)
         failed = asyncio.Event()
         orchestrator = Orchestrator(

@@ -95,19 +95,21 @@ class Governor:
             self._pauses[scope] = replace(pause, trial_at=now)
         return tuple(scope for scope, _pause in due)
 
-    def answered(self, target: str, method: str, code: str, now: float, trials: Trials) -> None:
-        """Take note of how a call that was let through ended."""
+    def answered(self, target: str, method: str, code: str, now: float, trials: Trials) -> tuple[str, ...]:
+        """Take note of how a call that was let through ended; return the scopes whose pause began or ended with it."""
         scope = f"{target}/{method}"
+        turned: tuple[str, ...] = ()
         if code in CONFIGURATION:
             paused = scope if code == "UNIMPLEMENTED" else target
+            turned = () if paused in self._pauses else (paused,)
             self._pauses[paused] = lengthened(self._pauses.get(paused), code, now)
-        elif code in _PROPER:
-            self._pauses.pop(target, None)
-            self._pauses.pop(scope, None)
+        elif code in _PROPER and self._pauses:
+            turned = tuple(each for each in (target, scope) if self._pauses.pop(each, None) is not None)
         for trial in trials:
             pause = self._pauses.get(trial)
             if pause is not None:
                 self._pauses[trial] = replace(pause, trial_at=None)
+        return turned
 
     def paused(self) -> Mapping[str, tuple[str, float]]:
         """Return scope -> (answered code, until when); a scope is a target or `target/package.Service/Method`."""

@@ -1,6 +1,7 @@
 """Calls: admit, connect, send, classify, report. See the package's essay for the picture."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -25,6 +26,8 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import CallRequest, OnReport, OpenCall
 from orchestrator.saga.events import Phase, Report
 from orchestrator.values import Payload
+
+logger = logging.getLogger("orchestrator.invoker")
 
 Rpc: TypeAlias = "aio.UnaryUnaryCall[bytes, bytes]"
 
@@ -213,10 +216,19 @@ class GrpcInvoker:
         self._open.discard(opened)
         self._counts[call.target] -= 1
         if opened.trials is not None:
-            self._governor.answered(call.target, call.method, report.code, self._clock.now(), opened.trials)
+            now = self._clock.now()
+            for scope in self._governor.answered(call.target, call.method, report.code, now, opened.trials):
+                self._tell_turned(scope, report.code)
         if self._idle is not None and not self._open:
             self._idle.set()
         opened.on_report(report)
+
+    def _tell_turned(self, scope: str, code: str) -> None:
+        """Tell the operator, once when a pause begins and once when it ends: only a person can mend the cause (R7)."""
+        if scope in self._governor.paused():
+            logger.warning("%s is paused, it answered %s: mend the service or its configuration", scope, code)
+        else:
+            logger.warning("%s is no longer paused, it answered %s", scope, code)
 
     def _end_overdue(self) -> None:
         """Report calls that gRPC forgot: a saga must not wait for ever because of a defect below us."""

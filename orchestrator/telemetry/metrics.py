@@ -6,7 +6,7 @@ under `other`, so a definition with a name per day cannot make the scrape grow w
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar, assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -44,6 +44,8 @@ class Metrics:
         self._attempts = counter(names.ATTEMPTS)
         self._retries = counter(names.RETRIES)
         self._call_duration = histogram(names.CALL_DURATION)
+        self._targets_paused = gauge(names.TARGETS_PAUSED)
+        self._paused: Callable[[], Iterable[str]] = tuple
         self._commit_duration = histogram(names.COMMIT_DURATION).of()
         self._commit_streams = histogram(names.COMMIT_STREAMS).of()
         self._commit_records = counter(names.COMMIT_RECORDS).of()
@@ -57,7 +59,15 @@ class Metrics:
 
     def render(self) -> tuple[str, bytes]:
         """Return the content type and the page that Prometheus scrapes."""
+        self._targets_paused.clear()
+        for scope in self._paused():
+            target, _, method = scope.partition("/")
+            self._targets_paused.of(target, method).set(1)
         return CONTENT_TYPE_LATEST, generate_latest(self._registry)
+
+    def show_paused(self, paused: Callable[[], Iterable[str]]) -> None:
+        """Ask this at every scrape for what is paused: `target`, or `target/package.Service/Method`."""
+        self._paused = paused
 
     async def sample(self, journal: Journal) -> None:
         """Measure what no observation tells, the loop's lateness and the live sagas, until cancelled."""
@@ -174,6 +184,11 @@ class _Bound(Generic[Child]):
     def of(self, *values: str) -> Child:
         child = self._children.get(values)
         return child if child is not None else self._bind(values)
+
+    def clear(self) -> None:
+        """Forget every combination of labels, for a metric that is written anew at each scrape."""
+        self._children.clear()
+        self._parent.clear()
 
     def _bind(self, values: tuple[str, ...]) -> Child:
         if len(self._children) >= METRIC_LABEL_SETS_MAX:

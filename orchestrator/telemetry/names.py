@@ -224,6 +224,13 @@ COMMIT_STREAMS = Metric(
 COMMIT_RECORDS = Metric(
     name="saga_journal_records_total", kind="counter", unit="records", meaning="Records made durable"
 )
+TARGETS_PAUSED = Metric(
+    name="saga_target_paused",
+    kind="gauge",
+    unit="none",
+    labels=("target", "method"),
+    meaning="1 while calls are held back because the target, or one method of it, answered that it is set up wrongly",
+)
 ACTORS = Metric(name="saga_actors", kind="gauge", unit="actors", meaning="Sagas in memory")
 MAILBOX_DEPTH = Metric(
     name="saga_mailbox_depth",
@@ -268,6 +275,7 @@ METRICS = (
     ATTEMPTS,
     RETRIES,
     CALL_DURATION,
+    TARGETS_PAUSED,
     COMMIT_DURATION,
     COMMIT_STREAMS,
     COMMIT_RECORDS,

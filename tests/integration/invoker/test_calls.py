@@ -261,7 +261,9 @@ async def test_a_call_that_grpc_forgets_is_reported_after_its_deadline(monkeypat
 # --- R7 ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_target_that_does_not_know_us_is_paused_then_tried_by_one_call() -> None:
+async def test_a_target_that_does_not_know_us_is_paused_then_tried_by_one_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     shop = Shop()
     shop.code = grpc.StatusCode.UNAUTHENTICATED
     async with serving(shop.methods()) as address, calling(address) as caller:
@@ -286,6 +288,11 @@ async def test_a_target_that_does_not_know_us_is_paused_then_tried_by_one_call()
         assert (await caller.call()).code == "OK"
         assert caller.invoker.paused() == {}
         assert {report.code for report in await asyncio.gather(*(caller.call() for _ in range(20)))} == {"OK"}
+    told = [record.getMessage() for record in caplog.records if record.name == "orchestrator.invoker"]
+    assert told == [
+        "shop is paused, it answered UNAUTHENTICATED: mend the service or its configuration",
+        "shop is no longer paused, it answered OK",
+    ]
 
 
 async def test_a_method_that_is_not_served_pauses_only_itself() -> None:

@@ -37,6 +37,17 @@ def test_an_unknown_method_pauses_that_method_only() -> None:
     assert governor.admit("scoring", "epro.v1.Scoring/Other", 100.5) == ()
 
 
+def test_the_answers_that_begin_and_end_a_pause_are_told_apart_from_the_others() -> None:
+    governor = Governor()
+    assert governor.answered("scoring", METHOD, "OK", 99.0, ()) == ()
+    assert governor.answered("scoring", METHOD, "UNIMPLEMENTED", 100.0, ()) == (f"scoring/{METHOD}",)
+    assert governor.answered("scoring", METHOD, "UNIMPLEMENTED", 100.1, ()) == ()
+    trials = governor.admit("scoring", METHOD, 101.0)
+    assert not isinstance(trials, Held)
+    assert governor.answered("scoring", METHOD, "UNIMPLEMENTED", 101.1, trials) == ()
+    assert governor.answered("scoring", METHOD, "NOT_FOUND", 102.0, ()) == (f"scoring/{METHOD}",)
+
+
 def test_one_call_at_a_time_is_on_trial() -> None:
     governor = paused_governor()
     assert governor.admit("scoring", METHOD, 101.0) == ("scoring",)

@@ -152,6 +152,15 @@ def test_two_metrics_do_not_share_a_registry() -> None:
     assert value(second, "saga_actors") == 0
 
 
+def test_a_target_is_shown_as_paused_for_as_long_as_it_is() -> None:
+    metrics, paused = Metrics(), {"scoring": 1, "archive/epro.v1.Archive/Store": 1}
+    metrics.show_paused(lambda: paused)
+    assert value(metrics, 'saga_target_paused{method="",target="scoring"}') == 1
+    assert value(metrics, 'saga_target_paused{method="epro.v1.Archive/Store",target="archive"}') == 1
+    paused.clear()
+    assert "saga_target_paused{" not in metrics.render()[1].decode()
+
+
 def test_an_observation_costs_microseconds() -> None:
     metrics, call = Metrics(), call_of()
     report = Report(code="OK", phase=Phase.REPLIED, sent_at=10.0, ended_at=10.02)
