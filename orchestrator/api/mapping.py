@@ -58,14 +58,14 @@ def instant_at(stamp: timestamp_pb2.Timestamp) -> float:
     return stamp.seconds + stamp.nanos / 1e9
 
 
-def span(seconds: float) -> duration_pb2.Duration:
+def duration(seconds: float) -> duration_pb2.Duration:
     """Return a Duration of seconds."""
     return duration_pb2.Duration(seconds=int(seconds), nanos=round((seconds - int(seconds)) * 1e9))
 
 
-def span_s(duration: duration_pb2.Duration, path: str, *, least_s: float, most_s: float) -> float:
+def duration_s(given: duration_pb2.Duration, path: str, *, least_s: float, most_s: float) -> float:
     """Return seconds; `InputInvalid` outside the bounds."""
-    seconds = duration.seconds + duration.nanos / 1e9
+    seconds = given.seconds + given.nanos / 1e9
     if not least_s <= seconds <= most_s:
         raise InputInvalid(path, f"{seconds:g} s is not between {least_s:g} s and {most_s:g} s")
     return seconds
@@ -133,7 +133,7 @@ def start_request(message: rpc.StartSagaRequest, trace: TraceContext | None) -> 
     """Return what the caller asks for; `InputInvalid` names the first field that cannot be right."""
     forward_s = None
     if message.HasField("deadline"):
-        forward_s = span_s(message.deadline, "deadline", least_s=0.001, most_s=limits.API_DEADLINE_S_MAX)
+        forward_s = duration_s(message.deadline, "deadline", least_s=0.001, most_s=limits.API_DEADLINE_S_MAX)
     return StartRequest(
         definition=required(message.definition, "definition"),
         revision=message.revision,

@@ -66,7 +66,7 @@ class SagaService(wire.SagaServiceServicer):
         after = _after(request.after_sequence)
         asked_s = limits.API_WAIT_S_MAX
         if request.HasField("timeout"):
-            asked_s = mapping.span_s(request.timeout, "timeout", least_s=0.0, most_s=limits.API_DEADLINE_S_MAX)
+            asked_s = mapping.duration_s(request.timeout, "timeout", least_s=0.0, most_s=limits.API_DEADLINE_S_MAX)
         saga_id = mapping.saga_id(request.saga_id)
         state = await self._settled(saga_id, until, after, _wait_s(context, asked_s))
         return rpc.WaitSagaResponse(saga=await self._shown(state, view), reached=until.is_reached(state, after))
@@ -74,7 +74,7 @@ class SagaService(wire.SagaServiceServicer):
     def WatchSaga(self, request: rpc.WatchSagaRequest, context: Context) -> AsyncIterator[rpc.WatchSagaResponse]:
         heartbeat_s = limits.API_HEARTBEAT_S_DEFAULT
         if request.HasField("heartbeat_interval"):
-            heartbeat_s = mapping.span_s(
+            heartbeat_s = mapping.duration_s(
                 request.heartbeat_interval,
                 "heartbeat_interval",
                 least_s=limits.API_HEARTBEAT_S_MIN,

@@ -32,7 +32,7 @@ _STANDS: Mapping[StepStatus, frozenset[int]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
+class LedgerLine:
     """One line of a ledger."""
 
     service: str
@@ -43,7 +43,7 @@ class Effect:
     count: int
 
 
-def read_ledgers(folder: Path) -> Iterator[Effect]:
+def read_ledgers(folder: Path) -> Iterator[LedgerLine]:
     """Yield every line of every ledger in a folder; `ConfigError` names the line that is not one."""
     files = sorted(folder.glob(f"*{LEDGER_SUFFIX}"))
     if not files:
@@ -55,10 +55,10 @@ def read_ledgers(folder: Path) -> Iterator[Effect]:
                     yield _effect(path, number, line)
 
 
-def _effect(path: Path, number: int, line: str) -> Effect:
+def _effect(path: Path, number: int, line: str) -> LedgerLine:
     try:
         fields = json.loads(line)
-        return Effect(
+        return LedgerLine(
             service=path.name.removesuffix(LEDGER_SUFFIX),
             saga_id=SagaId(fields["saga_id"]),
             step=StepId(fields["saga_step"]),
@@ -73,7 +73,7 @@ def _effect(path: Path, number: int, line: str) -> Effect:
 class Ledgers:
     """All effects, by saga and by key."""
 
-    def __init__(self, effects: Iterable[Effect]) -> None:
+    def __init__(self, effects: Iterable[LedgerLine]) -> None:
         """Read them once; one entry a distinct key is kept."""
         self.by_key: Counter[str] = Counter()
         self.net: Counter[tuple[SagaId, StepId]] = Counter()
@@ -83,7 +83,7 @@ class Ledgers:
             if effect.saga_id and effect.key:  # others were nobody's saga
                 self._take(effect)
 
-    def _take(self, effect: Effect) -> None:
+    def _take(self, effect: LedgerLine) -> None:
         self.count += 1
         self.by_key[effect.key] += effect.count
         forward = effect.operation == Operation.FORWARD

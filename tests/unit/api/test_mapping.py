@@ -44,17 +44,17 @@ def test_an_instant_of_our_times_comes_back_exactly(at: float) -> None:
 
 @given(st.floats(min_value=0.001, max_value=1e9))
 def test_a_duration_comes_back(seconds: float) -> None:
-    back = mapping.span_s(mapping.span(seconds), "x", least_s=0.0, most_s=1e10)
+    back = mapping.duration_s(mapping.duration(seconds), "x", least_s=0.0, most_s=1e10)
     assert back == pytest.approx(seconds, abs=1e-9)
 
 
 @pytest.mark.parametrize(("seconds", "fits"), [(0.999, False), (1.0, True), (60.0, True), (60.001, False)])
 def test_a_duration_has_bounds(seconds: float, fits: bool) -> None:
     if fits:
-        assert mapping.span_s(mapping.span(seconds), "x", least_s=1.0, most_s=60.0) == seconds
+        assert mapping.duration_s(mapping.duration(seconds), "x", least_s=1.0, most_s=60.0) == seconds
     else:
         with pytest.raises(InputInvalid, match=r"^x: .* is not between 1 s and 60 s$"):
-            mapping.span_s(mapping.span(seconds), "x", least_s=1.0, most_s=60.0)
+            mapping.duration_s(mapping.duration(seconds), "x", least_s=1.0, most_s=60.0)
 
 
 @given(

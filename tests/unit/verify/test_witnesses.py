@@ -14,7 +14,7 @@ from orchestrator.saga.events import AttemptOpened
 from orchestrator.saga.plan import Operation, Plan
 from orchestrator.values import Payload
 from orchestrator.verify import INVARIANTS, Findings, Ledgers, read_ledgers, verify
-from orchestrator.verify.witnesses import Effect
+from orchestrator.verify.witnesses import LedgerLine
 from tests.unit.verify.samples import PLAN, SAGA, Sample, compensated, completed, running
 
 
@@ -34,7 +34,7 @@ class Plans:
 
 
 async def judged(
-    sample: Sample, *, effects: Iterable[Effect] | None = None, answers: dict[SagaId, str] | None = None
+    sample: Sample, *, effects: Iterable[LedgerLine] | None = None, answers: dict[SagaId, str] | None = None
 ) -> Findings:
     journal = await kept(sample)
     return await verify(journal, Plans(), ledgers=None if effects is None else Ledgers(effects), answers=answers)
@@ -55,8 +55,8 @@ def key(sample: Sample, step: str, operation: Operation = Operation.FORWARD) -> 
     return event.key
 
 
-def effect(sample: Sample, step: str, operation: Operation = Operation.FORWARD, count: int = 1) -> Effect:
-    return Effect(
+def effect(sample: Sample, step: str, operation: Operation = Operation.FORWARD, count: int = 1) -> LedgerLine:
+    return LedgerLine(
         service="service",
         saga_id=SAGA,
         step=StepId(step),
@@ -66,7 +66,7 @@ def effect(sample: Sample, step: str, operation: Operation = Operation.FORWARD, 
     )
 
 
-def effects_of(sample: Sample) -> list[Effect]:
+def effects_of(sample: Sample) -> list[LedgerLine]:
     """What services that keep their keys would have written of the steps that have an effect."""
     found = [effect(sample, name) for name in ("book", "pay")]
     if sample.row.status == "COMPENSATED":
@@ -207,5 +207,5 @@ def test_a_folder_without_ledgers_is_an_error_and_not_an_empty_check(tmp_path: P
 
 
 def test_calls_that_no_saga_made_are_nobodys_business() -> None:
-    nobody = Effect(service="x", saga_id=SagaId(""), step=StepId(""), operation="forward", key="", count=1)
+    nobody = LedgerLine(service="x", saga_id=SagaId(""), step=StepId(""), operation="forward", key="", count=1)
     assert Ledgers([nobody, nobody]).count == 0
