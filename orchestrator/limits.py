@@ -92,6 +92,14 @@ CLI_RECONNECT_S = 0.5
 CLI_RESUME_S_MAX = 60.0
 # A reply that a command takes: the server's page of 1,000 sagas with long attributes stays well below.
 CLI_REPLY_BYTES_MAX = 64 * 1024 * 1024
+# A cell of a table: three of them and a status fit a terminal of 200 columns; `--output json` has the whole text.
+CLI_CELL_CHARS_MAX = 60
+# The demo's client asks again this soon: the restart after the kill takes a second, and few calls wait for it.
+DEMO_RETRY_S = 0.1
+# Its longest pause before it connects again: with the one above, what the restart seems to cost is the restart's own.
+DEMO_RECONNECT_S_MAX = 0.5
+# What the demo's client gives a long poll beyond the poll itself: the answer has to travel, on a machine that is busy.
+DEMO_POLL_MARGIN_S = 5.0
 # One of the demo's processes gets this long to come up: imports take a second or two on a slow machine.
 DEMO_START_S_MAX = 30.0
 # And this long to go after SIGTERM, before it is killed; all its work is done by then.
@@ -129,6 +137,10 @@ TRACESTATE_MEMBERS_MAX = 32
 SPAN_MESSAGE_CHARS_MAX = 256
 # Events on one span: OpenTelemetry's own default; a step that is retried for days does not grow without end.
 SPAN_EVENTS_MAX = 128
+# Encoded attributes kept: a definition has a few hundred words that its spans repeat; some hundred bytes each.
+SPAN_PAIRS_KEPT_MAX = 4_096
+# Parsed `tracestate` values kept: one for each of the callers that trace, and those are few.
+TRACE_STATES_KEPT_MAX = 256
 # Sagas the trace reader keeps in mind, about 2 KiB each; any other is folded again from its stream when it moves.
 TRACE_VIEWS_MAX = 4_096
 # Records the trace reader takes at once: two milliseconds of the event loop.
@@ -211,6 +223,14 @@ API_DEADLINE_S_MAX = 100 * 366 * 86_400.0
 API_STOP_S = 1.0
 # What findings call the text by: a path somebody typed.
 API_FILENAME_CHARS_MAX = 255
+# A client that is gone without a word (a cut cable) is pinged while it waits, as often as proxies look for silence.
+API_KEEPALIVE_S = 60.0
+# A client that does not acknowledge a ping for so long is gone: gRPC's own default.
+API_KEEPALIVE_ACK_S = 20.0
+# Clients may ping as often as this without being called abusive: gRPC for Go and for Java ping no more often.
+API_PING_S_MIN = 10.0
+# Connections that wait to be accepted: a turn of the loop accepts them all, and more than the limit below are refused.
+HTTP_BACKLOG = 128
 # Probes and a scraper need a handful of connections; the page is not for crowds.
 HTTP_CONNECTIONS_MAX = 100
 
@@ -239,6 +259,8 @@ CALL_OVERDUE_S = 5.0
 
 # The whole conversation with a reflection service; hundreds of files arrive within a second.
 REFLECTION_S_MAX = 10.0
+# Conversations begun anew where grpc.aio hid how the last one ended; it does so once in about forty, so never thrice.
+REFLECTION_ATTEMPTS_MAX = 3
 # All of googleapis is about 4,000 files; one target that serves more is a mistake or an attack.
 DESCRIPTORS_FILES_MAX = 4_000
 # Compiling some hundred .proto files takes a second.

@@ -20,8 +20,6 @@ from orchestrator.api.server import Listen
 from orchestrator.errors import ConfigError
 from orchestrator.runtime import Orchestrator
 
-_BACKLOG = 128
-
 
 class HttpServer:
     """`/healthz`, `/readyz`, `/metrics`. `start`, then `stop`; once each."""
@@ -92,7 +90,7 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen(_BACKLOG)
+        listener.listen(limits.HTTP_BACKLOG)
         listener.setblocking(False)
     except OSError as exc:
         listener.close()

@@ -129,9 +129,9 @@ def _options(bounds: ApiBounds) -> tuple[tuple[str, int], ...]:
         ("grpc.max_metadata_size", bounds.metadata_bytes),
         ("grpc.absolute_max_metadata_size", bounds.metadata_bytes),
         # A client that is gone without a word (a cut cable) is noticed while it waits.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_time_ms", int(limits.API_KEEPALIVE_S * 1000)),
+        ("grpc.keepalive_timeout_ms", int(limits.API_KEEPALIVE_ACK_S * 1000)),
         # Clients may ping as often as we do without being called abusive.
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", int(limits.API_PING_S_MIN * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
     )

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.limits import CLI_CELL_CHARS_MAX
+
 if TYPE_CHECKING:
     from google.protobuf.message import Message
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -41,7 +43,6 @@ STYLES = {
     "SKIPPED": "bright_black",
     "PENDING": "bright_black",
 }
-CELL_CHARS_MAX = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,4 +186,4 @@ def width_of(text: str) -> int:
 
 
 def _shorten(cell: str) -> str:
-    return cell if len(cell) <= CELL_CHARS_MAX else cell[: CELL_CHARS_MAX - 1] + "…"
+    return cell if len(cell) <= CLI_CELL_CHARS_MAX else cell[: CLI_CELL_CHARS_MAX - 1] + "…"

@@ -19,7 +19,14 @@ from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.ledgers import Answer
 from orchestrator.cli.mesh import DEFINITION
 from orchestrator.cli.session import channel_options
-from orchestrator.limits import CLI_CALL_S, CLI_POLL_S, DEMO_SILENCE_S_MAX
+from orchestrator.limits import (
+    CLI_CALL_S,
+    CLI_POLL_S,
+    DEMO_POLL_MARGIN_S,
+    DEMO_RECONNECT_S_MAX,
+    DEMO_RETRY_S,
+    DEMO_SILENCE_S_MAX,
+)
 from orchestrator.v1.saga_pb2 import SAGA_VIEW_STEPS, STEP_STATUS_APPLIED, Saga, SagaEvent, SagaStatus
 from orchestrator.v1.saga_service_pb2 import (
     ListSagaEventsRequest,
@@ -37,8 +44,10 @@ if TYPE_CHECKING:
 Reply = TypeVar("Reply")
 Report = dict[str, object]
 
-RETRY_S = 0.1
-_RECONNECT = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+_RECONNECT = [
+    ("grpc.initial_reconnect_backoff_ms", int(DEMO_RETRY_S * 1000)),
+    ("grpc.max_reconnect_backoff_ms", int(DEMO_RECONNECT_S_MAX * 1000)),
+]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,7 +101,7 @@ class Client:
         wait = WaitSagaRequest(saga_id=answer.saga_id, view=SAGA_VIEW_STEPS)
         wait.timeout.FromSeconds(int(CLI_POLL_S))
         while True:
-            told = await self._ask(lambda: self.stub.WaitSaga(wait, timeout=CLI_POLL_S + 5))
+            told = await self._ask(lambda: self.stub.WaitSaga(wait, timeout=CLI_POLL_S + DEMO_POLL_MARGIN_S))
             if told.reached:
                 break
         answer.took_s = time.monotonic() - began  # noqa: TID251  (the same)
@@ -113,7 +122,7 @@ class Client:
                     silence = f"the orchestrator has not answered for {DEMO_SILENCE_S_MAX:.0f} s"
                     raise Failure(f"{silence}: {failed.details()}", Exit.UNAVAILABLE) from failed
                 self.retries += 1
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(DEMO_RETRY_S)
 
 
 @asynccontextmanager

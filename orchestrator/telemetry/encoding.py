@@ -16,6 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2 as pb
 from opentelemetry.sdk.trace import ReadableSpan
 
+from orchestrator.limits import SPAN_PAIRS_KEPT_MAX
 from orchestrator.telemetry.spans import AttributeValue, SpanData
 
 _LOCAL = pb.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
@@ -73,7 +74,7 @@ def _span(span: SpanData) -> pb.Span:
 
 
 # Most values are words of a definition, said once per span; the message is never changed. Typed, because True == 1.
-@lru_cache(maxsize=4_096, typed=True)
+@lru_cache(maxsize=SPAN_PAIRS_KEPT_MAX, typed=True)
 def _pair(key: str, value: AttributeValue) -> KeyValue:
     match value:
         case bool():

@@ -16,7 +16,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from orchestrator import __version__
-from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX
+from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX, TRACE_STATES_KEPT_MAX
 from orchestrator.telemetry.names import SCOPE
 from orchestrator.telemetry.spans import SpanData
 
@@ -111,7 +111,7 @@ def _context(span: SpanData, span_id: int, *, is_remote: bool = False) -> SpanCo
     return SpanContext(span.trace_id, span_id, is_remote, _SAMPLED, _trace_state(span.trace_state))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=TRACE_STATES_KEPT_MAX)
 def _trace_state(text: str) -> TraceState:
     return TraceState.from_header([text]) if text else TraceState()
 

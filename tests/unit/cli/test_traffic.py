@@ -18,7 +18,7 @@ UNDONE = pb.SagaStep(step="archive", status=pb.STEP_STATUS_UNDONE)
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traffic, "RETRY_S", 0.001)
+    monkeypatch.setattr(traffic, "DEMO_RETRY_S", 0.001)
 
 
 def ended(status: Any, *steps: pb.SagaStep, step: str = "") -> rpc.WaitSagaResponse:
