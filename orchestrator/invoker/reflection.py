@@ -18,7 +18,12 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 
 from orchestrator.errors import TargetUnreachable
 from orchestrator.invoker.targets import TargetConfig
-from orchestrator.limits import DESCRIPTORS_BYTES_MAX, DESCRIPTORS_FILES_MAX, REFLECTION_S_MAX
+from orchestrator.limits import (
+    DESCRIPTORS_BYTES_MAX,
+    DESCRIPTORS_FILES_MAX,
+    REFLECTION_ATTEMPTS_MAX,
+    REFLECTION_S_MAX,
+)
 
 Files = dict[str, FileDescriptorProto]
 _Method: TypeAlias = "aio.StreamStreamMultiCallable[ServerReflectionRequest, ServerReflectionResponse]"
@@ -32,7 +37,7 @@ async def reflect(channel: aio.Channel, target: TargetConfig) -> Files:
     """Return every file that the target's services need, by name; raise `TargetUnreachable`."""
     for version in _VERSIONS:
         try:
-            return await _converse(channel, version, target)
+            return await _converse_until_clear(channel, version, target)
         except aio.AioRpcError as exc:
             if exc.code() is StatusCode.UNIMPLEMENTED:
                 continue
@@ -42,6 +47,21 @@ async def reflect(channel: aio.Channel, target: TargetConfig) -> Files:
         except DecodeError as exc:
             raise _unreachable(target, f"it sent a descriptor that cannot be decoded; {_OTHER_WAY}") from exc
     raise _unreachable(target, f"it serves no reflection; enable grpc.reflection.v1 in it, {_OTHER_WAY}")
+
+
+async def _converse_until_clear(channel: aio.Channel, version: str, target: TargetConfig) -> Files:
+    """Ask again where the library cannot say how the stream ended.
+
+    A server that refuses a stream at once ends it under our first write, and about once in forty times grpc.aio then
+    reports INTERNAL of its own making in place of the server's status. Asking costs nothing: it is a read.
+    """
+    for _ in range(REFLECTION_ATTEMPTS_MAX - 1):
+        try:
+            return await _converse(channel, version, target)
+        except aio.AioRpcError as exc:
+            if exc.code() is not StatusCode.INTERNAL:
+                raise
+    return await _converse(channel, version, target)
 
 
 async def _converse(channel: aio.Channel, version: str, target: TargetConfig) -> Files:

@@ -83,8 +83,8 @@ class Orchestrator:
         """Commit, recover and sweep while the block runs; at its end the journal holds all that was decided."""
         async with asyncio.TaskGroup() as tasks:
             committing = tasks.create_task(self._committer.run(), name="committer")
-            recovering = tasks.create_task(self._while_recording(self._recovery.recover_all()), name="recovery")
-            sweeping = tasks.create_task(self._while_recording(self._recovery.sweep()), name="sweeper")
+            recovering = tasks.create_task(self._while_recording(self._recovery.recover_all), name="recovery")
+            sweeping = tasks.create_task(self._while_recording(self._recovery.sweep), name="sweeper")
             try:
                 yield self
             finally:
@@ -96,10 +96,10 @@ class Orchestrator:
                 await asyncio.wait([committing])
                 self._directory.stop_all(self._draining())
 
-    async def _while_recording(self, work: Coroutine[None, None, None]) -> None:
+    async def _while_recording(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Do standing work until the journal fails; then the process drains, rather than falling over itself."""
         try:
-            await work
+            await work()
         except JournalUnavailable as error:
             self._committer.fail(error)
 

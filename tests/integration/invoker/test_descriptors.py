@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from orchestrator.errors import ConfigError, TargetUnreachable
 from orchestrator.invoker import DescriptorSetFile, ProtoFiles, TargetConfig
 from orchestrator.invoker.descriptors import pool_of
+from orchestrator.limits import REFLECTION_ATTEMPTS_MAX
 from orchestrator.saga.events import Phase
 from tests.integration.invoker.calling import Caller, calling
 from tests.integration.invoker.peers import Context, dead_address, serving, started
@@ -97,6 +98,29 @@ async def test_a_service_with_one_version_of_reflection_is_understood(version: s
     order = pool_of(data).FindMessageTypeByName("shop.v1.Shop").fields_by_name["it"].message_type
     assert order is not None
     assert order.full_name == "shop.v1.Order"
+
+
+class Stumbling(FewWords):
+    """Ends its first conversations as grpc.aio reports a stream that was ended under a write."""
+
+    def __init__(self, stumbles: int) -> None:
+        super().__init__(SHOP, ORDER, TIMESTAMP)
+        self.stumbles = stumbles
+
+    async def answer(self, requests: AsyncIterator[Request], _context: Any) -> AsyncIterator[Response]:
+        if self.stumbles > 0:
+            self.stumbles -= 1
+            await _context.abort(grpc.StatusCode.INTERNAL, "Internal error from Core")
+        async for response in super().answer(requests, _context):
+            yield response
+
+
+async def test_a_conversation_that_ended_without_a_clear_word_is_begun_anew() -> None:
+    async with started(Stumbling(REFLECTION_ATTEMPTS_MAX - 1).server()) as address, calling(address) as caller:
+        assert "shop.proto" in names(await caller.invoker.methods.descriptors("shop"))
+    async with started(Stumbling(REFLECTION_ATTEMPTS_MAX).server()) as address, calling(address) as caller:
+        with pytest.raises(TargetUnreachable, match="INTERNAL"):
+            await caller.invoker.methods.descriptors("shop")
 
 
 async def test_a_python_service_with_standard_reflection_is_understood() -> None:
