@@ -1,4 +1,8 @@
-"""Walks a whole store and holds every saga against every invariant that the given witnesses allow."""
+"""Walks a whole store and holds every saga against every invariant that the given witnesses allow.
+
+The search rows of all sagas are held in memory, because the ledgers and the answers are compared with the whole set:
+about 1 KB a saga with two attributes, a gigabyte for a million. Records are not: one saga's at a time.
+"""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
