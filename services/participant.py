@@ -23,11 +23,12 @@ an id, it must be one of those. An undo without a saga goes by the ids in the re
 
 **Refusals leave nothing behind**, not even an answer under the key: asked again, the service judges again.
 
-**Answers and tombstones only grow**, one row an operation, and nothing here prunes them. A service that lives long would
-keep with each row the instant of the call and its `saga-not-after`, and delete what is older than any caller may still
-repeat. A tombstone may go when the `saga-not-after` of the call it forbids has passed on every clock: from then on that
-refuses the call. So may the answer of a forward call. The answer of an undo goes last, since undoing is tried without
-end; without it the undo finds nothing, and says so with OK, 0. Where callers send no `saga-not-after`, keep both.
+**Answers and tombstones only grow**, one row an operation, and nothing here prunes them. A service that lives long
+would keep with each row the instant of the call and its `saga-not-after`, and delete what is older than any caller
+may still repeat. A tombstone may go when the `saga-not-after` of the call it forbids has passed on every clock: from
+then on that refuses the call. So may the answer of a forward call. The answer of an undo goes last, since undoing is
+tried without end; without it the undo finds nothing, and says so with OK, 0. Where callers send no `saga-not-after`,
+keep both.
 """
 
 from __future__ import annotations
