@@ -24,9 +24,9 @@ from tests.benchmarks import flows
 from tests.benchmarks.flows import Flow
 from tests.benchmarks.rounds import Run, run
 
-ROUNDS = 3
-SAGAS_AT_ONE = 150
-SAGAS = 1_200
+ROUNDS = 5
+SAGAS_AT_ONE = 200
+SAGAS = 1_500
 OUT = Path("build/bench.json")
 
 
