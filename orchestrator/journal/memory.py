@@ -170,7 +170,7 @@ def _append(contents: _Contents, append: Append) -> OrchestratorError | None:
         return refusal(append, version, epoch)
     if current is None and row.request_id and (other := contents.requests.get(row.request_id)) is not None:
         return request_taken(append, other)
-    contents.rows[saga] = row
+    contents.rows[saga] = row if current is None else replace(row, attributes=current.attributes)
     contents.streams.setdefault(saga, []).extend(encoded)
     contents.positions.extend((saga, entry[0]) for entry in encoded)
     if row.request_id:

@@ -158,7 +158,7 @@ def pure_imports(source: Source) -> Iterator[str]:
 
 
 def sleeps(source: Source) -> Iterator[str]:
-    """No yield by `sleep(0)` that does not say for what it gives its turn up; in tests no sleep that is not a `poll`."""
+    """No yield by `sleep(0)` that does not say for what it gives its turn up; in tests no sleep but a `poll`."""
     for node in ast.walk(source.tree):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "sleep"):
             continue

@@ -237,6 +237,12 @@ class JournalSuite:
         assert await found(SearchQuery(started_from_at=10.0, started_before_at=30.0, definition="epro")) == ["a", "b"]
         assert await found(SearchQuery(definition="none")) == []
 
+    async def test_attributes_are_those_of_the_first_append(self, store: Store) -> None:
+        await taken(store, append("a", attributes={"site": "DE-1"}))
+        await taken(store, append("a", after=1, attributes={"site": "FR-2"}))
+        assert names(await store.search(SearchQuery(attributes={"site": "FR-2"}))) == []
+        assert [row.attributes for row in await store.search(SearchQuery())] == [{"site": "DE-1"}]
+
     async def test_attributes_are_found_by_value_and_kind(self, store: Store) -> None:
         await taken(
             store,
