@@ -270,7 +270,9 @@ def _cause(saga: "Saga") -> str:
     if not saga.HasField("cause"):
         return ""
     where = f"{saga.cause.step}: " if saga.cause.step else ""
-    return where + tame(" ".join(filter(None, (saga.cause.code, saga.cause.message or saga.cause.reason))))
+    # A reply that means no came with OK, which says nothing about why.
+    answer = "refused:" if saga.cause.reason == "REFUSED" else saga.cause.code
+    return where + tame(" ".join(filter(None, (answer, saga.cause.message or saga.cause.reason))))
 
 
 def _status(saga: "Saga") -> str:

@@ -73,7 +73,7 @@ def test_a_saga_is_started_waited_for_and_shown(saga: Run) -> None:
 def test_a_refused_saga_ends_with_3_and_says_why(saga: Run) -> None:
     ended = saga("start", "epro_intake", "--id", "BAD-1", "--input", '{"reportId": "BAD-1"}', "--wait")
     assert ended.returncode == 3
-    assert "patient_id is empty" in ended.stdout
+    assert "cause       validate: refused: patient_id is empty" in ended.stdout
     waited = saga("wait", "BAD-1", "-o", "json")
     assert waited.returncode == 3
     assert json.loads(waited.stdout)["status"] == "SAGA_STATUS_COMPENSATED"
