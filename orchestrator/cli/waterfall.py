@@ -196,11 +196,6 @@ def draw(drawn: Waterfall, width: int, glyphs: Glyphs = UNICODE) -> list[Line]:
     return [*lines, [], [(legend, "bright_black")]] if legend else lines
 
 
-def to_text(line: Line) -> str:
-    """Return a line without its colours."""
-    return "".join(text for text, _ in line).rstrip()
-
-
 def _head(drawn: Waterfall, width: int) -> list[Line]:
     took = duration(drawn.last_at - drawn.started_at)
     first: list[Segment] = [(f"{drawn.saga_id}  {drawn.definition}  ", "")]

@@ -24,6 +24,8 @@ The life of an actor::
 Invariants:
 
 * One append per saga is in flight at most, and the next decision builds on the state it made durable.
+* A turn that nobody waits for and that starts nothing may wait two milliseconds for the next one of its saga, and share
+  its append; nothing else ever waits for company.
 * Nothing is performed that is not durable; nothing durable is forgotten: `owed` derives it again after any crash.
 * A caller is answered after the commit, never before.
 * A bug or a bad record ends one actor and no other (`supervisor.py`).

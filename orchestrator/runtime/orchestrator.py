@@ -214,7 +214,6 @@ class Orchestrator:
         """Take nothing new, begin nothing new, let what is in flight end within the grace; recovery has the rest."""
         self._around.is_draining = True
         self._watchers.tell_all()
-        self._directory.flush()
         try:
             async with asyncio.timeout(grace_s):
                 while not self._directory.is_quiet:  # noqa: ASYNC110  # many actors, one look; an event of each costs more

@@ -5,7 +5,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator.cli.output import width_of
-from orchestrator.cli.waterfall import ASCII, Waterfall, draw, fold, to_text
+from orchestrator.cli.waterfall import ASCII, Line, Waterfall, draw, fold
 from orchestrator.v1 import saga_pb2 as pb
 
 BEGAN_S = 1_767_600_000
@@ -41,6 +41,11 @@ class Story:
 
     def settle(self, step: str, ms: int, outcome: int, reason: str = "REPLIED") -> None:
         self.tell(ms, "StepSettled", step, {"reason": reason}, outcome=outcome)
+
+
+def to_text(line: Line) -> str:
+    """Return a line without its colours."""
+    return "".join(text for text, _ in line).rstrip()
 
 
 def lines(story: Story, width: int = 80) -> list[str]:

@@ -85,3 +85,18 @@ def test_a_cancel_does_not_wait_for_what_is_held() -> None:
             assert other.was_aborted
 
     run(story())
+
+
+def test_a_caller_waits_for_no_company() -> None:
+    async def story() -> None:
+        process = Process(silent, plan(step("a", no_undo=True), step("b", no_undo=True)))
+        process.hands.answers_aborts = False
+        async with process.orchestrator.running():
+            await _started(process)
+            await process.orchestrator.cancel("s", "enough")
+            open_call(process, "a").settle(report("CANCELLED"))
+            began_at = process.clock.now()
+            await process.orchestrator.cancel("s", "enough, again")
+            assert process.clock.now() - began_at < COMMIT_HOLD_S / 2
+
+    run(story())
