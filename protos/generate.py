@@ -1,18 +1,19 @@
 """Generate the committed Python code of every `.proto` file, or check that it is current.
 
-    python protos/generate.py            rewrite orchestrator/v1/ and services/epro/v1/
+    python protos/generate.py            rewrite orchestrator/v1/ and services/*/v1/
     python protos/generate.py --check    generate aside, compare, exit 1 and name every file that differs
 
 Why the output is committed: a newcomer needs neither protoc nor the generator to run or to read the code. Why the tools
 are pinned (`grpcio-tools`, `mypy-protobuf` in the `protos` dependency group): the same input must give the same bytes
 on every machine, otherwise the check means nothing.
 
-Two trees, two shapes:
+Two kinds of tree:
 
 * `protos/orchestrator/v1` is package `orchestrator.v1` and its Python home has the same name, so the imports fit.
 * `protos/epro/v1` is package `epro.v1`, a name that belongs to the study and not to this repository. Its Python home is
   `services.epro.v1`, so `epro.v1` in import lines is rewritten. The names inside the descriptors stay as they are: a
-  client in any language sees `epro.v1.Archive` from `epro/v1/archive_service.proto`.
+  client in any language sees `epro.v1.Archive` from `epro/v1/archive_service.proto`. So it is with the worked examples:
+  `shop.v1` is `services.shop.v1`.
 
 Only `*_pb2.py`, `*_pb2_grpc.py` (for files with a service) and their `.pyi` are owned by this script: what it would not
 write again is deleted. An `__init__.py` is written when there is none and left alone afterwards. `google/rpc`,
@@ -68,9 +69,13 @@ class Tree:
         )
 
 
+EXAMPLES = ("shop", "travel", "bank", "expenses", "importer")
+"""Each has its protos and its services under one name; see services/README.md."""
+
 TREES = (
     Tree(source="orchestrator/v1", target="orchestrator/v1"),
     Tree(source="epro/v1", target="services/epro/v1"),
+    *(Tree(source=f"{example}/v1", target=f"services/{example}/v1") for example in EXAMPLES),
 )
 
 

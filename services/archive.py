@@ -60,7 +60,9 @@ def register(server: grpc.aio.Server, data: Path, tallies: dict[str, Tally]) -> 
     return participant
 
 
-PROGRAM = Program(name="archive", descriptor=pb.DESCRIPTOR.services_by_name["Archive"], register=register)
+PROGRAM = Program(
+    name="archive", owner="epro", descriptors=(pb.DESCRIPTOR.services_by_name["Archive"],), register=register
+)
 
 if __name__ == "__main__":
     sys.exit(main(PROGRAM))

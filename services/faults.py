@@ -34,6 +34,8 @@ EXIT_RESTART = 70
 """How a process that the `restart` fault ended is told from one that crashed by itself."""
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
+BUSINESS_KEYS = ("report_id", "order_id", "trip_id", "transfer_id", "claim_id", "row_id", "import_id")
+"""The fields that say what a request is about: in the study the report, in the shop the order, and so on."""
 LOOPBACK = ("ipv4:127.", "ipv6:[::1]", "ipv6:%5B::1%5D", "unix:")
 
 
@@ -46,7 +48,7 @@ class _Armed:
     struck: int = 0
 
     def strikes(self, request: Any) -> bool:  # noqa: ANN401  (any message of the service)
-        if self.fault.report_id and self.fault.report_id != report_id_of(request):
+        if self.fault.report_id and self.fault.report_id != business_key_of(request):
             return False
         self.matched += 1
         if self.fault.first_calls and self.matched > self.fault.first_calls:
@@ -59,11 +61,11 @@ class _Armed:
 
 
 class Faults:
-    """The faults of one service. Belongs to one event loop."""
+    """The faults of one program. Belongs to one event loop."""
 
-    def __init__(self, *, service: str, tallies: dict[str, Tally]) -> None:
-        """`tallies` has one entry for every method there is."""
-        self._service = service
+    def __init__(self, *, domain: str, tallies: dict[str, Tally]) -> None:
+        """`domain` is that of its refusals; `tallies` has one entry for every method there is."""
+        self._domain = domain
         self._tallies = tallies
         self._armed: dict[str, list[_Armed]] = {method: [] for method in tallies}
         self._cleared = asyncio.Event()
@@ -86,6 +88,7 @@ class Faults:
 
     def wrap(self, method: str, behaviour: Behaviour) -> Behaviour:
         """Count the method's calls and let its faults act on them."""
+        method = method.rpartition("/")[2]
         tally = self._tallies[method]
 
         async def watched(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: ANN401
@@ -100,7 +103,7 @@ class Faults:
                 return await self._run(struck, behaviour, request, context)
             except Refusal as refusal:
                 tally.refusals += 1
-                await end_with(refusal, context, self._service)
+                await end_with(refusal, context, self._domain)
             finally:
                 tally.in_flight -= 1
 
@@ -193,10 +196,12 @@ def lost(why: str) -> Refusal:
     return Refusal(code=grpc.StatusCode.UNAVAILABLE, reason="LOST_BY_FAULT", message=why)
 
 
-def report_id_of(request: Any) -> str:  # noqa: ANN401
-    """The business key of any request of the mesh; "" when it names none."""
-    report = getattr(request, "report", None)
-    return str(report.report_id if report is not None else getattr(request, "report_id", ""))
+def business_key_of(request: Any) -> str:  # noqa: ANN401
+    """The business key of any request, its own or that of the thing it carries; "" when it names none."""
+    for carried in ("report", "row", "claim", "transfer"):
+        if hasattr(request, carried):
+            return business_key_of(getattr(request, carried))
+    return next((str(getattr(request, key)) for key in BUSINESS_KEYS if hasattr(request, key)), "")
 
 
 def check(fault: pb.Fault, methods: tuple[str, ...]) -> None:
@@ -215,8 +220,8 @@ def check(fault: pb.Fault, methods: tuple[str, ...]) -> None:
 class FaultServicer(pb_grpc.FaultServiceServicer):
     """The admin RPCs. Loopback callers only, whatever address the server listens on."""
 
-    def __init__(self, *, service: str, faults: Faults, tallies: dict[str, Tally]) -> None:
-        self._service = service
+    def __init__(self, *, domain: str, faults: Faults, tallies: dict[str, Tally]) -> None:
+        self._domain = domain
         self._faults = faults
         self._tallies = tallies
 
@@ -227,7 +232,7 @@ class FaultServicer(pb_grpc.FaultServiceServicer):
         try:
             self._faults.set(request.fault)
         except Refusal as refusal:
-            await end_with(refusal, context, self._service)
+            await end_with(refusal, context, self._domain)
         return pb.SetFaultResponse()
 
     async def ClearFaults(

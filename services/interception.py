@@ -6,7 +6,7 @@ fault knobs, its refusals) depends on the method alone, so the wrapped handler i
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, cast
 
 import grpc
@@ -15,15 +15,15 @@ Behaviour = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
 """What runs a unary method: given the parsed request, gives the reply."""
 
 Wrap = Callable[[str, Behaviour], Behaviour]
-"""Given the bare method name and what runs it now, gives what shall run it."""
+"""Given the method as "package.Service/Method" and what runs it now, gives what shall run it."""
 
 
 class WrapMethods(grpc.aio.ServerInterceptor):
-    """Applies `wraps` to the methods of one service, the last one outermost; other services pass untouched."""
+    """Applies `wraps` to the methods of some services, the last one outermost; other services pass untouched."""
 
-    def __init__(self, service: str, wraps: list[Wrap]) -> None:
-        """`service` is the full name, for example "epro.v1.Archive"."""
-        self._prefix = f"/{service}/"
+    def __init__(self, services: Collection[str], wraps: list[Wrap]) -> None:
+        """`services` are full names, for example "epro.v1.Archive"."""
+        self._services = frozenset(services)
         self._wraps = wraps
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
@@ -37,9 +37,9 @@ class WrapMethods(grpc.aio.ServerInterceptor):
         if known is not None:
             return known
         handler = await continuation(handler_call_details)
-        if handler is None or not path.startswith(self._prefix):
+        method = path.removeprefix("/")
+        if handler is None or method.rpartition("/")[0] not in self._services:
             return handler
-        method = path.removeprefix(self._prefix)
         behaviour = cast("Behaviour", handler.unary_unary)  # grpc.aio calls it as one; the stubs know the other kind
         for wrap in self._wraps:
             behaviour = wrap(method, behaviour)

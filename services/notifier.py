@@ -62,7 +62,9 @@ def register(server: grpc.aio.Server, data: Path, tallies: dict[str, Tally]) -> 
     return participant
 
 
-PROGRAM = Program(name="notifier", descriptor=pb.DESCRIPTOR.services_by_name["Notifier"], register=register)
+PROGRAM = Program(
+    name="notifier", owner="epro", descriptors=(pb.DESCRIPTOR.services_by_name["Notifier"],), register=register
+)
 
 if __name__ == "__main__":
     sys.exit(main(PROGRAM))

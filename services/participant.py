@@ -1,8 +1,9 @@
 """A participant that can be trusted: idempotency key, barrier and ledger around the two things a service does.
 
-Archive, Safety and Notifier differ in what they keep and agree in everything else: one method *makes* a thing for a
-report, one method *undoes* it. This file is what makes both safe to repeat, to lose, and to receive in the wrong order.
-All of it happens in the one transaction that also writes the thing.
+Archive, Safety, Notifier and the services of the worked examples differ in what they keep and agree in everything else:
+one method *makes* a thing for a report (an order, a trip: whatever the business key names), one method *undoes* it.
+This file is what makes both safe to repeat, to lose, and to receive in the wrong order. All of it happens in the one
+transaction that also writes the thing. What else a service keeps hangs on the thing's id, and counts while it is live.
 
 **The key.** The reply is stored with the thing. The same key again gets the stored reply and changes nothing, whatever
 has happened since. The same key with another method or another request is a bug in the caller, and is told so.
@@ -21,6 +22,9 @@ Forward and undo of a step find each other by `saga-id` and `saga-step`, which a
 reaches is exactly what that step made: another saga's record of the same report is not touched. If the undo also names
 an id, it must be one of those. An undo without a saga goes by the ids in the request.
 
+**Work that outlives its call** is accepted first and completed later. What was accepted has a key and an answer and is
+no thing yet; an undo that comes in between leaves its tombstone, and completing finds that.
+
 **Refusals leave nothing behind**, not even an answer under the key: asked again, the service judges again.
 
 **Answers and tombstones only grow**, one row an operation, and nothing here prunes them. A service that lives long
@@ -35,6 +39,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import secrets
 import sqlite3
 import time
@@ -68,6 +73,14 @@ CREATE TABLE IF NOT EXISTS things (
 CREATE INDEX IF NOT EXISTS things_by_step ON things (saga_id, saga_step) WHERE saga_id <> '';
 CREATE INDEX IF NOT EXISTS things_by_report ON things (report_id);
 
+CREATE TABLE IF NOT EXISTS accepted (
+  thing_id   TEXT PRIMARY KEY,
+  method     TEXT NOT NULL,
+  report_id  TEXT NOT NULL,
+  request    BLOB NOT NULL,
+  caller     TEXT NOT NULL    -- who asked for it, as JSON; the ledger's line will name them
+) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS answers (
   idempotency_key TEXT PRIMARY KEY,
   method          TEXT NOT NULL,
@@ -84,6 +97,7 @@ CREATE TABLE IF NOT EXISTS tombstones (
 """
 
 Reply = TypeVar("Reply", bound=message.Message)
+Answer = TypeVar("Answer")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +109,10 @@ class Make(Generic[Reply]):
     report_id: str
     reply_with: Callable[[str], Reply]
     """Given the new thing's id."""
-    judge: Callable[[], None] = lambda: None
+    judge: Callable[[sqlite3.Connection], None] = lambda _db: None
     """The service's own reasons; raises Refusal. Asked only when no earlier answer stands."""
+    keep: Callable[[sqlite3.Connection, str], None] = lambda _db, _thing_id: None
+    """Writes the service's own rows about the new thing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,17 +125,19 @@ class Undo(Generic[Reply]):
     report_id: str
     reply_with: Callable[[int], Reply]
     """Given how many things this call undid."""
+    judge: Callable[[sqlite3.Connection], None] = lambda _db: None
+    """As of Make. An undo that may be refused belongs to a thing that can go too far to be taken back."""
 
 
 class Participant:
     """One stateful service's keeping of things. Belongs to one event loop."""
 
-    def __init__(self, *, folder: Path, service: str, prefix: str, tallies: dict[str, Tally]) -> None:
-        """`prefix` begins every id, for example "rec". Raises what Store raises."""
+    def __init__(self, *, folder: Path, service: str, prefix: str, tallies: dict[str, Tally], schema: str = "") -> None:
+        """`prefix` begins every id, for example "rec"; `schema` is for the service's own tables. Raises like Store."""
         self._service = service
         self._prefix = prefix
         self._tallies = tallies
-        self._store = Store(folder, service, SCHEMA)
+        self._store = Store(folder, service, SCHEMA + schema)
 
     async def make(self, call: Make[Reply], context: grpc.aio.ServicerContext[Any, Any]) -> Reply:
         """Make the thing, or give the answer that stands. Raises Refusal."""
@@ -133,28 +151,55 @@ class Participant:
             raise bad_field("report_id", "is empty, no id is given, and the call is not a saga's compensation")
         return await self._store.transact(lambda db: self._undo(db, call, caller))
 
+    async def accept(self, call: Make[Reply], context: grpc.aio.ServicerContext[Any, Any]) -> Reply:
+        """Promise the thing, or give the answer that stands; `complete` makes it. Raises Refusal."""
+        caller = read_caller(context)
+        return await self._store.transact(lambda db: self._make(db, call, caller, is_later=True))
+
+    def complete(self, db: sqlite3.Connection, thing_id: str) -> bool:
+        """Make what was accepted, inside a transaction of `ask`; False when its step was compensated meanwhile."""
+        query = "DELETE FROM accepted WHERE thing_id = ? RETURNING method, report_id, request, caller"
+        ((method, report_id, request, identity),) = db.execute(query, (thing_id,)).fetchall()
+        caller = Caller(**json.loads(identity))
+        if has_tombstone(db, caller):
+            return False
+        place(db, thing_id, report_id, request, caller)
+        self._witness(method, caller, "forward", report_id, "applied")
+        return True
+
+    async def ask(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        """Run what is the service's own affair, in a transaction like any other: reads, work behind the scenes."""
+        return await self._store.transact(work)
+
     def close(self) -> None:
         self._store.close()
 
-    def _make(self, db: sqlite3.Connection, call: Make[Reply], caller: Caller) -> Reply:
+    def _make(self, db: sqlite3.Connection, call: Make[Reply], caller: Caller, *, is_later: bool = False) -> Reply:
         known = self._stored_reply(db, call, caller, default_op="forward")
         if known is not None:
             return parse_like(call.reply_with(""), known)
         self._check_barrier(db, caller)
-        call.judge()
+        call.judge(db)
         thing_id = f"{self._prefix}-{secrets.token_hex(8)}"
-        db.execute(
-            "INSERT INTO things (id, report_id, saga_id, saga_step, request, made_at) VALUES (?, ?, ?, ?, ?, ?)",
-            (thing_id, call.report_id, caller.saga_id, caller.saga_step, frozen(call.request), time.time()),
-        )
+        if is_later:
+            promise = (
+                thing_id,
+                call.method,
+                call.report_id,
+                frozen(call.request),
+                json.dumps(dataclasses.asdict(caller)),
+            )
+            db.execute("INSERT INTO accepted VALUES (?, ?, ?, ?, ?)", promise)
+        else:
+            place(db, thing_id, call.report_id, frozen(call.request), caller)
+            self._witness(call.method, caller, "forward", call.report_id, "applied")
+        call.keep(db, thing_id)
         reply = call.reply_with(thing_id)
         self._keep_answer(db, call, caller, reply, call.report_id)
-        self._witness(call.method, caller, "forward", call.report_id, "applied")
         return reply
 
     def _check_barrier(self, db: sqlite3.Connection, caller: Caller) -> None:
-        step = (caller.saga_id, caller.saga_step)
-        if db.execute("SELECT 1 FROM tombstones WHERE saga_id = ? AND saga_step = ?", step).fetchone():
+        if has_tombstone(db, caller):
             raise Refusal(
                 code=grpc.StatusCode.FAILED_PRECONDITION,
                 reason=ALREADY_COMPENSATED,
@@ -173,6 +218,7 @@ class Participant:
         known = self._stored_reply(db, call, caller, default_op="compensate")
         if known is not None:
             return parse_like(call.reply_with(0), known)
+        call.judge(db)
         reached = reach(db, call.thing_id, call.report_id, caller)
         now = time.time()
         live = [(thing_id, report_id) for thing_id, report_id, undone_at in reached if undone_at is None]
@@ -238,6 +284,20 @@ class Participant:
                 outcome=outcome,
             )
         )
+
+
+def has_tombstone(db: sqlite3.Connection, caller: Caller) -> bool:
+    """Whether the caller's step may never act (again)."""
+    step = (caller.saga_id, caller.saga_step)
+    return db.execute("SELECT 1 FROM tombstones WHERE saga_id = ? AND saga_step = ?", step).fetchone() is not None
+
+
+def place(db: sqlite3.Connection, thing_id: str, report_id: str, request: bytes, caller: Caller) -> None:
+    """From here on the thing is live."""
+    db.execute(
+        "INSERT INTO things (id, report_id, saga_id, saga_step, request, made_at) VALUES (?, ?, ?, ?, ?, ?)",
+        (thing_id, report_id, caller.saga_id, caller.saga_step, request, time.time()),
+    )
 
 
 def reach(db: sqlite3.Connection, thing_id: str, report_id: str, caller: Caller) -> list[tuple[str, str, float | None]]:

@@ -5,7 +5,7 @@ FAILED_PRECONDITION. The difference travels as `google.rpc.ErrorInfo` (reason an
 any client in any language finds it; a bad field travels as `google.rpc.BadRequest`, a hint to come back as
 `google.rpc.RetryInfo`.
 
-`ErrorInfo.domain` is `<service>.epro.example`, for example `archive.epro.example`.
+`ErrorInfo.domain` names the program and whose it is, for example `archive.epro.example`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from typing import Any, NoReturn
 import grpc
 from google.protobuf import any_pb2, duration_pb2, message
 from google.rpc import error_details_pb2, status_pb2
-
-DOMAIN_SUFFIX = ".epro.example"
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)
@@ -44,10 +42,10 @@ def bad_field(field: str, why: str) -> Refusal:
     return Refusal(code=grpc.StatusCode.INVALID_ARGUMENT, reason="FIELD_INVALID", message=f"{field} {why}", field=field)
 
 
-async def end_with(refusal: Refusal, context: grpc.aio.ServicerContext[Any, Any], service: str) -> NoReturn:
+async def end_with(refusal: Refusal, context: grpc.aio.ServicerContext[Any, Any], domain: str) -> NoReturn:
     """End the call with the refusal's status and details."""
     status = status_pb2.Status(code=refusal.code.value[0], message=refusal.message)
-    status.details.append(pack(error_details_pb2.ErrorInfo(reason=refusal.reason, domain=service + DOMAIN_SUFFIX)))
+    status.details.append(pack(error_details_pb2.ErrorInfo(reason=refusal.reason, domain=domain)))
     if refusal.field:
         violation = error_details_pb2.BadRequest.FieldViolation(field=refusal.field, description=refusal.message)
         status.details.append(pack(error_details_pb2.BadRequest(field_violations=[violation])))

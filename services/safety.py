@@ -46,7 +46,7 @@ class Safety(pb_grpc.SafetyServicer):
             request=request,
             report_id=request.report_id,
             reply_with=lambda event_id: pb.OpenAdverseEventResponse(event_id=event_id),
-            judge=lambda: refuse_if_closed(request.site),
+            judge=lambda _db: refuse_if_closed(request.site),
         )
         return await self._participant.make(call, context)
 
@@ -80,7 +80,9 @@ def register(server: grpc.aio.Server, data: Path, tallies: dict[str, Tally]) -> 
     return participant
 
 
-PROGRAM = Program(name="safety", descriptor=pb.DESCRIPTOR.services_by_name["Safety"], register=register)
+PROGRAM = Program(
+    name="safety", owner="epro", descriptors=(pb.DESCRIPTOR.services_by_name["Safety"],), register=register
+)
 
 if __name__ == "__main__":
     sys.exit(main(PROGRAM))

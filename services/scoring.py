@@ -46,7 +46,9 @@ def register(server: grpc.aio.Server, _data: Path, _tallies: dict[str, Tally]) -
     pb_grpc.add_ScoringServicer_to_server(Scoring(), server)
 
 
-PROGRAM = Program(name="scoring", descriptor=pb.DESCRIPTOR.services_by_name["Scoring"], register=register)
+PROGRAM = Program(
+    name="scoring", owner="epro", descriptors=(pb.DESCRIPTOR.services_by_name["Scoring"],), register=register
+)
 
 if __name__ == "__main__":
     sys.exit(main(PROGRAM))

@@ -1,11 +1,11 @@
-"""What the five programs share: flags, the gRPC server around a service, and how it starts and stops.
+"""What all programs share: flags, the gRPC server around one service or a few, and how it starts and stops.
 
     python -m services.archive --port 0 --data DIR [--host 127.0.0.1] [--grace 5] [--fault JSON]...
 
 * Ready means ready: exactly one line, `listening HOST:PORT`, is printed on standard output once calls are answered.
   Everything else goes to standard error. Port 0 lets the system choose.
 * Loopback by default. Whoever gives another --host knows why.
-* Beside the service: grpc.health.v1.Health, epro.v1.FaultService, and reflection under both names. The Python package
+* Beside the services: grpc.health.v1.Health, epro.v1.FaultService, and reflection under both names. The Python package
   ships `grpc.reflection.v1alpha` only; `grpc.reflection.v1` has the same messages on the wire, so the same servicer is
   registered under that name too. It is served and not listed: its descriptor is not in the pool, and a client that
   lists services and then asks for each would be told NOT_FOUND.
@@ -60,13 +60,26 @@ class Closing(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One service, ready to be run."""
+    """One service, or a few that belong together, ready to be run."""
 
     name: str
-    """For example "archive": the service.name, the names of its files, the domain of its refusals."""
-    descriptor: ServiceDescriptor
+    """For example "archive": the module's name, and the service.name of its spans."""
+    owner: str
+    """Whose it is, for example "epro": the domain of its refusals is `<name>.<owner>.example`."""
+    descriptors: tuple[ServiceDescriptor, ...]
+    """What it serves; no two methods have one name, since faults and counters go by bare names."""
     register: Callable[[grpc.aio.Server, Path, dict[str, Tally]], Closing | None]
-    """Adds the servicer to the server; gets the data folder and one tally per method."""
+    """Adds the servicers to the server; gets the data folder and one tally per method."""
+
+    @property
+    def full_names(self) -> tuple[str, ...]:
+        """The services, for example "epro.v1.Archive"."""
+        return tuple(descriptor.full_name for descriptor in self.descriptors)
+
+    @property
+    def domain(self) -> str:
+        """The ErrorInfo domain of its refusals."""
+        return f"{self.name}.{self.owner}.example"
 
 
 def main(program: Program) -> int:
@@ -103,23 +116,23 @@ async def serve(program: Program, options: argparse.Namespace) -> int:
     """Start, say so, wait for a signal, stop."""
     stopping, hurrying = asyncio.Event(), asyncio.Event()
     listen_for_signals(stopping, hurrying)
-    tallies = {method.name: Tally() for method in program.descriptor.methods}
-    faults = Faults(service=program.name, tallies=tallies)
+    tallies = {method.name: Tally() for descriptor in program.descriptors for method in descriptor.methods}
+    faults = Faults(domain=program.domain, tallies=tallies)
     for each in options.fault:
         faults.set(each)
-    tracing = Tracing(program.name, program.descriptor.full_name) if is_wanted(os.environ) else None
+    tracing = Tracing(program.name) if is_wanted(os.environ) else None
     server = grpc.aio.server(
-        interceptors=[WrapMethods(program.descriptor.full_name, [faults.wrap, *wraps_of(tracing)])],
+        interceptors=[WrapMethods(program.full_names, [faults.wrap, *wraps_of(tracing)])],
         options=[
             ("grpc.so_reuseport", 0),  # a port in use is an error, not a silent share of the calls
             ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
         ],
     )
     closing = program.register(server, options.data, tallies)
-    servicer = FaultServicer(service=program.name, faults=faults, tallies=tallies)
+    servicer = FaultServicer(domain=program.domain, faults=faults, tallies=tallies)
     admin_service_pb2_grpc.add_FaultServiceServicer_to_server(servicer, server)
-    health_servicer = await add_health(server, program.descriptor.full_name)
-    add_reflection(server, program.descriptor.full_name)
+    health_servicer = await add_health(server, program.full_names)
+    add_reflection(server, program.full_names)
     port = server.add_insecure_port(f"{options.host}:{options.port}")
     await server.start()
     print(f"listening {options.host}:{port}", flush=True)  # noqa: T201  (the one line that tests and people wait for)
@@ -157,19 +170,19 @@ async def hurry_up(server: grpc.aio.Server, hurrying: asyncio.Event) -> None:
     await server.stop(0)
 
 
-async def add_health(server: grpc.aio.Server, full_name: str) -> health.aio.HealthServicer:
-    """grpc.health.v1 for the server ("") and for the service by name."""
+async def add_health(server: grpc.aio.Server, full_names: tuple[str, ...]) -> health.aio.HealthServicer:
+    """grpc.health.v1 for the server ("") and for each service by name."""
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    for name in ("", full_name):
+    for name in ("", *full_names):
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     return servicer
 
 
-def add_reflection(server: grpc.aio.Server, full_name: str) -> None:
+def add_reflection(server: grpc.aio.Server, full_names: tuple[str, ...]) -> None:
     """Reflection v1alpha by the package, v1 by the same servicer under the other name."""
     admin = admin_service_pb2.DESCRIPTOR.services_by_name["FaultService"].full_name
-    names = (full_name, admin, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    names = (*full_names, admin, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
     servicer = reflection_aio.ReflectionServicer(names)
     method = grpc.stream_stream_rpc_method_handler(

@@ -40,8 +40,8 @@ def is_wanted(environ: Mapping[str, str]) -> bool:
 class Tracing:
     """The exporter of one process. Make it once, after `is_wanted`."""
 
-    def __init__(self, name: str, full_name: str) -> None:
-        """`name` is the service.name ("archive"), `full_name` the gRPC service ("epro.v1.Archive")."""
+    def __init__(self, name: str) -> None:
+        """`name` is the service.name, for example "archive"."""
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415  (see the module's text)
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
@@ -49,7 +49,6 @@ class Tracing:
         resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", name)})
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter()))
-        self._full_name = full_name
 
     def wrap(self, method: str, behaviour: Behaviour) -> Behaviour:
         """Put a span around the method."""
@@ -58,14 +57,14 @@ class Tracing:
 
         tracer = self._provider.get_tracer("services")
         propagator = TraceContextTextMapPropagator()
-        name = f"{self._full_name}/{method}"
-        fixed = {"rpc.system": "grpc", "rpc.service": self._full_name, "rpc.method": method}
+        service, _, bare = method.rpartition("/")
+        fixed = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": bare}
 
         async def traced(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: ANN401
             metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
             saga = {key.replace("-", ".", 1): metadata[key] for key in SAGA_ATTRIBUTES if key in metadata}
             parent = propagator.extract(metadata)
-            span = tracer.start_span(name, context=parent, kind=SpanKind.SERVER, attributes={**fixed, **saga})
+            span = tracer.start_span(method, context=parent, kind=SpanKind.SERVER, attributes={**fixed, **saga})
             code = grpc.StatusCode.OK
             try:
                 return await behaviour(request, context)

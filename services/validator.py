@@ -36,7 +36,9 @@ def register(server: grpc.aio.Server, _data: Path, _tallies: dict[str, Tally]) -
     pb_grpc.add_ValidatorServicer_to_server(Validator(), server)
 
 
-PROGRAM = Program(name="validator", descriptor=pb.DESCRIPTOR.services_by_name["Validator"], register=register)
+PROGRAM = Program(
+    name="validator", owner="epro", descriptors=(pb.DESCRIPTOR.services_by_name["Validator"],), register=register
+)
 
 if __name__ == "__main__":
     sys.exit(main(PROGRAM))

@@ -17,7 +17,8 @@ from tests.architecture.tidy import Source
 
 ROOT = Path(__file__).parents[2]
 CODE_ROOTS = ("orchestrator", "services", "protos", "tests")
-GENERATED = ("orchestrator/v1/", "services/epro/")
+PROTO_PACKAGES = ("epro", "shop", "travel", "bank", "expenses", "importer")
+GENERATED = ("orchestrator/v1/", *(f"services/{package}/v1/" for package in PROTO_PACKAGES))
 TOP_LEVEL = frozenset(
     {"pyproject.toml", "protos", "orchestrator", "services", "tests", "compose", "docs"}
     | {"README.md", "Makefile", ".ci", ".gitignore"}

@@ -184,6 +184,6 @@ class PeerContext:
 )
 async def test_faults_are_for_loopback_callers_only(peer: str, admitted: bool) -> None:
     context: Any = PeerContext(peer)
-    servicer = FaultServicer(service="archive", faults=None, tallies={})  # type: ignore[arg-type]  # not reached
+    servicer = FaultServicer(domain="archive.epro.example", faults=None, tallies={})  # type: ignore[arg-type]  # not reached
     await servicer.GetStats(admin_service_pb2.GetStatsRequest(), context)
     assert context.aborted_with is (None if admitted else grpc.StatusCode.PERMISSION_DENIED)
