@@ -51,7 +51,7 @@ targets:
     address: 127.0.0.1:50053
     descriptors: {set: image.binpb}
     methods:
-      epro.v1.Archive/Store: {idempotent: true}
+      epro.v1.Archive/Store: {idempotent: true, barrier: true}
 ```
 
 ## Keys

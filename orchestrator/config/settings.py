@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from orchestrator import limits
 from orchestrator.errors import ConfigError
 from orchestrator.invoker import targets as invoker
+from orchestrator.ports.methods import MethodFacts, Outcomes
 
 
 def _exists(path: Path) -> Path:
@@ -91,8 +92,22 @@ class DescriptorSettings(_Section):
 class MethodSettings(_Section):
     """Where one method differs from its target."""
 
-    idempotent: bool
-    """The method honours the idempotency key, or does not, whatever its target says."""
+    idempotent: bool | None = None
+    """The method honours the idempotency key, or does not, whatever its target or its annotation says."""
+    barrier: bool | None = None
+    """The method keeps the barrier contract, or does not, whatever its target or its annotation says."""
+    outcomes: Outcomes | None = None
+    """How the method means its status codes, whatever its target or its annotation says."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "MethodSettings":
+        if self.facts() == MethodFacts():
+            raise ValueError("give at least one of `idempotent`, `barrier`, `outcomes`, or remove the method")
+        return self
+
+    def facts(self) -> MethodFacts:
+        """Return the same as a definition's calls take it."""
+        return MethodFacts(idempotent=self.idempotent, barrier=self.barrier, outcomes=self.outcomes)
 
 
 class TargetSettings(_Section):
@@ -106,10 +121,15 @@ class TargetSettings(_Section):
     """Encrypt; `tls: {}` trusts the system's certificates. Absent: plaintext, on loopback only."""
     insecure: bool = False
     """Allow plaintext beyond loopback."""
-    idempotent: bool = False
-    """Its methods honour `idempotency-key`: asked again, they replay their first reply (rule R8a)."""
-    barrier: bool = False
-    """Its methods keep the barrier contract, so an unknown call may be undone at once (rules R12a, R13)."""
+    idempotent: bool | None = None
+    """Its methods honour `idempotency-key`: asked again, they replay their first reply (rule R8a). Absent: as they
+    are annotated, otherwise they do not."""
+    barrier: bool | None = None
+    """Its methods keep the barrier contract, so an unknown call may be undone at once (rules R12a, R13). Absent: as
+    they are annotated, otherwise they do not."""
+    outcomes: Outcomes | None = None
+    """How its methods mean their status codes: `default` is gRPC's way, in `dtm` ABORTED is a refusal and
+    FAILED_PRECONDITION asks for a repetition (rule R6). Absent: as they are annotated, otherwise `default`."""
     methods: dict[str, MethodSettings] = {}
     """Full method name, `epro.v1.Archive/Store` -> where it differs."""
 
@@ -130,9 +150,8 @@ class TargetSettings(_Section):
             descriptors=self.descriptors.source(),
             tls=tls,
             insecure=self.insecure,
-            idempotent=self.idempotent,
-            barrier=self.barrier,
-            idempotent_methods={method: differs.idempotent for method, differs in self.methods.items()},
+            every=MethodFacts(idempotent=self.idempotent, barrier=self.barrier, outcomes=self.outcomes),
+            methods={method: differs.facts() for method, differs in self.methods.items()},
         )
 
 

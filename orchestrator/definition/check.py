@@ -10,7 +10,8 @@ from typing import Final
 
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
-from orchestrator.definition import graph, render, rules
+from orchestrator.definition import annotated, graph, render, rules
+from orchestrator.definition.annotated import Called
 from orchestrator.definition.descriptors import Types
 from orchestrator.definition.diagnostics import At, Code, Findings, did_you_mean, listing
 from orchestrator.definition.model import Compensate, Definition, Step
@@ -97,6 +98,7 @@ def check(definition: Definition, services: Services, findings: Findings) -> Bou
     rules.undo_order(definition, ancestors, top)
     rules.triggers(definition, needs, top)
     rules.absent_replies(definition, scopes[1].uses)
+    annotated.contradictions(definition, {name: _called(step) for name, step in bound.steps.items()}, top)
     return bound
 
 
@@ -187,6 +189,10 @@ def _call(text: str, definition: Definition, services: Services, at: At) -> Boun
         at.value(Code.STREAMING_METHOD, message, "offer a unary method")
         return None
     return BoundCall(target=target, method=method)
+
+
+def _called(step: BoundStep) -> Called:
+    return Called(forward=step.call.method if step.call else None, undo=step.undo.method if step.undo else None)
 
 
 def _step_ids(definition: Definition, top: At) -> None:

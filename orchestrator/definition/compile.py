@@ -1,7 +1,9 @@
 """A checked tree -> the plan the machine runs: defaults filled in, facts about methods baked into each call."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from orchestrator.definition.annotated import declared, full_name
 from orchestrator.definition.check import Bound, BoundCall, BoundStep
 from orchestrator.definition.model import AtLeast, Compensate, Definition, Retry, Step
 from orchestrator.ids import StepId
@@ -71,17 +73,17 @@ def _compensation(step: Step, bound: BoundStep, facts_of: FactsOf) -> plan.Compe
 
 def _call(bound: BoundCall, timeout_s: float | None, retry: RetryPolicy, facts_of: FactsOf) -> plan.Call:
     assert bound.render is not None  # no error was found
-    method = f"{bound.method.containing_service.full_name}/{bound.method.name}"
-    # a target that is no longer configured cannot be called; nothing is claimed about it meanwhile
-    facts = facts_of(bound.target) or TargetFacts(name=bound.target)
+    # a target that is no longer configured cannot be called; nothing is configured about it meanwhile
+    facts = declared(facts_of(bound.target) or TargetFacts(name=bound.target), bound.method)
     return plan.Call(
         target=bound.target,
-        method=method,
+        method=full_name(bound.method),
         reply_type=bound.method.output_type.full_name,
         render=bound.render,
         timeout_s=timeout_s if timeout_s is not None else CALL_TIMEOUT_S_DEFAULT,
-        retry=retry,
-        idempotent=facts.idempotent_methods.get(method, facts.idempotent),
+        # the owner says that a repetition does no harm, which is what an author says by writing a `retry`
+        retry=replace(retry, explicit=True) if facts.repeatable else retry,
+        idempotent=facts.idempotent,
         barrier=facts.barrier,
     )
 

@@ -5,7 +5,8 @@ its revision. A pool is never shared between revisions and never the process's d
 different files under one name, and two revisions may pin different versions of one file.
 
 The well-known types (`google/protobuf/*.proto`) are this process's own: their wire format is fixed for ever, while
-their descriptor bytes differ between languages.
+their descriptor bytes differ between languages. So is `orchestrator/v1/annotations.proto`: two services may have copied
+it at different times, which is no conflict.
 """
 
 from collections import OrderedDict
@@ -32,6 +33,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from orchestrator.limits import PARSED_PAYLOADS_BYTES_MAX
+from orchestrator.v1 import annotations_pb2
 from orchestrator.values import Payload
 
 File = descriptor_pb2.FileDescriptorProto
@@ -47,6 +49,7 @@ _OWN: Final[Sequence[FileDescriptor]] = (
     struct_pb2.DESCRIPTOR,
     timestamp_pb2.DESCRIPTOR,
     wrappers_pb2.DESCRIPTOR,
+    annotations_pb2.DESCRIPTOR,
 )
 _OWN_NAMES: Final = frozenset(file.name for file in _OWN)
 

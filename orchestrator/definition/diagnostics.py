@@ -73,6 +73,7 @@ class Code(StrEnum):
     UNUSED_TARGET = "W603 unused-target"
     CONSTANT_GUARD = "W604 constant-guard"
     REPLY_MAY_BE_ABSENT = "W605 reply-may-be-absent"
+    UNLIKE_ANNOTATION = "W610 unlike-annotation"
 
     @property
     def number(self) -> str:

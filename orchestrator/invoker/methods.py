@@ -24,12 +24,7 @@ class GrpcMethods:
         for target in channels.targets():
             check_compiler(target)
         self._facts = {
-            target.name: TargetFacts(
-                name=target.name,
-                idempotent=target.idempotent,
-                barrier=target.barrier,
-                idempotent_methods=target.idempotent_methods,
-            )
+            target.name: TargetFacts(name=target.name, every=target.every, methods=target.methods)
             for target in channels.targets()
         }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.errors import ConfigError
+from orchestrator.ports.methods import MethodFacts
 
 TARGET_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 METHOD_NAME = re.compile(r"[A-Za-z_][\w.]*/[A-Za-z_]\w*", re.ASCII)
@@ -58,12 +59,10 @@ class TargetConfig:
     """None: plaintext, which outside loopback is refused unless `insecure`."""
     insecure: bool = False
     """The operator accepts that everybody on the way can read and change what is sent."""
-    idempotent: bool = False
-    """Its methods honour the idempotency key (R8a)."""
-    barrier: bool = False
-    """Its methods keep the barrier contract (R13)."""
-    idempotent_methods: Mapping[str, bool] = field(default_factory=dict[str, bool])
-    """Full method name -> the same fact where a method differs from its target."""
+    every: MethodFacts = field(default_factory=MethodFacts)
+    """What the operator says of all its methods."""
+    methods: Mapping[str, MethodFacts] = field(default_factory=dict[str, MethodFacts])
+    """Full method name -> where it differs from the others."""
 
 
 def validate(target: TargetConfig) -> None:
@@ -98,7 +97,7 @@ def _problems(target: TargetConfig) -> Iterator[str]:
         if target.insecure:
             yield "tls and insecure: true contradict each other; remove one"
     yield from _source_problems(target.descriptors)
-    for method in target.idempotent_methods:
+    for method in target.methods:
         if METHOD_NAME.fullmatch(method) is None:
             yield f"{method!r} is not a method; write package.Service/Method"
 

@@ -2,9 +2,32 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from orchestrator.frozen import frozen
+
+Outcomes = Literal["default", "dtm"]
+"""How a service means its status codes: as gRPC documents them, or as services written for DTM do (R6)."""
+
+
+@frozen
+class MethodFacts:
+    """What is declared about a method; None where nothing is said."""
+
+    idempotent: bool | None = None
+    """It honours the idempotency key (R8a)."""
+    barrier: bool | None = None
+    """It keeps the barrier contract (R13)."""
+    outcomes: Outcomes | None = None
+    """How its status codes are meant (R6)."""
+
+    def over(self, other: "MethodFacts") -> "MethodFacts":
+        """Return these facts, and the other's where these say nothing."""
+        return MethodFacts(
+            idempotent=other.idempotent if self.idempotent is None else self.idempotent,
+            barrier=other.barrier if self.barrier is None else self.barrier,
+            outcomes=self.outcomes or other.outcomes,
+        )
 
 
 @frozen
@@ -12,12 +35,15 @@ class TargetFacts:
     """What the operator declared about a target; addresses stay with the invoker."""
 
     name: str
-    idempotent: bool = False
-    """Its methods honour the idempotency key (R8a)."""
-    barrier: bool = False
-    """Its methods keep the barrier contract (R13)."""
-    idempotent_methods: Mapping[str, bool] = field(default_factory=dict[str, bool])
-    """Full method name -> the same fact where a method differs from its target."""
+    every: MethodFacts = field(default_factory=MethodFacts)
+    """What holds for all its methods."""
+    methods: Mapping[str, MethodFacts] = field(default_factory=dict[str, MethodFacts])
+    """Full method name -> where it differs from the others."""
+
+    def of(self, method: str) -> MethodFacts:
+        """Return what is declared about one method, by its full name."""
+        own = self.methods.get(method)
+        return self.every if own is None else own.over(self.every)
 
 
 class Methods(Protocol):

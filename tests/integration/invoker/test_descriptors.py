@@ -17,6 +17,7 @@ from orchestrator.errors import ConfigError, TargetUnreachable
 from orchestrator.invoker import DescriptorSetFile, ProtoFiles, TargetConfig
 from orchestrator.invoker.descriptors import pool_of
 from orchestrator.limits import REFLECTION_ATTEMPTS_MAX
+from orchestrator.ports.methods import MethodFacts
 from orchestrator.saga.events import Phase
 from tests.integration.invoker.calling import Caller, calling
 from tests.integration.invoker.peers import Context, dead_address, serving, started
@@ -334,15 +335,19 @@ async def test_a_target_that_describes_nothing_is_still_called() -> None:
 
 async def test_facts_are_what_was_declared() -> None:
     target = TargetConfig(
-        name="shop", address=dead_address(), idempotent=True, idempotent_methods={"shop.v1.Shop/Buy": False}
+        name="shop",
+        address=dead_address(),
+        every=MethodFacts(idempotent=True),
+        methods={"shop.v1.Shop/Buy": MethodFacts(idempotent=False, outcomes="dtm")},
     )
-    other = TargetConfig(name="archive", address=dead_address(), barrier=True)
+    other = TargetConfig(name="archive", address=dead_address(), every=MethodFacts(barrier=True))
     async with calling(target, other) as caller:
         methods = caller.invoker.methods
         assert methods.targets() == ("archive", "shop")
         shop, archive = methods.facts("shop"), methods.facts("archive")
         assert shop
         assert archive
-        assert (shop.idempotent, shop.barrier, shop.idempotent_methods) == (True, False, {"shop.v1.Shop/Buy": False})
-        assert (archive.idempotent, archive.barrier) == (False, True)
+        assert shop.of("shop.v1.Shop/Sell") == MethodFacts(idempotent=True)
+        assert shop.of("shop.v1.Shop/Buy") == MethodFacts(idempotent=False, outcomes="dtm")
+        assert archive.of("shop.v1.Shop/Buy") == MethodFacts(barrier=True)
         assert methods.facts("nowhere") is None

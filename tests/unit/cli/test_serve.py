@@ -23,7 +23,7 @@ def test_config_show_says_where_each_value_came_from(
     assert rows["grace_s"] == ["3.0", "ORCHESTRATOR_GRACE_S"]
     assert rows["log.level"] == ["debug", "--set", "log.level"]
     assert rows["targets.a.address"][0] == "localhost:1"
-    assert rows["targets.a.idempotent"] == ["False", f"{file}:1:11"]
+    assert rows["targets.a.insecure"] == ["False", f"{file}:1:11"]
 
 
 def test_config_show_for_programs_is_the_settings(saga: Saga) -> None:

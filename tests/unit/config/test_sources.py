@@ -7,6 +7,7 @@ from orchestrator import limits
 from orchestrator.config import Flag, Settings, load, to_yaml
 from orchestrator.errors import ConfigError
 from orchestrator.invoker.targets import DescriptorSetFile, ProtoFiles, Reflection, TargetConfig, Tls
+from orchestrator.ports.methods import MethodFacts
 
 Write = Callable[[str], Path]
 
@@ -194,19 +195,26 @@ def test_targets_become_what_the_invoker_takes(tmp_path: Path, write: Write) -> 
         """
         targets:
           plain: {address: "127.0.0.1:1"}
-          set: {address: "x:1", tls: {ca: ca.pem}, descriptors: {set: image.binpb}, idempotent: true, barrier: true}
+          set: {address: "x:1", tls: {ca: ca.pem}, descriptors: {set: image.binpb},
+                idempotent: true, barrier: true, outcomes: dtm}
           files: {address: "x:1", insecure: true, descriptors: {files: x.proto, include: [.]}}
-          methods: {address: "127.0.0.1:1", idempotent: true, methods: {a.B/C: {idempotent: false}}}
+          methods: {address: "127.0.0.1:1", idempotent: true,
+                    methods: {a.B/C: {idempotent: false}, a.B/D: {barrier: true, outcomes: default}}}
         """
     )
     plain, set_, files, methods = load(file, {}).settings.target_configs()
     assert plain == TargetConfig(name="plain", address="127.0.0.1:1", descriptors=Reflection())
     assert set_.tls == Tls(ca=tmp_path / "ca.pem")
     assert set_.descriptors == DescriptorSetFile(path=tmp_path / "image.binpb")
-    assert (set_.idempotent, set_.barrier, set_.insecure) == (True, True, False)
+    assert set_.every == MethodFacts(idempotent=True, barrier=True, outcomes="dtm")
+    assert not set_.insecure
     assert files.descriptors == ProtoFiles(files=(tmp_path / "x.proto",), include=(tmp_path,))
     assert files.insecure
-    assert methods.idempotent_methods == {"a.B/C": False}
+    assert methods.every == MethodFacts(idempotent=True)
+    assert methods.methods == {
+        "a.B/C": MethodFacts(idempotent=False),
+        "a.B/D": MethodFacts(barrier=True, outcomes="default"),
+    }
 
 
 def test_settings_survive_being_written_as_yaml(write: Write) -> None:

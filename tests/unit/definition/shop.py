@@ -1,6 +1,15 @@
 """A service with a field of every kind, described without generated code."""
 
-from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+    MethodOptions,
+)
+
+from orchestrator.v1.annotations_pb2 import SagaMethod
+from orchestrator.v1.annotations_pb2 import saga as annotation
 
 F = FieldDescriptorProto
 _SCALARS = {
@@ -52,6 +61,30 @@ def shop_file(name: str = "shop/v1/shop.proto") -> FileDescriptorProto:
     service.method.add(
         name="Upload", input_type=".shop.v1.CancelRequest", output_type=".shop.v1.Receipt", client_streaming=True
     )
+    return file
+
+
+def stock_file(**said: SagaMethod) -> FileDescriptorProto:
+    """Return a service whose owner says what its methods are; `said` takes a method's name."""
+    file = FileDescriptorProto(name="stock/v1/stock.proto", package="stock.v1", syntax="proto3")
+    file.dependency.append("orchestrator/v1/annotations.proto")
+    _message(file, "Amount", "sku string")
+    service = file.service.add(name="Stock")
+    facts: dict[str, SagaMethod] = {
+        "Count": SagaMethod(effect=SagaMethod.READ, probes="stock.v1.Stock/Reserve"),
+        "Reserve": SagaMethod(idempotent=True, barrier=True, effect=SagaMethod.COMPENSATABLE),
+        "Release": SagaMethod(idempotent=True, compensates="stock.v1.Stock/Reserve"),
+        "Ship": SagaMethod(effect=SagaMethod.PIVOT, outcome_profile=SagaMethod.DTM),
+        "Announce": SagaMethod(effect=SagaMethod.RETRIABLE),
+        "Move": SagaMethod(),
+        **said,
+    }
+    for name, options in facts.items():
+        method = service.method.add(name=name, input_type=".stock.v1.Amount", output_type=".stock.v1.Amount")
+        method.options.Extensions[annotation].CopyFrom(options)
+    for name, level in (("Look", MethodOptions.NO_SIDE_EFFECTS), ("Put", MethodOptions.IDEMPOTENT)):
+        method = service.method.add(name=name, input_type=".stock.v1.Amount", output_type=".stock.v1.Amount")
+        method.options.idempotency_level = level
     return file
 
 

@@ -14,7 +14,7 @@ from orchestrator.errors import NotFound, PlanMissing
 from orchestrator.ids import StepId
 from orchestrator.limits import DESCRIPTORS_BYTES_MAX
 from orchestrator.ports.catalogue import Revision
-from orchestrator.ports.methods import TargetFacts
+from orchestrator.ports.methods import MethodFacts, TargetFacts
 from orchestrator.ports.plans import Plans
 from orchestrator.saga.plan import StepKind, Trigger, TriggerRule, UndoOrder
 from tests.unit.definition.desk import Desk
@@ -243,7 +243,9 @@ async def test_what_the_operator_declares_is_read_when_a_plan_is_compiled(desk: 
     }
     kept = await desk.keep(source(steps=steps))
     desk.methods.declared["shop"] = TargetFacts(
-        name="shop", idempotent=True, barrier=True, idempotent_methods={"shop.v1.Shop/Cancel": False}
+        name="shop",
+        every=MethodFacts(idempotent=True, barrier=True),
+        methods={"shop.v1.Shop/Cancel": MethodFacts(idempotent=False)},
     )
 
     before = (await desk.revisions.plan("probe")).steps[StepId("first")]

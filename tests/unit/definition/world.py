@@ -22,7 +22,7 @@ from services.epro.v1 import (
     scoring_service_pb2,
     validator_service_pb2,
 )
-from tests.unit.definition.shop import as_set, old_file, shop_file
+from tests.unit.definition.shop import as_set, old_file, shop_file, stock_file
 
 EPRO: Mapping[str, FileDescriptor] = {
     "validator": validator_service_pb2.DESCRIPTOR,
@@ -62,6 +62,7 @@ def every_target() -> dict[str, bytes | None]:
         **{target: descriptor_set(file) for target, file in EPRO.items()},
         "shop": as_set(shop_file()),
         "old": as_set(old_file()),
+        "stock": as_set(stock_file()),
         "kiosk": as_set(other),
         "offline": None,
         "garbled": b"\xff\xff\xff",

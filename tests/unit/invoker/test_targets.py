@@ -7,6 +7,7 @@ import pytest
 from orchestrator.errors import ConfigError
 from orchestrator.invoker.channels import Channels
 from orchestrator.invoker.targets import DescriptorSetFile, ProtoFiles, TargetConfig, Tls, is_loopback, validate
+from orchestrator.ports.methods import MethodFacts
 
 
 @pytest.mark.parametrize(
@@ -84,14 +85,14 @@ def test_descriptor_files_must_exist(tmp_path: Path) -> None:
 
 
 def test_a_method_is_named_with_its_service() -> None:
-    validate(TargetConfig(name="a", address="127.0.0.1:1", idempotent_methods={"epro.v1.Archive/Store": True}))
+    validate(TargetConfig(name="a", address="127.0.0.1:1", methods={"epro.v1.Archive/Store": MethodFacts()}))
     with pytest.raises(ConfigError, match=r"write package.Service/Method"):
-        validate(TargetConfig(name="a", address="127.0.0.1:1", idempotent_methods={"Store": True}))
+        validate(TargetConfig(name="a", address="127.0.0.1:1", methods={"Store": MethodFacts()}))
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(ConfigError, match=r"its name.*port.*not a method"):
-        validate(TargetConfig(name="A", address="127.0.0.1:x1", idempotent_methods={"x": True}))
+        validate(TargetConfig(name="A", address="127.0.0.1:x1", methods={"x": MethodFacts()}))
 
 
 def test_a_target_is_configured_under_its_own_name() -> None:
