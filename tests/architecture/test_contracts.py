@@ -13,6 +13,7 @@ SKELETON = (
     "ids", "limits", "values", "errors", "saga.plan", "saga.decide", "ports.clock", "runtime.actor",
     "definition.yaml", "definition.expressions", "journal.memory", "journal.sqlite.store", "journal.postgres.store",
     "invoker.service", "telemetry.spans", "api.server", "config", "bootstrap", "cli.main", "v1.saga_pb2",
+    "participant.rules", "proving.trials",
 )  # fmt: skip
 
 GRPC_HOME = "gRPC lives in the invoker, the surfaces and generated code"
@@ -77,6 +78,8 @@ def test_an_empty_project_keeps_every_contract(skeleton: Path) -> None:
         ("orchestrator.journal.sqlite.store", "import orchestrator.journal.postgres.store", STORES),
         ("orchestrator.cli.main", "import services.scoring.server", PROGRAMS),
         ("services.scoring.server", "import orchestrator.ids", PROGRAMS),
+        ("orchestrator.participant.rules", "import orchestrator.limits", RINGS),
+        ("orchestrator.participant.rules", "import orchestrator.errors", RINGS),
     ],
 )  # fmt: skip
 def test_a_planted_import_breaks_its_contract(skeleton: Path, module: str, line: str, contract: str) -> None:

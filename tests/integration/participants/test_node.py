@@ -1,10 +1,6 @@
 """A service in another language, written as its team would: a saga drives it, and it never learns of it."""
 
 import asyncio
-import re
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +19,6 @@ from orchestrator.saga import SagaState, SagaStatus
 from orchestrator.saga.state import StepStatus
 
 HERE = Path(__file__).parent
-SERVICE = HERE / "node"
-_NO_REGISTRY = re.compile(r"ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|ENOTCACHED")
-
-
-@pytest.fixture(scope="module")
-def hotel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the running service; its packages are installed from its own lock file."""
-    npm, node = shutil.which("npm"), shutil.which("node")
-    if npm is None or node is None:
-        pytest.skip("node and npm are not on the path, so the participant in another language was not tried")
-    folder = tmp_path_factory.mktemp("hotel")
-    shutil.copytree(SERVICE, folder, dirs_exist_ok=True)
-    install = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    installed = subprocess.run(install, cwd=folder, capture_output=True, text=True, check=False)
-    if installed.returncode != 0 and (why := _NO_REGISTRY.search(installed.stderr)):
-        pytest.skip(f"npm reaches no registry ({why[0]}), so the participant in another language was not tried")
-    assert installed.returncode == 0, installed.stderr
-    with subprocess.Popen([node, "hotel.js"], cwd=folder, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().removeprefix("listening ").strip()
-        process.terminate()
 
 
 def settings(hotel: str, folder: Path) -> Settings:
