@@ -49,7 +49,7 @@ def _step(name: StepId, step: Step, bound: BoundStep, facts_of: FactsOf) -> plan
         id=name,
         kind=StepKind.READ if step.kind == "read" else StepKind.COMPENSATABLE,
         needs=frozenset(StepId(need) for need in bound.needs),
-        call=_call(bound.call, step.timeout, _retry(step.retry, _FORWARD), facts_of),
+        body=_call(bound.call, step.timeout, _retry(step.retry, _FORWARD), facts_of),
         trigger=_trigger(step),
         when=bound.when,
         refuse=bound.refuse,
