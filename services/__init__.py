@@ -1,4 +1,4 @@
-"""The demo mesh: five small gRPC services that take in patient questionnaires for a clinical study.
+"""The demo mesh: five small gRPC services that take in patient questionnaires for a clinical study, and five examples.
 
 They are programs of their own. They import nothing of the orchestrator and know nothing of sagas but the six lines of
 metadata that any careful caller may send; any gRPC client can call them.
@@ -8,6 +8,9 @@ metadata that any careful caller may send; any gRPC client can call them.
     archive     the record of every report            keeps records     Store             undone by Withdraw
     safety      adverse events                        keeps events      OpenAdverseEvent  undone by VoidAdverseEvent
     notifier    tells the study nurse                 keeps alerts      SendAlert         undone by RecallAlert
+
+Beside them stand the services of the worked examples, one package each: `shop`, `travel`, `bank`, `expenses`,
+`importer`. Their `__init__.py` say what they keep; they are made of the same parts.
 
 How a call travels through one process:
 
@@ -26,6 +29,7 @@ Invariants, each with a test:
 What may be imported here: the standard library, grpcio with its health, reflection and status packages, protobuf,
 googleapis-common-protos, and the OpenTelemetry SDK in `tracing.py` alone.
 
-Read next: `archive.py` (a service, whole), `participant.py` (what makes it safe to repeat), `store.py` (group commit),
+Read next: `archive.py` (a service, whole), `shop/payments.py` (one with rows and reasons of its own),
+`participant.py` (what makes them safe to repeat), `store.py` (group commit),
 `ledger.py` (the published file format), `phq9.py` (the instrument), `faults.py`, `server.py`, `generate_reports.py`.
 """

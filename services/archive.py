@@ -36,7 +36,8 @@ class Archive(pb_grpc.ArchiveServicer):
             method="Store",
             request=request,
             report_id=report_id,
-            reply_with=lambda record_id: pb.StoreResponse(record_id=record_id),
+            reply_type=pb.StoreResponse,
+            act=lambda _db, record_id: pb.StoreResponse(record_id=record_id),
         )
         return await self._participant.make(call, context)
 
@@ -45,6 +46,7 @@ class Archive(pb_grpc.ArchiveServicer):
     ) -> pb.WithdrawResponse:
         call = Undo(
             method="Withdraw",
+            undoes="Store",
             request=request,
             thing_id=request.record_id,
             report_id=request.report_id,

@@ -21,6 +21,9 @@ import grpc
 
 from services.refusal import bad_field
 
+Context = grpc.aio.ServicerContext[Any, Any]
+"""What gRPC hands to a method beside the request."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
@@ -39,7 +42,7 @@ class Caller:
         return self.op == "compensate" and bool(self.saga_id and self.saga_step)
 
 
-def read_caller(context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
+def read_caller(context: Context) -> Caller:
     """Read the call's metadata; raises Refusal when a number in it is none."""
     metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
     try:

@@ -38,7 +38,8 @@ class Notifier(pb_grpc.NotifierServicer):
             method="SendAlert",
             request=request,
             report_id=request.report_id,
-            reply_with=lambda alert_id: pb.SendAlertResponse(alert_id=alert_id),
+            reply_type=pb.SendAlertResponse,
+            act=lambda _db, alert_id: pb.SendAlertResponse(alert_id=alert_id),
         )
         return await self._participant.make(call, context)
 
@@ -47,6 +48,7 @@ class Notifier(pb_grpc.NotifierServicer):
     ) -> pb.RecallAlertResponse:
         call = Undo(
             method="RecallAlert",
+            undoes="SendAlert",
             request=request,
             thing_id=request.alert_id,
             report_id=request.report_id,

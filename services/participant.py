@@ -22,8 +22,9 @@ Forward and undo of a step find each other by `saga-id` and `saga-step`, which a
 reaches is exactly what that step made: another saga's record of the same report is not touched. If the undo also names
 an id, it must be one of those. An undo without a saga goes by the ids in the request.
 
-**Work that outlives its call** is accepted first and completed later. What was accepted has a key and an answer and is
-no thing yet; an undo that comes in between leaves its tombstone, and completing finds that.
+**Work that outlives its call** is accepted first and completed later, by the service, in transactions of `ask`. What
+was accepted has a key and an answer and is no thing yet: no ledger has it. An undo that comes in between leaves its
+tombstone, and the work is not wanted any more.
 
 **Refusals leave nothing behind**, not even an answer under the key: asked again, the service judges again.
 
@@ -63,10 +64,11 @@ KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS things (
   id         TEXT PRIMARY KEY,
+  method     TEXT NOT NULL,   -- that made it
   report_id  TEXT NOT NULL,
   saga_id    TEXT NOT NULL,
   saga_step  TEXT NOT NULL,
-  request    BLOB NOT NULL,   -- what was asked for, as the protobuf message of the method that made it
+  request    BLOB NOT NULL,   -- what was asked for, as that method's protobuf message
   made_at    REAL NOT NULL,   -- Unix seconds
   undone_at  REAL             -- NULL while it is live
 ) WITHOUT ROWID;
@@ -107,12 +109,12 @@ class Make(Generic[Reply]):
     method: str
     request: message.Message
     report_id: str
-    reply_with: Callable[[str], Reply]
-    """Given the new thing's id."""
-    judge: Callable[[sqlite3.Connection], None] = lambda _db: None
-    """The service's own reasons; raises Refusal. Asked only when no earlier answer stands."""
-    keep: Callable[[sqlite3.Connection, str], None] = lambda _db, _thing_id: None
-    """Writes the service's own rows about the new thing."""
+    reply_type: type[Reply]
+    act: Callable[[sqlite3.Connection, str], Reply]
+    """The service's own part, given the new thing's id: raises Refusal, or writes its rows and answers.
+
+    Asked only when no earlier answer stands. What it wrote before a Refusal is taken back.
+    """
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,13 +122,15 @@ class Undo(Generic[Reply]):
     """An undo: by saga step, by the thing's id, or by report."""
 
     method: str
+    undoes: str
+    """The method whose things this one undoes; a service may have several."""
     request: message.Message
-    thing_id: str
+    thing_id: str = ""
     report_id: str
     reply_with: Callable[[int], Reply]
     """Given how many things this call undid."""
     judge: Callable[[sqlite3.Connection], None] = lambda _db: None
-    """As of Make. An undo that may be refused belongs to a thing that can go too far to be taken back."""
+    """Raises Refusal where the thing went too far to be taken back."""
 
 
 class Participant:
@@ -156,16 +160,22 @@ class Participant:
         caller = read_caller(context)
         return await self._store.transact(lambda db: self._make(db, call, caller, is_later=True))
 
-    def complete(self, db: sqlite3.Connection, thing_id: str) -> bool:
-        """Make what was accepted, inside a transaction of `ask`; False when its step was compensated meanwhile."""
+    def is_wanted(self, db: sqlite3.Connection, thing_id: str) -> bool:
+        """Whether what was accepted may still be made: not when its step was compensated meanwhile."""
+        (identity,) = db.execute("SELECT caller FROM accepted WHERE thing_id = ?", (thing_id,)).fetchone()
+        return not has_tombstone(db, Caller(**json.loads(identity)))
+
+    def complete(self, db: sqlite3.Connection, thing_id: str) -> None:
+        """Make what was accepted and is still wanted; from here on it is live."""
         query = "DELETE FROM accepted WHERE thing_id = ? RETURNING method, report_id, request, caller"
         ((method, report_id, request, identity),) = db.execute(query, (thing_id,)).fetchall()
         caller = Caller(**json.loads(identity))
-        if has_tombstone(db, caller):
-            return False
-        place(db, thing_id, report_id, request, caller)
+        place(db, thing_id, caller, method=method, report_id=report_id, request=request)
         self._witness(method, caller, "forward", report_id, "applied")
-        return True
+
+    def abandon(self, db: sqlite3.Connection, thing_id: str) -> None:
+        """Forget what was accepted; it will not be made."""
+        db.execute("DELETE FROM accepted WHERE thing_id = ?", (thing_id,))
 
     async def ask(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
         """Run what is the service's own affair, in a transaction like any other: reads, work behind the scenes."""
@@ -177,10 +187,10 @@ class Participant:
     def _make(self, db: sqlite3.Connection, call: Make[Reply], caller: Caller, *, is_later: bool = False) -> Reply:
         known = self._stored_reply(db, call, caller, default_op="forward")
         if known is not None:
-            return parse_like(call.reply_with(""), known)
+            return call.reply_type.FromString(known)
         self._check_barrier(db, caller)
-        call.judge(db)
         thing_id = f"{self._prefix}-{secrets.token_hex(8)}"
+        reply = call.act(db, thing_id)
         if is_later:
             promise = (
                 thing_id,
@@ -191,10 +201,8 @@ class Participant:
             )
             db.execute("INSERT INTO accepted VALUES (?, ?, ?, ?, ?)", promise)
         else:
-            place(db, thing_id, call.report_id, frozen(call.request), caller)
+            place(db, thing_id, caller, method=call.method, report_id=call.report_id, request=frozen(call.request))
             self._witness(call.method, caller, "forward", call.report_id, "applied")
-        call.keep(db, thing_id)
-        reply = call.reply_with(thing_id)
         self._keep_answer(db, call, caller, reply, call.report_id)
         return reply
 
@@ -219,7 +227,7 @@ class Participant:
         if known is not None:
             return parse_like(call.reply_with(0), known)
         call.judge(db)
-        reached = reach(db, call.thing_id, call.report_id, caller)
+        reached = reach(db, call, caller)
         now = time.time()
         live = [(thing_id, report_id) for thing_id, report_id, undone_at in reached if undone_at is None]
         db.executemany("UPDATE things SET undone_at = ? WHERE id = ?", [(now, thing_id) for thing_id, _ in live])
@@ -292,17 +300,20 @@ def has_tombstone(db: sqlite3.Connection, caller: Caller) -> bool:
     return db.execute("SELECT 1 FROM tombstones WHERE saga_id = ? AND saga_step = ?", step).fetchone() is not None
 
 
-def place(db: sqlite3.Connection, thing_id: str, report_id: str, request: bytes, caller: Caller) -> None:
+def place(
+    db: sqlite3.Connection, thing_id: str, caller: Caller, *, method: str, report_id: str, request: bytes
+) -> None:
     """From here on the thing is live."""
     db.execute(
-        "INSERT INTO things (id, report_id, saga_id, saga_step, request, made_at) VALUES (?, ?, ?, ?, ?, ?)",
-        (thing_id, report_id, caller.saga_id, caller.saga_step, request, time.time()),
+        "INSERT INTO things (id, method, report_id, saga_id, saga_step, request, made_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (thing_id, method, report_id, caller.saga_id, caller.saga_step, request, time.time()),
     )
 
 
-def reach(db: sqlite3.Connection, thing_id: str, report_id: str, caller: Caller) -> list[tuple[str, str, float | None]]:
+def reach(db: sqlite3.Connection, call: Undo[Reply], caller: Caller) -> list[tuple[str, str, float | None]]:
     """(id, report id, undone at) of everything that an undo is about, live or not."""
     columns = "SELECT id, report_id, undone_at FROM things WHERE"
+    thing_id, report_id = call.thing_id, call.report_id
     if caller.undoes_step:
         step = (caller.saga_id, caller.saga_step)
         made = db.execute(f"{columns} saga_id = ? AND saga_step = ?", step).fetchall()
@@ -310,8 +321,9 @@ def reach(db: sqlite3.Connection, thing_id: str, report_id: str, caller: Caller)
             raise bad_field("id", f"{thing_id} was not made by step {caller.saga_step} of saga {caller.saga_id}")
         return made
     if thing_id:
-        return db.execute(f"{columns} id = ?", (thing_id,)).fetchall()
-    return db.execute(f"{columns} report_id = ? AND undone_at IS NULL", (report_id,)).fetchall()
+        return db.execute(f"{columns} id = ? AND method = ?", (thing_id, call.undoes)).fetchall()
+    query = f"{columns} report_id = ? AND method = ? AND undone_at IS NULL"
+    return db.execute(query, (report_id, call.undoes)).fetchall()
 
 
 def parse_like(example: Reply, data: bytes) -> Reply:

@@ -42,6 +42,13 @@ def bad_field(field: str, why: str) -> Refusal:
     return Refusal(code=grpc.StatusCode.INVALID_ARGUMENT, reason="FIELD_INVALID", message=f"{field} {why}", field=field)
 
 
+def require(request: message.Message, *names: str) -> None:
+    """Raises Refusal for the first of these fields that is empty."""
+    for name in names:
+        if not getattr(request, name):
+            raise bad_field(name, "is empty")
+
+
 async def end_with(refusal: Refusal, context: grpc.aio.ServicerContext[Any, Any], domain: str) -> NoReturn:
     """End the call with the refusal's status and details."""
     status = status_pb2.Status(code=refusal.code.value[0], message=refusal.message)

@@ -45,8 +45,8 @@ class Safety(pb_grpc.SafetyServicer):
             method="OpenAdverseEvent",
             request=request,
             report_id=request.report_id,
-            reply_with=lambda event_id: pb.OpenAdverseEventResponse(event_id=event_id),
-            judge=lambda _db: refuse_if_closed(request.site),
+            reply_type=pb.OpenAdverseEventResponse,
+            act=lambda _db, event_id: open_event(event_id, request.site),
         )
         return await self._participant.make(call, context)
 
@@ -55,6 +55,7 @@ class Safety(pb_grpc.SafetyServicer):
     ) -> pb.VoidAdverseEventResponse:
         call = Undo(
             method="VoidAdverseEvent",
+            undoes="OpenAdverseEvent",
             request=request,
             thing_id=request.event_id,
             report_id=request.report_id,
@@ -63,7 +64,7 @@ class Safety(pb_grpc.SafetyServicer):
         return await self._participant.undo(call, context)
 
 
-def refuse_if_closed(site: str) -> None:
+def open_event(event_id: str, site: str) -> pb.OpenAdverseEventResponse:
     """Raises Refusal for a site that cannot take care of an event."""
     if site in CLOSED_SITES:
         raise Refusal(
@@ -71,6 +72,7 @@ def refuse_if_closed(site: str) -> None:
             reason="SITE_CLOSED",
             message=f"site {site} is closed; no event was opened, report it to the sponsor's safety desk",
         )
+    return pb.OpenAdverseEventResponse(event_id=event_id)
 
 
 def register(server: grpc.aio.Server, data: Path, tallies: dict[str, Tally]) -> Participant:

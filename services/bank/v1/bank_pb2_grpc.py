@@ -359,7 +359,7 @@ class ScreeningServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def OpenCase(self, request, context):
-        """Opens a case: while it is open, nobody else screens the same transfer.
+        """Opens a case for the machine to decide. A transfer has one open case at most (FAILED_PRECONDITION, CASE_OPEN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -380,7 +380,8 @@ class ScreeningServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Review(self, request, context):
-        """Puts the transfer before a person. FAILED_PRECONDITION, REVIEW_DECLINED above what a reviewer may let pass.
+        """Puts the transfer before a person. FAILED_PRECONDITION, CASE_OPEN while the machine has it, REVIEW_DECLINED above
+        what a reviewer may let pass.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -123,13 +123,15 @@ class ScreeningStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ScreeningAsyncStub: ...
     OpenCase: _grpc.UnaryUnaryMultiCallable[_bank_pb2.OpenCaseRequest, _bank_pb2.OpenCaseResponse]
-    """Opens a case: while it is open, nobody else screens the same transfer."""
+    """Opens a case for the machine to decide. A transfer has one open case at most (FAILED_PRECONDITION, CASE_OPEN)."""
     CloseCase: _grpc.UnaryUnaryMultiCallable[_bank_pb2.CloseCaseRequest, _bank_pb2.CloseCaseResponse]
     """Undoes OpenCase."""
     Assess: _grpc.UnaryUnaryMultiCallable[_bank_pb2.AssessRequest, _bank_pb2.AssessResponse]
     """The machine's opinion. A pure function of the transfer; a high risk is an answer and not an error."""
     Review: _grpc.UnaryUnaryMultiCallable[_bank_pb2.ReviewRequest, _bank_pb2.ReviewResponse]
-    """Puts the transfer before a person. FAILED_PRECONDITION, REVIEW_DECLINED above what a reviewer may let pass."""
+    """Puts the transfer before a person. FAILED_PRECONDITION, CASE_OPEN while the machine has it, REVIEW_DECLINED above
+    what a reviewer may let pass.
+    """
     WithdrawReview: _grpc.UnaryUnaryMultiCallable[_bank_pb2.WithdrawReviewRequest, _bank_pb2.WithdrawReviewResponse]
     """Undoes Review: the release is withdrawn."""
 
@@ -137,13 +139,15 @@ class ScreeningStub:
 class ScreeningAsyncStub(ScreeningStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     OpenCase: _aio.UnaryUnaryMultiCallable[_bank_pb2.OpenCaseRequest, _bank_pb2.OpenCaseResponse]  # type: ignore[assignment]
-    """Opens a case: while it is open, nobody else screens the same transfer."""
+    """Opens a case for the machine to decide. A transfer has one open case at most (FAILED_PRECONDITION, CASE_OPEN)."""
     CloseCase: _aio.UnaryUnaryMultiCallable[_bank_pb2.CloseCaseRequest, _bank_pb2.CloseCaseResponse]  # type: ignore[assignment]
     """Undoes OpenCase."""
     Assess: _aio.UnaryUnaryMultiCallable[_bank_pb2.AssessRequest, _bank_pb2.AssessResponse]  # type: ignore[assignment]
     """The machine's opinion. A pure function of the transfer; a high risk is an answer and not an error."""
     Review: _aio.UnaryUnaryMultiCallable[_bank_pb2.ReviewRequest, _bank_pb2.ReviewResponse]  # type: ignore[assignment]
-    """Puts the transfer before a person. FAILED_PRECONDITION, REVIEW_DECLINED above what a reviewer may let pass."""
+    """Puts the transfer before a person. FAILED_PRECONDITION, CASE_OPEN while the machine has it, REVIEW_DECLINED above
+    what a reviewer may let pass.
+    """
     WithdrawReview: _aio.UnaryUnaryMultiCallable[_bank_pb2.WithdrawReviewRequest, _bank_pb2.WithdrawReviewResponse]  # type: ignore[assignment]
     """Undoes Review: the release is withdrawn."""
 
@@ -154,7 +158,7 @@ class ScreeningServicer(metaclass=_abc_1.ABCMeta):
         request: _bank_pb2.OpenCaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_bank_pb2.OpenCaseResponse, _abc.Awaitable[_bank_pb2.OpenCaseResponse]]:
-        """Opens a case: while it is open, nobody else screens the same transfer."""
+        """Opens a case for the machine to decide. A transfer has one open case at most (FAILED_PRECONDITION, CASE_OPEN)."""
 
     @_abc_1.abstractmethod
     def CloseCase(
@@ -178,7 +182,9 @@ class ScreeningServicer(metaclass=_abc_1.ABCMeta):
         request: _bank_pb2.ReviewRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_bank_pb2.ReviewResponse, _abc.Awaitable[_bank_pb2.ReviewResponse]]:
-        """Puts the transfer before a person. FAILED_PRECONDITION, REVIEW_DECLINED above what a reviewer may let pass."""
+        """Puts the transfer before a person. FAILED_PRECONDITION, CASE_OPEN while the machine has it, REVIEW_DECLINED above
+        what a reviewer may let pass.
+        """
 
     @_abc_1.abstractmethod
     def WithdrawReview(

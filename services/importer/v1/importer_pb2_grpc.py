@@ -217,7 +217,7 @@ class SearchServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def BuildIndex(self, request, context):
-        """Makes an import's rows findable, in its own time. The operation fails with FAILED_PRECONDITION, DUPLICATE_NAME when
+        """Makes the rows that an import has now findable, in its own time. The operation fails with FAILED_PRECONDITION, DUPLICATE_NAME when
         two rows have one name; cancelled or failed, it leaves no index behind. While it runs its metadata is IndexProgress.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -225,7 +225,7 @@ class SearchServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DropIndex(self, request, context):
-        """Undoes BuildIndex; one that is still being built is given up.
+        """Undoes BuildIndex. Sent as the compensation of a saga step it also gives up what is still being built.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

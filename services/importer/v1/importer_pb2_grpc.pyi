@@ -82,11 +82,11 @@ class SearchStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SearchAsyncStub: ...
     BuildIndex: _grpc.UnaryUnaryMultiCallable[_importer_pb2.BuildIndexRequest, _operations_pb2.Operation]
-    """Makes an import's rows findable, in its own time. The operation fails with FAILED_PRECONDITION, DUPLICATE_NAME when
+    """Makes the rows that an import has now findable, in its own time. The operation fails with FAILED_PRECONDITION, DUPLICATE_NAME when
     two rows have one name; cancelled or failed, it leaves no index behind. While it runs its metadata is IndexProgress.
     """
     DropIndex: _grpc.UnaryUnaryMultiCallable[_importer_pb2.DropIndexRequest, _importer_pb2.DropIndexResponse]
-    """Undoes BuildIndex; one that is still being built is given up."""
+    """Undoes BuildIndex. Sent as the compensation of a saga step it also gives up what is still being built."""
     GetReplica: _grpc.UnaryUnaryMultiCallable[_importer_pb2.GetReplicaRequest, _importer_pb2.GetReplicaResponse]
     """Every index is copied to a replica, a moment later."""
 
@@ -94,11 +94,11 @@ class SearchStub:
 class SearchAsyncStub(SearchStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     BuildIndex: _aio.UnaryUnaryMultiCallable[_importer_pb2.BuildIndexRequest, _operations_pb2.Operation]  # type: ignore[assignment]
-    """Makes an import's rows findable, in its own time. The operation fails with FAILED_PRECONDITION, DUPLICATE_NAME when
+    """Makes the rows that an import has now findable, in its own time. The operation fails with FAILED_PRECONDITION, DUPLICATE_NAME when
     two rows have one name; cancelled or failed, it leaves no index behind. While it runs its metadata is IndexProgress.
     """
     DropIndex: _aio.UnaryUnaryMultiCallable[_importer_pb2.DropIndexRequest, _importer_pb2.DropIndexResponse]  # type: ignore[assignment]
-    """Undoes BuildIndex; one that is still being built is given up."""
+    """Undoes BuildIndex. Sent as the compensation of a saga step it also gives up what is still being built."""
     GetReplica: _aio.UnaryUnaryMultiCallable[_importer_pb2.GetReplicaRequest, _importer_pb2.GetReplicaResponse]  # type: ignore[assignment]
     """Every index is copied to a replica, a moment later."""
 
@@ -109,7 +109,7 @@ class SearchServicer(metaclass=_abc_1.ABCMeta):
         request: _importer_pb2.BuildIndexRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
-        """Makes an import's rows findable, in its own time. The operation fails with FAILED_PRECONDITION, DUPLICATE_NAME when
+        """Makes the rows that an import has now findable, in its own time. The operation fails with FAILED_PRECONDITION, DUPLICATE_NAME when
         two rows have one name; cancelled or failed, it leaves no index behind. While it runs its metadata is IndexProgress.
         """
 
@@ -119,7 +119,7 @@ class SearchServicer(metaclass=_abc_1.ABCMeta):
         request: _importer_pb2.DropIndexRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_importer_pb2.DropIndexResponse, _abc.Awaitable[_importer_pb2.DropIndexResponse]]:
-        """Undoes BuildIndex; one that is still being built is given up."""
+        """Undoes BuildIndex. Sent as the compensation of a saga step it also gives up what is still being built."""
 
     @_abc_1.abstractmethod
     def GetReplica(

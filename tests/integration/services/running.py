@@ -82,9 +82,12 @@ class Running:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A stateful service's forward method and its undo, so that one test holds for all three."""
+    """A stateful service's forward method and its undo, so that one test holds for all of them."""
 
+    program: str = ""
+    """The module below `services`; "" where it is called as its one service is."""
     service: str
+    """As its ledger names it."""
     make: str
     undo: str
     stub: Callable[[grpc.Channel], Any]

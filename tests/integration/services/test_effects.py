@@ -13,6 +13,7 @@ import pytest
 
 from services.epro.v1 import safety_service_pb2, safety_service_pb2_grpc
 from services.ledger import net_effects
+from tests.integration.services.examples import EXAMPLES
 from tests.integration.services.running import (
     ARCHIVE,
     NOTIFIER,
@@ -25,7 +26,7 @@ from tests.integration.services.running import (
     reason_of,
 )
 
-PAIRS = [pytest.param(pair, id=pair.service) for pair in (ARCHIVE, SAFETY, NOTIFIER)]
+PAIRS = [pytest.param(pair, id=f"{pair.service}.{pair.make}") for pair in (ARCHIVE, SAFETY, NOTIFIER, *EXAMPLES)]
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_every_stateful_service_keeps_the_whole_contract(pair: Pair, tmp_path: Path) -> None:
-    with Running(pair.service, tmp_path) as running:
+    with Running(pair.program or pair.service, tmp_path) as running:
         client = Client(pair=pair, running=running)
         made = client.make(key="k1", saga="s/step")
         assert client.make(key="k1", saga="s/step") == made
@@ -59,7 +60,7 @@ def test_every_stateful_service_keeps_the_whole_contract(pair: Pair, tmp_path: P
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_an_undo_that_comes_first_forbids_its_forward_call(pair: Pair, tmp_path: Path) -> None:
-    with Running(pair.service, tmp_path) as running:
+    with Running(pair.program or pair.service, tmp_path) as running:
         client = Client(pair=pair, running=running)
         assert client.undo(key="k2", saga="s/step") == 0
         with pytest.raises(grpc.RpcError) as refused:

@@ -23,18 +23,22 @@ from services.epro.v1 import validator_service_pb2 as validator
 from services.epro.v1 import validator_service_pb2_grpc as validator_grpc
 from tests.integration.services.running import ARCHIVE, ROOT, Client, Running, fault_flag
 
-SERVICES = {
-    "validator": "epro.v1.Validator",
-    "scoring": "epro.v1.Scoring",
-    "archive": "epro.v1.Archive",
-    "safety": "epro.v1.Safety",
-    "notifier": "epro.v1.Notifier",
-}
+SERVICES = [
+    ("validator", "epro.v1.Validator"),
+    ("scoring", "epro.v1.Scoring"),
+    ("archive", "epro.v1.Archive"),
+    ("safety", "epro.v1.Safety"),
+    ("notifier", "epro.v1.Notifier"),
+    ("shop", "shop.v1.Payments"),
+    ("travel", "travel.v1.Reservations"),
+    ("bank", "bank.v1.Screening"),
+    ("expenses", "expenses.v1.Payouts"),
+    ("importer", "google.longrunning.Operations"),
+]
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_every_service_is_healthy_and_reflects_itself(name: str, tmp_path: Path) -> None:
-    full_name = SERVICES[name]
+@pytest.mark.parametrize(("name", "full_name"), SERVICES)
+def test_every_service_is_healthy_and_reflects_itself(name: str, full_name: str, tmp_path: Path) -> None:
     with Running(name, tmp_path) as running:
         health: Any = health_pb2_grpc.HealthStub(running.channel)
         for asked in ("", full_name):
