@@ -17,8 +17,10 @@ SagaId = NewType("SagaId", str)
 """The caller's name for a saga, a business key such as `report-7F3A`; unique for ever within one store."""
 
 StepId = NewType("StepId", str)
-"""A step's name inside its definition, `[a-z][a-z0-9_]*`."""
+"""A step's path: its name inside its definition, `[a-z][a-z0-9_]*`, and for an item of a `for_each` step its position
+as well, `reserve[17]`."""
 
+_ITEM = re.compile(r"([a-z][a-z0-9_]*)\[([0-9]+)\]")
 _SAGA_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 STEP_ID = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -28,6 +30,17 @@ def saga_id(text: str) -> SagaId:
     if _SAGA_ID.fullmatch(text) is None:
         raise ValueError("a saga id is 1 to 128 characters out of A-Z a-z 0-9 . _ : -")
     return SagaId(text)
+
+
+def item_path(step: StepId, index: int) -> StepId:
+    """Return the path of one item of a `for_each` step."""
+    return StepId(f"{step}[{index}]")
+
+
+def item_of(path: StepId) -> tuple[StepId, int | None]:
+    """Return a path's step, and its position where the path is an item's."""
+    match = _ITEM.fullmatch(path) if path.endswith("]") else None
+    return (path, None) if match is None else (StepId(match[1]), int(match[2]))
 
 
 @lru_cache(maxsize=DERIVED_KEYS_KEPT_MAX)

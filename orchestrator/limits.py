@@ -57,8 +57,22 @@ CLOCK_SKEW_S = 1.0
 UNDO_PARALLEL_MAX = 16
 # Forward calls of one saga in flight at once, for the same reason.
 FORWARD_PARALLEL_MAX = 100
+# Items of one `for_each` step: each is kept, with what undoing it takes, as long as the saga lives; about 1 KB each.
+ITEMS_MAX = 100_000
+# Items of one `for_each` step under way at once.
+ITEMS_PARALLEL_MAX = 100
+# Steps named by the record of a termination; the rest is to be read from the saga itself.
+LEFT_MAX = 1_000
+# The longest a `sleep` step may let pass: a year, past which a schedule outside the saga is the better tool.
+SLEEP_S_MAX = 366 * 86_400.0
+# Signals that one saga may be sent in its life; the request id of each is kept, so that a repeated one is known.
+SIGNALS_MAX = 10_000
+# Signals kept that no step has taken yet.
+SIGNALS_WAITING_MAX = 100
 # Attempts are numbered densely and recorded; past this a saga asks for a person rather than growing without end.
 ATTEMPTS_MAX = 10_000
+# Failures in a row after which a person hears of an operation that is tried without limit; trying goes on (R17, R24).
+ALERT_ATTEMPTS = 10
 # A refused or failed call's text kept in the journal; enough for a sentence and a reason.
 MESSAGE_CHARS_MAX = 1_000
 
@@ -321,3 +335,18 @@ DRAIN_MARGIN_S = 2.8
 VIOLATIONS_KEPT_MAX = 1_000
 # Sagas read at once by the checker.
 VERIFY_PAGE_ROWS = 500
+
+# --- the proving ground --------------------------------------------------------------------------------------------
+
+# One call of a trial: a participant that needs longer for an ordinary request is told so by its user.
+PROVING_TIMEOUT_S_DEFAULT = 5.0
+# Duplicates sent at once: more than a service has threads by habit finds nothing more.
+PROVING_PARALLEL_DEFAULT = 8
+# As many as one connection carries by most servers' default.
+PROVING_PARALLEL_MAX = 100
+# Moments of an ordinary call at which it is cut: begun, under way, nearly done.
+PROVING_CUTS = 5
+# Times a call is sent again that is told ABORTED, with the pause below a second in all.
+PROVING_AGAIN_MAX = 20
+# Before a call that was told ABORTED is sent again.
+PROVING_PAUSE_S = 0.05

@@ -15,8 +15,8 @@ from orchestrator.errors import InputInvalid, OrchestratorError
 from orchestrator.ports.journal import SearchRow
 from orchestrator.ports.plans import JsonInput, Plans
 from orchestrator.runtime.requests import ConflictPolicy, StartRequest, Until
-from orchestrator.saga.events import Cause, CauseKind, Outcome
-from orchestrator.saga.plan import Call, Operation, Plan
+from orchestrator.saga.events import Cause, CauseKind
+from orchestrator.saga.plan import Call, Operation, Outcome, Plan
 from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc

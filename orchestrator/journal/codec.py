@@ -24,7 +24,7 @@ from orchestrator.errors import InvariantViolated, JournalCorrupted
 from orchestrator.ids import SagaId
 from orchestrator.ports.journal import Append, Record
 from orchestrator.saga import events
-from orchestrator.saga.events import Event
+from orchestrator.saga.events import Event, Parent
 from orchestrator.v1 import journal_pb2
 from orchestrator.values import AttributeValue, Payload, TraceContext
 
@@ -206,13 +206,15 @@ def _conversion(owner: type[Any], name: str) -> tuple[_To | None, _From | None]:
         return None, _words(kind)  # a StrEnum is the string that the message wants
     if kind is Payload:
         return _payload_to, _payload_from
-    if owner is TraceContext and name.endswith("_id"):
+    if owner in {TraceContext, Parent} and name in {"trace_id", "span_id"}:
         width = TRACE_ID_BYTES if name == "trace_id" else SPAN_ID_BYTES
         return _fixed_to(width), _fixed_from(width)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return _pair(kind)
     if typing.get_origin(kind) is Mapping:
         return _attributes_to, _attributes_from
+    if typing.get_origin(kind) is tuple and _bare(typing.get_args(kind)[0]) is str:
+        return None, tuple
     if kind in {str, bytes, int, float, bool}:
         return None, None
     raise TypeError(f"{owner.__name__}.{name}: the record format has no place for {kind!r}")

@@ -87,11 +87,11 @@ class Hands:
 
 def call_request(state: SagaState, effect: SendCall) -> CallRequest:
     """Return the call of an open attempt, as it was recorded."""
-    step = state.steps[effect.step]
+    step = state.step(effect.step)
     operation = operation_of(step, effect.operation)
     assert operation is not None and operation.open is not None  # noqa: PT018  # only an open attempt is owed
-    assert step.forward is not None  # an undo follows a forward
-    call = state.plan.steps[effect.step].call_of(effect.operation)
+    assert step.forward is not None  # everything else follows a forward
+    call = state.plan.step_of(effect.step).call_of(effect.operation)
     trace = state.trace
     return CallRequest(
         target=call.target,

@@ -3,77 +3,164 @@
 The order is a partial one. `a` waits for `b` when `b` began after `a` had ended, in fact or by an edge of the plan;
 an author's `compensate.after` and `compensate.first` override it pair by pair. Whatever is not ordered is undone at
 the same time, up to a bound. An undo that a service refuses is STUCK: what must follow it waits, the rest goes on.
+
+The whole saga goes backward, or a part of it does while the rest goes on: a scope that failed (R18), or what is to run
+again (R25). Both are the same walk over fewer steps. A `for_each` step has one place in the order; within it the items
+are independent of each other, and the last are undone first.
 """
 
-from orchestrator.ids import StepId
+from collections.abc import Collection, Iterator
+
+from orchestrator.ids import StepId, item_path
 from orchestrator.limits import CLOCK_SKEW_S, UNDO_PARALLEL_MAX
 from orchestrator.saga import calls
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.events import (
-    AttentionRaised,
     AttentionReason,
     Cause,
     CompensationBegan,
-    Outcome,
+    ElseBegan,
+    RollbackBegan,
     SagaCompensated,
     SettleReason,
-    StepStuck,
+    StepsReset,
 )
-from orchestrator.saga.outcome import Settle
-from orchestrator.saga.plan import Compensation, Operation, Plan, UndoOrder
-from orchestrator.saga.state import SagaState, StepState, StepStatus
+from orchestrator.saga.outcome import Settle, wanted
+from orchestrator.saga.plan import Compensation, ExpressionFailure, Operation, Outcome, Plan, Scope, StepKind, UndoOrder
+from orchestrator.saga.state import SagaState, StepState, StepStatus, facts_of, is_undecided
 
 _DONE_FORWARD = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED})
-_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING, StepStatus.STUCK})
+_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})
 
 
 def begin(draft: Draft, cause: Cause) -> None:
     """Stop going forward: nothing new starts, waiting operations settle with what is known, the rest is aborted."""
     moment = draft.moment
     draft.record(CompensationBegan(at=moment.at, cause=cause, deadline_at=moment.at + draft.state.compensation_s))
-    for step in draft.state.steps.values():
-        if step.status in {StepStatus.BACKING_OFF, StepStatus.PARKED, StepStatus.STUCK}:
-            forward = step.forward
-            assert forward is not None and forward.last is not None  # noqa: PT018  # it was tried
-            outcome = Outcome.UNKNOWN if forward.unknown else Outcome.NOT_APPLIED
-            stopped = Settle(outcome, SettleReason.STOPPED)
-            calls.settle_step(draft, draft.state.plan.steps[step.id], stopped, forward.last)
+    _stop_all(draft, draft.state.plan.steps)
     advance(draft)
 
 
-def advance(draft: Draft) -> None:
-    """Start every undo that may start; end the saga when nothing is left to undo."""
-    if draft.state.is_terminal or draft.moment.is_draining or not _has_room(draft.state):
+def roll_back(draft: Draft, root: StepId, steps: Collection[StepId], cause: Cause) -> None:
+    """Stop and undo a part of the saga; `root` says what follows when it is undone."""
+    inside = tuple(step for step in draft.state.plan.steps if step in steps)
+    draft.record(RollbackBegan(at=draft.moment.at, step=root, steps=inside, cause=cause))
+    _stop_all(draft, inside)
+    advance(draft)
+
+
+def _stop_all(draft: Draft, steps: Collection[StepId]) -> None:
+    for step_id in steps:
+        stop(draft, step_id)
+        stop_items(draft, step_id)
+
+
+def stop_items(draft: Draft, step_id: StepId) -> None:
+    """Stop what is under way of a `for_each` step's items."""
+    items = draft.state.steps[step_id].items
+    if items is None or items.under_way == 0:
         return
-    for step in startable(draft.state, draft.moment.at):
-        _undo(draft, draft.state.steps[step])
-        if not _has_room(draft.state):
-            return
-    if not remaining(draft.state):
-        _end(draft)
+    for item in list(draft.state.items_of(step_id)):
+        stop(draft, item.id)
+
+
+def stop(draft: Draft, path: StepId) -> None:
+    """Settle a step that has no forward call open with what is known; an open one is aborted and settles later."""
+    step, plan_step = draft.state.step(path), draft.state.plan.step_of(path)
+    if not is_undecided(step) or step.status in {StepStatus.IN_FLIGHT, StepStatus.PROBING}:
+        return
+    at = draft.moment.at
+    if step.status is StepStatus.WAITING and step.awaiting is not None:
+        _stop_operation(draft, step)
+    elif step.forward is None:
+        calls.settle(draft, path, Outcome.NOT_APPLIED, SettleReason.STOPPED, None, started_at=step.began_at or at)
+    else:
+        outcome = Outcome.UNKNOWN if step.forward.unknown else Outcome.NOT_APPLIED
+        polled = plan_step.poll is not None and step.forward.last is not None and step.forward.last.code == "OK"
+        if polled and plan_step.kind is not StepKind.READ:
+            outcome = Outcome.APPLIED  # again and again, and not yet to its end
+        end = calls.end_of(draft, path, Operation.FORWARD, step.forward.last or calls.NEVER_SENT)
+        calls.conclude(draft, end, wanted(end, Settle(outcome, SettleReason.STOPPED)))
+
+
+def _stop_operation(draft: Draft, step: StepState) -> None:
+    """Ask for a long-running operation to be cancelled; it is awaited to its end either way."""
+    awaits = draft.state.plan.step_of(step.id).awaits
+    assert awaits is not None  # the step awaits an operation
+    if awaits.stop is None or step.stop is not None or step.forward is None or step.forward.last is None:
+        return
+    request = calls.bounded(awaits.stop.render(facts_of(draft.state, step.id, step.forward.last.reply)))
+    if not isinstance(request, ExpressionFailure):
+        calls.open_first(draft, step.id, Operation.STOP, request)
+
+
+def advance(draft: Draft) -> None:
+    """Start every undo that may start; end the saga, or the part of it, when nothing is left to undo."""
+    if draft.state.is_terminal or draft.moment.is_draining or draft.state.is_paused:
+        return
+    if draft.state.is_backward:
+        if _advance(draft, None):
+            _end(draft)
+        return
+    for root in list(draft.state.rollbacks):
+        if root in draft.state.rollbacks and _advance(draft, root):
+            _rolled_back(draft, root)
+
+
+def _advance(draft: Draft, root: StepId | None) -> bool:
+    """Start what may start; return whether nothing is left to undo."""
+    if not _has_room(draft.state, root):
+        return False
+    for path in startable(draft.state, draft.moment.at, root):
+        _undo(draft, draft.state.step(path))
+        if not _has_room(draft.state, root):
+            return False
+    return not remaining(draft.state, root)
 
 
 def _undo(draft: Draft, step: StepState) -> None:
     if step.undo_request is not None:
         calls.open_first(draft, step.id, Operation.COMPENSATE, step.undo_request)
         return
-    reason = AttentionReason.UNDO_NOT_RENDERED
-    message = calls.clipped(f"step {step.id} may have been applied and has no undo request: {step.message}")
-    at = draft.moment.at
-    draft.record(StepStuck(at=at, step=step.id, operation=Operation.COMPENSATE, reason=reason, message=message))
-    draft.record(AttentionRaised(at=at, reason=reason, step=step.id, message=message))
+    message = f"step {step.id} may have been applied and has no undo request: {step.message}"
+    calls.stick(draft, step.id, Operation.COMPENSATE, AttentionReason.UNDO_NOT_RENDERED, message)
 
 
 def _end(draft: Draft) -> None:
     state = draft.state
     assert state.compensation_began_at is not None  # the saga is backward
+    undone = [step for step in (*state.steps.values(), *state.items.values()) if step.status is StepStatus.UNDONE]
     draft.record(
         SagaCompensated(
             at=draft.moment.at,
             started_at=state.started_at,
             compensation_began_at=state.compensation_began_at,
-            undone_count=sum(1 for step in state.steps.values() if step.status is StepStatus.UNDONE),
+            undone_count=len(undone),
         )
+    )
+
+
+def _rolled_back(draft: Draft, root: StepId) -> None:
+    """A part of the saga is undone: its alternative begins, it has failed as a whole, or it begins anew."""
+    at, rollback, step = draft.moment.at, draft.state.rollbacks[root], draft.state.steps[root]
+    if root in rollback.steps:
+        inside = tuple(step for step in draft.state.plan.steps if step in rollback.steps)
+        draft.record(StepsReset(at=at, step=root, steps=inside))
+        return
+    scope, cause = draft.state.plan.steps[root].body, rollback.cause
+    assert isinstance(scope, Scope)  # the root of a rollback that it is not part of
+    if scope.otherwise and not step.in_else:
+        draft.record(ElseBegan(at=at, step=root))
+        return
+    calls.settle(
+        draft,
+        root,
+        Outcome.NOT_APPLIED,
+        SettleReason.SCOPE_FAILED,
+        None,
+        started_at=step.began_at,
+        code=cause.code,
+        message=cause.message,
     )
 
 
@@ -84,9 +171,18 @@ def compensation_of(plan: Plan, step: StepId) -> Compensation:
     return compensation
 
 
-def remaining(state: SagaState) -> list[StepState]:
-    """Return the steps that are still to be undone, stuck ones included (R20)."""
-    return [s for s in state.steps.values() if s.status in _UNDO_OPEN and state.plan.steps[s.id].is_undoable]
+def remaining(state: SagaState, root: StepId | None = None) -> list[StepState]:
+    """Return the steps that are still to be undone, stuck ones included (R20), in the saga or in one part of it."""
+    inside = list(state.steps.values())
+    if root is not None:
+        inside = [step for step in inside if step.id in state.rollbacks[root].steps]
+    return [s for s in inside if _is_left(s) and state.plan.steps[s.id].is_undoable]
+
+
+def _is_left(step: StepState) -> bool:
+    if step.items is not None:
+        return step.items.to_undo > 0
+    return step.status in _UNDO_OPEN or (step.status is StepStatus.STUCK and step.outcome is not None)
 
 
 def drain_at(state: SagaState, step: StepState) -> float | None:
@@ -94,7 +190,7 @@ def drain_at(state: SagaState, step: StepState) -> float | None:
 
     A step that was applied waits too where an attempt before the one that answered ended UNKNOWN.
     """
-    if step.forward is None or not step.forward.unknown or state.plan.steps[step.id].call.barrier:
+    if step.forward is None or not step.forward.unknown or state.plan.step_of(step.id).call.barrier:
         return None
     return step.forward.drained_at + CLOCK_SKEW_S
 
@@ -104,34 +200,74 @@ def draining(state: SagaState) -> list[tuple[StepId, float]]:
 
     One that waits for another undo as well is looked at again when that one ends, and needs no timer.
     """
-    if not _has_room(state):
-        return []
-    return [(step.id, at) for step in _free(state) if (at := drain_at(state, step)) is not None]
+    found: list[tuple[StepId, float]] = []
+    for root in [None] if state.is_backward else list(state.rollbacks):
+        if _has_room(state, root):
+            free = _openable(state, root)
+            found += [(step.id, at) for step in free if (at := drain_at(state, step)) is not None]
+    return found
 
 
-def startable(state: SagaState, now_at: float) -> list[StepId]:
+def startable(state: SagaState, now_at: float, root: StepId | None = None) -> list[StepId]:
     """Return the undos that may start now, latest completion first."""
-    return [step.id for step in _free(state) if (drain_at(state, step) or 0.0) <= now_at]
+    return [step.id for step in _openable(state, root) if (drain_at(state, step) or 0.0) <= now_at]
 
 
-def _has_room(state: SagaState) -> bool:
+def _has_room(state: SagaState, root: StepId | None) -> bool:
     """Return whether an undo may start at all: every forward call is closed, and few enough undo calls are open."""
-    if not state.is_backward or calls.open_count(state, Operation.FORWARD) > 0:
+    if not (state.is_backward or state.rollbacks):
         return False
+    inside = None if root is None else state.rollbacks[root].steps
+    for path in state.live:
+        if (inside is None or state.plan.step_of(path).id in inside) and is_undecided(state.step(path)):
+            return False
     return calls.open_count(state, Operation.COMPENSATE) < UNDO_PARALLEL_MAX
 
 
-def _free(state: SagaState) -> list[StepState]:
+def _openable(state: SagaState, root: StepId | None) -> Iterator[StepState]:
+    """Yield the steps and items whose undo no other undo holds back, latest completion first."""
+    for step in _free(state, root):
+        if step.items is None:
+            yield step
+        else:
+            yield from _openable_items(state, step)
+
+
+def _openable_items(state: SagaState, step: StepState) -> Iterator[StepState]:
+    """Yield the items of a `for_each` step that may be undone next, the last first, as its window has room."""
+    items, for_each = step.items, state.plan.steps[step.id].for_each
+    assert items is not None and for_each is not None  # noqa: PT018  # the caller has looked
+    room = (1 if state.plan.undo_order is UndoOrder.SEQUENTIAL else for_each.parallel) - items.undoing
+    index = items.began - 1 if items.undo_next is None else items.undo_next
+    while index >= 0 and room > 0:
+        item = state.items[item_path(step.id, index)]
+        if item.status in _DONE_FORWARD:
+            yield item
+            room -= 1
+        index -= 1
+
+
+def _free(state: SagaState, root: StepId | None) -> list[StepState]:
     """Return the steps whose undo no other undo holds back, latest completion first."""
-    left = remaining(state)
-    waiting = [step for step in left if step.status in _DONE_FORWARD]
+    left = remaining(state, root)
+    waiting = [step for step in left if _is_waiting(step)]
     waiting.sort(key=lambda step: step.settled_version, reverse=True)
-    if not has_own_order(state.plan):
+    if not state.plan.has_own_order:
         return _latest(state, left, waiting)
     free = [step for step in waiting if not any(comes_before(state, other, step) for other in left)]
-    if free or any(step.status is StepStatus.UNDOING for step in left):
+    if free or any(_is_undoing(step) for step in left):
         return free
-    return _despite_contradiction(state, waiting, [step for step in left if step.status is StepStatus.STUCK])
+    return _despite_contradiction(state, waiting, [step for step in left if step not in waiting])
+
+
+def _is_waiting(step: StepState) -> bool:
+    if step.items is not None:
+        return step.items.to_undo > step.items.undoing + step.items.stuck
+    return step.status in _DONE_FORWARD
+
+
+def _is_undoing(step: StepState) -> bool:
+    return step.items.undoing > 0 if step.items is not None else step.status is StepStatus.UNDOING
 
 
 def _latest(state: SagaState, left: list[StepState], waiting: list[StepState]) -> list[StepState]:
@@ -186,9 +322,3 @@ def _demanded(plan: Plan, first: StepId, second: StepId) -> bool:
     if first in after.after:
         return True
     return before.first and not after.first and second not in before.after
-
-
-def has_own_order(plan: Plan) -> bool:
-    """Return whether the author ordered any undo by hand."""
-    own = (step.compensation for step in plan.steps.values() if step.compensation is not None)
-    return any(each.after or each.first for each in own)

@@ -1,5 +1,6 @@
 """Until when, and how long to wait: deadlines and backoff, from given time and given luck."""
 
+from orchestrator.ids import StepId
 from orchestrator.limits import RETRY_AFTER_S_MAX
 from orchestrator.saga.commands import Moment
 from orchestrator.saga.events import Report
@@ -7,16 +8,30 @@ from orchestrator.saga.plan import Call, Operation, RetryPolicy
 from orchestrator.saga.state import OperationState, SagaState
 
 
-def attempt_deadline_at(state: SagaState, call: Call, operation: Operation, moment: Moment) -> float | None:
+def attempt_deadline_at(
+    state: SagaState, step: StepId, call: Call, operation: Operation, moment: Moment
+) -> float | None:
     """Return the instant an attempt opened now must end by; None where the forward budget is over (M12).
 
-    Undo is shielded from the saga's deadline (R23): it is bounded by its own timeout only, and trying goes on.
+    Undo is shielded from the saga's deadline (R23), and so is finding out what happened, and all that comes after the
+    pivot (R17): they are bounded by their own timeout only, and trying goes on.
     """
     end_at = moment.at + call.timeout_s
-    if operation is Operation.COMPENSATE:
+    if operation is not Operation.FORWARD or state.is_past_pivot:
         return end_at
-    end_at = min(end_at, state.forward_deadline_at)
+    end_at = min(end_at, state.forward_deadline_at, *_scope_ends(state, step))
     return end_at if end_at > moment.at else None
+
+
+def _scope_ends(state: SagaState, step: StepId) -> list[float]:
+    """Return until when the scopes around a step may take."""
+    ends: list[float] = []
+    scope = state.plan.step_of(step).scope
+    while scope is not None:
+        if (due_at := state.steps[scope].due_at) is not None:
+            ends.append(due_at)
+        scope = state.plan.steps[scope].scope
+    return ends
 
 
 def backoff_s(policy: RetryPolicy, retries: int, entropy: float) -> float:

@@ -1,16 +1,20 @@
 """The life of one operation: open an attempt, settle it, open the next or settle the step."""
 
+from dataclasses import replace
 from typing import assert_never
 
-from orchestrator.ids import StepId, idempotency_key
-from orchestrator.limits import MESSAGE_CHARS_MAX, PAYLOAD_BYTES_MAX
+from orchestrator.ids import StepId, idempotency_key, item_of
+from orchestrator.limits import ALERT_ATTEMPTS, MESSAGE_CHARS_MAX, PAYLOAD_BYTES_MAX
 from orchestrator.saga.budget import attempt_deadline_at
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.events import (
+    GOOD_REASONS,
+    POLL,
     AttemptOpened,
     AttemptSettled,
     AttentionRaised,
-    Outcome,
+    AttentionReason,
+    Phase,
     Report,
     RetryScheduled,
     SettleReason,
@@ -18,9 +22,9 @@ from orchestrator.saga.events import (
     StepStuck,
     StepUndone,
 )
-from orchestrator.saga.outcome import Again, AttemptEnd, Settle, Stick, judge, meaning
-from orchestrator.saga.plan import ExpressionFailure, Operation, Step
-from orchestrator.saga.state import OperationState, RecordedFacts, SagaState, StepState, operation_of
+from orchestrator.saga.outcome import Again, AttemptEnd, Begin, Settle, Stick, Verdict, insists, judge, meaning, wanted
+from orchestrator.saga.plan import ExpressionFailure, Operation, Outcome, Render
+from orchestrator.saga.state import SagaState, StepState, facts_of, operation_of
 from orchestrator.values import Payload
 
 
@@ -31,51 +35,76 @@ def clipped(text: str) -> str:
 
 def open_count(state: SagaState, operation: Operation) -> int:
     """Return how many calls of one kind are in flight."""
-    found = (operation_of(state.steps[step], operation) for step in state.live)
+    found = (operation_of(state.step(path), operation) for path in state.live)
     return sum(1 for each in found if each is not None and each.open is not None)
 
 
-def open_first(draft: Draft, step: StepId, operation: Operation, request: Payload) -> bool:
-    """Open attempt 1 with its request; return False where no time is left for it."""
-    return _open(draft, step, operation, 1, request)
+def open_first(draft: Draft, path: StepId, operation: Operation, request: Payload) -> bool:
+    """Open an operation's next attempt with a request of its own; return False where no time is left for it."""
+    return _open(draft, path, operation, request)
 
 
-def open_next(draft: Draft, step: StepId, operation: Operation) -> None:
-    """Open the next attempt of an operation that was tried before: same key, same bytes."""
-    before = operation_of(draft.state.steps[step], operation)
-    assert before is not None and before.last is not None  # noqa: PT018  # a retry has a predecessor
-    if not _open(draft, step, operation, before.attempts + 1, None):
+def open_next(draft: Draft, path: StepId, operation: Operation) -> None:
+    """Open the next attempt of an operation that was tried before, or reopened: same bytes as last time."""
+    if not _open(draft, path, operation, None):
         # Only a forward operation runs out of time, and its fold so far is all that will ever be known.
-        outcome = Outcome.UNKNOWN if before.unknown else Outcome.NOT_APPLIED
-        over = Settle(outcome, SettleReason.DEADLINE_EXCEEDED)
-        settle_step(draft, draft.state.plan.steps[step], over, before.last)
+        before = operation_of(draft.state.step(path), operation)
+        assert before is not None  # a retry has a predecessor
+        over = Settle(Outcome.UNKNOWN if before.unknown else Outcome.NOT_APPLIED, SettleReason.DEADLINE_EXCEEDED)
+        end = end_of(draft, path, operation, before.last or NEVER_SENT)
+        conclude(draft, end, wanted(end, over))
 
 
-def _open(draft: Draft, step: StepId, operation: Operation, attempt: int, request: Payload | None) -> bool:
-    call = draft.state.plan.steps[step].call_of(operation)
-    deadline_at = attempt_deadline_at(draft.state, call, operation, draft.moment)
+NEVER_SENT = Report(code="", phase=Phase.NOT_SENT, message="nothing was sent")
+"""Stands for the report of an operation that was never tried."""
+
+
+def _open(draft: Draft, path: StepId, operation: Operation, request: Payload | None) -> bool:
+    step = draft.state.find(path)
+    before = None if step is None else operation_of(step, operation)
+    call = draft.state.plan.step_of(path).call_of(operation)
+    deadline_at = attempt_deadline_at(draft.state, path, call, operation, draft.moment)
     if deadline_at is None:
         return False
+    begun = step.manual_epoch if step is not None else draft.state.steps[item_of(path)[0]].manual_epoch
+    manual_epoch = begun if before is None else before.manual_epoch
     draft.record(
         AttemptOpened(
             at=draft.moment.at,
-            step=step,
+            step=path,
             operation=operation,
-            attempt=attempt,
+            attempt=1 if before is None else before.attempts + 1,
             epoch=draft.moment.epoch,
-            key=idempotency_key(draft.state.uid, step, operation.value),
+            key=idempotency_key(draft.state.uid, path, operation.value, manual_epoch),
             request=request,
             deadline_at=deadline_at,
+            manual_epoch=manual_epoch,
         )
     )
     return True
 
 
+def end_of(draft: Draft, path: StepId, operation: Operation, report: Report) -> AttemptEnd:
+    """Return the end of an operation's last attempt, as the state now stands."""
+    current = draft.state.step(path)
+    after = operation_of(current, operation)
+    assert after is not None  # it has, or had, an attempt
+    return AttemptEnd(
+        state=draft.state,
+        step=draft.state.plan.step_of(path),
+        current=current,
+        operation=operation,
+        after=after,
+        report=report,
+        moment=draft.moment,
+    )
+
+
 def settle_attempt(draft: Draft, step: StepState, operation: Operation, report: Report) -> None:
     """Close the open attempt with its report, then do what follows from it."""
-    plan_step = draft.state.plan.steps[step.id]
     before = operation_of(step, operation)
     assert before is not None and before.open is not None  # noqa: PT018  # the caller has just looked
+    profile = draft.state.plan.step_of(step.id).call_of(operation).profile
     draft.record(
         AttemptSettled(
             at=draft.moment.at,
@@ -83,51 +112,100 @@ def settle_attempt(draft: Draft, step: StepState, operation: Operation, report: 
             operation=operation,
             attempt=before.open.number,
             opened_at=before.open.opened_at,
-            outcome=meaning(report, unknown_before=before.unknown),
+            outcome=meaning(report, unknown_before=before.unknown, profile=profile),
             report=report,
         )
     )
-    after = operation_of(draft.state.steps[step.id], operation)
-    assert after is not None  # an attempt has just settled in it
-    end = AttemptEnd(
-        state=draft.state, step=plan_step, operation=operation, after=after, report=report, moment=draft.moment
-    )
+    end = end_of(draft, step.id, operation, report)
     verdict = judge(end)
+    if isinstance(verdict, Settle) and operation not in {Operation.COMPENSATE, Operation.STOP}:
+        verdict = wanted(end, _by_reply(end, verdict))
+    conclude(draft, end, verdict)
+
+
+def conclude(draft: Draft, end: AttemptEnd, verdict: Verdict) -> None:
+    """Record what follows from the end of an operation."""
+    path, at = end.path, draft.moment.at
     match verdict:
-        case Again(delay_s=0.0, parked=False) if not draft.moment.is_draining:
-            open_next(draft, step.id, operation)
-        case Again(delay_s=delay_s, parked=parked):
-            draft.record(
-                RetryScheduled(
-                    at=draft.moment.at,
-                    step=step.id,
-                    operation=operation,
-                    due_at=draft.moment.at + delay_s,
-                    parked=parked,
-                    reason=report.code,
-                )
-            )
+        case Again(delay_s=0.0, parked=False, operation=None) if (
+            not draft.moment.is_draining and not draft.state.is_paused
+        ):
+            open_next(draft, path, end.operation)
+        case Again():
+            _again(draft, end, verdict)
+        case Begin(operation=Operation.AWAIT):
+            assert end.step.awaits is not None  # it is what is begun
+            _begin(draft, end, Operation.AWAIT, end.step.awaits.call.render)
+        case Begin():
+            assert end.step.probe is not None  # it is what is begun
+            _begin(draft, end, Operation.PROBE, end.step.probe.call.render)
         case Stick(reason=reason):
-            message = clipped(f"{operation.value} answered {report.code}: {report.message}")
-            draft.record(
-                StepStuck(at=draft.moment.at, step=step.id, operation=operation, reason=reason, message=message)
-            )
-            draft.record(AttentionRaised(at=draft.moment.at, reason=reason, step=step.id, message=message))
-        case Settle(nothing_to_undo=nothing) if operation is Operation.COMPENSATE:
-            at, started_at = draft.moment.at, after.started_at
-            draft.record(StepUndone(at=at, step=step.id, started_at=started_at, nothing_to_undo=nothing))
+            message = f"{end.operation.value} answered {end.report.code}: {end.report.message}"
+            stick(draft, path, end.operation, reason, message)
+        case Settle(nothing_to_undo=nothing) if end.operation is Operation.COMPENSATE:
+            started_at = end.after.started_at
+            draft.record(StepUndone(at=at, step=path, started_at=started_at, nothing_to_undo=nothing))
+        case Settle() if end.operation is Operation.STOP:
+            pass  # the operation is awaited to its end all the same
         case Settle():
-            settle_step(draft, plan_step, _by_reply(draft.state, plan_step, after, verdict), report)
+            settle_step(draft, end, verdict)
         case _:
             assert_never(verdict)
 
 
-def _by_reply(state: SagaState, step: Step, after: OperationState, verdict: Settle) -> Settle:
+def _again(draft: Draft, end: AttemptEnd, verdict: Again) -> None:
+    operation = verdict.operation or end.operation
+    draft.record(
+        RetryScheduled(
+            at=draft.moment.at,
+            step=end.path,
+            operation=operation,
+            due_at=draft.moment.at + verdict.delay_s,
+            parked=verdict.parked,
+            reason=POLL if verdict.polled else end.report.code,
+        )
+    )
+    spent = end.after.spent
+    wearing = operation is Operation.COMPENSATE or (operation is Operation.FORWARD and insists(draft.state, end.step))
+    if (
+        wearing
+        and not verdict.polled
+        and spent >= ALERT_ATTEMPTS
+        and AttentionReason.RETRYING not in draft.state.attention
+    ):
+        message = clipped(f"{operation.value} of step {end.path} has failed {spent} times, last {end.report.code}")
+        reason = AttentionReason.RETRYING
+        draft.record(AttentionRaised(at=draft.moment.at, reason=reason, step=end.path, message=message))
+
+
+def _begin(draft: Draft, end: AttemptEnd, operation: Operation, render: Render) -> None:
+    """Begin another operation of the step. It only reads, so that it is begun even by a process about to stop."""
+    reply = end.report.reply if end.operation is Operation.FORWARD else None
+    request = bounded(render(facts_of(draft.state, end.path, reply)))
+    if isinstance(request, ExpressionFailure):
+        message = f"{operation.value}: {request.message}"
+        known = end.outcome if operation is Operation.PROBE else Outcome.UNKNOWN
+        over = Settle(known, SettleReason.EXPRESSION_FAILED, message=message)
+        unprobed = replace(end, operation=Operation.PROBE, after=end.after)
+        conclude(draft, unprobed, wanted(unprobed, over))
+        return
+    open_first(draft, end.path, operation, request)
+
+
+def stick(draft: Draft, path: StepId, operation: Operation, reason: AttentionReason, message: str) -> None:
+    """Put a step before a person."""
+    at, told = draft.moment.at, clipped(message)
+    draft.record(StepStuck(at=at, step=path, operation=operation, reason=reason, message=told))
+    draft.record(AttentionRaised(at=at, reason=reason, step=path, message=told))
+
+
+def _by_reply(end: AttemptEnd, verdict: Settle) -> Settle:
     """An OK reply may still mean no (`refuse`); a reply that cannot be judged keeps its effect and fails the saga."""
-    reply = after.last.reply if after.last is not None else None
-    if verdict.outcome is not Outcome.APPLIED or step.refuse is None:
+    step, after = end.step, end.after
+    if verdict.outcome is not Outcome.APPLIED or verdict.reason not in GOOD_REASONS or step.refuse is None:
         return verdict
-    facts = RecordedFacts(state, reply)
+    reply = verdict.reply or (end.report.reply if end.operation is Operation.FORWARD else None)
+    facts = facts_of(end.state, end.path, reply)
     # Known to be applied by another word than its reply, a step may have been told no: nobody guesses that it was not.
     refused = step.refuse(facts) if reply is not None else ExpressionFailure("the step was applied without a reply")
     if isinstance(refused, ExpressionFailure):
@@ -137,34 +215,57 @@ def _by_reply(state: SagaState, step: Step, after: OperationState, verdict: Sett
     why = step.reason(facts) if step.reason is not None else "the reply means no"
     message = f"reason: {why.message}" if isinstance(why, ExpressionFailure) else why
     # An earlier attempt may have been applied and answered differently; a keyed method would have replayed that.
-    outcome = Outcome.UNKNOWN if after.unknown and not step.call.idempotent else Outcome.NOT_APPLIED
-    return Settle(outcome, SettleReason.REFUSED, message=message)
+    unsure = end.operation is Operation.FORWARD and after.unknown and not step.call.idempotent
+    return Settle(Outcome.UNKNOWN if unsure else Outcome.NOT_APPLIED, SettleReason.REFUSED, message=message)
 
 
-def settle_step(draft: Draft, step: Step, verdict: Settle, report: Report) -> None:
+def settle_step(draft: Draft, end: AttemptEnd, verdict: Settle) -> None:
     """Settle the forward operation, with the undo request rendered from what is known now and for ever (R3)."""
-    forward = draft.state.steps[step.id].forward
-    assert forward is not None  # only an operation that was tried settles here
-    reason = verdict.reason
-    text = report.message if verdict.message is None else verdict.message
+    reply = verdict.reply
+    if verdict.outcome is Outcome.APPLIED and reply is None and end.operation is Operation.FORWARD:
+        reply = end.report.reply
+    text = end.report.message if verdict.message is None else verdict.message
+    code = end.report.code if verdict.code is None else verdict.code
+    forward = end.current.forward
+    started_at = forward.started_at if forward is not None else draft.moment.at
+    settle(draft, end.path, verdict.outcome, verdict.reason, reply, started_at=started_at, code=code, message=text)
+
+
+def settle(
+    draft: Draft,
+    path: StepId,
+    outcome: Outcome,
+    reason: SettleReason,
+    reply: Payload | None,
+    *,
+    started_at: float,
+    code: str = "",
+    message: str = "",
+) -> None:
+    """Settle a step, with its undo request where it has something to undo. `reply` is the step's own, where known."""
+    step = draft.state.plan.step_of(path)
     undo: Payload | ExpressionFailure | None = None
-    if verdict.outcome is not Outcome.NOT_APPLIED and step.is_undoable:
-        own_reply = report.reply if verdict.outcome is Outcome.APPLIED else None
-        undo = bounded(step.call_of(Operation.COMPENSATE).render(RecordedFacts(draft.state, own_reply)))
+    if outcome is not Outcome.NOT_APPLIED and step.is_undoable and (step.for_each is None or path != step.id):
+        own_reply = reply if outcome is Outcome.APPLIED else None
+        undo = bounded(step.call_of(Operation.COMPENSATE).render(facts_of(draft.state, path, own_reply)))
     if isinstance(undo, ExpressionFailure):
-        text = f"compensate.request: {undo.message}" + (f"; {text}" if text else "")
-        reason = SettleReason.UNDO_NOT_RENDERED if verdict.outcome is Outcome.APPLIED else reason
+        message = f"compensate.request: {undo.message}" + (f"; {message}" if message else "")
+        reason = SettleReason.UNDO_NOT_RENDERED if outcome is Outcome.APPLIED else reason
         undo = None
+    current = draft.state.find(path)
+    last = current.forward.last if current is not None and current.forward is not None else None
     draft.record(
         StepSettled(
             at=draft.moment.at,
-            step=step.id,
-            started_at=forward.started_at,
-            outcome=verdict.outcome,
+            step=path,
+            started_at=started_at,
+            outcome=outcome,
             reason=reason,
-            code=report.code,
-            message=clipped(text),
+            code=code,
+            message=clipped(message),
             undo_request=undo,
+            # What the last attempt brought is in the record of its end already.
+            reply=None if last is not None and reply is last.reply else reply,
         )
     )
 

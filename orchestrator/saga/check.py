@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable
 
 from orchestrator.errors import InvariantViolated
 from orchestrator.ids import StepId, idempotency_key
-from orchestrator.saga.backward import comes_before, has_own_order, remaining
-from orchestrator.saga.events import Outcome, SettleReason
+from orchestrator.saga.backward import comes_before, remaining
+from orchestrator.saga.events import SettleReason
 from orchestrator.saga.owed import owes
-from orchestrator.saga.plan import Operation
+from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, operation_of
 
 _UNDO_STATUSES = frozenset({StepStatus.UNDOING, StepStatus.UNDONE})
-_CALLING = frozenset({StepStatus.IN_FLIGHT, StepStatus.UNDOING})
+_CALLING = frozenset({StepStatus.IN_FLIGHT, StepStatus.WAITING, StepStatus.PROBING, StepStatus.UNDOING})
 _ROUNDING_S = 1e-6
 
 
@@ -32,7 +32,7 @@ def check_steps(state: SagaState, steps: Iterable[StepId]) -> None:
         rule(state)
     for step in steps:
         for step_rule in STEP_RULES:
-            step_rule(state, state.steps[step])
+            step_rule(state, state.step(step))
 
 
 def terminal_owes_nothing(state: SagaState) -> None:
@@ -43,17 +43,21 @@ def terminal_owes_nothing(state: SagaState) -> None:
 
 def waits_for_something(state: SagaState) -> None:
     """M8: a saga that is not terminal owes something or names what it waits for."""
-    if state.is_terminal or state.version == 0 or owes(state):
+    if state.is_terminal or state.version == 0 or state.is_paused or owes(state):
         return
+    if any(state.step(path).status is StepStatus.WAITING for path in state.live):
+        return  # for a signal, past the pivot, where no deadline bounds it
     if state.status is not SagaStatus.NEEDS_ATTENTION or not state.attention:
         raise _violated("M8", state, f"{state.status.value}, yet nothing is owed and nobody was asked")
 
 
 def backward_has_a_cause(state: SagaState) -> None:
-    """M6, as far as there is no pivot: going backward has a cause and a beginning; going forward has neither."""
+    """M6: going backward has a cause and a beginning, and does not happen past the pivot; going forward has neither."""
     backward = state.status in {SagaStatus.COMPENSATING, SagaStatus.COMPENSATED}
     if backward and (state.cause is None or state.compensation_began_at is None):
         raise _violated("M6", state, f"{state.status.value} without a cause")
+    if backward and state.is_past_pivot:
+        raise _violated("M6", state, f"{state.status.value} past the pivot {state.plan.pivot}")
     if state.status in {SagaStatus.RUNNING, SagaStatus.COMPLETED} and state.cause is not None:
         raise _violated("M6", state, f"{state.status.value} with a cause")
 
@@ -66,10 +70,12 @@ def nothing_is_left(state: SagaState) -> None:
 
 def calls_match_status(state: SagaState, step: StepState) -> None:
     """M2, M3: a step has at most one open attempt, and only a calling status has one."""
-    open_ones = [of for of in (step.forward, step.undo) if of is not None and of.open is not None]
-    if len(open_ones) > 1:
-        raise _violated("M2", state, f"step {step.id} has a forward and an undo call open")
-    if open_ones and step.status not in _CALLING:
+    open_ones = [kind for kind in Operation if (of := operation_of(step, kind)) is not None and of.open is not None]
+    # Asking for a long-running operation to stop goes beside asking how it is doing, and outlives it.
+    serious = [kind for kind in open_ones if kind is not Operation.STOP]
+    if len(serious) > 1:
+        raise _violated("M2", state, f"step {step.id} has calls open for {', '.join(serious)}")
+    if serious and step.status not in _CALLING:
         raise _violated("M3", state, f"step {step.id} is {step.status.value} with a call open")
 
 
@@ -77,7 +83,7 @@ def undo_needs_an_effect(state: SagaState, step: StepState) -> None:
     """M4: an undo exists only where the step was APPLIED or UNKNOWN, and only for a step that has one."""
     if step.undo is None and step.status not in _UNDO_STATUSES:
         return
-    if step.outcome not in {Outcome.APPLIED, Outcome.UNKNOWN} or not state.plan.steps[step.id].is_undoable:
+    if step.outcome not in {Outcome.APPLIED, Outcome.UNKNOWN} or not state.plan.step_of(step.id).is_undoable:
         raise _violated("M4", state, f"step {step.id} is undone with outcome {step.outcome}")
 
 
@@ -87,18 +93,19 @@ def undo_in_order(state: SagaState, step: StepState) -> None:
     Where an author's own order contradicts itself the machine falls back to the order of completion, so that plans
     with an order of their own are judged by the oracle in the tests instead.
     """
-    if step.status is not StepStatus.UNDOING or has_own_order(state.plan):
+    if step.status is not StepStatus.UNDOING or state.plan.has_own_order or step.id not in state.steps:
         return
-    late = [each.id for each in remaining(state) if comes_before(state, each, step)]
+    left = remaining(state) if state.is_backward else [s for r in state.rollbacks for s in remaining(state, r)]
+    late = [each.id for each in left if comes_before(state, each, step)]
     if late:
         raise _violated("M5", state, f"step {step.id} is being undone before {late}")
 
 
 def undo_is_stored(state: SagaState, step: StepState) -> None:
     """M7: a step that may have to be undone has its request stored, or says that it could not be rendered."""
-    if step.outcome not in {Outcome.APPLIED, Outcome.UNKNOWN} or not state.plan.steps[step.id].is_undoable:
+    if step.outcome not in {Outcome.APPLIED, Outcome.UNKNOWN} or not state.plan.step_of(step.id).is_undoable:
         return
-    if step.undo_request is not None or step.outcome is Outcome.UNKNOWN:
+    if step.undo_request is not None or step.outcome is Outcome.UNKNOWN or step.items is not None:
         return
     if step.settle_reason is not SettleReason.UNDO_NOT_RENDERED:
         raise _violated("M7", state, f"step {step.id} was applied and has no undo request")
@@ -108,7 +115,8 @@ def attempts_are_dense(state: SagaState, step: StepState) -> None:
     """M9: attempts are numbered 1..n; an open one is the last; those that count are not more than those there were."""
     for operation in _operations(step):
         wrong = operation.open is not None and operation.open.number != operation.attempts
-        if wrong or operation.attempts < 1 or operation.spent > operation.attempts:
+        reopened = operation.attempts == 0 and operation.retry_at is not None
+        if wrong or (operation.attempts < 1 and not reopened) or operation.spent > operation.attempts:
             raise _violated("M9", state, f"step {step.id} has attempts out of order")
 
 
@@ -116,7 +124,11 @@ def keys_are_derived(state: SagaState, step: StepState) -> None:
     """M10: a key is a function of saga, step, operation and manual epoch."""
     for kind in Operation:
         operation = operation_of(step, kind)
-        if operation is not None and operation.key != idempotency_key(state.uid, step.id, kind.value):
+        if operation is None or operation.attempts == 0:
+            continue
+        # A reopened operation takes its new key with its next attempt.
+        epochs = {operation.manual_epoch, operation.manual_epoch - (operation.retry_at is not None)}
+        if operation.key not in {idempotency_key(state.uid, step.id, kind.value, epoch) for epoch in epochs}:
             raise _violated("M10", state, f"{kind.value} of step {step.id} has key {operation.key}")
 
 
@@ -130,7 +142,7 @@ def epochs_do_not_fall(state: SagaState, step: StepState) -> None:
 def deadlines_nest(state: SagaState, step: StepState) -> None:
     """M12: a forward attempt ends no later than the saga's forward deadline."""
     forward = step.forward
-    if forward is None or forward.open is None:
+    if forward is None or forward.open is None or state.is_past_pivot:
         return
     if forward.open.deadline_at > state.forward_deadline_at + _ROUNDING_S:
         raise _violated("M12", state, f"step {step.id} may run past the saga's deadline")
@@ -162,7 +174,7 @@ STEP_RULES: tuple[Callable[[SagaState, StepState], None], ...] = (
 
 
 def _operations(step: StepState) -> list[OperationState]:
-    return [of for of in (step.forward, step.undo) if of is not None]
+    return [of for kind in Operation if (of := operation_of(step, kind)) is not None]
 
 
 def _violated(number: str, state: SagaState, what: str) -> InvariantViolated:

@@ -10,20 +10,31 @@ from typing import assert_never
 
 from orchestrator.errors import InputInvalid, Rejected, RequestError
 from orchestrator.frozen import frozen_tuple
-from orchestrator.limits import ATTRIBUTES_MAX, MESSAGE_CHARS_MAX
-from orchestrator.saga import backward, calls, forward
+from orchestrator.ids import StepId, item_of
+from orchestrator.limits import (
+    ALERT_ATTEMPTS,
+    ATTRIBUTES_MAX,
+    MESSAGE_CHARS_MAX,
+    SIGNALS_MAX,
+    SIGNALS_WAITING_MAX,
+)
+from orchestrator.saga import backward, calls, forward, parts, repair
 from orchestrator.saga.commands import (
     AttemptReported,
     CancelSaga,
     Command,
     Moment,
     Recovered,
+    Repair,
+    SignalSaga,
     StartSaga,
     TimerFired,
+    UndoChild,
 )
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.effects import Timer, TimerKind
 from orchestrator.saga.events import (
+    AttentionCleared,
     AttentionRaised,
     AttentionReason,
     CancelRequested,
@@ -33,9 +44,10 @@ from orchestrator.saga.events import (
     Phase,
     Report,
     SagaStarted,
+    SignalReceived,
 )
 from orchestrator.saga.plan import ExpressionFailure, Operation
-from orchestrator.saga.state import RecordedFacts, SagaState, operation_of
+from orchestrator.saga.state import RecordedFacts, SagaState, SagaStatus, StepStatus, operation_of
 
 _LOST = Report(code="UNKNOWN", phase=Phase.LOST, message="the orchestrator stopped before it saw the end of this call")
 
@@ -52,15 +64,21 @@ class Decision:
 def decide(state: SagaState, command: Command, moment: Moment) -> Decision:
     """Return what follows from a command; total over every command in every state."""
     draft = Draft(state, moment)
-    rejected: RequestError | None = None
-    if state.is_terminal or (state.version == 0 and not isinstance(command, StartSaga)):
+    rejected: RequestError | None = _out_of_place(state, command)
+    if rejected is not None or (state.version == 0 and not isinstance(command, StartSaga)):
         # Nobody waits for an answer to a report, a timer or a recovery: it is late or early, and decides nothing.
-        return Decision((), state, _out_of_place(state) if isinstance(command, StartSaga | CancelSaga) else None)
+        return Decision((), state, rejected)
+    if state.is_terminal and not isinstance(command, UndoChild):
+        return Decision((), state)
     match command:
         case StartSaga():
             rejected = _start(draft, command)
-        case CancelSaga(reason=reason):
-            _cancel(draft, reason)
+        case CancelSaga():
+            rejected = _cancel(draft, command)
+        case UndoChild(reason=reason):
+            _undo_child(draft, reason)
+        case SignalSaga():
+            rejected = _signal(draft, command)
         case AttemptReported():
             _report(draft, command)
         case TimerFired(timer=timer):
@@ -68,24 +86,68 @@ def decide(state: SagaState, command: Command, moment: Moment) -> Decision:
         case Recovered():
             _recover(draft)
         case _:
-            assert_never(command)
+            rejected = repair.apply(draft, command)
     if rejected is not None:
         return Decision((), state, rejected)
     if draft.events or isinstance(command, Recovered):
-        forward.advance(draft)
-        backward.advance(draft)
+        _advance(draft)
     return Decision(tuple(draft.events), draft.state)
 
 
-def _out_of_place(state: SagaState) -> Rejected:
+def _advance(draft: Draft) -> None:
+    """Go on in both directions until nothing moves: what was undone may free what goes forward."""
+    while not draft.state.is_terminal:
+        forward.advance(draft)
+        seen = len(draft.events)
+        backward.advance(draft)
+        if len(draft.events) == seen or draft.state.is_backward:
+            break
+    if draft.state.status is SagaStatus.NEEDS_ATTENTION and not asks(draft.state):
+        draft.record(AttentionCleared(at=draft.moment.at))
+
+
+def asks(state: SagaState) -> bool:
+    """Return whether anything still asks for a person."""
+    if AttentionReason.COMPENSATION_OVERDUE in state.attention and state.is_backward:
+        return True
+    for step in state.steps.values():
+        if step.status is StepStatus.STUCK or (step.items is not None and step.items.stuck):
+            return True
+    return AttentionReason.RETRYING in state.attention and any(_is_wearing(state, path) for path in state.live)
+
+
+def _is_wearing(state: SagaState, path: StepId) -> bool:
+    step = state.step(path)
+    return any(of is not None and of.spent >= ALERT_ATTEMPTS for of in (step.forward, step.undo))
+
+
+def _out_of_place(state: SagaState, command: Command) -> Rejected | None:
+    """Refuse what somebody asks of a saga that has not begun, has ended, or is not the one they looked at."""
+    if isinstance(command, AttemptReported | TimerFired | Recovered):
+        return None
     if state.version == 0:
-        return Rejected("NOT_STARTED", "the saga has not started; there is nothing to cancel")
-    return Rejected(
-        "TERMINAL_STATE",
-        f"saga {state.saga_id!r} has ended {state.status.value}; an ended saga is never changed (R4)",
-        saga_id=state.saga_id,
-        status=state.status.value,
-    )
+        if isinstance(command, StartSaga):
+            return None
+        return Rejected("NOT_STARTED", "the saga has not started; there is nothing to do with it")
+    if isinstance(command, UndoChild):
+        return None  # asked again after a crash, it finds that it was done
+    if isinstance(command, SignalSaga) and command.request_id in state.signal_ids:
+        return None
+    if state.is_terminal:
+        return Rejected(
+            "TERMINAL_STATE",
+            f"saga {state.saga_id!r} has ended {state.status.value}; an ended saga is never changed (R4)",
+            saga_id=state.saga_id,
+            status=state.status.value,
+        )
+    if_version = command.audit.if_version if isinstance(command, Repair) else getattr(command, "if_version", None)
+    if if_version is not None and if_version != state.version:
+        return Rejected(
+            "ETAG_MISMATCH",
+            f"saga {state.saga_id!r} has changed since you looked at it; look again, then decide",
+            saga_id=state.saga_id,
+        )
+    return None
 
 
 def _start(draft: Draft, command: StartSaga) -> RequestError | None:
@@ -117,22 +179,64 @@ def _start(draft: Draft, command: StartSaga) -> RequestError | None:
             forward_deadline_at=at + forward_s,
             compensation_s=plan.compensation_s,
             trace=command.trace,
+            parent=command.parent,
+        )
+    )
+    return None if command.signal is None else _signal(draft, command.signal)
+
+
+def _cancel(draft: Draft, command: CancelSaga) -> RequestError | None:
+    """R22, R23: cancelling is undoing; a second cancel finds it under way and changes nothing."""
+    state = draft.state
+    if state.is_past_pivot:
+        return repair.past_pivot(state, "cancelled")
+    if state.is_backward or state.cancel_reason is not None:
+        return None
+    reason = calls.clipped(command.reason)
+    draft.record(CancelRequested(at=draft.moment.at, reason=reason))
+    pivot = state.plan.pivot
+    if pivot is not None:
+        backward.stop(draft, pivot)
+    if not draft.state.is_at_pivot and not draft.state.is_backward:
+        backward.begin(draft, forward.cancelled(reason))
+    return None
+
+
+def _undo_child(draft: Draft, reason: str) -> None:
+    """R21: a completed child runs its own undo log; one that is on its way is cancelled."""
+    state = draft.state
+    if state.status is SagaStatus.COMPLETED and state.parent is not None and not state.is_past_pivot:
+        backward.begin(draft, Cause(kind=CauseKind.PARENT, message=reason or "undone by its parent", reason=reason))
+    elif not state.is_terminal:
+        _cancel(draft, CancelSaga(reason=reason))
+
+
+def _signal(draft: Draft, command: SignalSaga) -> RequestError | None:
+    """M14: what is answered OK is recorded; the same request id again is the same signal."""
+    state = draft.state
+    if command.request_id in state.signal_ids:
+        return None
+    if command.signal not in state.plan.signals:
+        known = ", ".join(sorted(state.plan.signals)) or "none"
+        message = f"saga {state.saga_id!r} waits for no signal {command.signal!r}; its definition names: {known}"
+        return Rejected("SIGNAL_UNKNOWN", message, saga_id=state.saga_id, signal=command.signal)
+    if state.is_backward or state.cancel_reason is not None:
+        message = f"saga {state.saga_id!r} is being undone; nothing in it waits for a signal any more"
+        return Rejected("GOING_BACKWARD", message, saga_id=state.saga_id, status=state.status.value)
+    waiting = sum(len(each) for each in state.signals.values())
+    if waiting >= SIGNALS_WAITING_MAX or len(state.signal_ids) >= SIGNALS_MAX:
+        message = f"saga {state.saga_id!r} has {waiting} signals waiting and has had {len(state.signal_ids)}"
+        return Rejected("SIGNALS_FULL", f"{message}; it takes no more", saga_id=state.saga_id, signal=command.signal)
+    draft.record(
+        SignalReceived(
+            at=draft.moment.at, signal=command.signal, request_id=command.request_id, payload=command.payload
         )
     )
     return None
 
 
-def _cancel(draft: Draft, reason: str) -> None:
-    """R22, R23: cancelling is undoing; a second cancel finds it under way and changes nothing."""
-    if draft.state.is_backward:
-        return
-    reason = calls.clipped(reason)
-    draft.record(CancelRequested(at=draft.moment.at, reason=reason))
-    backward.begin(draft, Cause(kind=CauseKind.CANCELLED, message=reason or "cancelled by a caller", reason=reason))
-
-
 def _report(draft: Draft, command: AttemptReported) -> None:
-    step = draft.state.steps.get(command.step)
+    step = draft.state.find(command.step)
     operation = None if step is None else operation_of(step, command.operation)
     if step is None or operation is None or operation.open is None or operation.open.number != command.attempt:
         return
@@ -151,8 +255,11 @@ def _fire(draft: Draft, timer: Timer) -> None:
             _retry(draft, timer)
         case TimerKind.DRAIN:
             backward.advance(draft)
+        case TimerKind.STEP:
+            if timer.step is not None and timer.step in state.steps and not state.is_paused:
+                parts.due(draft, timer.step)
         case TimerKind.FORWARD_DEADLINE:
-            if not state.is_backward and at >= state.forward_deadline_at:
+            if has_forward_deadline(state) and at >= state.forward_deadline_at:
                 message = (
                     f"the saga's forward deadline of {state.forward_deadline_at - state.started_at:g} s has passed"
                 )
@@ -166,15 +273,20 @@ def _fire(draft: Draft, timer: Timer) -> None:
             assert_never(timer.kind)
 
 
+def has_forward_deadline(state: SagaState) -> bool:
+    """Return whether the saga stops at its forward deadline: not past its pivot, nor while that is undecided (R16)."""
+    return not (state.is_backward or state.is_paused or state.is_past_pivot or state.is_at_pivot)
+
+
 def is_overdue_news(state: SagaState) -> bool:
     """Return whether nobody was told yet that undoing takes too long (R23)."""
     return state.is_backward and AttentionReason.COMPENSATION_OVERDUE not in state.attention
 
 
 def _retry(draft: Draft, timer: Timer) -> None:
-    if draft.moment.is_draining or timer.step is None or timer.operation is None:
+    if draft.moment.is_draining or draft.state.is_paused or timer.step is None or timer.operation is None:
         return
-    step = draft.state.steps.get(timer.step)
+    step = draft.state.find(timer.step)
     operation = None if step is None else operation_of(step, timer.operation)
     if operation is None or operation.retry_at is None or operation.attempts + 1 != timer.attempt:
         return
@@ -187,8 +299,17 @@ def _recover(draft: Draft) -> None:
 
     What a draining writer left unstarted is started by the advance that follows every recovery.
     """
-    for step_id in draft.state.plan.steps:
+    for path in in_order(draft.state):
         for kind in Operation:
-            operation = operation_of(draft.state.steps[step_id], kind)
+            operation = operation_of(draft.state.step(path), kind)
             if operation is not None and operation.open is not None:
-                calls.settle_attempt(draft, draft.state.steps[step_id], kind, _LOST)
+                calls.settle_attempt(draft, draft.state.step(path), kind, _LOST)
+
+
+def in_order(state: SagaState) -> list[StepId]:
+    """Return what is live in plan order, items by position: the same order in every process."""
+    if not state.live:
+        return []
+    places = {step: place for place, step in enumerate(state.plan.steps)}
+    split = {path: item_of(path) for path in state.live}
+    return sorted(state.live, key=lambda path: (places[split[path][0]], split[path][1] or 0, path))

@@ -18,6 +18,8 @@ class TimerKind(StrEnum):
     RETRY = "retry"
     DRAIN = "drain"
     """An unknown call counts as over (R12)."""
+    STEP = "step"
+    """A step has slept enough, or waited too long."""
     FORWARD_DEADLINE = "forward_deadline"
     COMPENSATION_DEADLINE = "compensation_deadline"
 

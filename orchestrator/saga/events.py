@@ -14,16 +14,8 @@ from uuid import UUID
 
 from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, StepId
-from orchestrator.saga.plan import Operation
+from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.values import Attributes, Payload, TraceContext
-
-
-class Outcome(StrEnum):
-    """Whether an effect took place."""
-
-    APPLIED = "APPLIED"
-    NOT_APPLIED = "NOT_APPLIED"
-    UNKNOWN = "UNKNOWN"
 
 
 class Phase(StrEnum):
@@ -55,7 +47,25 @@ class SettleReason(StrEnum):
     UNDO_NOT_RENDERED = "UNDO_NOT_RENDERED"
     """The call was applied, but its undo request could not be rendered."""
     STOPPED = "STOPPED"
-    """The saga stopped before the step came to its own end."""
+    """The saga, or its scope, stopped before the step came to its own end."""
+    DONE = "DONE"
+    """A step without a call of its own came to its good end: time passed, a signal came, its items or members ended."""
+    PROBED = "PROBED"
+    """The peer was asked whether the call had taken place."""
+    RESOLVED = "RESOLVED"
+    """A person said what is true."""
+    TIMED_OUT = "TIMED_OUT"
+    """What was waited or polled for did not come in time."""
+    ITEM_FAILED = "ITEM_FAILED"
+    """More items failed than the step tolerates."""
+    SCOPE_FAILED = "SCOPE_FAILED"
+    """A member of the scope failed, and the scope was undone."""
+
+
+POLL = "POLL"
+"""The reason of a `RetryScheduled` after an answer that says "not yet"."""
+GOOD_REASONS = frozenset({SettleReason.REPLIED, SettleReason.DONE, SettleReason.PROBED, SettleReason.RESOLVED})
+"""A step that was applied for one of these reasons has not failed."""
 
 
 class SkipReason(StrEnum):
@@ -63,6 +73,8 @@ class SkipReason(StrEnum):
 
     GUARD_FALSE = "GUARD_FALSE"
     TRIGGER_UNMET = "TRIGGER_UNMET"
+    OPERATOR = "OPERATOR"
+    """A person said that the saga goes on without it."""
 
 
 class CauseKind(StrEnum):
@@ -72,6 +84,10 @@ class CauseKind(StrEnum):
     CANCELLED = "CANCELLED"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     EXPRESSION_FAILED = "EXPRESSION_FAILED"
+    PARENT = "PARENT"
+    """The parent saga undoes its completed child (R21)."""
+    OPERATOR = "OPERATOR"
+    """A person had a part of the saga undone and run again."""
 
 
 class AttentionReason(StrEnum):
@@ -87,6 +103,14 @@ class AttentionReason(StrEnum):
     """The service reported data loss (R6)."""
     ATTEMPTS_EXCEEDED = "ATTEMPTS_EXCEEDED"
     """An operation reached the limit of recorded attempts."""
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+    """A step that has to succeed may have been applied, and asking again is not safe (R8, R16, R17)."""
+    FAILED = "FAILED"
+    """A step failed whose definition says `on_failure: ask` (R18)."""
+    EXPRESSION_FAILED = "EXPRESSION_FAILED"
+    """Past the pivot, or where a person is to be asked, an expression could not be evaluated."""
+    RETRYING = "RETRYING"
+    """A step that is asked until it succeeds has failed many times; trying goes on (R17, R24)."""
 
 
 @frozen
@@ -124,6 +148,32 @@ class Cause:
     """`SettleReason`, or the service's own ErrorInfo reason, or the caller's cancel reason."""
 
 
+class Verb(StrEnum):
+    """What a person did to a saga (R22, R25)."""
+
+    RETRY = "RETRY"
+    RESOLVE = "RESOLVE"
+    SKIP = "SKIP"
+    OVERRIDE_REQUEST = "OVERRIDE_REQUEST"
+    FORCE_COMPLETE = "FORCE_COMPLETE"
+    TERMINATE = "TERMINATE"
+    PAUSE = "PAUSE"
+    RESUME = "RESUME"
+    RERUN = "RERUN"
+
+
+@frozen
+class Parent:
+    """The saga that a child belongs to, and the step of it that the child is."""
+
+    saga_id: SagaId
+    uid: UUID
+    step: StepId
+    trace_id: int
+    span_id: int
+    """The parent's attempt that started the child: what the child's trace is linked to (T7)."""
+
+
 @frozen
 class SagaStarted:
     """A saga was accepted; everything it will ever need to know about its start is here."""
@@ -139,6 +189,59 @@ class SagaStarted:
     forward_deadline_at: float
     compensation_s: float
     trace: TraceContext
+    parent: Parent | None = None
+
+
+@frozen
+class StepBegan:
+    """A step without a call of its own is under way: it sleeps, waits, or has items or members."""
+
+    at: float
+    step: StepId
+    due_at: float | None
+    """When it has slept enough, or waited too long."""
+    count: int | None
+    """How many items it has."""
+
+
+@frozen
+class SignalReceived:
+    """Somebody signalled the saga; it is kept until a step takes it, in order of arrival (M14)."""
+
+    at: float
+    signal: str
+    request_id: str
+    """The sender's; the same one again is the same signal."""
+    payload: Payload
+
+
+@frozen
+class RollbackBegan:
+    """A part of the saga stops and is undone, while the saga as a whole goes on."""
+
+    at: float
+    step: StepId
+    """The scope that failed (R18), or the step that is run again from (R25)."""
+    steps: tuple[StepId, ...]
+    """What is undone: the scope's members, or the step and what lies after it."""
+    cause: Cause
+
+
+@frozen
+class ElseBegan:
+    """A scope has been undone and its alternative begins."""
+
+    at: float
+    step: StepId
+
+
+@frozen
+class StepsReset:
+    """A part of the saga has been undone and begins anew, under new keys."""
+
+    at: float
+    step: StepId
+    steps: tuple[StepId, ...]
 
 
 @frozen
@@ -165,6 +268,8 @@ class AttemptOpened:
     request: Payload | None
     """On the first attempt; later attempts send the same bytes, whatever has changed since."""
     deadline_at: float
+    manual_epoch: int = 0
+    """How often a person had the operation run as new; part of the key (R11)."""
 
 
 @frozen
@@ -206,6 +311,8 @@ class StepSettled:
     message: str
     undo_request: Payload | None
     """The rendered compensation request (R3), where there is something to undo."""
+    reply: Payload | None = None
+    """Where it is not the last attempt's own: from a probe, a finished operation, a signal, or a person."""
 
 
 @frozen
@@ -248,6 +355,49 @@ class StepStuck:
 
 
 @frozen
+class StepReopened:
+    """A person had an operation tried again; its budget is fresh."""
+
+    at: float
+    step: StepId
+    operation: Operation
+    request: Payload | None = None
+    """What is sent from now on, where the person changed it."""
+    as_new: bool = False
+    """Under a new key: the peer will take it for another operation."""
+
+
+@frozen
+class StepLeft:
+    """A person said that a step's effect stays as it is; the saga will not undo it."""
+
+    at: float
+    step: StepId
+
+
+@frozen
+class AttentionCleared:
+    """Nothing asks for a person any more."""
+
+    at: float
+
+
+@frozen
+class OperatorActed:
+    """Who did what, and why: the audit's entry; what followed from it stands in the records after it."""
+
+    at: float
+    verb: Verb
+    by: str
+    """The person's or the program's name, as the surface knows it."""
+    reason: str
+    step: StepId | None = None
+    operation: Operation | None = None
+    outcome: Outcome | None = None
+    """What was said to be true, where the verb says so."""
+
+
+@frozen
 class AttentionRaised:
     """A person must look; the saga is never silently done."""
 
@@ -277,8 +427,23 @@ class SagaCompensated:
     """Zero where the saga failed before anything was done: callers have one failure shape."""
 
 
+@frozen
+class SagaTerminated:
+    """A person ended the saga as it was (R22)."""
+
+    at: float
+    started_at: float
+    left: tuple[StepId, ...]
+    """Steps whose effect stays, or may stay."""
+
+
 Event = (
     SagaStarted
+    | StepBegan
+    | SignalReceived
+    | RollbackBegan
+    | ElseBegan
+    | StepsReset
     | StepSkipped
     | AttemptOpened
     | AttemptSettled
@@ -288,7 +453,12 @@ Event = (
     | CompensationBegan
     | StepUndone
     | StepStuck
+    | StepReopened
+    | StepLeft
     | AttentionRaised
+    | AttentionCleared
+    | OperatorActed
     | SagaCompleted
     | SagaCompensated
+    | SagaTerminated
 )

@@ -1,26 +1,53 @@
 """What can start: the frontier, trigger rules and guards (R14), and the end of a saga that went well."""
 
+from collections.abc import Iterable
 from enum import Enum, auto
 from typing import assert_never
 
 from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import StepId
-from orchestrator.limits import FORWARD_PARALLEL_MAX
-from orchestrator.saga import calls
+from orchestrator.limits import FORWARD_PARALLEL_MAX, ITEMS_MAX, SLEEP_S_MAX
+from orchestrator.saga import calls, parts
 from orchestrator.saga.backward import begin
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.events import (
+    GOOD_REASONS,
+    AttentionReason,
     Cause,
     CauseKind,
-    Outcome,
+    ElseBegan,
     SagaCompleted,
     SettleReason,
     SkipReason,
+    StepBegan,
     StepSettled,
     StepSkipped,
 )
-from orchestrator.saga.plan import ExpressionFailure, Operation, Step, Trigger, TriggerRule
-from orchestrator.saga.state import SETTLED, RecordedFacts, SagaState, SagaStatus, StepState, StepStatus
+from orchestrator.saga.outcome import insists
+from orchestrator.saga.plan import (
+    Call,
+    ExpressionFailure,
+    ForEach,
+    OnFailure,
+    Operation,
+    Outcome,
+    Scope,
+    Sleep,
+    Step,
+    Trigger,
+    TriggerRule,
+    Wait,
+)
+from orchestrator.saga.state import (
+    SETTLED,
+    RecordedFacts,
+    SagaState,
+    StepState,
+    StepStatus,
+    facts_of,
+    is_stopped,
+    is_undecided,
+)
 
 
 class Readiness(Enum):
@@ -48,46 +75,69 @@ class Tally:
 
 def advance(draft: Draft) -> None:
     """Stop at the first error; otherwise start what may start, pass over what cannot run, and end when all is done."""
-    if draft.state.status is not SagaStatus.RUNNING:
+    state = draft.state
+    if state.is_backward or state.is_terminal or state.version == 0 or _is_waiting_for_pivot(draft):
         return
     if _stopped_by_failure(draft):
         return
-    while not draft.moment.is_draining and _start_frontier(draft):
+    while _move(draft):
         if _stopped_by_failure(draft):
             return
-    if all(step.status in SETTLED for step in draft.state.steps.values()):
-        _complete(draft)
+    state = draft.state
+    over = all(state.steps[step.id].status in SETTLED for step in state.plan.steps.values() if step.scope is None)
+    if over and not (state.rollbacks or any(is_undecided(state.step(path)) for path in state.live)):
+        complete(draft)
+
+
+def _is_waiting_for_pivot(draft: Draft) -> bool:
+    """Cancelled while its pivot ran, a saga goes backward if the pivot was not applied, and on if it was (R16)."""
+    state = draft.state
+    if state.cancel_reason is None or state.is_past_pivot:
+        return False
+    if not state.is_at_pivot:
+        begin(draft, cancelled(state.cancel_reason))
+    return True
+
+
+def cancelled(reason: str) -> Cause:
+    """Return the cause of a saga that was cancelled."""
+    return Cause(kind=CauseKind.CANCELLED, message=reason or "cancelled by a caller", reason=reason)
 
 
 def _stopped_by_failure(draft: Draft) -> bool:
     """Go backward if a step that settled in this very decision failed; an earlier one has had its consequences."""
     if not any(isinstance(event, StepSettled) for event in draft.events):
         return False
-    cause = failure(draft.state)
+    plan = draft.state.plan
+    cause = failure(draft.state, (step.id for step in plan.steps.values() if step.scope is None))
     if cause is not None:
         begin(draft, cause)
     return cause is not None
 
 
-def failure(state: SagaState) -> Cause | None:
-    """Return why the saga cannot go on: the first required step, in order of settling, that failed (R14)."""
-    failed = [step for step in state.steps.values() if has_failed(step) and not state.plan.steps[step.id].optional]
+def failure(state: SagaState, among: Iterable[StepId]) -> Cause | None:
+    """Return why the saga, or a scope, cannot go on: the first required step, by settling, that failed (R14)."""
+    steps = [state.steps[step] for step in among]
+    failed = [step for step in steps if has_failed(step) and not state.plan.steps[step.id].optional]
+    if state.rollbacks:
+        failed = [step for step in failed if not is_stopped(state, step.id)]
     if not failed:
         return None
     first = min(failed, key=lambda step: step.settled_version)
     kind = CauseKind.STEP_FAILED
     if first.settle_reason in {SettleReason.EXPRESSION_FAILED, SettleReason.UNDO_NOT_RENDERED}:
         kind = CauseKind.EXPRESSION_FAILED
-    elif first.settle_reason is SettleReason.DEADLINE_EXCEEDED:
+    elif first.settle_reason in {SettleReason.DEADLINE_EXCEEDED, SettleReason.TIMED_OUT}:
         kind = CauseKind.DEADLINE_EXCEEDED
     reason = first.settle_reason.value if first.settle_reason is not None else ""
-    return Cause(kind=kind, message=first.message, step=first.id, code=first.code, reason=reason)
+    path = first.items.first_failed or first.id if first.items is not None else first.id
+    return Cause(kind=kind, message=first.message, step=path, code=first.code, reason=reason)
 
 
 def has_failed(step: StepState) -> bool:
     """Return whether a step settled, and not well."""
     if step.status is StepStatus.APPLIED:
-        return step.settle_reason is not SettleReason.REPLIED
+        return step.settle_reason not in GOOD_REASONS
     return step.status is StepStatus.NOT_APPLIED or step.status is StepStatus.UNSETTLED
 
 
@@ -133,11 +183,28 @@ def tally_of(state: SagaState, needs: frozenset[StepId]) -> Tally:
     return Tally(total=len(needs), applied=applied, failed=failed, skipped=skipped)
 
 
+def _move(draft: Draft) -> bool:
+    """Look once at everything that may move; return whether something ended on the spot, so others may be free now."""
+    seen = len(draft.events)
+    holds = draft.moment.is_draining or draft.state.is_paused or parts.asks_forward(draft.state)
+    parts.advance_waits(draft)
+    parts.advance_items(draft, _may_begin_item if not holds else None, start_item)
+    parts.advance_scopes(draft, failure)
+    new = draft.events[seen:]
+    if any(isinstance(event, StepSettled | ElseBegan) for event in new):
+        return True
+    return not holds and _start_frontier(draft)
+
+
+def _may_begin_item(draft: Draft) -> bool:
+    return calls.open_count(draft.state, Operation.FORWARD) < FORWARD_PARALLEL_MAX
+
+
 def _start_frontier(draft: Draft) -> bool:
     """Walk the pending steps once; return whether any of them came to an end on the spot, so others may be free now."""
     ended = False
     for step in draft.state.plan.steps.values():
-        if draft.state.steps[step.id].status is not StepStatus.PENDING:
+        if draft.state.steps[step.id].status is not StepStatus.PENDING or not _is_open(draft.state, step):
             continue
         ready = readiness(step.trigger, tally_of(draft.state, step.needs))
         if ready is Readiness.WAIT:
@@ -149,51 +216,106 @@ def _start_frontier(draft: Draft) -> bool:
         else:
             break
         status = draft.state.steps[step.id].status
-        if status is StepStatus.NOT_APPLIED:
+        if status is StepStatus.NOT_APPLIED or status is StepStatus.STUCK:
             # It may be the first error, past which nothing starts (R14).
             return True
-        ended = ended or status is StepStatus.SKIPPED
+        ended = ended or status in {StepStatus.SKIPPED, StepStatus.WAITING}
     return ended
 
 
+def _is_open(state: SagaState, step: Step) -> bool:
+    """Return whether the part of the saga that a step belongs to is under way."""
+    if step.scope is not None:
+        scope, body = state.steps[step.scope], state.plan.steps[step.scope].body
+        assert isinstance(body, Scope)  # only a scope has members
+        if scope.status is not StepStatus.WAITING or (step.id in body.otherwise) is not scope.in_else:
+            return False
+    return not state.rollbacks or not is_stopped(state, step.id)
+
+
 def _start(draft: Draft, step: Step) -> None:
-    facts = RecordedFacts(draft.state)
+    facts = facts_of(draft.state, step.id)
     if step.when is not None:
         wanted = step.when(facts)
         if isinstance(wanted, ExpressionFailure):
-            _fail(draft, step, SettleReason.EXPRESSION_FAILED, f"when: {wanted.message}")
+            _fail(draft, step, step.id, SettleReason.EXPRESSION_FAILED, f"when: {wanted.message}")
             return
         if not wanted:
             draft.record(StepSkipped(at=draft.moment.at, step=step.id, reason=SkipReason.GUARD_FALSE))
             return
-    request = calls.bounded(step.call.render(facts))
+    if step.for_each is not None:
+        _start_items(draft, step, step.for_each)
+        return
+    at, body = draft.moment.at, step.body
+    match body:
+        case Call():
+            _call(draft, step, step.id, body)
+        case Sleep(duration=duration):
+            asleep_s = duration(facts)
+            if not isinstance(asleep_s, ExpressionFailure) and not 0 <= asleep_s <= SLEEP_S_MAX:
+                asleep_s = ExpressionFailure(f"{asleep_s:g} s is not between 0 and {SLEEP_S_MAX:g}")
+            if isinstance(asleep_s, ExpressionFailure):
+                _fail(draft, step, step.id, SettleReason.EXPRESSION_FAILED, f"sleep: {asleep_s.message}")
+            else:
+                draft.record(StepBegan(at=at, step=step.id, due_at=at + asleep_s, count=None))
+        case Wait(timeout_s=timeout_s) | Scope(timeout_s=timeout_s):
+            due_at = None if timeout_s is None else at + timeout_s
+            draft.record(StepBegan(at=at, step=step.id, due_at=due_at, count=None))
+        case _:
+            assert_never(body)
+
+
+def _start_items(draft: Draft, step: Step, for_each: ForEach) -> None:
+    items = for_each.items(facts_of(draft.state, step.id))
+    if not isinstance(items, ExpressionFailure) and len(items) > ITEMS_MAX:
+        items = ExpressionFailure(f"{len(items)} items, more than {ITEMS_MAX}")
+    if isinstance(items, ExpressionFailure):
+        _fail(draft, step, step.id, SettleReason.EXPRESSION_FAILED, f"for_each: {items.message}")
+        return
+    draft.record(StepBegan(at=draft.moment.at, step=step.id, due_at=None, count=len(items)))
+    draft.state.memo[step.id, draft.state.version] = items
+
+
+def start_item(draft: Draft, step: Step, path: StepId) -> None:
+    """Begin one item of a `for_each` step."""
+    _call(draft, step, path, step.call)
+
+
+def _call(draft: Draft, step: Step, path: StepId, call: Call) -> None:
+    request = calls.bounded(call.render(facts_of(draft.state, path)))
     if isinstance(request, ExpressionFailure):
-        _fail(draft, step, SettleReason.EXPRESSION_FAILED, f"request: {request.message}")
-    elif not calls.open_first(draft, step.id, Operation.FORWARD, request):
-        _fail(draft, step, SettleReason.DEADLINE_EXCEEDED, "the saga's forward deadline passed before the step began")
+        _fail(draft, step, path, SettleReason.EXPRESSION_FAILED, f"request: {request.message}")
+    elif not calls.open_first(draft, path, Operation.FORWARD, request):
+        message = "the saga's forward deadline passed before the step began"
+        _fail(draft, step, path, SettleReason.DEADLINE_EXCEEDED, message)
 
 
-def _fail(draft: Draft, step: Step, reason: SettleReason, message: str) -> None:
-    draft.record(
-        StepSettled(
-            at=draft.moment.at,
-            step=step.id,
-            started_at=draft.moment.at,
-            outcome=Outcome.NOT_APPLIED,
-            reason=reason,
-            code="",
-            message=calls.clipped(message),
-            undo_request=None,
-        )
-    )
+def _fail(draft: Draft, step: Step, path: StepId, reason: SettleReason, message: str) -> None:
+    """A step could not even begin: asking again would not help, so a step that has to succeed needs a person."""
+    if not step.optional and (insists(draft.state, step) or step.on_failure is OnFailure.ASK):
+        calls.stick(draft, path, Operation.FORWARD, AttentionReason.EXPRESSION_FAILED, message)
+        return
+    at = draft.moment.at
+    calls.settle(draft, path, Outcome.NOT_APPLIED, reason, None, started_at=at, message=message)
 
 
-def _complete(draft: Draft) -> None:
+def complete(draft: Draft) -> None:
+    """End a saga that went well, with its output."""
     state = draft.state
     output = calls.bounded(state.plan.output(RecordedFacts(state))) if state.plan.output is not None else None
     if isinstance(output, ExpressionFailure):
-        # The caller was promised a result that cannot be had; what was done for it is undone.
         message = calls.clipped(f"output: {output.message}")
-        begin(draft, Cause(kind=CauseKind.EXPRESSION_FAILED, message=message, reason="EXPRESSION_FAILED"))
-        return
+        if not state.is_past_pivot:
+            # The caller was promised a result that cannot be had; what was done for it is undone.
+            begin(draft, Cause(kind=CauseKind.EXPRESSION_FAILED, message=message, reason="EXPRESSION_FAILED"))
+            return
+        output = None  # nothing can be undone any more, and nobody's work depends on the answer
     draft.record(SagaCompleted(at=draft.moment.at, started_at=state.started_at, output=output))
+
+
+def force(draft: Draft) -> None:
+    """End a saga as COMPLETED although not all of it is done; its output is given where it can be."""
+    state = draft.state
+    output = calls.bounded(state.plan.output(RecordedFacts(state))) if state.plan.output is not None else None
+    given = None if isinstance(output, ExpressionFailure) else output
+    draft.record(SagaCompleted(at=draft.moment.at, started_at=state.started_at, output=given))

@@ -21,15 +21,35 @@ after the request had passed. A service narrows a failure with ErrorInfo metadat
 excepted: a transient failure that was not applied is asked again, whatever the method. A negative push-back means that
 a forward call is not asked again; an undo goes on at its own pace. *Safe* is a read, a method that honours the
 idempotency key, or, for UNAVAILABLE and for RESOURCE_EXHAUSTED with push-back, a `retry` the author wrote down.
+A method of the `dtm` profile has two rows the other way round: ABORTED is a refusal, FAILED_PRECONDITION asks again.
+
+That is what the wire means. What the step wants stands above it (`wanted`): what stays UNKNOWN is probed where there is
+a probe; a pivot, and whatever has to succeed after it, is never given up but put before a person (R16, R17); and
+`on_failure` turns a failure into another attempt, or into a question (R18).
 """
 
+from typing import assert_never
+
 from orchestrator.frozen import frozen, frozen_tuple
-from orchestrator.limits import ATTEMPTS_MAX
-from orchestrator.saga.budget import has_attempts_left, retry_delay_s
+from orchestrator.ids import StepId
+from orchestrator.limits import ATTEMPTS_MAX, CLOCK_SKEW_S
+from orchestrator.saga.budget import backoff_s, has_attempts_left, retry_delay_s
 from orchestrator.saga.commands import Moment
-from orchestrator.saga.events import AttentionReason, Outcome, Phase, Report, SettleReason
-from orchestrator.saga.plan import Call, Operation, Step, StepKind
-from orchestrator.saga.state import OperationState, SagaState
+from orchestrator.saga.events import GOOD_REASONS, AttentionReason, Phase, Report, SettleReason
+from orchestrator.saga.plan import (
+    CHILD_TARGET,
+    Call,
+    ExpressionFailure,
+    OnFailure,
+    Operation,
+    Outcome,
+    OutcomeProfile,
+    ReadAnswer,
+    Step,
+    StepKind,
+)
+from orchestrator.saga.state import OperationState, SagaState, StepState, facts_of, is_stopped
+from orchestrator.values import Payload
 
 NEVER_FROM_THE_LIBRARY = frozenset(
     {
@@ -44,6 +64,7 @@ NEVER_FROM_THE_LIBRARY = frozenset(
 REFUSALS = NEVER_FROM_THE_LIBRARY - {"ABORTED"}
 """The application has judged the request: the same request gets the same answer."""
 CONFIGURATION = frozenset({"UNIMPLEMENTED", "UNAUTHENTICATED", "PERMISSION_DENIED"})
+_DTM_REFUSALS = NEVER_FROM_THE_LIBRARY - {"FAILED_PRECONDITION"}
 NOTHING_TO_UNDO = "SAGA_NOTHING_TO_UNDO"
 """The ErrorInfo reason by which a service says that an undo found nothing, where NOT_FOUND does not fit (R10)."""
 
@@ -57,6 +78,10 @@ class Settle:
     nothing_to_undo: bool = False
     message: str | None = None
     """Replaces the report's text where the reply itself was judged."""
+    reply: Payload | None = None
+    """Where it is not the forward attempt's own."""
+    code: str | None = None
+    """Replaces the report's code."""
 
 
 @frozen_tuple
@@ -65,6 +90,17 @@ class Again:
 
     delay_s: float
     parked: bool = False
+    polled: bool = False
+    """The answer was "not yet", which is no failure."""
+    operation: Operation | None = None
+    """What to ask again, where it is not the operation that has just ended."""
+
+
+@frozen_tuple
+class Begin:
+    """Go on with another operation of the step: await what the reply names, or probe."""
+
+    operation: Operation
 
 
 @frozen_tuple
@@ -74,10 +110,10 @@ class Stick:
     reason: AttentionReason
 
 
-Verdict = Settle | Again | Stick
+Verdict = Settle | Again | Begin | Stick
 
 
-def meaning(report: Report, *, unknown_before: bool) -> Outcome:
+def meaning(report: Report, *, unknown_before: bool, profile: OutcomeProfile = OutcomeProfile.DEFAULT) -> Outcome:
     """Return what one attempt's report alone says about the effect."""
     if report.code == "DATA_LOSS":
         return Outcome.UNKNOWN
@@ -89,11 +125,16 @@ def meaning(report: Report, *, unknown_before: bool) -> Outcome:
         return Outcome.UNKNOWN
     if report.applied is not None:
         return Outcome.APPLIED if report.applied else Outcome.NOT_APPLIED
-    if report.code == "ALREADY_EXISTS" and unknown_before:
+    if report.code == "ALREADY_EXISTS" and unknown_before and profile is OutcomeProfile.DEFAULT:
         return Outcome.APPLIED
     if report.code in NEVER_FROM_THE_LIBRARY or (report.code in CONFIGURATION and report.phase is Phase.REPLIED):
         return Outcome.NOT_APPLIED
     return Outcome.UNKNOWN
+
+
+def refusals(profile: OutcomeProfile) -> frozenset[str]:
+    """Return the codes by which the application has judged the request (R6)."""
+    return _DTM_REFUSALS if profile is OutcomeProfile.DTM else REFUSALS
 
 
 def is_parked(report: Report) -> bool:
@@ -107,11 +148,22 @@ class AttemptEnd:
 
     state: SagaState
     step: Step
+    current: StepState
     operation: Operation
     after: OperationState
     """The operation with this attempt folded in."""
     report: Report
     moment: Moment
+
+    @property
+    def path(self) -> StepId:
+        """Return the path of the step, or of its item."""
+        return self.current.id
+
+    @property
+    def is_stopped(self) -> bool:
+        """Return whether the step is not wanted any more."""
+        return is_stopped(self.state, self.current.id)
 
     @property
     def call(self) -> Call:
@@ -121,7 +173,7 @@ class AttemptEnd:
     @property
     def outcome(self) -> Outcome:
         """Return what this attempt alone says."""
-        return meaning(self.report, unknown_before=self.after.unknown)
+        return meaning(self.report, unknown_before=self.after.unknown, profile=self.call.profile)
 
     @property
     def is_parked(self) -> bool:
@@ -135,26 +187,192 @@ class AttemptEnd:
 
 
 def judge(end: AttemptEnd) -> Verdict:
-    """Return what follows from an attempt's end."""
-    if end.operation is Operation.COMPENSATE:
-        return _judge_undo(end)
+    """Return what follows from an attempt's end, as far as the wire tells; `wanted` has the last word on a `Settle`."""
+    match end.operation:
+        case Operation.FORWARD:
+            return _judge_forward(end)
+        case Operation.COMPENSATE:
+            return _judge_undo(end)
+        case Operation.PROBE:
+            return _judge_probe(end)
+        case Operation.AWAIT:
+            return _judge_await(end)
+        case Operation.STOP:
+            return _judge_stop(end)
+        case _:
+            assert_never(end.operation)
+
+
+def _judge_forward(end: AttemptEnd) -> Verdict:
     outcome = end.outcome
     if outcome is Outcome.APPLIED:
-        return Settle(Outcome.APPLIED, SettleReason.REPLIED)
+        return _read_reply(end)
     settled = folded(end)
-    if end.state.is_backward:
+    if end.is_stopped:
         return Settle(settled, SettleReason.STOPPED)
     if end.report.code == "DATA_LOSS":
         return Stick(AttentionReason.DATA_LOSS)
     if not _may_ask_again(end):
         answered = end.report.phase is Phase.REPLIED
         return Settle(settled, SettleReason.REPLIED if answered else SettleReason.UNANSWERED)
-    if not _has_budget(end):
+    if not _has_budget(end) and not (insists(end.state, end.step) and end.after.attempts < ATTEMPTS_MAX):
         return Settle(settled, SettleReason.ATTEMPTS_EXHAUSTED)
     delay_s = _delay_s(end)
-    if end.moment.at + delay_s >= end.state.forward_deadline_at:
+    if not end.state.is_past_pivot and end.moment.at + delay_s >= end.state.forward_deadline_at:
         return Settle(settled, SettleReason.DEADLINE_EXCEEDED)
     return Again(delay_s, end.is_parked)
+
+
+def _read_reply(end: AttemptEnd) -> Verdict:
+    """An OK reply may say "not yet" (a poll), or name what is to be awaited."""
+    applied = Settle(Outcome.APPLIED, SettleReason.REPLIED)
+    if end.report.reply is None:
+        # ALREADY_EXISTS, or the service's word: the effect is there and the reply is not. A probe may know it (R6).
+        return Begin(Operation.PROBE) if end.step.probe is not None else applied
+    if end.step.awaits is not None:
+        return _answered(end, end.step.awaits.read, Begin(Operation.AWAIT))
+    poll = end.step.poll
+    if poll is None:
+        return applied
+    facts = facts_of(end.state, end.path, end.report.reply)
+    enough = poll.until(facts)
+    # A read has no effect that could stay; a call that was applied again and again is undone like one that was once.
+    outcome = Outcome.NOT_APPLIED if end.step.kind is StepKind.READ else Outcome.APPLIED
+    if isinstance(enough, ExpressionFailure):
+        return Settle(outcome, SettleReason.EXPRESSION_FAILED, message=f"until: {enough.message}")
+    if enough:
+        return applied
+    if end.is_stopped:
+        return Settle(outcome, SettleReason.STOPPED)
+    over_at = end.after.started_at + poll.at_most_s
+    if end.moment.at + poll.every_s > over_at or end.after.attempts >= ATTEMPTS_MAX:
+        return Settle(outcome, SettleReason.TIMED_OUT, message=f"not so after {poll.at_most_s:g} s")
+    return Again(poll.every_s, polled=True)
+
+
+def _answered(end: AttemptEnd, read: ReadAnswer, pending: Verdict) -> Verdict:
+    """Return what an answer says about a long-running operation."""
+    answer = read(facts_of(end.state, end.path, end.report.reply))
+    if isinstance(answer, ExpressionFailure):
+        return Settle(Outcome.UNKNOWN, SettleReason.EXPRESSION_FAILED, message=answer.message)
+    if answer.outcome is None:
+        return pending
+    return Settle(
+        answer.outcome, SettleReason.REPLIED, message=answer.message, reply=answer.reply, code=answer.code or "OK"
+    )
+
+
+def _judge_await(end: AttemptEnd) -> Verdict:
+    """A long-running operation is asked about until it is done, also while the saga goes backward."""
+    assert end.step.awaits is not None  # it has just been asked about
+    report = end.report
+    if report.code == "OK":
+        pending: Verdict = Again(end.step.awaits.every_s, polled=True)
+        if end.after.attempts >= ATTEMPTS_MAX:
+            pending = Stick(AttentionReason.ATTEMPTS_EXCEEDED)
+        return _answered(end, end.step.awaits.read, pending)
+    if report.phase is Phase.REPLIED and report.code in REFUSALS:
+        # The peer does not know the operation any more: what it did is not to be had this way.
+        return Settle(Outcome.UNKNOWN, SettleReason.REPLIED)
+    if end.after.attempts >= ATTEMPTS_MAX:
+        return Stick(AttentionReason.ATTEMPTS_EXCEEDED)
+    return Again(_delay_s(end), end.is_parked)
+
+
+def _judge_stop(end: AttemptEnd) -> Verdict:
+    """Asking for cancellation is a courtesy: where it cannot be done, the operation comes to its own end."""
+    report = end.report
+    done = report.code == "OK" or (report.phase is Phase.REPLIED and report.code in REFUSALS | CONFIGURATION)
+    if done or not _has_budget(end):
+        return Settle(Outcome.APPLIED, SettleReason.REPLIED)
+    return Again(_delay_s(end), end.is_parked)
+
+
+def _judge_probe(end: AttemptEnd) -> Verdict:
+    """R16: ask whether it took place. "No" counts only when the forward call can no longer be on its way (R12)."""
+    assert end.step.probe is not None  # it has just been probed
+    report = end.report
+    if report.code == "OK":
+        answer = end.step.probe.read(facts_of(end.state, end.path, report.reply))
+        if isinstance(answer, ExpressionFailure):
+            return Settle(Outcome.UNKNOWN, SettleReason.EXPRESSION_FAILED, message=f"probe: {answer.message}")
+        outcome, reply, message = answer.outcome, answer.reply, answer.message
+    elif report.phase is Phase.REPLIED and report.code == "NOT_FOUND":
+        outcome, reply, message = Outcome.NOT_APPLIED, None, report.message
+    elif _may_probe_again(end):
+        return Again(_delay_s(end), end.is_parked)
+    else:
+        return _unprobed(end, report.message)
+    if outcome is Outcome.APPLIED or (outcome is Outcome.NOT_APPLIED and not _may_be_on_its_way(end)):
+        return Settle(outcome, SettleReason.PROBED, message=message, reply=reply, code="OK" if reply else None)
+    if outcome is Outcome.NOT_APPLIED and _before_probe(end) is not Outcome.APPLIED:
+        assert end.current.forward is not None  # it is what is probed
+        return Again(max(end.current.forward.drained_at + CLOCK_SKEW_S - end.moment.at, 0.0), polled=True)
+    if _has_budget(end) and outcome is None:
+        return Again(_delay_s(end))
+    return _unprobed(end, message)
+
+
+def _unprobed(end: AttemptEnd, message: str) -> Settle:
+    """Probing is over and has not told: what was known before is all that is known."""
+    known = _before_probe(end)
+    reason = SettleReason.REPLIED if known is Outcome.APPLIED else SettleReason.UNANSWERED
+    return Settle(known, reason, message=f"the probe did not tell: {message}")
+
+
+def _before_probe(end: AttemptEnd) -> Outcome:
+    """Return what was known before the probe: that the call was applied, without its reply; otherwise nothing."""
+    last = end.current.forward.last if end.current.forward is not None else None
+    known = last is not None and meaning(last, unknown_before=True, profile=end.step.call.profile) is Outcome.APPLIED
+    return Outcome.APPLIED if known else Outcome.UNKNOWN
+
+
+def _may_be_on_its_way(end: AttemptEnd) -> bool:
+    forward = end.current.forward
+    if forward is None or not forward.unknown or _before_probe(end) is Outcome.APPLIED:
+        return False
+    return end.moment.at < forward.drained_at + CLOCK_SKEW_S
+
+
+def _may_probe_again(end: AttemptEnd) -> bool:
+    return not (end.report.phase is Phase.REPLIED and end.report.code in REFUSALS) and _has_budget(end)
+
+
+def insists(state: SagaState, step: Step) -> bool:
+    """Return whether the step has to succeed: it is asked without limit (R17, R18)."""
+    if step.optional:
+        return False
+    return step.kind is StepKind.RETRIABLE or step.on_failure is OnFailure.RETRY or state.plan.is_after_pivot(step.id)
+
+
+def wanted(end: AttemptEnd, verdict: Settle) -> Verdict:
+    """Return what follows from the end of a forward operation, given what the step is for (R16 to R18)."""
+    good = verdict.outcome is Outcome.APPLIED and verdict.reason in GOOD_REASONS
+    if good:
+        return verdict
+    step, probed = end.step, end.operation is Operation.PROBE
+    if verdict.outcome is Outcome.UNKNOWN and step.probe is not None and not probed:
+        return Begin(Operation.PROBE)
+    if step.kind is StepKind.PIVOT and verdict.outcome is not Outcome.NOT_APPLIED:
+        return Stick(AttentionReason.OUTCOME_UNKNOWN)
+    if end.is_stopped or step.optional:
+        return verdict
+    if insists(end.state, step):
+        if verdict.outcome is Outcome.UNKNOWN and not _is_safe(end):
+            return Stick(AttentionReason.OUTCOME_UNKNOWN)
+        if end.after.attempts >= ATTEMPTS_MAX:
+            return Stick(AttentionReason.ATTEMPTS_EXCEEDED)
+        if verdict.reason is SettleReason.EXPRESSION_FAILED:
+            return Stick(AttentionReason.EXPRESSION_FAILED)
+        if step.call.target == CHILD_TARGET:
+            # The same child would give the same answer for ever.
+            return Stick(AttentionReason.FAILED)
+        retry = step.call.retry
+        delay_s = backoff_s(retry, max(end.after.spent - 1, 0), end.moment.entropy)
+        return Again(max(delay_s, retry.initial_backoff_s), operation=Operation.FORWARD)
+    if step.on_failure is OnFailure.ASK:
+        return Stick(AttentionReason.FAILED)
+    return verdict
 
 
 def _judge_undo(end: AttemptEnd) -> Verdict:
@@ -167,7 +385,7 @@ def _judge_undo(end: AttemptEnd) -> Verdict:
         return Settle(Outcome.APPLIED, SettleReason.REPLIED, nothing_to_undo=True)
     if report.code == "DATA_LOSS":
         return Stick(AttentionReason.DATA_LOSS)
-    if answered and report.code in REFUSALS:
+    if answered and report.code in refusals(end.call.profile):
         return Stick(AttentionReason.UNDO_REFUSED)
     if not _has_budget(end):
         return Stick(AttentionReason.ATTEMPTS_EXCEEDED)
@@ -195,12 +413,17 @@ def _may_ask_again(end: AttemptEnd) -> bool:
         return False
     if end.outcome is Outcome.NOT_APPLIED:
         # Nothing happened, so asking again is safe; it is in vain where the application has judged the request.
-        return report.phase is Phase.NOT_SENT or report.code not in REFUSALS
-    if end.step.kind is StepKind.READ or end.call.idempotent:
+        return report.phase is Phase.NOT_SENT or report.code not in refusals(end.call.profile)
+    if _is_safe(end):
         return True
     pushback = report.retry_after_s is not None
     transient = report.code == "UNAVAILABLE" or (report.code == "RESOURCE_EXHAUSTED" and pushback)
     return end.call.retry.explicit and (end.is_lost or transient)
+
+
+def _is_safe(end: AttemptEnd) -> bool:
+    """Return whether asking twice does no harm whatever became of the first time."""
+    return end.step.kind is StepKind.READ or end.step.call.idempotent
 
 
 def folded(end: AttemptEnd) -> Outcome:
@@ -211,6 +434,6 @@ def folded(end: AttemptEnd) -> Outcome:
     """
     if end.outcome is Outcome.APPLIED or not end.after.unknown:
         return end.outcome
-    if end.call.idempotent and end.report.phase is Phase.REPLIED and end.report.code in REFUSALS:
+    if end.call.idempotent and end.report.phase is Phase.REPLIED and end.report.code in refusals(end.call.profile):
         return Outcome.NOT_APPLIED
     return Outcome.UNKNOWN

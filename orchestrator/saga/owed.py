@@ -7,10 +7,10 @@ be done: if it is not derivable from the records, it does not happen.
 from collections.abc import Iterable, Iterator
 
 from orchestrator.saga.backward import draining
-from orchestrator.saga.decide import is_overdue_news
+from orchestrator.saga.decide import has_forward_deadline, is_overdue_news
 from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Timer, TimerKind
 from orchestrator.saga.plan import Operation
-from orchestrator.saga.state import OperationState, SagaState, StepState, operation_of
+from orchestrator.saga.state import OperationState, SagaState, StepState, is_stopped, operation_of
 
 
 def owed(state: SagaState) -> frozenset[Effect]:
@@ -31,23 +31,28 @@ def wake_at(effects: Iterable[Effect]) -> float | None:
 
 
 def _effects(state: SagaState) -> Iterator[Effect]:
-    if not state.is_backward:
-        yield SetTimer(Timer(TimerKind.FORWARD_DEADLINE), state.forward_deadline_at)
-    elif is_overdue_news(state) and state.compensation_deadline_at is not None:
-        yield SetTimer(Timer(TimerKind.COMPENSATION_DEADLINE), state.compensation_deadline_at)
-    for step_id in state.live:
-        step = state.steps[step_id]
+    for path in state.live:
+        step = state.step(path)
         for kind in Operation:
             if (operation := operation_of(step, kind)) is not None:
                 yield from _of_operation(state, step, kind, operation)
-    for step_id, due_at in draining(state):
-        yield SetTimer(Timer(TimerKind.DRAIN, step_id), due_at)
+        if step.due_at is not None and not state.is_paused and path not in state.rollbacks:
+            yield SetTimer(Timer(TimerKind.STEP, path), step.due_at)
+    if state.is_paused:
+        return
+    if has_forward_deadline(state):
+        yield SetTimer(Timer(TimerKind.FORWARD_DEADLINE), state.forward_deadline_at)
+    elif is_overdue_news(state) and state.compensation_deadline_at is not None:
+        yield SetTimer(Timer(TimerKind.COMPENSATION_DEADLINE), state.compensation_deadline_at)
+    if state.is_backward or state.rollbacks:
+        for path, due_at in draining(state):
+            yield SetTimer(Timer(TimerKind.DRAIN, path), due_at)
 
 
 def _of_operation(state: SagaState, step: StepState, operation: Operation, of: OperationState) -> Iterator[Effect]:
     if of.open is not None:
         yield SendCall(step.id, operation, of.open.number)
-        if operation is Operation.FORWARD and state.is_backward:
+        if operation is Operation.FORWARD and is_stopped(state, step.id):
             yield AbortCall(step.id, operation, of.open.number)
-    if of.retry_at is not None:
+    if of.retry_at is not None and not state.is_paused:
         yield SetTimer(Timer(TimerKind.RETRY, step.id, operation, of.attempts + 1), of.retry_at)

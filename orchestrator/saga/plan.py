@@ -5,21 +5,32 @@ into `needs`, every expression turned into a pure and total function over record
 functions; what they gave is recorded in the event, so `evolve` never evaluates anything.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol, assert_never
 from uuid import UUID
 
 from orchestrator.frozen import frozen, frozen_tuple
-from orchestrator.ids import SagaId, StepId
+from orchestrator.ids import SagaId, StepId, item_of
 from orchestrator.values import Attributes, Payload
+
+CHILD_TARGET: Final = "@saga"
+"""The target of a call that is a child saga: its method is `definition/revision`, its reply the child's output (R21).
+
+A child is called like a service that keeps keys and barrier: it answers OK when it has completed, ABORTED when it has
+been compensated, and its undo runs its own undo log. No configured target has such a name.
+"""
 
 
 class StepKind(StrEnum):
     """What a step's effect means for undoing (Richardson)."""
 
     COMPENSATABLE = "compensatable"
+    PIVOT = "pivot"
+    """The go/no-go of the saga: before it everything can be undone, after it nothing fails (R15)."""
+    RETRIABLE = "retriable"
+    """After the pivot: asked until it succeeds (R17)."""
     READ = "read"
 
 
@@ -27,7 +38,39 @@ class Operation(StrEnum):
     """What a step does now; part of its idempotency key."""
 
     FORWARD = "forward"
+    AWAIT = "await"
+    """Ask how a long-running operation is going, which the forward call has begun."""
+    PROBE = "probe"
+    """Ask whether a forward call whose outcome is UNKNOWN took place."""
+    STOP = "stop"
+    """Ask for a long-running operation to be cancelled; it is awaited to its end all the same."""
     COMPENSATE = "compensate"
+
+
+class Outcome(StrEnum):
+    """Whether an effect took place."""
+
+    APPLIED = "APPLIED"
+    NOT_APPLIED = "NOT_APPLIED"
+    UNKNOWN = "UNKNOWN"
+
+
+class OnFailure(StrEnum):
+    """What follows from a required step that failed (R18)."""
+
+    COMPENSATE = "compensate"
+    RETRY = "retry"
+    """Forward recovery: it is asked until it succeeds."""
+    ASK = "ask"
+    """A person chooses."""
+
+
+class OutcomeProfile(StrEnum):
+    """How a method uses status codes (R6)."""
+
+    DEFAULT = "default"
+    DTM = "dtm"
+    """As DTM has it: ABORTED is a refusal for good, FAILED_PRECONDITION asks for another attempt."""
 
 
 class TriggerRule(StrEnum):
@@ -69,20 +112,59 @@ class Facts(Protocol):
     def input(self) -> Payload: ...
     @property
     def own_reply(self) -> Payload | None:
-        """Return the reply of the step the expression belongs to; None where there is none."""
+        """Return the reply that the expression is about; None where there is none.
+
+        It is the reply of the step the expression belongs to; in a `Probe` or an `Await`, that operation's own.
+        """
+
+    @property
+    def index(self) -> int | None:
+        """Return the position of the item the expression belongs to; None outside `for_each`."""
+
+    @property
+    def item(self) -> object:
+        """Return the element of the list that `ForEach.items` gave; None outside `for_each`."""
 
     def reply_of(self, step: StepId) -> Payload | None:
         """Return the recorded reply of a step; None where it was skipped, failed, or has not settled."""
+
+    def replies_of(self, step: StepId) -> Sequence[Payload]:
+        """Return the replies of the items of a `for_each` step that were applied, by position."""
+        ...
+
+    def applied_count(self, step: StepId) -> int:
+        """Return how many items of a `for_each` step came to a good end."""
+        ...
+
+    def failed_count(self, step: StepId) -> int:
+        """Return how many items of a `for_each` step failed."""
+        ...
 
     def status_of(self, step: StepId) -> str:
         """Return the step's status word, e.g. `APPLIED`."""
         ...
 
 
+@frozen
+class Answer:
+    """What a probe, or a look at a long-running operation, found out."""
+
+    outcome: Outcome | None
+    """None: not yet known; ask again. UNKNOWN: it will never be known this way."""
+    reply: Payload | None = None
+    """The forward reply, where it is APPLIED and the reply is known."""
+    code: str = ""
+    """gRPC status name, where it is NOT_APPLIED."""
+    message: str = ""
+
+
 Guard = Callable[[Facts], bool | ExpressionFailure]
 Render = Callable[[Facts], Payload | ExpressionFailure]
 RenderText = Callable[[Facts], str | ExpressionFailure]
 RenderAttributes = Callable[[Facts], Attributes | ExpressionFailure]
+RenderSeconds = Callable[[Facts], float | ExpressionFailure]
+RenderItems = Callable[[Facts], Sequence[object] | ExpressionFailure]
+ReadAnswer = Callable[[Facts], Answer | ExpressionFailure]
 
 
 @frozen
@@ -123,6 +205,79 @@ class Call:
     """The method honours the idempotency key: asked again, it replays its first reply (R8a)."""
     barrier: bool = False
     """The method keeps the barrier contract (R13), so an unknown call may be undone at once (R12a)."""
+    profile: OutcomeProfile = OutcomeProfile.DEFAULT
+
+
+@frozen
+class Sleep:
+    """A step that lets time pass."""
+
+    duration: RenderSeconds
+
+
+@frozen
+class Wait:
+    """A step that is applied when a signal has come; its reply is the signal's payload."""
+
+    signal: str
+    type_name: str
+    """Full message type of the payload."""
+    timeout_s: float | None = None
+    """The step fails when it has waited so long; None: as long as the saga has."""
+
+
+@frozen
+class Scope:
+    """Steps that are undone together, alone, when one of them fails (R18)."""
+
+    steps: tuple[StepId, ...]
+    """Direct members."""
+    otherwise: tuple[StepId, ...] = ()
+    """Direct members of the alternative, begun when `steps` have been undone."""
+    timeout_s: float | None = None
+
+
+Body = Call | Sleep | Wait | Scope
+"""What a step is."""
+
+
+@frozen
+class ForEach:
+    """A call made once for every element of a list, a few at a time."""
+
+    items: RenderItems
+    parallel: int
+    """How many are open at once; never unbounded."""
+    tolerate: int = 0
+    """How many may fail before the step does."""
+
+
+@frozen
+class Poll:
+    """A call asked again, with the same key, until its reply says that it is enough."""
+
+    until: Guard
+    every_s: float
+    at_most_s: float
+
+
+@frozen
+class Await:
+    """The reply names a long-running operation, which is asked about until it is done, and can be cancelled."""
+
+    read: ReadAnswer
+    """What a reply, of the forward call or of `call`, says about the operation."""
+    call: Call
+    stop: Call | None
+    every_s: float
+
+
+@frozen
+class Probe:
+    """How to find out whether a forward call whose outcome is UNKNOWN took place."""
+
+    call: Call
+    read: ReadAnswer
 
 
 @frozen
@@ -143,8 +298,11 @@ class Step:
     id: StepId
     kind: StepKind
     needs: frozenset[StepId]
-    """Direct predecessors: written `after:` edges and edges inferred from expressions."""
-    call: Call
+    """Direct predecessors: written `after:` edges and edges inferred from expressions.
+
+    They are all inside the same scope, or all outside every scope: what crosses a scope's edge is the scope's.
+    """
+    body: Body
     trigger: Trigger = field(default_factory=Trigger)
     when: Guard | None = None
     refuse: Guard | None = None
@@ -152,18 +310,46 @@ class Step:
     compensation: Compensation | None = None
     """None: nothing to undo, because the kind is `read` or because the author said `compensate: none`."""
     optional: bool = False
+    on_failure: OnFailure = OnFailure.COMPENSATE
+    """As the innermost scope, or the saga, has it."""
+    scope: StepId | None = None
+    """The scope whose direct member this is."""
+    for_each: ForEach | None = None
+    poll: Poll | None = None
+    awaits: Await | None = None
+    probe: Probe | None = None
 
     @property
     def is_undoable(self) -> bool:
         """Return whether the step has an undo at all: not a read, and not `compensate: none` (R20)."""
         return self.compensation is not None and self.kind is not StepKind.READ
 
+    @property
+    def call(self) -> Call:
+        """Return the forward call of a step that has one."""
+        assert isinstance(self.body, Call)  # asked only where there was, or will be, an attempt
+        return self.body
+
     def call_of(self, operation: Operation) -> Call:
-        """Return what an operation calls; a step without compensation is never asked for its undo."""
-        if operation is Operation.FORWARD:
-            return self.call
-        assert self.compensation is not None  # backward.py undoes only what has a compensation
-        return self.compensation.call
+        """Return what an operation calls; a step is never asked for one that it does not have."""
+        match operation:
+            case Operation.FORWARD:
+                return self.call
+            case Operation.COMPENSATE:
+                assert self.compensation is not None  # backward.py undoes only what has a compensation
+                return self.compensation.call
+            case Operation.PROBE:
+                assert self.probe is not None  # outcome.py probes only what has a probe
+                return self.probe.call
+            case Operation.AWAIT:
+                assert self.awaits is not None  # calls.py awaits only what is to be awaited
+                return self.awaits.call
+            case Operation.STOP:
+                assert self.awaits is not None  # as above
+                assert self.awaits.stop is not None  # backward.py stops only what can be stopped
+                return self.awaits.stop
+            case _:
+                assert_never(operation)
 
 
 @frozen
@@ -183,10 +369,39 @@ class Plan:
     output: Render | None = None
     dependents: Mapping[StepId, frozenset[StepId]] = field(init=False)
     """Step -> every step that needs it, directly or not: the reversed edges of R19."""
+    members: Mapping[StepId, tuple[StepId, ...]] = field(init=False)
+    """Scope -> every step inside it, at any depth, both branches, in the order of `steps`."""
+    signals: Mapping[str, str] = field(init=False)
+    """Signal that some step waits for -> its message type."""
+    pivot: StepId | None = field(init=False)
+    """The go/no-go step; a plan has at most one, outside every scope."""
+    has_own_order: bool = field(init=False)
+    """The author ordered some undo by hand."""
 
     def __post_init__(self) -> None:
-        """Derive the reversed, transitively closed edges once."""
+        """Derive once what the machine would look for at every turn."""
+        steps = self.steps.values()
         object.__setattr__(self, "dependents", _close(self.steps))
+        object.__setattr__(self, "members", _members(self.steps))
+        waits = [step.body for step in steps if isinstance(step.body, Wait)]
+        object.__setattr__(self, "signals", {wait.signal: wait.type_name for wait in waits})
+        object.__setattr__(self, "pivot", next((s.id for s in steps if s.kind is StepKind.PIVOT), None))
+        own = [step.compensation for step in steps if step.compensation is not None]
+        object.__setattr__(self, "has_own_order", any(each.after or each.first for each in own))
+
+    def step_of(self, path: StepId) -> Step:
+        """Return the step of a path, which is a step's id or an item's: `reserve[17]` is an item of `reserve`."""
+        found = self.steps.get(path)
+        return found if found is not None else self.steps[item_of(path)[0]]
+
+    def is_after_pivot(self, step: StepId) -> bool:
+        """Return whether the step begins only when the pivot is applied; all that follows has to succeed (R17)."""
+        if self.pivot is None:
+            return False
+        outermost = self.steps[step]
+        while outermost.scope is not None:
+            outermost = self.steps[outermost.scope]
+        return outermost.id in self.dependents[self.pivot]
 
 
 def _close(steps: Mapping[StepId, Step]) -> Mapping[StepId, frozenset[StepId]]:
@@ -205,3 +420,13 @@ def _close(steps: Mapping[StepId, Step]) -> Mapping[StepId, frozenset[StepId]]:
                 todo.extend(direct[found])
         closed[root] = frozenset(seen)
     return closed
+
+
+def _members(steps: Mapping[StepId, Step]) -> Mapping[StepId, tuple[StepId, ...]]:
+    inside: dict[StepId, list[StepId]] = {step.id: [] for step in steps.values() if isinstance(step.body, Scope)}
+    for step in steps.values():
+        scope = step.scope
+        while scope is not None:
+            inside[scope].append(step.id)
+            scope = steps[scope].scope
+    return {scope: tuple(found) for scope, found in inside.items()}

@@ -3,20 +3,24 @@
 Invariants stand at the fields they bind; `check.py` enforces them under the same numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
+from operator import attrgetter
+from typing import Final
 from uuid import UUID
 
+from immutables import Map
+
 from orchestrator.frozen import frozen, frozen_tuple
-from orchestrator.ids import SagaId, StepId
-from orchestrator.saga.events import AttentionReason, Cause, Outcome, Report, SettleReason
-from orchestrator.saga.plan import Operation, Plan
+from orchestrator.ids import SagaId, StepId, item_of, item_path
+from orchestrator.saga.events import AttentionReason, Cause, Parent, Report, SettleReason
+from orchestrator.saga.plan import ExpressionFailure, Operation, Outcome, Plan
 from orchestrator.values import Attributes, Payload, TraceContext
 
 
 class SagaStatus(StrEnum):
-    """Where a saga is; WAITING and PAUSED are derived by the surfaces, never stored."""
+    """Where a saga is; waiting and paused are shown by the surfaces beside it, and are no statuses."""
 
     QUEUED = "QUEUED"
     """Nothing is recorded yet."""
@@ -25,6 +29,8 @@ class SagaStatus(StrEnum):
     NEEDS_ATTENTION = "NEEDS_ATTENTION"
     COMPLETED = "COMPLETED"
     COMPENSATED = "COMPENSATED"
+    TERMINATED = "TERMINATED"
+    """A person ended it as it was."""
 
 
 class StepStatus(StrEnum):
@@ -35,6 +41,10 @@ class StepStatus(StrEnum):
     BACKING_OFF = "BACKING_OFF"
     PARKED = "PARKED"
     """Waiting for a paused target, at no cost in attempts."""
+    WAITING = "WAITING"
+    """Under way without a forward call: asleep, or waiting for a signal, a long-running operation, items or members."""
+    PROBING = "PROBING"
+    """The peer is asked whether a call whose outcome is UNKNOWN took place."""
     UNSETTLED = "UNSETTLED"
     """The forward call may or may not have been applied, and nobody asks any more."""
     APPLIED = "APPLIED"
@@ -43,6 +53,9 @@ class StepStatus(StrEnum):
     UNDOING = "UNDOING"
     UNDONE = "UNDONE"
     STUCK = "STUCK"
+    """Only a person can say how it goes on; its forward operation where `outcome` is None, otherwise its undo."""
+    LEFT = "LEFT"
+    """A person said that its effect stays."""
 
 
 @frozen
@@ -54,7 +67,7 @@ class AttemptState:
     """M16: a report under another epoch changes nothing."""
     opened_at: float
     deadline_at: float
-    """M12: never after the saga's forward deadline, for a forward attempt."""
+    """M12: never after the saga's forward deadline, for a forward attempt before the pivot."""
 
 
 @frozen
@@ -75,6 +88,8 @@ class OperationState:
     retry_at: float | None = None
     """When the next attempt is due; None while one is open or the operation is over."""
     parked: bool = False
+    manual_epoch: int = 0
+    """How often a person had it run as new; part of the key."""
     unknown: bool = False
     """Some attempt ended UNKNOWN, so the peer may have applied it (R8a)."""
     drained_at: float = 0.0
@@ -83,12 +98,38 @@ class OperationState:
 
 
 @frozen
+class ItemsState:
+    """How the items of a `for_each` step are doing: enough to go on without looking at each of them."""
+
+    count: int
+    began: int = 0
+    """Items 0 … began - 1 have been begun, in that order."""
+    under_way: int = 0
+    """Of those, how many have not settled."""
+    applied: int = 0
+    """How many came to a good end."""
+    failed: int = 0
+    first_failed: StepId | None = None
+    to_undo: int = 0
+    """How many are settled and still to be undone, stuck ones included."""
+    undo_next: int | None = None
+    """The highest position whose undo is still to begin; None before the first undo."""
+    undoing: int = 0
+    stuck: int = 0
+    """How many only a person can decide, forward or backward."""
+
+
+@frozen
 class StepState:
-    """One step of one saga."""
+    """One step of one saga, or one item of a `for_each` step."""
 
     id: StepId
+    """Its path."""
     status: StepStatus = StepStatus.PENDING
     forward: OperationState | None = None
+    awaiting: OperationState | None = None
+    probe: OperationState | None = None
+    stop: OperationState | None = None
     undo: OperationState | None = None
     """M4: present only where the outcome is APPLIED or UNKNOWN."""
     outcome: Outcome | None = None
@@ -102,7 +143,31 @@ class StepState:
     started_version: int = 0
     settled_version: int = 0
     """Versions of the records that opened the first attempt and settled the step: the order of completion (R19)."""
+    began_at: float = 0.0
+    due_at: float | None = None
+    """When a step that is WAITING has slept enough, or has waited too long."""
+    in_else: bool = False
+    """A scope whose alternative is under way."""
+    items: ItemsState | None = None
+    manual_epoch: int = 0
+    """How often a person had the whole step run again (R25): where its operations' own counts begin."""
     stuck: AttentionReason | None = None
+
+
+@frozen
+class Signal:
+    """A signal that no step has taken yet."""
+
+    request_id: str
+    payload: Payload
+
+
+@frozen
+class Rollback:
+    """A part of the saga that is being undone."""
+
+    steps: frozenset[StepId]
+    cause: Cause
 
 
 @frozen
@@ -128,14 +193,29 @@ class SagaState:
     """M11: never decreases."""
     steps: Mapping[StepId, StepState] = field(default_factory=dict[StepId, StepState])
     """In plan order; one entry per step of the plan."""
+    items: Map[StepId, StepState] = field(default_factory=Map[StepId, StepState])
+    """Path -> item that was begun, of all `for_each` steps; a change costs the same with ten and with 100,000."""
     live: frozenset[StepId] = frozenset()
-    """Steps with an operation that is open, waiting to be retried, or draining: all that `owed` must look at."""
+    """Paths with an operation that is open, waiting to be retried, or under way: all that `owed` must look at."""
+    signals: Mapping[str, tuple[Signal, ...]] = field(default_factory=dict[str, tuple[Signal, ...]])
+    """Signal -> those that no step has taken yet, in order of arrival."""
+    signal_ids: Map[str, None] = field(default_factory=Map[str, None])
+    """The request id of every signal that ever came."""
+    rollbacks: Mapping[StepId, Rollback] = field(default_factory=dict[StepId, Rollback])
+    """Parts that are being undone while the saga goes on; empty once the saga as a whole goes backward."""
+    is_paused: bool = False
+    parent: Parent | None = None
     cause: Cause | None = None
     """Why the saga goes backward; None while it goes forward."""
     compensation_began_at: float | None = None
     cancel_reason: str | None = None
     attention: tuple[AttentionReason, ...] = ()
     output: Payload | None = None
+    memo: dict[tuple[StepId, int], Sequence[object]] = field(
+        default_factory=dict[tuple[StepId, int], Sequence[object]], compare=False, repr=False
+    )
+    """The lists that `for_each` expressions gave, by step and beginning: what was recorded gives the same list again,
+    so this is no part of the value, and a state read anew begins without it."""
 
     @property
     def is_terminal(self) -> bool:
@@ -147,10 +227,48 @@ class SagaState:
         """Return whether the saga stopped going forward."""
         return self.cause is not None
 
+    @property
+    def is_past_pivot(self) -> bool:
+        """Return whether the pivot is applied: the saga can only succeed now (R17)."""
+        pivot = self.plan.pivot
+        return pivot is not None and self.steps[pivot].status is StepStatus.APPLIED
 
-TERMINAL = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED})
+    @property
+    def is_at_pivot(self) -> bool:
+        """Return whether the pivot has begun and is not decided: nobody knows which way the saga goes (R16)."""
+        pivot = self.plan.pivot
+        return pivot is not None and self.steps[pivot].status in UNDECIDED
+
+    def step(self, path: StepId) -> StepState:
+        """Return a step or an item by its path."""
+        found = self.steps.get(path)
+        return found if found is not None else self.items[path]
+
+    def find(self, path: StepId) -> StepState | None:
+        """Return a step or an item by its path; None where there is none, or the item has not begun."""
+        return self.steps.get(path) or self.items.get(path)
+
+    def items_of(self, step: StepId) -> Iterator[StepState]:
+        """Yield the items of a `for_each` step that have begun, by position."""
+        items = self.steps[step].items
+        for index in range(items.began if items is not None else 0):
+            yield self.items[item_path(step, index)]
+
+
+TERMINAL = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.TERMINATED})
 SETTLED = frozenset({StepStatus.APPLIED, StepStatus.NOT_APPLIED, StepStatus.UNSETTLED, StepStatus.SKIPPED})
 """The forward operation has come to its end and nothing was undone yet."""
+UNDECIDED = frozenset(
+    {
+        StepStatus.IN_FLIGHT,
+        StepStatus.BACKING_OFF,
+        StepStatus.PARKED,
+        StepStatus.WAITING,
+        StepStatus.PROBING,
+        StepStatus.STUCK,
+    }
+)
+"""Begun forward, and not come to an end; a STUCK step is only while it has no outcome."""
 
 
 def blank(plan: Plan) -> SagaState:
@@ -160,7 +278,38 @@ def blank(plan: Plan) -> SagaState:
 
 def operation_of(step: StepState, operation: Operation) -> OperationState | None:
     """Return the step's state for one operation."""
-    return step.forward if operation is Operation.FORWARD else step.undo
+    found: OperationState | None = _READ[operation](step)
+    return found
+
+
+FIELD_OF: Final[Mapping[Operation, str]] = {
+    Operation.FORWARD: "forward",
+    Operation.AWAIT: "awaiting",
+    Operation.PROBE: "probe",
+    Operation.STOP: "stop",
+    Operation.COMPENSATE: "undo",
+}
+"""Where a step keeps the state of an operation."""
+_READ = {operation: attrgetter(name) for operation, name in FIELD_OF.items()}
+
+
+def is_undecided(step: StepState) -> bool:
+    """Return whether the step has begun forward and has not come to an end."""
+    return step.status in UNDECIDED and step.outcome is None
+
+
+def is_stopped(state: SagaState, path: StepId) -> bool:
+    """Return whether nothing new begins in a step any more, and what is open in it is aborted (R14).
+
+    The whole saga goes backward, or a part of it that holds the step; the saga was cancelled and waits for its pivot;
+    or the step is an item of a `for_each` step that has failed.
+    """
+    if state.cause is not None or (state.cancel_reason is not None and not state.is_past_pivot):
+        return True
+    step = path if path in state.steps else item_of(path)[0]
+    if step != path and state.steps[step].status is not StepStatus.WAITING:
+        return True
+    return bool(state.rollbacks) and any(step in rollback.steps for rollback in state.rollbacks.values())
 
 
 @frozen_tuple
@@ -169,6 +318,8 @@ class RecordedFacts:
 
     state: SagaState
     own_reply: Payload | None = None
+    path: StepId | None = None
+    """The item that the expression belongs to; None outside `for_each`."""
 
     @property
     def saga_id(self) -> SagaId:
@@ -190,10 +341,58 @@ class RecordedFacts:
         """Return the saga's input."""
         return self.state.input
 
+    @property
+    def index(self) -> int | None:
+        """Return the item's position."""
+        return None if self.path is None else item_of(self.path)[1]
+
+    @property
+    def item(self) -> object:
+        """Return the item's element of the list."""
+        if self.path is None:
+            return None
+        step, index = item_of(self.path)
+        assert index is not None  # a step's own id is never given as an item's path
+        return elements(self.state, step)[index]
+
     def reply_of(self, step: StepId) -> Payload | None:
         """Return the recorded reply of a step."""
         return self.state.steps[step].reply
 
+    def replies_of(self, step: StepId) -> Sequence[Payload]:
+        """Return the recorded replies of the items that were applied."""
+        applied = (item for item in self.state.items_of(step) if item.outcome is Outcome.APPLIED)
+        return [item.reply for item in applied if item.reply is not None]
+
+    def applied_count(self, step: StepId) -> int:
+        """Return how many items came to a good end."""
+        items = self.state.steps[step].items
+        return 0 if items is None else items.applied
+
+    def failed_count(self, step: StepId) -> int:
+        """Return how many items failed."""
+        items = self.state.steps[step].items
+        return 0 if items is None else items.failed
+
     def status_of(self, step: StepId) -> str:
         """Return the step's status word."""
         return self.state.steps[step].status.value
+
+
+def elements(state: SagaState, step: StepId) -> Sequence[object]:
+    """Return the list that a `for_each` step that has begun goes through; evaluated once, from what is recorded."""
+    known = (step, state.steps[step].started_version)
+    found = state.memo.get(known)
+    if found is None:
+        for_each = state.plan.steps[step].for_each
+        assert for_each is not None  # only such a step has items
+        evaluated = for_each.items(RecordedFacts(state))
+        # It was evaluated when the step began, from the same records; an expression gives the same answer for ever.
+        assert not isinstance(evaluated, ExpressionFailure)
+        found = state.memo[known] = evaluated
+    return found
+
+
+def facts_of(state: SagaState, path: StepId, own_reply: Payload | None = None) -> RecordedFacts:
+    """Return what the expressions of a step, or of an item, may read."""
+    return RecordedFacts(state, own_reply, path if path not in state.steps else None)

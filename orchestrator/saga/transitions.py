@@ -10,64 +10,96 @@ from orchestrator.errors import JournalCorrupted
 from orchestrator.saga.events import (
     AttemptOpened,
     AttemptSettled,
+    AttentionCleared,
     AttentionRaised,
     CancelRequested,
     CompensationBegan,
+    ElseBegan,
     Event,
-    Outcome,
+    OperatorActed,
     RetryScheduled,
+    RollbackBegan,
     SagaCompensated,
     SagaCompleted,
     SagaStarted,
+    SagaTerminated,
+    SignalReceived,
+    StepBegan,
+    StepLeft,
+    StepReopened,
     StepSettled,
     StepSkipped,
+    StepsReset,
     StepStuck,
     StepUndone,
 )
-from orchestrator.saga.plan import Operation
+from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import SagaStatus as Saga
 from orchestrator.saga.state import StepStatus as Step
 
 EventType = type[Event]
 
+_FORWARD: tuple[EventType, ...] = (
+    StepBegan,
+    StepSkipped,
+    SignalReceived,
+    AttemptOpened,
+    AttemptSettled,
+    RetryScheduled,
+    StepSettled,
+    StepStuck,
+    StepReopened,
+    StepUndone,
+    StepLeft,
+    RollbackBegan,
+    ElseBegan,
+    StepsReset,
+    OperatorActed,
+    CancelRequested,
+)
+"""What leaves a saga that goes forward where it is. A part of it may be undone meanwhile."""
+_BACKWARD: tuple[EventType, ...] = (
+    AttemptOpened,
+    AttemptSettled,
+    RetryScheduled,
+    StepSettled,
+    StepStuck,
+    StepReopened,
+    StepUndone,
+    StepLeft,
+    OperatorActed,
+)
+"""What leaves a saga that goes backward where it is."""
+
 SAGA: Mapping[Saga, Mapping[EventType, Saga]] = {
     Saga.QUEUED: {SagaStarted: Saga.RUNNING},
     Saga.RUNNING: {
-        StepSkipped: Saga.RUNNING,
-        AttemptOpened: Saga.RUNNING,
-        AttemptSettled: Saga.RUNNING,
-        RetryScheduled: Saga.RUNNING,
-        StepSettled: Saga.RUNNING,
-        StepStuck: Saga.RUNNING,
-        CancelRequested: Saga.RUNNING,
+        **dict.fromkeys(_FORWARD, Saga.RUNNING),
         AttentionRaised: Saga.NEEDS_ATTENTION,
         CompensationBegan: Saga.COMPENSATING,
         SagaCompleted: Saga.COMPLETED,
+        SagaTerminated: Saga.TERMINATED,
     },
     Saga.COMPENSATING: {
-        AttemptOpened: Saga.COMPENSATING,
-        AttemptSettled: Saga.COMPENSATING,
-        RetryScheduled: Saga.COMPENSATING,
-        StepSettled: Saga.COMPENSATING,
-        StepUndone: Saga.COMPENSATING,
-        StepStuck: Saga.COMPENSATING,
+        **dict.fromkeys(_BACKWARD, Saga.COMPENSATING),
         AttentionRaised: Saga.NEEDS_ATTENTION,
         SagaCompensated: Saga.COMPENSATED,
+        SagaTerminated: Saga.TERMINATED,
     },
     Saga.NEEDS_ATTENTION: {
-        AttemptOpened: Saga.NEEDS_ATTENTION,
-        AttemptSettled: Saga.NEEDS_ATTENTION,
-        RetryScheduled: Saga.NEEDS_ATTENTION,
-        StepSettled: Saga.NEEDS_ATTENTION,
-        StepUndone: Saga.NEEDS_ATTENTION,
-        StepStuck: Saga.NEEDS_ATTENTION,
-        CancelRequested: Saga.NEEDS_ATTENTION,
+        **dict.fromkeys((*_FORWARD, *_BACKWARD), Saga.NEEDS_ATTENTION),
         AttentionRaised: Saga.NEEDS_ATTENTION,
+        # Back to where the saga was: `next_saga` knows whether it goes backward.
+        AttentionCleared: Saga.RUNNING,
         CompensationBegan: Saga.COMPENSATING,
+        SagaCompleted: Saga.COMPLETED,
         SagaCompensated: Saga.COMPENSATED,
+        SagaTerminated: Saga.TERMINATED,
     },
-    Saga.COMPLETED: {},
+    # A completed child is undone by its parent (R21); nothing else moves it.
+    Saga.COMPLETED: {CompensationBegan: Saga.COMPENSATING},
     Saga.COMPENSATED: {},
+    Saga.TERMINATED: {},
 }
 
 SETTLED_AS: Mapping[Outcome, Step] = {
@@ -76,49 +108,104 @@ SETTLED_AS: Mapping[Outcome, Step] = {
     Outcome.UNKNOWN: Step.UNSETTLED,
 }
 _SETTLED = frozenset(SETTLED_AS.values())
-_WAITING = frozenset({Step.BACKING_OFF, Step.PARKED})
 _GIVEN_UP = frozenset({Step.NOT_APPLIED, Step.UNSETTLED})
+_RESET = frozenset({Step.PENDING})
 
 STEP: Mapping[Step, Mapping[EventType, frozenset[Step]]] = {
     Step.PENDING: {
         StepSkipped: frozenset({Step.SKIPPED}),
+        StepBegan: frozenset({Step.WAITING}),
         AttemptOpened: frozenset({Step.IN_FLIGHT}),
-        # A request that cannot be rendered settles the step before anything is sent.
+        # A request that cannot be rendered settles the step before anything is sent, or is put before a person.
         StepSettled: frozenset({Step.NOT_APPLIED}),
+        StepStuck: frozenset({Step.STUCK}),
+        StepsReset: _RESET,
     },
     Step.IN_FLIGHT: {
-        AttemptOpened: frozenset({Step.IN_FLIGHT}),
+        AttemptOpened: frozenset({Step.IN_FLIGHT, Step.WAITING, Step.PROBING}),
         AttemptSettled: frozenset({Step.IN_FLIGHT}),
-        RetryScheduled: _WAITING,
+        RetryScheduled: frozenset({Step.BACKING_OFF, Step.PARKED}),
         StepSettled: _SETTLED,
         StepStuck: frozenset({Step.STUCK}),
     },
-    Step.BACKING_OFF: {AttemptOpened: frozenset({Step.IN_FLIGHT}), StepSettled: _GIVEN_UP},
-    Step.PARKED: {AttemptOpened: frozenset({Step.IN_FLIGHT}), StepSettled: _GIVEN_UP},
+    Step.BACKING_OFF: {
+        AttemptOpened: frozenset({Step.IN_FLIGHT, Step.PROBING}),
+        StepReopened: frozenset({Step.BACKING_OFF}),
+        StepSettled: _SETTLED,
+    },
+    Step.PARKED: {
+        AttemptOpened: frozenset({Step.IN_FLIGHT, Step.PROBING}),
+        StepReopened: frozenset({Step.BACKING_OFF}),
+        StepSettled: _GIVEN_UP,
+    },
+    Step.WAITING: {
+        AttemptOpened: frozenset({Step.WAITING, Step.PROBING}),
+        AttemptSettled: frozenset({Step.WAITING}),
+        RetryScheduled: frozenset({Step.WAITING, Step.BACKING_OFF, Step.PARKED}),
+        StepSettled: _SETTLED,
+        StepStuck: frozenset({Step.STUCK}),
+    },
+    Step.PROBING: {
+        AttemptOpened: frozenset({Step.PROBING}),
+        AttemptSettled: frozenset({Step.PROBING}),
+        RetryScheduled: frozenset({Step.PROBING, Step.BACKING_OFF, Step.PARKED}),
+        StepSettled: _SETTLED,
+        StepStuck: frozenset({Step.STUCK}),
+    },
     # Stuck at once where there is no undo request.
-    Step.UNSETTLED: {AttemptOpened: frozenset({Step.UNDOING}), StepStuck: frozenset({Step.STUCK})},
-    Step.APPLIED: {AttemptOpened: frozenset({Step.UNDOING}), StepStuck: frozenset({Step.STUCK})},
+    Step.UNSETTLED: {
+        AttemptOpened: frozenset({Step.UNDOING}),
+        StepStuck: frozenset({Step.STUCK}),
+        StepsReset: _RESET,
+        # A person knows more than the wire told.
+        StepSettled: _SETTLED,
+    },
+    Step.APPLIED: {
+        AttemptOpened: frozenset({Step.UNDOING}),
+        StepStuck: frozenset({Step.STUCK}),
+        StepsReset: _RESET,
+    },
     Step.UNDOING: {
         AttemptOpened: frozenset({Step.UNDOING}),
         AttemptSettled: frozenset({Step.UNDOING}),
         RetryScheduled: frozenset({Step.UNDOING}),
+        StepReopened: frozenset({Step.UNDOING}),
         StepUndone: frozenset({Step.UNDONE}),
         StepStuck: frozenset({Step.STUCK}),
     },
     # A forward call that asked for a person is treated as unknown once the saga goes backward.
-    Step.STUCK: {StepSettled: frozenset({Step.UNSETTLED})},
-    Step.NOT_APPLIED: {},
-    Step.SKIPPED: {},
-    Step.UNDONE: {},
+    Step.STUCK: {
+        # Cancelled meanwhile, it is probed like any other call of which nobody knows whether it took place.
+        AttemptOpened: frozenset({Step.PROBING}),
+        StepReopened: frozenset({Step.BACKING_OFF, Step.UNDOING}),
+        StepsReset: _RESET,
+        StepSkipped: frozenset({Step.SKIPPED}),
+        StepSettled: _SETTLED,
+        StepUndone: frozenset({Step.UNDONE}),
+        StepLeft: frozenset({Step.LEFT}),
+    },
+    Step.NOT_APPLIED: {StepsReset: _RESET},
+    Step.SKIPPED: {StepsReset: _RESET},
+    Step.UNDONE: {StepsReset: _RESET},
+    Step.LEFT: {StepsReset: _RESET},
+}
+
+_OPENED_AS: Mapping[Operation, Step] = {
+    Operation.FORWARD: Step.IN_FLIGHT,
+    Operation.AWAIT: Step.WAITING,
+    Operation.STOP: Step.WAITING,
+    Operation.PROBE: Step.PROBING,
+    Operation.COMPENSATE: Step.UNDOING,
 }
 
 
-def next_saga(status: Saga, event: Event) -> Saga:
+def next_saga(status: Saga, event: Event, *, is_backward: bool = False) -> Saga:
     """Return the saga's status after the event; `JournalCorrupted` where the pair is not in the table."""
     try:
-        return SAGA[status][type(event)]
+        found = SAGA[status][type(event)]
     except KeyError:
         raise JournalCorrupted(f"{type(event).__name__} cannot follow in a saga that is {status.value}") from None
+    return Saga.COMPENSATING if is_backward and found is Saga.RUNNING else found
 
 
 def next_step(status: Step, event: Event) -> Step:
@@ -133,19 +220,27 @@ def next_step(status: Step, event: Event) -> Step:
 def _wanted(status: Step, event: Event) -> Step:
     """Return the status that the event itself asks for, legal or not."""
     match event:
-        case AttemptOpened(operation=Operation.FORWARD):
-            return Step.IN_FLIGHT
-        case AttemptOpened():
-            return Step.UNDOING
-        case RetryScheduled(operation=Operation.FORWARD, parked=parked):
-            return Step.PARKED if parked else Step.BACKING_OFF
+        case AttemptOpened(operation=operation):
+            return _OPENED_AS[operation]
+        case RetryScheduled(operation=operation, parked=parked):
+            if operation is Operation.FORWARD:
+                return Step.PARKED if parked else Step.BACKING_OFF
+            return _OPENED_AS[operation]
         case StepSettled(outcome=outcome):
             return SETTLED_AS[outcome]
+        case StepBegan():
+            return Step.WAITING
         case StepSkipped():
             return Step.SKIPPED
         case StepUndone():
             return Step.UNDONE
         case StepStuck():
             return Step.STUCK
+        case StepReopened(operation=operation):
+            return Step.UNDOING if operation is Operation.COMPENSATE else Step.BACKING_OFF
+        case StepLeft():
+            return Step.LEFT
+        case StepsReset():
+            return Step.PENDING
         case _:
             return status

@@ -48,6 +48,16 @@ class Event(_message.Message):
     ATTENTION_RAISED_FIELD_NUMBER: _builtins.int
     SAGA_COMPLETED_FIELD_NUMBER: _builtins.int
     SAGA_COMPENSATED_FIELD_NUMBER: _builtins.int
+    STEP_BEGAN_FIELD_NUMBER: _builtins.int
+    SIGNAL_RECEIVED_FIELD_NUMBER: _builtins.int
+    ROLLBACK_BEGAN_FIELD_NUMBER: _builtins.int
+    ELSE_BEGAN_FIELD_NUMBER: _builtins.int
+    STEPS_RESET_FIELD_NUMBER: _builtins.int
+    STEP_REOPENED_FIELD_NUMBER: _builtins.int
+    STEP_LEFT_FIELD_NUMBER: _builtins.int
+    ATTENTION_CLEARED_FIELD_NUMBER: _builtins.int
+    OPERATOR_ACTED_FIELD_NUMBER: _builtins.int
+    SAGA_TERMINATED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def saga_started(self) -> Global___SagaStarted: ...
     @_builtins.property
@@ -74,6 +84,26 @@ class Event(_message.Message):
     def saga_completed(self) -> Global___SagaCompleted: ...
     @_builtins.property
     def saga_compensated(self) -> Global___SagaCompensated: ...
+    @_builtins.property
+    def step_began(self) -> Global___StepBegan: ...
+    @_builtins.property
+    def signal_received(self) -> Global___SignalReceived: ...
+    @_builtins.property
+    def rollback_began(self) -> Global___RollbackBegan: ...
+    @_builtins.property
+    def else_began(self) -> Global___ElseBegan: ...
+    @_builtins.property
+    def steps_reset(self) -> Global___StepsReset: ...
+    @_builtins.property
+    def step_reopened(self) -> Global___StepReopened: ...
+    @_builtins.property
+    def step_left(self) -> Global___StepLeft: ...
+    @_builtins.property
+    def attention_cleared(self) -> Global___AttentionCleared: ...
+    @_builtins.property
+    def operator_acted(self) -> Global___OperatorActed: ...
+    @_builtins.property
+    def saga_terminated(self) -> Global___SagaTerminated: ...
     def __init__(
         self,
         *,
@@ -90,12 +120,22 @@ class Event(_message.Message):
         attention_raised: Global___AttentionRaised | None = ...,
         saga_completed: Global___SagaCompleted | None = ...,
         saga_compensated: Global___SagaCompensated | None = ...,
+        step_began: Global___StepBegan | None = ...,
+        signal_received: Global___SignalReceived | None = ...,
+        rollback_began: Global___RollbackBegan | None = ...,
+        else_began: Global___ElseBegan | None = ...,
+        steps_reset: Global___StepsReset | None = ...,
+        step_reopened: Global___StepReopened | None = ...,
+        step_left: Global___StepLeft | None = ...,
+        attention_cleared: Global___AttentionCleared | None = ...,
+        operator_acted: Global___OperatorActed | None = ...,
+        saga_terminated: Global___SagaTerminated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_opened", b"attempt_opened", "attempt_settled", b"attempt_settled", "attention_raised", b"attention_raised", "cancel_requested", b"cancel_requested", "compensation_began", b"compensation_began", "event", b"event", "retry_scheduled", b"retry_scheduled", "saga_compensated", b"saga_compensated", "saga_completed", b"saga_completed", "saga_started", b"saga_started", "step_settled", b"step_settled", "step_skipped", b"step_skipped", "step_stuck", b"step_stuck", "step_undone", b"step_undone"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_opened", b"attempt_opened", "attempt_settled", b"attempt_settled", "attention_cleared", b"attention_cleared", "attention_raised", b"attention_raised", "cancel_requested", b"cancel_requested", "compensation_began", b"compensation_began", "else_began", b"else_began", "event", b"event", "operator_acted", b"operator_acted", "retry_scheduled", b"retry_scheduled", "rollback_began", b"rollback_began", "saga_compensated", b"saga_compensated", "saga_completed", b"saga_completed", "saga_started", b"saga_started", "saga_terminated", b"saga_terminated", "signal_received", b"signal_received", "step_began", b"step_began", "step_left", b"step_left", "step_reopened", b"step_reopened", "step_settled", b"step_settled", "step_skipped", b"step_skipped", "step_stuck", b"step_stuck", "step_undone", b"step_undone", "steps_reset", b"steps_reset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_opened", b"attempt_opened", "attempt_settled", b"attempt_settled", "attention_raised", b"attention_raised", "cancel_requested", b"cancel_requested", "compensation_began", b"compensation_began", "event", b"event", "retry_scheduled", b"retry_scheduled", "saga_compensated", b"saga_compensated", "saga_completed", b"saga_completed", "saga_started", b"saga_started", "step_settled", b"step_settled", "step_skipped", b"step_skipped", "step_stuck", b"step_stuck", "step_undone", b"step_undone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_opened", b"attempt_opened", "attempt_settled", b"attempt_settled", "attention_cleared", b"attention_cleared", "attention_raised", b"attention_raised", "cancel_requested", b"cancel_requested", "compensation_began", b"compensation_began", "else_began", b"else_began", "event", b"event", "operator_acted", b"operator_acted", "retry_scheduled", b"retry_scheduled", "rollback_began", b"rollback_began", "saga_compensated", b"saga_compensated", "saga_completed", b"saga_completed", "saga_started", b"saga_started", "saga_terminated", b"saga_terminated", "signal_received", b"signal_received", "step_began", b"step_began", "step_left", b"step_left", "step_reopened", b"step_reopened", "step_settled", b"step_settled", "step_skipped", b"step_skipped", "step_stuck", b"step_stuck", "step_undone", b"step_undone", "steps_reset", b"steps_reset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["saga_started", "step_skipped", "attempt_opened", "attempt_settled", "retry_scheduled", "step_settled", "cancel_requested", "compensation_began", "step_undone", "step_stuck", "attention_raised", "saga_completed", "saga_compensated"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["saga_started", "step_skipped", "attempt_opened", "attempt_settled", "retry_scheduled", "step_settled", "cancel_requested", "compensation_began", "step_undone", "step_stuck", "attention_raised", "saga_completed", "saga_compensated", "step_began", "signal_received", "rollback_began", "else_began", "steps_reset", "step_reopened", "step_left", "attention_cleared", "operator_acted", "saga_terminated"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -335,6 +375,7 @@ class SagaStarted(_message.Message):
     FORWARD_DEADLINE_AT_FIELD_NUMBER: _builtins.int
     COMPENSATION_S_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     at: _builtins.float
     saga_id: _builtins.str
     uid: _builtins.str
@@ -350,6 +391,10 @@ class SagaStarted(_message.Message):
     def attributes(self) -> _containers.MessageMap[_builtins.str, Global___AttributeValue]: ...
     @_builtins.property
     def trace(self) -> Global___TraceContext: ...
+    @_builtins.property
+    def parent(self) -> Global___Parent:
+        """Of a child saga."""
+
     def __init__(
         self,
         *,
@@ -364,14 +409,194 @@ class SagaStarted(_message.Message):
         forward_deadline_at: _builtins.float = ...,
         compensation_s: _builtins.float = ...,
         trace: Global___TraceContext | None = ...,
+        parent: Global___Parent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "trace", b"trace"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_parent", b"_parent", "input", b"input", "parent", b"parent", "trace", b"trace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "attributes", b"attributes", "compensation_s", b"compensation_s", "definition", b"definition", "forward_deadline_at", b"forward_deadline_at", "input", b"input", "request_id", b"request_id", "revision", b"revision", "saga_id", b"saga_id", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parent", b"_parent", "at", b"at", "attributes", b"attributes", "compensation_s", b"compensation_s", "definition", b"definition", "forward_deadline_at", b"forward_deadline_at", "input", b"input", "parent", b"parent", "request_id", b"request_id", "revision", b"revision", "saga_id", b"saga_id", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__parent: _TypeAlias = _typing.Literal["parent"]  # noqa: Y015
+    _WhichOneofArgType__parent: _TypeAlias = _typing.Literal["_parent", b"_parent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parent) -> _WhichOneofReturnType__parent | None: ...
+
+Global___SagaStarted: _TypeAlias = SagaStarted  # noqa: Y015
+
+@_typing.final
+class Parent(_message.Message):
+    """The saga that a child belongs to, and the attempt of it that started the child."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAGA_ID_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    SPAN_ID_FIELD_NUMBER: _builtins.int
+    saga_id: _builtins.str
+    uid: _builtins.str
+    """Canonical text of a UUID."""
+    step: _builtins.str
+    trace_id: _builtins.bytes
+    """16 bytes and 8 bytes, big endian."""
+    span_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        saga_id: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        step: _builtins.str = ...,
+        trace_id: _builtins.bytes = ...,
+        span_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["saga_id", b"saga_id", "span_id", b"span_id", "step", b"step", "trace_id", b"trace_id", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SagaStarted: _TypeAlias = SagaStarted  # noqa: Y015
+Global___Parent: _TypeAlias = Parent  # noqa: Y015
+
+@_typing.final
+class StepBegan(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    at: _builtins.float
+    step: _builtins.str
+    due_at: _builtins.float
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        at: _builtins.float = ...,
+        step: _builtins.str = ...,
+        due_at: _builtins.float | None = ...,
+        count: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "_due_at", b"_due_at", "count", b"count", "due_at", b"due_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "_due_at", b"_due_at", "at", b"at", "count", b"count", "due_at", b"due_at", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__count: _TypeAlias = _typing.Literal["count"]  # noqa: Y015
+    _WhichOneofArgType__count: _TypeAlias = _typing.Literal["_count", b"_count"]  # noqa: Y015
+    _WhichOneofReturnType__due_at: _TypeAlias = _typing.Literal["due_at"]  # noqa: Y015
+    _WhichOneofArgType__due_at: _TypeAlias = _typing.Literal["_due_at", b"_due_at"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__count) -> _WhichOneofReturnType__count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__due_at) -> _WhichOneofReturnType__due_at | None: ...
+
+Global___StepBegan: _TypeAlias = StepBegan  # noqa: Y015
+
+@_typing.final
+class SignalReceived(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    at: _builtins.float
+    signal: _builtins.str
+    request_id: _builtins.str
+    @_builtins.property
+    def payload(self) -> Global___Payload: ...
+    def __init__(
+        self,
+        *,
+        at: _builtins.float = ...,
+        signal: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        payload: Global___Payload | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "payload", b"payload", "request_id", b"request_id", "signal", b"signal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignalReceived: _TypeAlias = SignalReceived  # noqa: Y015
+
+@_typing.final
+class RollbackBegan(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    at: _builtins.float
+    step: _builtins.str
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def cause(self) -> Global___Cause: ...
+    def __init__(
+        self,
+        *,
+        at: _builtins.float = ...,
+        step: _builtins.str = ...,
+        steps: _abc.Iterable[_builtins.str] | None = ...,
+        cause: Global___Cause | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cause", b"cause", "step", b"step", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackBegan: _TypeAlias = RollbackBegan  # noqa: Y015
+
+@_typing.final
+class ElseBegan(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    at: _builtins.float
+    step: _builtins.str
+    def __init__(
+        self,
+        *,
+        at: _builtins.float = ...,
+        step: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ElseBegan: _TypeAlias = ElseBegan  # noqa: Y015
+
+@_typing.final
+class StepsReset(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    at: _builtins.float
+    step: _builtins.str
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        at: _builtins.float = ...,
+        step: _builtins.str = ...,
+        steps: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "step", b"step", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepsReset: _TypeAlias = StepsReset  # noqa: Y015
 
 @_typing.final
 class StepSkipped(_message.Message):
@@ -411,14 +636,16 @@ class AttemptOpened(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     DEADLINE_AT_FIELD_NUMBER: _builtins.int
+    MANUAL_EPOCH_FIELD_NUMBER: _builtins.int
     at: _builtins.float
     step: _builtins.str
     operation: _builtins.str
-    """forward or compensate."""
+    """forward, await, probe, stop or compensate."""
     attempt: _builtins.int
     epoch: _builtins.int
     key: _builtins.str
     deadline_at: _builtins.float
+    manual_epoch: _builtins.int
     @_builtins.property
     def request(self) -> Global___Payload: ...
     def __init__(
@@ -432,13 +659,19 @@ class AttemptOpened(_message.Message):
         key: _builtins.str = ...,
         request: Global___Payload | None = ...,
         deadline_at: _builtins.float = ...,
+        manual_epoch: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_request", b"_request", "request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_manual_epoch", b"_manual_epoch", "_request", b"_request", "manual_epoch", b"manual_epoch", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request", b"_request", "at", b"at", "attempt", b"attempt", "deadline_at", b"deadline_at", "epoch", b"epoch", "key", b"key", "operation", b"operation", "request", b"request", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_manual_epoch", b"_manual_epoch", "_request", b"_request", "at", b"at", "attempt", b"attempt", "deadline_at", b"deadline_at", "epoch", b"epoch", "key", b"key", "manual_epoch", b"manual_epoch", "operation", b"operation", "request", b"request", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__manual_epoch: _TypeAlias = _typing.Literal["manual_epoch"]  # noqa: Y015
+    _WhichOneofArgType__manual_epoch: _TypeAlias = _typing.Literal["_manual_epoch", b"_manual_epoch"]  # noqa: Y015
     _WhichOneofReturnType__request: _TypeAlias = _typing.Literal["request"]  # noqa: Y015
     _WhichOneofArgType__request: _TypeAlias = _typing.Literal["_request", b"_request"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__manual_epoch) -> _WhichOneofReturnType__manual_epoch | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__request) -> _WhichOneofReturnType__request | None: ...
 
 Global___AttemptOpened: _TypeAlias = AttemptOpened  # noqa: Y015
@@ -528,18 +761,21 @@ class StepSettled(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     UNDO_REQUEST_FIELD_NUMBER: _builtins.int
+    REPLY_FIELD_NUMBER: _builtins.int
     at: _builtins.float
     step: _builtins.str
     started_at: _builtins.float
     outcome: _builtins.str
     reason: _builtins.str
-    """REPLIED, UNANSWERED, REFUSED, ATTEMPTS_EXHAUSTED, DEADLINE_EXCEEDED, EXPRESSION_FAILED, UNDO_NOT_RENDERED or
-    STOPPED.
+    """REPLIED, UNANSWERED, REFUSED, ATTEMPTS_EXHAUSTED, DEADLINE_EXCEEDED, EXPRESSION_FAILED, UNDO_NOT_RENDERED,
+    STOPPED, DONE, PROBED, RESOLVED, TIMED_OUT, ITEM_FAILED or SCOPE_FAILED.
     """
     code: _builtins.str
     message: _builtins.str
     @_builtins.property
     def undo_request(self) -> Global___Payload: ...
+    @_builtins.property
+    def reply(self) -> Global___Payload: ...
     def __init__(
         self,
         *,
@@ -551,16 +787,173 @@ class StepSettled(_message.Message):
         code: _builtins.str = ...,
         message: _builtins.str = ...,
         undo_request: Global___Payload | None = ...,
+        reply: Global___Payload | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_undo_request", b"_undo_request", "undo_request", b"undo_request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reply", b"_reply", "_undo_request", b"_undo_request", "reply", b"reply", "undo_request", b"undo_request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_undo_request", b"_undo_request", "at", b"at", "code", b"code", "message", b"message", "outcome", b"outcome", "reason", b"reason", "started_at", b"started_at", "step", b"step", "undo_request", b"undo_request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reply", b"_reply", "_undo_request", b"_undo_request", "at", b"at", "code", b"code", "message", b"message", "outcome", b"outcome", "reason", b"reason", "reply", b"reply", "started_at", b"started_at", "step", b"step", "undo_request", b"undo_request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reply: _TypeAlias = _typing.Literal["reply"]  # noqa: Y015
+    _WhichOneofArgType__reply: _TypeAlias = _typing.Literal["_reply", b"_reply"]  # noqa: Y015
     _WhichOneofReturnType__undo_request: _TypeAlias = _typing.Literal["undo_request"]  # noqa: Y015
     _WhichOneofArgType__undo_request: _TypeAlias = _typing.Literal["_undo_request", b"_undo_request"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reply) -> _WhichOneofReturnType__reply | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__undo_request) -> _WhichOneofReturnType__undo_request | None: ...
 
 Global___StepSettled: _TypeAlias = StepSettled  # noqa: Y015
+
+@_typing.final
+class StepReopened(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    AS_NEW_FIELD_NUMBER: _builtins.int
+    at: _builtins.float
+    step: _builtins.str
+    operation: _builtins.str
+    as_new: _builtins.bool
+    @_builtins.property
+    def request(self) -> Global___Payload: ...
+    def __init__(
+        self,
+        *,
+        at: _builtins.float = ...,
+        step: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        request: Global___Payload | None = ...,
+        as_new: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_request", b"_request", "request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request", b"_request", "as_new", b"as_new", "at", b"at", "operation", b"operation", "request", b"request", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__request: _TypeAlias = _typing.Literal["request"]  # noqa: Y015
+    _WhichOneofArgType__request: _TypeAlias = _typing.Literal["_request", b"_request"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__request) -> _WhichOneofReturnType__request | None: ...
+
+Global___StepReopened: _TypeAlias = StepReopened  # noqa: Y015
+
+@_typing.final
+class StepLeft(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    at: _builtins.float
+    step: _builtins.str
+    def __init__(
+        self,
+        *,
+        at: _builtins.float = ...,
+        step: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepLeft: _TypeAlias = StepLeft  # noqa: Y015
+
+@_typing.final
+class AttentionCleared(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    at: _builtins.float
+    def __init__(
+        self,
+        *,
+        at: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttentionCleared: _TypeAlias = AttentionCleared  # noqa: Y015
+
+@_typing.final
+class OperatorActed(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    VERB_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    at: _builtins.float
+    verb: _builtins.str
+    """RETRY, RESOLVE, SKIP, OVERRIDE_REQUEST, FORCE_COMPLETE, TERMINATE, PAUSE, RESUME or RERUN."""
+    by: _builtins.str
+    reason: _builtins.str
+    step: _builtins.str
+    operation: _builtins.str
+    outcome: _builtins.str
+    """APPLIED or NOT_APPLIED, where the verb says what is true."""
+    def __init__(
+        self,
+        *,
+        at: _builtins.float = ...,
+        verb: _builtins.str = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        step: _builtins.str | None = ...,
+        operation: _builtins.str | None = ...,
+        outcome: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_operation", b"_operation", "_outcome", b"_outcome", "_step", b"_step", "operation", b"operation", "outcome", b"outcome", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_operation", b"_operation", "_outcome", b"_outcome", "_step", b"_step", "at", b"at", "by", b"by", "operation", b"operation", "outcome", b"outcome", "reason", b"reason", "step", b"step", "verb", b"verb"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__operation: _TypeAlias = _typing.Literal["operation"]  # noqa: Y015
+    _WhichOneofArgType__operation: _TypeAlias = _typing.Literal["_operation", b"_operation"]  # noqa: Y015
+    _WhichOneofReturnType__outcome: _TypeAlias = _typing.Literal["outcome"]  # noqa: Y015
+    _WhichOneofArgType__outcome: _TypeAlias = _typing.Literal["_outcome", b"_outcome"]  # noqa: Y015
+    _WhichOneofReturnType__step: _TypeAlias = _typing.Literal["step"]  # noqa: Y015
+    _WhichOneofArgType__step: _TypeAlias = _typing.Literal["_step", b"_step"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__operation) -> _WhichOneofReturnType__operation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome) -> _WhichOneofReturnType__outcome | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__step) -> _WhichOneofReturnType__step | None: ...
+
+Global___OperatorActed: _TypeAlias = OperatorActed  # noqa: Y015
+
+@_typing.final
+class SagaTerminated(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    at: _builtins.float
+    started_at: _builtins.float
+    @_builtins.property
+    def left(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        at: _builtins.float = ...,
+        started_at: _builtins.float = ...,
+        left: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "left", b"left", "started_at", b"started_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SagaTerminated: _TypeAlias = SagaTerminated  # noqa: Y015
 
 @_typing.final
 class CancelRequested(_message.Message):

@@ -12,12 +12,10 @@ from orchestrator.errors import InvariantViolated, JournalCorrupted
 from orchestrator.ids import StepId, idempotency_key
 from orchestrator.ports.journal import Record, SearchRow
 from orchestrator.saga import SagaState, blank, check, fold, owed, wake_at
-from orchestrator.saga.backward import has_own_order
 from orchestrator.saga.events import (
     AttemptOpened,
     AttemptSettled,
     CompensationBegan,
-    Outcome,
     Phase,
     Report,
     SagaCompensated,
@@ -26,7 +24,7 @@ from orchestrator.saga.events import (
     StepSettled,
     StepUndone,
 )
-from orchestrator.saga.plan import Operation, Plan, TriggerRule
+from orchestrator.saga.plan import Operation, Outcome, Plan, TriggerRule
 from orchestrator.verify.findings import Findings, Violation
 
 OperationKey = tuple[StepId, Operation]
@@ -226,7 +224,7 @@ def undo_waits_for_calls(stream: Stream) -> Iterator[Violation]:
 
 def later_is_undone_earlier(stream: Stream) -> Iterator[Violation]:
     """I20: unless the author ordered it otherwise."""
-    if has_own_order(stream.plan):
+    if stream.plan.has_own_order:
         return
     wanted = [s for s, (_, e) in stream.ended.items() if e.outcome is not Outcome.NOT_APPLIED]
     wanted = [s for s in wanted if stream.plan.steps[s].is_undoable and (s, Operation.FORWARD) in stream.opened]

@@ -25,7 +25,6 @@ from orchestrator.saga.events import (
     CauseKind,
     CompensationBegan,
     Event,
-    Outcome,
     Phase,
     Report,
     RetryScheduled,
@@ -39,7 +38,7 @@ from orchestrator.saga.events import (
     StepStuck,
     StepUndone,
 )
-from orchestrator.saga.plan import Operation
+from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.values import Payload, TraceContext
 
 FOLDER = Path(__file__).parent

@@ -119,7 +119,7 @@ def step(
         id=StepId(name),
         kind=StepKind.READ if read else StepKind.COMPENSATABLE,
         needs=frozenset(map(StepId, needs)),
-        call=call,
+        body=call,
         trigger=Trigger(rule=TriggerRule(rule), count=int(count or 0)),
         when=when,
         refuse=refuse,

@@ -177,7 +177,11 @@ def _event(event: Event) -> str:
     if (said := getattr(event, "report", None)) is not None:
         words.append(f"{said.code}/{said.phase}")
     shown = ((name, getattr(event, name)) for name in type(event).__dataclass_fields__ if name not in _HIDDEN)
-    return " ".join(words + [f"{name}={_value(name, value)}" for name, value in shown if value not in (None, "", {})])
+    return " ".join(words + [f"{name}={_value(name, value)}" for name, value in shown if _is_told(name, value)])
+
+
+def _is_told(name: str, value: object) -> bool:
+    return value not in (None, "", {}) and (name != "manual_epoch" or value != 0)
 
 
 def _value(name: str, value: object) -> str:

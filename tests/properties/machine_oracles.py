@@ -11,7 +11,6 @@ from orchestrator.saga.events import (
     AttemptSettled,
     CompensationBegan,
     Event,
-    Outcome,
     Phase,
     RetryScheduled,
     SagaCompensated,
@@ -21,7 +20,7 @@ from orchestrator.saga.events import (
     StepSkipped,
     StepUndone,
 )
-from orchestrator.saga.plan import Call, Operation, Plan, Step, StepKind, TriggerRule, UndoOrder
+from orchestrator.saga.plan import Call, Operation, Outcome, Plan, Step, StepKind, TriggerRule, UndoOrder
 
 Ends = dict[StepId, str]
 """Step -> `good`, `bad` or `skipped`; a step that has not ended is absent."""

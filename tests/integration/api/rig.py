@@ -141,7 +141,7 @@ def plan_of(revision: str = "r1") -> Plan:
         id=WORK,
         kind=StepKind.COMPENSATABLE,
         needs=frozenset(),
-        call=call("shop.v1.Shop/Do"),
+        body=call("shop.v1.Shop/Do"),
         compensation=Compensation(call=call("shop.v1.Shop/Undo")),
     )
     return Plan(

@@ -20,8 +20,8 @@ from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime.requests import ConflictPolicy, Until
 from orchestrator.runtime.rows import row_of
 from orchestrator.saga import events as ev
-from orchestrator.saga.events import CauseKind, Outcome, Phase
-from orchestrator.saga.plan import Operation, Plan
+from orchestrator.saga.events import CauseKind, Phase
+from orchestrator.saga.plan import Operation, Outcome, Plan
 from orchestrator.saga.state import SagaStatus, StepStatus, blank
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc

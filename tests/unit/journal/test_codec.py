@@ -9,8 +9,8 @@ from orchestrator.ids import SagaId, StepId
 from orchestrator.journal import codec
 from orchestrator.ports.journal import Append
 from orchestrator.saga import events
-from orchestrator.saga.events import AttemptSettled, CancelRequested, Outcome, Phase, Report, StepSkipped
-from orchestrator.saga.plan import Operation
+from orchestrator.saga.events import AttemptSettled, CancelRequested, Phase, Report, StepSkipped
+from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.v1 import journal_pb2
 from orchestrator.values import Payload, TraceContext
 from tests.conformance.journal_values import append, cancelled

@@ -8,7 +8,7 @@ import pytest
 from orchestrator.errors import InvariantViolated
 from orchestrator.ids import StepId
 from orchestrator.saga import SagaState, SagaStatus, StepStatus, blank, check, check_steps
-from orchestrator.saga.events import Outcome
+from orchestrator.saga.plan import Outcome
 from tests.kit.machine import Machine, started
 from tests.kit.plans import plan, step
 

@@ -54,7 +54,7 @@ def _step(name: str, service: str, *needs: str, undo: bool = False) -> Step:
         id=StepId(name),
         kind=StepKind.COMPENSATABLE if undo else StepKind.READ,
         needs=frozenset(map(StepId, needs)),
-        call=call("Do", True),
+        body=call("Do", True),
         compensation=Compensation(call=call("Undo", True)) if undo else None,
     )
 

@@ -9,13 +9,12 @@ from orchestrator.saga.events import (
     AttemptOpened,
     AttemptSettled,
     CompensationBegan,
-    Outcome,
     SagaCompensated,
     SagaCompleted,
     StepSettled,
     StepUndone,
 )
-from orchestrator.saga.plan import Operation
+from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import SagaStatus
 from orchestrator.verify import INVARIANTS
 from orchestrator.verify.streams import RULES

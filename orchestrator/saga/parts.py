@@ -1,0 +1,132 @@
+"""The parts of a saga that are more than a call: waits, the items of a `for_each` step, and scopes (R18)."""
+
+from collections.abc import Callable, Iterable
+
+from orchestrator.ids import StepId, item_path
+from orchestrator.saga import backward, calls
+from orchestrator.saga.draft import Draft
+from orchestrator.saga.events import Cause, CauseKind, SettleReason
+from orchestrator.saga.plan import Outcome, Scope, Sleep, Step, Wait
+from orchestrator.saga.state import SETTLED, ItemsState, SagaState, SagaStatus, StepState, StepStatus
+
+Failure = Callable[[SagaState, Iterable[StepId]], Cause | None]
+MayBegin = Callable[[Draft], bool]
+Start = Callable[[Draft, Step, StepId], None]
+
+
+def asks_forward(state: SagaState) -> bool:
+    """Return whether a person has to say how a step goes on: until then nothing new begins."""
+    if state.status is not SagaStatus.NEEDS_ATTENTION:
+        return False
+    for step in state.steps.values():
+        if step.status is StepStatus.STUCK and step.outcome is None:
+            return True
+        if step.items is not None and step.items.stuck and step.status is StepStatus.WAITING:
+            return True
+    return False
+
+
+def _waiting(draft: Draft) -> list[StepState]:
+    """Return the steps that are under way without a call, in plan order."""
+    state = draft.state
+    live = [step for step in state.live if step in state.steps and state.steps[step].status is StepStatus.WAITING]
+    if len(live) > 1:
+        live = [step for step in state.plan.steps if step in live]
+    return [state.steps[step] for step in live]
+
+
+def advance_waits(draft: Draft) -> None:
+    """Hand signals that have come to the steps that wait for them, in order of arrival."""
+    if not any(draft.state.signals.values()):
+        return
+    for step in _waiting(draft):
+        body = draft.state.plan.steps[step.id].body
+        if isinstance(body, Wait) and (waiting := draft.state.signals.get(body.signal)):
+            payload, began_at = waiting[0].payload, step.began_at
+            calls.settle(draft, step.id, Outcome.APPLIED, SettleReason.DONE, payload, started_at=began_at)
+
+
+def due(draft: Draft, step_id: StepId) -> None:
+    """A step has slept enough, or has waited too long."""
+    step, body = draft.state.steps[step_id], draft.state.plan.steps[step_id].body
+    if step.status is not StepStatus.WAITING or step.due_at is None or draft.moment.at < step.due_at:
+        return
+    began_at, took_s = step.began_at, step.due_at - step.began_at
+    if isinstance(body, Sleep):
+        calls.settle(draft, step_id, Outcome.APPLIED, SettleReason.DONE, None, started_at=began_at)
+    elif isinstance(body, Wait):
+        message = f"signal {body.signal!r} did not come within {took_s:g} s"
+        reason = SettleReason.TIMED_OUT
+        calls.settle(draft, step_id, Outcome.NOT_APPLIED, reason, None, started_at=began_at, message=message)
+    elif isinstance(body, Scope) and step_id not in draft.state.rollbacks:
+        message = f"scope {step_id} was not done within {took_s:g} s"
+        cause = Cause(kind=CauseKind.DEADLINE_EXCEEDED, message=message, step=step_id, reason="DEADLINE_EXCEEDED")
+        _roll_back(draft, step_id, body, cause)
+
+
+def advance_items(draft: Draft, may_begin: MayBegin | None, start: Start) -> None:
+    """Begin the next items of every `for_each` step as its window has room, and settle the step when it is over."""
+    for step in _waiting(draft):
+        if step.items is not None:
+            _advance_items(draft, draft.state.plan.steps[step.id], may_begin, start)
+
+
+def _advance_items(draft: Draft, step: Step, may_begin: MayBegin | None, start: Start) -> None:
+    for_each = step.for_each
+    assert for_each is not None  # the step has items
+    while not _over(draft, step, for_each.tolerate):
+        items = _items(draft, step.id)
+        full = items.under_way >= for_each.parallel or items.began == items.count
+        if full or items.stuck or may_begin is None or not may_begin(draft):
+            return
+        start(draft, step, item_path(step.id, items.began))
+
+
+def _over(draft: Draft, step: Step, tolerate: int) -> bool:
+    """Settle a `for_each` step that has failed, or has come to its end; return whether it has."""
+    items, began_at = _items(draft, step.id), draft.state.steps[step.id].began_at
+    if items.failed > tolerate:
+        assert items.first_failed is not None  # one has
+        first = draft.state.items[items.first_failed]
+        message = f"{items.failed} of {items.count} items failed, first {first.id}: {first.message}"
+        reason = SettleReason.ITEM_FAILED
+        calls.settle(
+            draft, step.id, Outcome.NOT_APPLIED, reason, None, started_at=began_at, code=first.code, message=message
+        )
+        backward.stop_items(draft, step.id)
+        return True
+    if items.began == items.count and items.under_way == 0:
+        calls.settle(draft, step.id, Outcome.APPLIED, SettleReason.DONE, None, started_at=began_at)
+        return True
+    return False
+
+
+def _items(draft: Draft, step: StepId) -> ItemsState:
+    items = draft.state.steps[step].items
+    assert items is not None  # the callers have looked
+    return items
+
+
+def advance_scopes(draft: Draft, failure: Failure) -> None:
+    """Settle every scope whose members have all come to a good end, and undo one of which a member failed."""
+    if not draft.state.plan.members:
+        return
+    for step in reversed(_waiting(draft)):  # inner ones come after outer ones
+        body = draft.state.plan.steps[step.id].body
+        if not isinstance(body, Scope) or step.id in draft.state.rollbacks:
+            continue
+        branch = body.otherwise if step.in_else else body.steps
+        if draft.state.steps[step.id].status is not StepStatus.WAITING:
+            continue
+        cause = failure(draft.state, branch)
+        if cause is not None:
+            _roll_back(draft, step.id, body, cause)
+        elif all(draft.state.steps[each].status in SETTLED for each in branch):
+            calls.settle(draft, step.id, Outcome.APPLIED, SettleReason.DONE, None, started_at=step.began_at)
+
+
+def _roll_back(draft: Draft, scope: StepId, body: Scope, cause: Cause) -> None:
+    plan, state = draft.state.plan, draft.state
+    branch = body.otherwise if state.steps[scope].in_else else body.steps
+    inside = {each for member in branch for each in (member, *plan.members.get(member, ()))}
+    backward.roll_back(draft, scope, inside, cause)
