@@ -1,4 +1,6 @@
-"""Serve the reservation system of one company.
+"""Reservations: the system of one company.
+
+`python -m services.travel.reservations --data DIR`
 
 Two phases: a hold keeps a place, a confirmation makes it a booking. A hold counts against the places until it is
 released, whether it was confirmed or not; so a cancelled booking falls back to its hold, and both undos can be sent one
@@ -138,7 +140,10 @@ def register(server: grpc.aio.Server, data: Path, tallies: dict[str, Tally]) -> 
 
 
 PROGRAM = Program(
-    name="travel", owner="demo", descriptors=(pb.DESCRIPTOR.services_by_name["Reservations"],), register=register
+    name="travel.reservations",
+    owner="demo",
+    descriptors=(pb.DESCRIPTOR.services_by_name["Reservations"],),
+    register=register,
 )
 
 if __name__ == "__main__":

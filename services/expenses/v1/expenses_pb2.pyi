@@ -49,7 +49,7 @@ Global___Claim: _TypeAlias = Claim  # noqa: Y015
 
 @_typing.final
 class Approval(_message.Message):
-    """What the approver sends: the payload of the signal `decided`."""
+    """What the approver sends: the payload of the signal `decision`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -275,3 +275,76 @@ class Reservations(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class AgencyStub(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.SendItinerary = channel.unary_unary(
+                '/travel.v1.Agency/SendItinerary',
+                request_serializer=travel_dot_v1_dot_travel__pb2.SendItineraryRequest.SerializeToString,
+                response_deserializer=travel_dot_v1_dot_travel__pb2.SendItineraryResponse.FromString,
+                _registered_method=True)
+
+
+class AgencyServicer(object):
+    """Missing associated documentation comment in .proto file."""
+
+    def SendItinerary(self, request, context):
+        """Mails the traveller what was booked. There is no undo: a mail that was sent stays sent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_AgencyServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'SendItinerary': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendItinerary,
+                    request_deserializer=travel_dot_v1_dot_travel__pb2.SendItineraryRequest.FromString,
+                    response_serializer=travel_dot_v1_dot_travel__pb2.SendItineraryResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'travel.v1.Agency', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('travel.v1.Agency', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Agency(object):
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def SendItinerary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/travel.v1.Agency/SendItinerary',
+            travel_dot_v1_dot_travel__pb2.SendItineraryRequest.SerializeToString,
+            travel_dot_v1_dot_travel__pb2.SendItineraryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

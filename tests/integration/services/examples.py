@@ -53,7 +53,7 @@ EXAMPLES = (
         count_of=lambda reply: int(reply.voided),
     ),
     Pair(
-        program="travel",
+        program="travel.reservations",
         service="reservations",
         make="Hold",
         undo="Release",

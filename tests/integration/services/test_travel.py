@@ -15,7 +15,7 @@ CODE = "car/cabriolet"
 
 @pytest.fixture
 def company(tmp_path: Path) -> Iterator[Running]:
-    with Running("travel", tmp_path) as running:
+    with Running("travel.reservations", tmp_path) as running:
         yield running
 
 
