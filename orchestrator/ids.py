@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NewType
 from uuid import UUID
 
-from orchestrator.limits import DERIVED_KEYS_KEPT_MAX
+from orchestrator.limits import DERIVED_KEYS_KEPT_MAX, SPAN_ATTEMPTS_MAX, SPAN_ITEMS_MAX
 
 SagaId = NewType("SagaId", str)
 """The caller's name for a saga, a business key such as `report-7F3A`; unique for ever within one store."""
@@ -89,11 +89,34 @@ def compensation_span_id(uid: UUID) -> int:
     return span_id(uid, "@compensation")
 
 
-def operation_span_id(uid: UUID, step: StepId, operation: str) -> int:
-    """Return the id of the span over all attempts of one operation of a step."""
-    return span_id(uid, step, operation)
+def operation_span_id(uid: UUID, step: StepId, operation: str, run: int = 0) -> int:
+    """Return the id of the span over all attempts of one operation of a step.
+
+    `run` counts how often the step was begun anew (`StepsReset`), so that a second life is another span (T8).
+    """
+    return span_id(uid, step, _numbered(operation, run))
 
 
-def attempt_span_id(uid: UUID, step: StepId, operation: str, attempt: int) -> int:
-    """Return the id of one attempt's span: what the called service sees as its parent."""
-    return span_id(uid, step, operation, attempt)
+def attempt_span_id(uid: UUID, step: StepId, operation: str, attempt: int, manual_epoch: int = 0) -> int:
+    """Return the id of one attempt's span: what the called service sees as its parent.
+
+    Attempts are numbered from 1 again where a step begins anew, and then their key's manual epoch is another.
+    """
+    return span_id(uid, step, _numbered(operation, manual_epoch), attempt)
+
+
+def rollback_span_id(uid: UUID, step: StepId, number: int) -> int:
+    """Return the id of the span over one undoing of a part of the saga: the `number`th, from 1, that `step` caused."""
+    return span_id(uid, "@rollback", step, number)
+
+
+def _numbered(operation: str, again: int) -> str:
+    return f"{operation}@{again}" if again else operation
+
+
+def is_traced(step: StepId, attempt: int = 1) -> bool:
+    """Return whether an attempt has a span of its own: not past the bounds on items and on attempts.
+
+    A called service is told that what has no span is not sampled, so that none of its spans misses its parent.
+    """
+    return attempt <= SPAN_ATTEMPTS_MAX and (item_of(step)[1] or 0) < SPAN_ITEMS_MAX

@@ -61,6 +61,8 @@ FORWARD_PARALLEL_MAX = 100
 ITEMS_MAX = 100_000
 # Items of one `for_each` step under way at once.
 ITEMS_PARALLEL_MAX = 100
+# Of a step that does not say: as many as are undone at once.
+ITEMS_PARALLEL_DEFAULT = 16
 # Steps named by the record of a termination; the rest is to be read from the saga itself.
 LEFT_MAX = 1_000
 # The longest a `sleep` step may let pass: a year, past which a schedule outside the saga is the better tool.
@@ -69,6 +71,18 @@ SLEEP_S_MAX = 366 * 86_400.0
 SIGNALS_MAX = 10_000
 # Signals kept that no step has taken yet.
 SIGNALS_WAITING_MAX = 100
+# Attempts of a probe: with the pauses below they span three minutes, as long as a restart or a failover takes.
+PROBE_ATTEMPTS_DEFAULT = 10
+# First pause between two attempts of a probe: what it asks about has just been lost sight of.
+PROBE_BACKOFF_INITIAL_S_DEFAULT = 0.2
+# Longest such pause; half a minute is enough to see that a service is back.
+PROBE_BACKOFF_MAX_S_DEFAULT = 30.0
+# Between two calls of an `until`: often enough for a person who waits, seldom enough for a service.
+POLL_S_DEFAULT = 5.0
+# Between two questions how a long-running operation is doing, as Google's own clients begin.
+OPERATION_POLL_S_DEFAULT = 1.0
+# Child sagas inside each other: each level keeps back time for its own undo.
+CHILDREN_DEPTH_MAX = 8
 # Attempts are numbered densely and recorded; past this a saga asks for a person rather than growing without end.
 ATTEMPTS_MAX = 10_000
 # Failures in a row after which a person hears of an operation that is tried without limit; trying goes on (R17, R24).
@@ -151,11 +165,18 @@ TRACESTATE_MEMBERS_MAX = 32
 SPAN_MESSAGE_CHARS_MAX = 256
 # Events on one span: OpenTelemetry's own default; a step that is retried for days does not grow without end.
 SPAN_EVENTS_MAX = 128
+# Items of one `for_each` step that have spans of their own, the first ones: what a trace viewer still draws; the others
+# are counted in the step's span.
+SPAN_ITEMS_MAX = 1_000
+# Attempts of one operation that have spans of their own, the first ones: a call that is polled for weeks has thousands;
+# the others are counted in the operation's span.
+SPAN_ATTEMPTS_MAX = 128
 # Encoded attributes kept: a definition has a few hundred words that its spans repeat; some hundred bytes each.
 SPAN_PAIRS_KEPT_MAX = 4_096
 # Parsed `tracestate` values kept: one for each of the callers that trace, and those are few.
 TRACE_STATES_KEPT_MAX = 256
-# Sagas the trace reader keeps in mind, about 2 KiB each; any other is folded again from its stream when it moves.
+# Sagas the trace reader keeps in mind, about 2 KiB each, and up to 1 MiB with a thousand items; any other is folded anew
+# from its stream when it moves.
 TRACE_VIEWS_MAX = 4_096
 # Records the trace reader takes at once: two milliseconds of the event loop.
 TRACE_PAGE_RECORDS_MAX = 128
@@ -350,3 +371,12 @@ PROVING_CUTS = 5
 PROVING_AGAIN_MAX = 20
 # Before a call that was told ABORTED is sent again.
 PROVING_PAUSE_S = 0.05
+# An answer as evidence on a line; all of it is in the JSON.
+PROVING_SHOWN_CHARS = 100
+
+# --- exploring -----------------------------------------------------------------------------------------------------
+
+# States a search looks at before it gives up and says so: some minutes, and about 2 KB each.
+EXPLORE_STATES_MAX = 300_000
+# How often a search tells how far it is.
+EXPLORE_PROGRESS_STATES = 2_000

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import assert_never
 
-from orchestrator.ids import attempt_span_id
+from orchestrator.ids import attempt_span_id, is_traced
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import CallRequest, Invoker, OpenCall
 from orchestrator.ports.observer import Observer
@@ -109,8 +109,10 @@ def call_request(state: SagaState, effect: SendCall) -> CallRequest:
         forward_key=step.forward.key,
         trace=TraceContext(
             trace_id=trace.trace_id,
-            span_id=attempt_span_id(state.uid, effect.step, effect.operation.value, effect.attempt),
-            sampled=trace.sampled,
+            span_id=attempt_span_id(
+                state.uid, effect.step, effect.operation.value, effect.attempt, operation.manual_epoch
+            ),
+            sampled=trace.sampled and is_traced(effect.step, effect.attempt),
             state=trace.state,
         ),
     )

@@ -70,6 +70,8 @@ class SignalSaga:
     request_id: str
     """Never empty: the same one again is the same signal."""
     payload: Payload
+    trace: TraceContext | None = None
+    """The sender's place in its own trace, where it was traced."""
 
 
 @frozen

@@ -229,7 +229,11 @@ def _signal(draft: Draft, command: SignalSaga) -> RequestError | None:
         return Rejected("SIGNALS_FULL", f"{message}; it takes no more", saga_id=state.saga_id, signal=command.signal)
     draft.record(
         SignalReceived(
-            at=draft.moment.at, signal=command.signal, request_id=command.request_id, payload=command.payload
+            at=draft.moment.at,
+            signal=command.signal,
+            request_id=command.request_id,
+            payload=command.payload,
+            trace=command.trace,
         )
     )
     return None

@@ -213,6 +213,8 @@ class SignalReceived:
     request_id: str
     """The sender's; the same one again is the same signal."""
     payload: Payload
+    trace: TraceContext | None = None
+    """The sender's place in its own trace, where it was traced: what the saga's trace is linked to (T7)."""
 
 
 @frozen

@@ -191,9 +191,12 @@ def _reset(state: SagaState, event: StepsReset) -> dict[str, object]:
     steps, items = dict(state.steps), state.items
     for step_id in event.steps:
         old = _known(state, step_id)
+        lives = [old]
         for index in range(old.items.began if old.items is not None else 0):
+            # An item may have been run as new by itself: its next life must not take up a key that it has had.
+            lives.append(items[item_path(step_id, index)])
             items = items.delete(item_path(step_id, index))
-        again = max([old.manual_epoch, *(of.manual_epoch for of in _operations(old))]) + 1
+        again = max(max([each.manual_epoch, *(of.manual_epoch for of in _operations(each))]) for each in lives) + 1
         steps[step_id] = StepState(id=step_id, status=next_step(old.status, event), manual_epoch=again)
     return {"steps": steps, "items": items, "live": state.live.difference(event.steps)}
 
@@ -362,6 +365,8 @@ def _opened(step: StepState, event: AttemptOpened, version: int, status: StepSta
             retry_at=None,
             parked=False,
         )
+        if event.operation is not Operation.FORWARD:
+            step = _asked_no_more(step)
         return _with_operation(step, event.operation, after, status)
     if event.request is None:
         raise JournalCorrupted(f"the first attempt of {event.operation.value} of step {step.id!r} has no request")
@@ -375,7 +380,14 @@ def _opened(step: StepState, event: AttemptOpened, version: int, status: StepSta
     )
     if event.operation is Operation.FORWARD:
         return changed(step, status=status, forward=first, started_version=version, began_at=event.at)
-    return _with_operation(step, event.operation, first, status)
+    return _with_operation(_asked_no_more(step), event.operation, first, status)
+
+
+def _asked_no_more(step: StepState) -> StepState:
+    """Call off the next forward attempt: what became of the last ones is found out another way, or undone."""
+    if step.forward is None or step.forward.retry_at is None:
+        return step
+    return changed(step, forward=changed(step.forward, retry_at=None, parked=False))
 
 
 def _closed(operation: OperationState, event: AttemptSettled) -> OperationState:

@@ -499,11 +499,16 @@ class SignalReceived(_message.Message):
     SIGNAL_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     at: _builtins.float
     signal: _builtins.str
     request_id: _builtins.str
     @_builtins.property
     def payload(self) -> Global___Payload: ...
+    @_builtins.property
+    def trace(self) -> Global___TraceContext:
+        """The sender's, where it was traced."""
+
     def __init__(
         self,
         *,
@@ -511,12 +516,15 @@ class SignalReceived(_message.Message):
         signal: _builtins.str = ...,
         request_id: _builtins.str = ...,
         payload: Global___Payload | None = ...,
+        trace: Global___TraceContext | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_trace", b"_trace", "payload", b"payload", "trace", b"trace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "payload", b"payload", "request_id", b"request_id", "signal", b"signal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_trace", b"_trace", "at", b"at", "payload", b"payload", "request_id", b"request_id", "signal", b"signal", "trace", b"trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__trace: _TypeAlias = _typing.Literal["trace"]  # noqa: Y015
+    _WhichOneofArgType__trace: _TypeAlias = _typing.Literal["_trace", b"_trace"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__trace) -> _WhichOneofReturnType__trace | None: ...
 
 Global___SignalReceived: _TypeAlias = SignalReceived  # noqa: Y015
 

@@ -2,10 +2,13 @@
 
 from uuid import UUID, uuid5
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator import ids
 from orchestrator.ids import StepId, idempotency_key
+from orchestrator.limits import SPAN_ATTEMPTS_MAX, SPAN_ITEMS_MAX
 
 STEPS = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True).map(StepId)
 OPERATIONS = st.sampled_from(["forward", "compensate"])
@@ -21,3 +24,32 @@ def test_a_key_is_a_name_based_uuid_of_the_saga(uid: UUID, step: StepId, operati
 @given(st.uuids(), STEPS, STEPS, OPERATIONS, OPERATIONS)
 def test_other_operations_have_other_keys(uid: UUID, one: StepId, two: StepId, did: str, does: str) -> None:
     assert (idempotency_key(uid, one, did) == idempotency_key(uid, two, does)) == ((one, did) == (two, does))
+
+
+@given(st.uuids(), STEPS, OPERATIONS, st.integers(1, 20), st.integers(1, 20), st.integers(1, 3))
+def test_a_span_of_another_life_has_another_id(
+    uid: UUID, step: StepId, operation: str, one: int, two: int, again: int
+) -> None:
+    first = {ids.operation_span_id(uid, step, operation), ids.attempt_span_id(uid, step, operation, one)}
+    anew = {ids.operation_span_id(uid, step, operation, again), ids.attempt_span_id(uid, step, operation, two, again)}
+    assert len(first | anew) == 4
+
+
+def test_the_first_life_has_the_ids_that_it_always_had() -> None:
+    uid, step = UUID("0b9f3a52-6c1e-4f0e-9d3a-2f4f6a1c7d10"), StepId("score")
+    assert ids.operation_span_id(uid, step, "forward") == ids.span_id(uid, "score", "forward")
+    assert ids.attempt_span_id(uid, step, "forward", 2, 0) == ids.span_id(uid, "score", "forward", 2)
+
+
+@pytest.mark.parametrize(
+    ("path", "attempt", "expected"),
+    [
+        ("score", 1, True),
+        ("score", SPAN_ATTEMPTS_MAX, True),
+        ("score", SPAN_ATTEMPTS_MAX + 1, False),
+        (f"reserve[{SPAN_ITEMS_MAX - 1}]", 1, True),
+        (f"reserve[{SPAN_ITEMS_MAX}]", 1, False),
+    ],
+)
+def test_what_is_past_the_bounds_has_no_span(path: str, attempt: int, expected: bool) -> None:
+    assert ids.is_traced(StepId(path), attempt) is expected
