@@ -22,6 +22,64 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _SagaWaitKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SagaWaitKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaWaitKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SAGA_WAIT_KIND_UNSPECIFIED: _SagaWaitKind.ValueType  # 0
+    SAGA_WAIT_KIND_SLEEP: _SagaWaitKind.ValueType  # 1
+    """A step lets time pass."""
+    SAGA_WAIT_KIND_SIGNAL: _SagaWaitKind.ValueType  # 2
+    """A step waits for a signal."""
+    SAGA_WAIT_KIND_RETRY: _SagaWaitKind.ValueType  # 3
+    """A call that failed is to be made again."""
+    SAGA_WAIT_KIND_POLL: _SagaWaitKind.ValueType  # 4
+    """A call whose answer was "not yet", or a long-running operation, is to be asked about again."""
+    SAGA_WAIT_KIND_TARGET: _SagaWaitKind.ValueType  # 5
+    """The called target is paused; its calls wait without being spent."""
+    SAGA_WAIT_KIND_DRAIN: _SagaWaitKind.ValueType  # 6
+    """A call that may still be running at its service has to be over before it is undone."""
+    SAGA_WAIT_KIND_PERSON: _SagaWaitKind.ValueType  # 7
+    """A person has to decide about a step."""
+    SAGA_WAIT_KIND_RESUME: _SagaWaitKind.ValueType  # 8
+    """A person has paused the saga."""
+    SAGA_WAIT_KIND_CALL: _SagaWaitKind.ValueType  # 9
+    """A call is open."""
+    SAGA_WAIT_KIND_CHILD: _SagaWaitKind.ValueType  # 10
+    """A child saga is under way."""
+    SAGA_WAIT_KIND_PIVOT: _SagaWaitKind.ValueType  # 11
+    """A cancel waits until it is known whether the pivot was applied."""
+
+class SagaWaitKind(_SagaWaitKind, metaclass=_SagaWaitKindEnumTypeWrapper):
+    """Kinds of wait."""
+
+SAGA_WAIT_KIND_UNSPECIFIED: SagaWaitKind.ValueType  # 0
+SAGA_WAIT_KIND_SLEEP: SagaWaitKind.ValueType  # 1
+"""A step lets time pass."""
+SAGA_WAIT_KIND_SIGNAL: SagaWaitKind.ValueType  # 2
+"""A step waits for a signal."""
+SAGA_WAIT_KIND_RETRY: SagaWaitKind.ValueType  # 3
+"""A call that failed is to be made again."""
+SAGA_WAIT_KIND_POLL: SagaWaitKind.ValueType  # 4
+"""A call whose answer was "not yet", or a long-running operation, is to be asked about again."""
+SAGA_WAIT_KIND_TARGET: SagaWaitKind.ValueType  # 5
+"""The called target is paused; its calls wait without being spent."""
+SAGA_WAIT_KIND_DRAIN: SagaWaitKind.ValueType  # 6
+"""A call that may still be running at its service has to be over before it is undone."""
+SAGA_WAIT_KIND_PERSON: SagaWaitKind.ValueType  # 7
+"""A person has to decide about a step."""
+SAGA_WAIT_KIND_RESUME: SagaWaitKind.ValueType  # 8
+"""A person has paused the saga."""
+SAGA_WAIT_KIND_CALL: SagaWaitKind.ValueType  # 9
+"""A call is open."""
+SAGA_WAIT_KIND_CHILD: SagaWaitKind.ValueType  # 10
+"""A child saga is under way."""
+SAGA_WAIT_KIND_PIVOT: SagaWaitKind.ValueType  # 11
+"""A cancel waits until it is known whether the pivot was applied."""
+Global___SagaWaitKind: _TypeAlias = SagaWaitKind  # noqa: Y015
+
 class _SagaView:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -68,6 +126,8 @@ class _SagaStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaStatus
     """Terminal: every required step was applied."""
     SAGA_STATUS_COMPENSATED: _SagaStatus.ValueType  # 6
     """Terminal: it failed or was cancelled, and nothing of it is left; `cause` says why."""
+    SAGA_STATUS_TERMINATED: _SagaStatus.ValueType  # 7
+    """Terminal: a person ended it as it was; effects may be left."""
 
 class SagaStatus(_SagaStatus, metaclass=_SagaStatusEnumTypeWrapper):
     """Where a saga is."""
@@ -84,6 +144,8 @@ SAGA_STATUS_COMPLETED: SagaStatus.ValueType  # 5
 """Terminal: every required step was applied."""
 SAGA_STATUS_COMPENSATED: SagaStatus.ValueType  # 6
 """Terminal: it failed or was cancelled, and nothing of it is left; `cause` says why."""
+SAGA_STATUS_TERMINATED: SagaStatus.ValueType  # 7
+"""Terminal: a person ended it as it was; effects may be left."""
 Global___SagaStatus: _TypeAlias = SagaStatus  # noqa: Y015
 
 class _SagaCauseKind:
@@ -97,6 +159,10 @@ class _SagaCauseKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaCau
     SAGA_CAUSE_KIND_CANCELLED: _SagaCauseKind.ValueType  # 2
     SAGA_CAUSE_KIND_DEADLINE_EXCEEDED: _SagaCauseKind.ValueType  # 3
     SAGA_CAUSE_KIND_EXPRESSION_FAILED: _SagaCauseKind.ValueType  # 4
+    SAGA_CAUSE_KIND_PARENT: _SagaCauseKind.ValueType  # 5
+    """Its parent saga undoes it."""
+    SAGA_CAUSE_KIND_OPERATOR: _SagaCauseKind.ValueType  # 6
+    """A person had a part of it undone and run again."""
 
 class SagaCauseKind(_SagaCauseKind, metaclass=_SagaCauseKindEnumTypeWrapper):
     """Kinds of cause."""
@@ -106,7 +172,69 @@ SAGA_CAUSE_KIND_STEP_FAILED: SagaCauseKind.ValueType  # 1
 SAGA_CAUSE_KIND_CANCELLED: SagaCauseKind.ValueType  # 2
 SAGA_CAUSE_KIND_DEADLINE_EXCEEDED: SagaCauseKind.ValueType  # 3
 SAGA_CAUSE_KIND_EXPRESSION_FAILED: SagaCauseKind.ValueType  # 4
+SAGA_CAUSE_KIND_PARENT: SagaCauseKind.ValueType  # 5
+"""Its parent saga undoes it."""
+SAGA_CAUSE_KIND_OPERATOR: SagaCauseKind.ValueType  # 6
+"""A person had a part of it undone and run again."""
 Global___SagaCauseKind: _TypeAlias = SagaCauseKind  # noqa: Y015
+
+class _StayingReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StayingReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StayingReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STAYING_REASON_UNSPECIFIED: _StayingReason.ValueType  # 0
+    STAYING_REASON_NO_UNDO: _StayingReason.ValueType  # 1
+    """Its definition says `compensate: none`."""
+    STAYING_REASON_LEFT: _StayingReason.ValueType  # 2
+    """A person said that it stays."""
+    STAYING_REASON_STUCK: _StayingReason.ValueType  # 3
+    """Its undo needs a person."""
+    STAYING_REASON_HELD_BACK: _StayingReason.ValueType  # 4
+    """Its undo waits for one that needs a person."""
+
+class StayingReason(_StayingReason, metaclass=_StayingReasonEnumTypeWrapper):
+    """Why an effect stays."""
+
+STAYING_REASON_UNSPECIFIED: StayingReason.ValueType  # 0
+STAYING_REASON_NO_UNDO: StayingReason.ValueType  # 1
+"""Its definition says `compensate: none`."""
+STAYING_REASON_LEFT: StayingReason.ValueType  # 2
+"""A person said that it stays."""
+STAYING_REASON_STUCK: StayingReason.ValueType  # 3
+"""Its undo needs a person."""
+STAYING_REASON_HELD_BACK: StayingReason.ValueType  # 4
+"""Its undo waits for one that needs a person."""
+Global___StayingReason: _TypeAlias = StayingReason  # noqa: Y015
+
+class _StepKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StepKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STEP_KIND_UNSPECIFIED: _StepKind.ValueType  # 0
+    STEP_KIND_COMPENSATABLE: _StepKind.ValueType  # 1
+    STEP_KIND_PIVOT: _StepKind.ValueType  # 2
+    """Before it everything can be undone; after it nothing fails."""
+    STEP_KIND_RETRIABLE: _StepKind.ValueType  # 3
+    """Asked until it succeeds."""
+    STEP_KIND_READ: _StepKind.ValueType  # 4
+    """Nothing to undo."""
+
+class StepKind(_StepKind, metaclass=_StepKindEnumTypeWrapper):
+    """What a step's effect means for undoing."""
+
+STEP_KIND_UNSPECIFIED: StepKind.ValueType  # 0
+STEP_KIND_COMPENSATABLE: StepKind.ValueType  # 1
+STEP_KIND_PIVOT: StepKind.ValueType  # 2
+"""Before it everything can be undone; after it nothing fails."""
+STEP_KIND_RETRIABLE: StepKind.ValueType  # 3
+"""Asked until it succeeds."""
+STEP_KIND_READ: StepKind.ValueType  # 4
+"""Nothing to undo."""
+Global___StepKind: _TypeAlias = StepKind  # noqa: Y015
 
 class _StepStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -130,6 +258,12 @@ class _StepStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepStatus
     STEP_STATUS_UNDONE: _StepStatus.ValueType  # 10
     STEP_STATUS_STUCK: _StepStatus.ValueType  # 11
     """Cannot go on without a person."""
+    STEP_STATUS_WAITING: _StepStatus.ValueType  # 12
+    """Under way without a call of its own: asleep, or waiting for a signal, a long-running operation, items or members."""
+    STEP_STATUS_PROBING: _StepStatus.ValueType  # 13
+    """The service is asked whether a call took place whose outcome is unknown."""
+    STEP_STATUS_LEFT: _StepStatus.ValueType  # 14
+    """A person said that its effect stays."""
 
 class StepStatus(_StepStatus, metaclass=_StepStatusEnumTypeWrapper):
     """Where a step is."""
@@ -150,6 +284,12 @@ STEP_STATUS_UNDOING: StepStatus.ValueType  # 9
 STEP_STATUS_UNDONE: StepStatus.ValueType  # 10
 STEP_STATUS_STUCK: StepStatus.ValueType  # 11
 """Cannot go on without a person."""
+STEP_STATUS_WAITING: StepStatus.ValueType  # 12
+"""Under way without a call of its own: asleep, or waiting for a signal, a long-running operation, items or members."""
+STEP_STATUS_PROBING: StepStatus.ValueType  # 13
+"""The service is asked whether a call took place whose outcome is unknown."""
+STEP_STATUS_LEFT: StepStatus.ValueType  # 14
+"""A person said that its effect stays."""
 Global___StepStatus: _TypeAlias = StepStatus  # noqa: Y015
 
 class _StepOutcome:
@@ -181,6 +321,12 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     OPERATION_KIND_UNSPECIFIED: _OperationKind.ValueType  # 0
     OPERATION_KIND_FORWARD: _OperationKind.ValueType  # 1
     OPERATION_KIND_COMPENSATE: _OperationKind.ValueType  # 2
+    OPERATION_KIND_AWAIT: _OperationKind.ValueType  # 3
+    """Ask how a long-running operation is going."""
+    OPERATION_KIND_PROBE: _OperationKind.ValueType  # 4
+    """Ask whether a call took place."""
+    OPERATION_KIND_STOP: _OperationKind.ValueType  # 5
+    """Ask for a long-running operation to be cancelled."""
 
 class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
     """What a step does now."""
@@ -188,6 +334,12 @@ class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
 OPERATION_KIND_UNSPECIFIED: OperationKind.ValueType  # 0
 OPERATION_KIND_FORWARD: OperationKind.ValueType  # 1
 OPERATION_KIND_COMPENSATE: OperationKind.ValueType  # 2
+OPERATION_KIND_AWAIT: OperationKind.ValueType  # 3
+"""Ask how a long-running operation is going."""
+OPERATION_KIND_PROBE: OperationKind.ValueType  # 4
+"""Ask whether a call took place."""
+OPERATION_KIND_STOP: OperationKind.ValueType  # 5
+"""Ask for a long-running operation to be cancelled."""
 Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
 
 @_typing.final
@@ -238,6 +390,14 @@ class Saga(_message.Message):
     STEPS_FIELD_NUMBER: _builtins.int
     INPUT_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    WAITING_FOR_FIELD_NUMBER: _builtins.int
+    ATTENTION_ENTRIES_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    CHILDREN_FIELD_NUMBER: _builtins.int
+    PENDING_SIGNALS_FIELD_NUMBER: _builtins.int
+    ROLLBACKS_FIELD_NUMBER: _builtins.int
+    CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     saga_id: _builtins.str
     """The caller's business key, unique for ever; the `uid` where the caller gave none."""
     uid: _builtins.str
@@ -249,11 +409,15 @@ class Saga(_message.Message):
     sequence: _builtins.int
     """Number of the last event. Give it as `after_sequence` to learn what comes next."""
     etag: _builtins.str
-    """Changes whenever the saga does; opaque."""
+    """Changes whenever the saga does; opaque. Give it to a verb, and the verb is refused where the saga has changed since."""
     request_id: _builtins.str
     """The caller's request id, where it gave one."""
     trace_id: _builtins.str
     """The trace that tells of this saga, 32 hexadecimal digits. Absent in lists."""
+    paused: _builtins.bool
+    """A person has paused it: nothing new begins until it is resumed. Absent in lists."""
+    cancel_requested: _builtins.bool
+    """Somebody has asked for it to be undone; the request waits where a pivot is undecided. Absent in lists."""
     @_builtins.property
     def attributes(self) -> _containers.MessageMap[_builtins.str, _struct_pb2.Value]:
         """Searchable facts: the caller's, and those the definition adds. Strings, numbers and booleans only."""
@@ -264,7 +428,7 @@ class Saga(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """Absent until the saga is COMPLETED or COMPENSATED."""
+        """Absent until the saga is COMPLETED, COMPENSATED or TERMINATED."""
 
     @_builtins.property
     def forward_deadline(self) -> _timestamp_pb2.Timestamp:
@@ -290,6 +454,30 @@ class Saga(_message.Message):
     def output(self) -> Global___SagaPayload:
         """View FULL, once the saga is COMPLETED and where its definition has an output."""
 
+    @_builtins.property
+    def waiting_for(self) -> _containers.RepeatedCompositeFieldContainer[Global___SagaWait]:
+        """What it waits for, in the order of the definition, at most 100 entries; empty where it has ended. Absent in lists."""
+
+    @_builtins.property
+    def attention_entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttentionEntry]:
+        """One entry for each thing that a person must look at; `attention` has the reasons alone. Absent in lists."""
+
+    @_builtins.property
+    def parent(self) -> Global___SagaParent:
+        """The saga whose step this one is, where it is a child."""
+
+    @_builtins.property
+    def children(self) -> _containers.RepeatedCompositeFieldContainer[Global___SagaChild]:
+        """The sagas that steps of this one are. Absent in lists."""
+
+    @_builtins.property
+    def pending_signals(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingSignal]:
+        """Signals that have come and that no step has taken yet, oldest first by signal. Views STEPS and FULL."""
+
+    @_builtins.property
+    def rollbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___SagaRollback]:
+        """Parts of the saga that are being undone while the rest goes on. Absent in lists."""
+
     def __init__(
         self,
         *,
@@ -312,14 +500,227 @@ class Saga(_message.Message):
         steps: _abc.Iterable[Global___SagaStep] | None = ...,
         input: Global___SagaPayload | None = ...,
         output: Global___SagaPayload | None = ...,
+        paused: _builtins.bool = ...,
+        waiting_for: _abc.Iterable[Global___SagaWait] | None = ...,
+        attention_entries: _abc.Iterable[Global___AttentionEntry] | None = ...,
+        parent: Global___SagaParent | None = ...,
+        children: _abc.Iterable[Global___SagaChild] | None = ...,
+        pending_signals: _abc.Iterable[Global___PendingSignal] | None = ...,
+        rollbacks: _abc.Iterable[Global___SagaRollback] | None = ...,
+        cancel_requested: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "end_time", b"end_time", "forward_deadline", b"forward_deadline", "input", b"input", "output", b"output", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "end_time", b"end_time", "forward_deadline", b"forward_deadline", "input", b"input", "output", b"output", "parent", b"parent", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attributes", b"attributes", "cause", b"cause", "definition", b"definition", "end_time", b"end_time", "etag", b"etag", "forward_deadline", b"forward_deadline", "input", b"input", "output", b"output", "request_id", b"request_id", "revision", b"revision", "saga_id", b"saga_id", "sequence", b"sequence", "start_time", b"start_time", "status", b"status", "steps", b"steps", "trace_id", b"trace_id", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "attention_entries", b"attention_entries", "attributes", b"attributes", "cancel_requested", b"cancel_requested", "cause", b"cause", "children", b"children", "definition", b"definition", "end_time", b"end_time", "etag", b"etag", "forward_deadline", b"forward_deadline", "input", b"input", "output", b"output", "parent", b"parent", "paused", b"paused", "pending_signals", b"pending_signals", "request_id", b"request_id", "revision", b"revision", "rollbacks", b"rollbacks", "saga_id", b"saga_id", "sequence", b"sequence", "start_time", b"start_time", "status", b"status", "steps", b"steps", "trace_id", b"trace_id", "uid", b"uid", "update_time", b"update_time", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Saga: _TypeAlias = Saga  # noqa: Y015
+
+@_typing.final
+class SagaWait(_message.Message):
+    """One thing that a saga waits for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    kind: Global___SagaWaitKind.ValueType
+    step: _builtins.str
+    signal: _builtins.str
+    """SIGNAL: the signal's name."""
+    operation: Global___OperationKind.ValueType
+    """CALL, RETRY, POLL, TARGET: what is called, or will be."""
+    message: _builtins.str
+    """One sentence for a person."""
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """When it is over at the latest; absent where that is open."""
+
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since when, where that is known."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___SagaWaitKind.ValueType = ...,
+        step: _builtins.str = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        signal: _builtins.str = ...,
+        operation: Global___OperationKind.ValueType = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "message", b"message", "operation", b"operation", "signal", b"signal", "since", b"since", "step", b"step", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SagaWait: _TypeAlias = SagaWait  # noqa: Y015
+
+@_typing.final
+class AttentionEntry(_message.Message):
+    """One thing that a person must look at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """One upper-case word, e.g. `UNDO_REFUSED`."""
+    step: _builtins.str
+    """The step or the item, e.g. `reserve[17]`; empty where it is about the saga as a whole."""
+    operation: Global___OperationKind.ValueType
+    """What is stuck of the step; unspecified where nothing is, because trying goes on."""
+    message: _builtins.str
+    """One sentence for a person."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        step: _builtins.str = ...,
+        operation: Global___OperationKind.ValueType = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "operation", b"operation", "reason", b"reason", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttentionEntry: _TypeAlias = AttentionEntry  # noqa: Y015
+
+@_typing.final
+class SagaParent(_message.Message):
+    """Where a child saga belongs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAGA_ID_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    saga_id: _builtins.str
+    uid: _builtins.str
+    step: _builtins.str
+    """The parent's step that the child is."""
+    def __init__(
+        self,
+        *,
+        saga_id: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        step: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["saga_id", b"saga_id", "step", b"step", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SagaParent: _TypeAlias = SagaParent  # noqa: Y015
+
+@_typing.final
+class SagaChild(_message.Message):
+    """A child saga, as its parent knows it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    SAGA_ID_FIELD_NUMBER: _builtins.int
+    DEFINITION_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    """The parent's step."""
+    saga_id: _builtins.str
+    """Give it to GetSaga."""
+    definition: _builtins.str
+    revision: _builtins.str
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        saga_id: _builtins.str = ...,
+        definition: _builtins.str = ...,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "revision", b"revision", "saga_id", b"saga_id", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SagaChild: _TypeAlias = SagaChild  # noqa: Y015
+
+@_typing.final
+class PendingSignal(_message.Message):
+    """A signal that no step has taken yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    signal: _builtins.str
+    request_id: _builtins.str
+    """The sender's."""
+    @_builtins.property
+    def payload(self) -> Global___SagaPayload:
+        """View FULL."""
+
+    def __init__(
+        self,
+        *,
+        signal: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        payload: Global___SagaPayload | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload", "request_id", b"request_id", "signal", b"signal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PendingSignal: _TypeAlias = PendingSignal  # noqa: Y015
+
+@_typing.final
+class SagaRollback(_message.Message):
+    """A part of a saga that is being undone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    """The scope that failed, or the step that is run again from."""
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is undone."""
+
+    @_builtins.property
+    def cause(self) -> Global___SagaCause: ...
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        steps: _abc.Iterable[_builtins.str] | None = ...,
+        cause: Global___SagaCause | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "step", b"step", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SagaRollback: _TypeAlias = SagaRollback  # noqa: Y015
 
 @_typing.final
 class SagaCause(_message.Message):
@@ -376,18 +777,42 @@ class SagaStep(_message.Message):
     FORWARD_FIELD_NUMBER: _builtins.int
     UNDO_FIELD_NUMBER: _builtins.int
     REPLY_FIELD_NUMBER: _builtins.int
+    AWAITING_FIELD_NUMBER: _builtins.int
+    PROBE_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    BEGIN_TIME_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    IN_ELSE_FIELD_NUMBER: _builtins.int
+    CHILD_SAGA_ID_FIELD_NUMBER: _builtins.int
     step: _builtins.str
+    """Its name; an item of a `for_each` step has its position as well, `reserve[17]`."""
     status: Global___StepStatus.ValueType
     outcome: Global___StepOutcome.ValueType
     """Whether its effect took place; unspecified until the step settles."""
     settle_reason: _builtins.str
-    """How it settled, e.g. `REPLIED`, `REFUSED`, `ATTEMPTS_EXHAUSTED`, `DEADLINE_EXCEEDED`; empty until it did."""
+    """How it settled: `REPLIED`, `UNANSWERED`, `REFUSED`, `ATTEMPTS_EXHAUSTED`, `DEADLINE_EXCEEDED`, `EXPRESSION_FAILED`,
+    `UNDO_NOT_RENDERED`, `STOPPED`, `DONE`, `PROBED`, `RESOLVED`, `TIMED_OUT`, `ITEM_FAILED` or `SCOPE_FAILED`; empty
+    until it did.
+    """
     code: _builtins.str
     """gRPC status name of the deciding answer."""
     message: _builtins.str
     """The deciding answer's text."""
     attention: _builtins.str
     """Why a person must look at this step; empty where nobody must."""
+    kind: Global___StepKind.ValueType
+    signal: _builtins.str
+    """The signal it waits for."""
+    scope: _builtins.str
+    """The scope whose member it is; empty outside every scope."""
+    in_else: _builtins.bool
+    """A scope whose alternative (`else`) is under way, or was."""
+    child_saga_id: _builtins.str
+    """The child saga that the step is, once it was started."""
     @_builtins.property
     def forward(self) -> Global___StepOperation:
         """The call that does the step's work; absent where it was never begun."""
@@ -399,6 +824,30 @@ class SagaStep(_message.Message):
     @_builtins.property
     def reply(self) -> Global___SagaPayload:
         """View FULL, where the step was applied."""
+
+    @_builtins.property
+    def awaiting(self) -> Global___StepOperation:
+        """The questions about a long-running operation that the call has begun."""
+
+    @_builtins.property
+    def probe(self) -> Global___StepOperation:
+        """The question whether a call took place whose outcome is unknown."""
+
+    @_builtins.property
+    def stop(self) -> Global___StepOperation:
+        """The request to cancel a long-running operation."""
+
+    @_builtins.property
+    def items(self) -> Global___StepItems:
+        """Of a `for_each` step that has begun; the items themselves are ListSagaItems'."""
+
+    @_builtins.property
+    def begin_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began; absent where it has not."""
+
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it sleeps, or waits at most."""
 
     def __init__(
         self,
@@ -413,14 +862,354 @@ class SagaStep(_message.Message):
         forward: Global___StepOperation | None = ...,
         undo: Global___StepOperation | None = ...,
         reply: Global___SagaPayload | None = ...,
+        awaiting: Global___StepOperation | None = ...,
+        probe: Global___StepOperation | None = ...,
+        stop: Global___StepOperation | None = ...,
+        items: Global___StepItems | None = ...,
+        kind: Global___StepKind.ValueType = ...,
+        begin_time: _timestamp_pb2.Timestamp | None = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        signal: _builtins.str = ...,
+        scope: _builtins.str = ...,
+        in_else: _builtins.bool = ...,
+        child_saga_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forward", b"forward", "reply", b"reply", "undo", b"undo"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["awaiting", b"awaiting", "begin_time", b"begin_time", "due_time", b"due_time", "forward", b"forward", "items", b"items", "probe", b"probe", "reply", b"reply", "stop", b"stop", "undo", b"undo"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "code", b"code", "forward", b"forward", "message", b"message", "outcome", b"outcome", "reply", b"reply", "settle_reason", b"settle_reason", "status", b"status", "step", b"step", "undo", b"undo"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attention", b"attention", "awaiting", b"awaiting", "begin_time", b"begin_time", "child_saga_id", b"child_saga_id", "code", b"code", "due_time", b"due_time", "forward", b"forward", "in_else", b"in_else", "items", b"items", "kind", b"kind", "message", b"message", "outcome", b"outcome", "probe", b"probe", "reply", b"reply", "scope", b"scope", "settle_reason", b"settle_reason", "signal", b"signal", "status", b"status", "step", b"step", "stop", b"stop", "undo", b"undo"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SagaStep: _TypeAlias = SagaStep  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """Why a saga is not further than it is, and what can be done about it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAGA_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
+    NEXT_WAKE_TIME_FIELD_NUMBER: _builtins.int
+    REMARKS_FIELD_NUMBER: _builtins.int
+    POSSIBLE_FIELD_NUMBER: _builtins.int
+    saga_id: _builtins.str
+    etag: _builtins.str
+    status: Global___SagaStatus.ValueType
+    summary: _builtins.str
+    """The whole in one sentence."""
+    @_builtins.property
+    def waits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SagaWait]:
+        """What it waits for, at most 100 entries."""
+
+    @_builtins.property
+    def next_wake_time(self) -> _timestamp_pb2.Timestamp:
+        """When it moves by itself at the latest; absent where nothing but a call's end, a signal or a person moves it."""
+
+    @_builtins.property
+    def remarks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is past and bears on it: why it goes backward, what was left, who paused it."""
+
+    @_builtins.property
+    def possible(self) -> _containers.RepeatedCompositeFieldContainer[Global___PossibleVerb]:
+        """What a person could do now and would not be refused. Empty where nobody need do anything."""
+
+    def __init__(
+        self,
+        *,
+        saga_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        status: Global___SagaStatus.ValueType = ...,
+        summary: _builtins.str = ...,
+        waits: _abc.Iterable[Global___SagaWait] | None = ...,
+        next_wake_time: _timestamp_pb2.Timestamp | None = ...,
+        remarks: _abc.Iterable[_builtins.str] | None = ...,
+        possible: _abc.Iterable[Global___PossibleVerb] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_wake_time", b"next_wake_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "next_wake_time", b"next_wake_time", "possible", b"possible", "remarks", b"remarks", "saga_id", b"saga_id", "status", b"status", "summary", b"summary", "waits", b"waits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class PossibleVerb(_message.Message):
+    """A verb that a saga would take now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERB_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    verb: _builtins.str
+    """`RETRY`, `RESOLVE`, `SKIP`, `OVERRIDE_REQUEST`, `FORCE_COMPLETE`, `TERMINATE`, `RESUME` or `CANCEL`."""
+    step: _builtins.str
+    """Empty where it is about the saga as a whole."""
+    outcome: Global___StepOutcome.ValueType
+    """RESOLVE: what may be said."""
+    message: _builtins.str
+    """What it would do, in one sentence."""
+    def __init__(
+        self,
+        *,
+        verb: _builtins.str = ...,
+        step: _builtins.str = ...,
+        outcome: Global___StepOutcome.ValueType = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "outcome", b"outcome", "step", b"step", "verb", b"verb"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PossibleVerb: _TypeAlias = PossibleVerb  # noqa: Y015
+
+@_typing.final
+class UndoPlan(_message.Message):
+    """What undoing a saga would call now, found by running the rules themselves on a copy of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAGA_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    OMITTED_FIELD_NUMBER: _builtins.int
+    STAYS_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
+    saga_id: _builtins.str
+    etag: _builtins.str
+    """Of the saga it was made for."""
+    omitted: _builtins.int
+    """How many further calls there are, where the plan is cut at 1,000."""
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedUndo]:
+        """In order: a wave's calls are made at the same time. A call begins as soon as those it waits for have ended, which may
+        be before the rest of the wave before it has.
+        """
+
+    @_builtins.property
+    def stays(self) -> _containers.RepeatedCompositeFieldContainer[Global___StayingEffect]:
+        """Effects that stay, or may stay."""
+
+    @_builtins.property
+    def conditions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the plan rests on: an undecided pivot, a pause, calls whose end is not known yet. One sentence each."""
+
+    def __init__(
+        self,
+        *,
+        saga_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        calls: _abc.Iterable[Global___PlannedUndo] | None = ...,
+        omitted: _builtins.int = ...,
+        stays: _abc.Iterable[Global___StayingEffect] | None = ...,
+        conditions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "conditions", b"conditions", "etag", b"etag", "omitted", b"omitted", "saga_id", b"saga_id", "stays", b"stays"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoPlan: _TypeAlias = UndoPlan  # noqa: Y015
+
+@_typing.final
+class PlannedUndo(_message.Message):
+    """One call that would undo a step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    WAVE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    PROBED_FIRST_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    """The step or the item, e.g. `reserve[17]`."""
+    wave: _builtins.int
+    """1, 2, 3, ..."""
+    target: _builtins.str
+    method: _builtins.str
+    """Full method name."""
+    idempotency_key: _builtins.str
+    outcome: Global___StepOutcome.ValueType
+    """APPLIED, or UNKNOWN: the step may not have been applied, and is undone to be sure."""
+    attempts: _builtins.int
+    """The undo is under way already; the number of its last attempt."""
+    probed_first: _builtins.bool
+    """The service is asked first whether the call took place at all; where it says no, nothing is undone."""
+    @_builtins.property
+    def not_before(self) -> _timestamp_pb2.Timestamp:
+        """The earliest instant of the call: until then the call that it undoes may still be running at its service."""
+
+    @_builtins.property
+    def request(self) -> Global___SagaPayload:
+        """View FULL."""
+
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        wave: _builtins.int = ...,
+        target: _builtins.str = ...,
+        method: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+        outcome: Global___StepOutcome.ValueType = ...,
+        not_before: _timestamp_pb2.Timestamp | None = ...,
+        attempts: _builtins.int = ...,
+        probed_first: _builtins.bool = ...,
+        request: Global___SagaPayload | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["not_before", b"not_before", "request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "idempotency_key", b"idempotency_key", "method", b"method", "not_before", b"not_before", "outcome", b"outcome", "probed_first", b"probed_first", "request", b"request", "step", b"step", "target", b"target", "wave", b"wave"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlannedUndo: _TypeAlias = PlannedUndo  # noqa: Y015
+
+@_typing.final
+class StayingEffect(_message.Message):
+    """An effect that undoing the saga would not remove."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    reason: Global___StayingReason.ValueType
+    message: _builtins.str
+    """One sentence for a person."""
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        reason: Global___StayingReason.ValueType = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StayingEffect: _TypeAlias = StayingEffect  # noqa: Y015
+
+@_typing.final
+class AuditEntry(_message.Message):
+    """Who did what to a saga, and why. Never a payload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAGA_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    VERB_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    saga_id: _builtins.str
+    sequence: _builtins.int
+    """Number of its event in the saga; 0 in the answer to `validate_only`, where nothing was recorded."""
+    verb: _builtins.str
+    """`RETRY`, `RESOLVE`, `SKIP`, `OVERRIDE_REQUEST`, `FORCE_COMPLETE`, `TERMINATE`, `PAUSE`, `RESUME` or `RERUN`."""
+    by: _builtins.str
+    """The person's or the program's name."""
+    reason: _builtins.str
+    step: _builtins.str
+    operation: Global___OperationKind.ValueType
+    outcome: Global___StepOutcome.ValueType
+    """RESOLVE: what was said to be true."""
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        saga_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+        verb: _builtins.str = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        step: _builtins.str = ...,
+        operation: Global___OperationKind.ValueType = ...,
+        outcome: Global___StepOutcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "event_time", b"event_time", "operation", b"operation", "outcome", b"outcome", "reason", b"reason", "saga_id", b"saga_id", "sequence", b"sequence", "step", b"step", "verb", b"verb"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditEntry: _TypeAlias = AuditEntry  # noqa: Y015
+
+@_typing.final
+class StepItems(_message.Message):
+    """How the items of a `for_each` step are doing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    BEGAN_FIELD_NUMBER: _builtins.int
+    UNDER_WAY_FIELD_NUMBER: _builtins.int
+    APPLIED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    TO_UNDO_FIELD_NUMBER: _builtins.int
+    UNDOING_FIELD_NUMBER: _builtins.int
+    STUCK_FIELD_NUMBER: _builtins.int
+    FIRST_FAILED_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How many there are."""
+    began: _builtins.int
+    """How many have begun, in order: items 0 to `began` - 1."""
+    under_way: _builtins.int
+    """Of those, how many have not come to an end."""
+    applied: _builtins.int
+    """How many came to a good end."""
+    failed: _builtins.int
+    to_undo: _builtins.int
+    """How many have an effect that the saga could undo, stuck ones included."""
+    undoing: _builtins.int
+    """How many are being undone now."""
+    stuck: _builtins.int
+    """How many only a person can decide."""
+    first_failed: _builtins.str
+    """The path of the first that failed."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        began: _builtins.int = ...,
+        under_way: _builtins.int = ...,
+        applied: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        to_undo: _builtins.int = ...,
+        undoing: _builtins.int = ...,
+        stuck: _builtins.int = ...,
+        first_failed: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "began", b"began", "count", b"count", "failed", b"failed", "first_failed", b"first_failed", "stuck", b"stuck", "to_undo", b"to_undo", "under_way", b"under_way", "undoing", b"undoing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepItems: _TypeAlias = StepItems  # noqa: Y015
 
 @_typing.final
 class StepOperation(_message.Message):
@@ -439,6 +1228,9 @@ class StepOperation(_message.Message):
     LAST_CODE_FIELD_NUMBER: _builtins.int
     LAST_MESSAGE_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
+    SPENT_FIELD_NUMBER: _builtins.int
+    MANUAL_EPOCH_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """What the called service receives as metadata `idempotency-key`."""
     method: _builtins.str
@@ -452,6 +1244,14 @@ class StepOperation(_message.Message):
     last_code: _builtins.str
     """gRPC status name and text of the last attempt that ended."""
     last_message: _builtins.str
+    spent: _builtins.int
+    """How many attempts count against the retry policy: not those that waited for a paused target, nor those that a crash
+    of the server cut off.
+    """
+    manual_epoch: _builtins.int
+    """How often a person had it run as new; part of the key."""
+    unknown: _builtins.bool
+    """Some attempt ended with an unknown outcome."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -480,10 +1280,13 @@ class StepOperation(_message.Message):
         last_code: _builtins.str = ...,
         last_message: _builtins.str = ...,
         request: Global___SagaPayload | None = ...,
+        spent: _builtins.int = ...,
+        manual_epoch: _builtins.int = ...,
+        unknown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["open", b"open", "request", b"request", "retry_time", b"retry_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "idempotency_key", b"idempotency_key", "last_code", b"last_code", "last_message", b"last_message", "method", b"method", "open", b"open", "parked", b"parked", "request", b"request", "retry_time", b"retry_time", "start_time", b"start_time", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "idempotency_key", b"idempotency_key", "last_code", b"last_code", "last_message", b"last_message", "manual_epoch", b"manual_epoch", "method", b"method", "open", b"open", "parked", b"parked", "request", b"request", "retry_time", b"retry_time", "spent", b"spent", "start_time", b"start_time", "target", b"target", "unknown", b"unknown"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -573,9 +1376,10 @@ class SagaEvent(_message.Message):
     epoch: _builtins.int
     """Which run of the server wrote it; never decreases along a saga."""
     type: _builtins.str
-    """`SagaStarted`, `StepSkipped`, `AttemptOpened`, `AttemptSettled`, `RetryScheduled`, `StepSettled`,
-    `CancelRequested`, `CompensationBegan`, `StepUndone`, `StepStuck`, `AttentionRaised`, `SagaCompleted` or
-    `SagaCompensated`.
+    """`SagaStarted`, `StepBegan`, `SignalReceived`, `RollbackBegan`, `ElseBegan`, `StepsReset`, `StepSkipped`,
+    `AttemptOpened`, `AttemptSettled`, `RetryScheduled`, `StepSettled`, `CancelRequested`, `CompensationBegan`,
+    `StepUndone`, `StepStuck`, `StepReopened`, `StepLeft`, `AttentionRaised`, `AttentionCleared`, `OperatorActed`,
+    `SagaCompleted`, `SagaCompensated` or `SagaTerminated`.
     """
     summary: _builtins.str
     """One sentence for a person."""
@@ -600,8 +1404,8 @@ class SagaEvent(_message.Message):
 
     @_builtins.property
     def details(self) -> _struct_pb2.Struct:
-        """The event's other fields by name. Payloads (input, request, reply, undo request, output) are here as proto3 JSON in
-        view FULL only.
+        """The event's other fields by name. Payloads (input, request, reply, undo request, signal, output) are here as proto3
+        JSON in view FULL only.
         """
 
     def __init__(

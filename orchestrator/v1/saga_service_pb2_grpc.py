@@ -78,6 +78,31 @@ class SagaServiceStub(object):
                 request_serializer=orchestrator_dot_v1_dot_saga__service__pb2.CancelSagaRequest.SerializeToString,
                 response_deserializer=orchestrator_dot_v1_dot_saga__service__pb2.CancelSagaResponse.FromString,
                 _registered_method=True)
+        self.SignalSaga = channel.unary_unary(
+                '/orchestrator.v1.SagaService/SignalSaga',
+                request_serializer=orchestrator_dot_v1_dot_saga__service__pb2.SignalSagaRequest.SerializeToString,
+                response_deserializer=orchestrator_dot_v1_dot_saga__service__pb2.SignalSagaResponse.FromString,
+                _registered_method=True)
+        self.SignalWithStart = channel.unary_unary(
+                '/orchestrator.v1.SagaService/SignalWithStart',
+                request_serializer=orchestrator_dot_v1_dot_saga__service__pb2.SignalWithStartRequest.SerializeToString,
+                response_deserializer=orchestrator_dot_v1_dot_saga__service__pb2.SignalWithStartResponse.FromString,
+                _registered_method=True)
+        self.PreviewCompensation = channel.unary_unary(
+                '/orchestrator.v1.SagaService/PreviewCompensation',
+                request_serializer=orchestrator_dot_v1_dot_saga__service__pb2.PreviewCompensationRequest.SerializeToString,
+                response_deserializer=orchestrator_dot_v1_dot_saga__service__pb2.PreviewCompensationResponse.FromString,
+                _registered_method=True)
+        self.ExplainSaga = channel.unary_unary(
+                '/orchestrator.v1.SagaService/ExplainSaga',
+                request_serializer=orchestrator_dot_v1_dot_saga__service__pb2.ExplainSagaRequest.SerializeToString,
+                response_deserializer=orchestrator_dot_v1_dot_saga__service__pb2.ExplainSagaResponse.FromString,
+                _registered_method=True)
+        self.ListSagaItems = channel.unary_unary(
+                '/orchestrator.v1.SagaService/ListSagaItems',
+                request_serializer=orchestrator_dot_v1_dot_saga__service__pb2.ListSagaItemsRequest.SerializeToString,
+                response_deserializer=orchestrator_dot_v1_dot_saga__service__pb2.ListSagaItemsResponse.FromString,
+                _registered_method=True)
         self.ListSagaEvents = channel.unary_unary(
                 '/orchestrator.v1.SagaService/ListSagaEvents',
                 request_serializer=orchestrator_dot_v1_dot_saga__service__pb2.ListSagaEventsRequest.SerializeToString,
@@ -180,8 +205,76 @@ class SagaServiceServicer(object):
         is done; wait for the saga to learn the end. Cancelling a saga that already goes backward changes nothing and
         succeeds.
 
-        Reasons: `SAGA_NOT_FOUND` (NOT_FOUND); `TERMINAL_STATE` (FAILED_PRECONDITION: the saga has ended); `MAILBOX_FULL`
-        (RESOURCE_EXHAUSTED, with RetryInfo); `DRAINING`, `JOURNAL_UNAVAILABLE` (UNAVAILABLE).
+        While its pivot is undecided the request waits: the saga goes backward if the pivot was not applied, and on to its
+        good end if it was.
+
+        Reasons: `SAGA_NOT_FOUND` (NOT_FOUND); `TERMINAL_STATE` (FAILED_PRECONDITION: the saga has ended); `PAST_PIVOT`
+        (FAILED_PRECONDITION: it can only succeed now); `ETAG_MISMATCH` (FAILED_PRECONDITION: it has changed since you
+        looked); `INPUT_INVALID` (INVALID_ARGUMENT); `MAILBOX_FULL` (RESOURCE_EXHAUSTED, with RetryInfo); `DRAINING`,
+        `JOURNAL_UNAVAILABLE` (UNAVAILABLE).
+
+        Retry: safe; with an `etag`, look again first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignalSaga(self, request, context):
+        """Hands a saga a message, for the step that waits for it or will wait for it. It is durable when the answer arrives.
+        Signals of one name are taken in the order in which they came. The same request id is the same signal, for ever.
+
+        Reasons: `SAGA_NOT_FOUND` (NOT_FOUND); `SIGNAL_UNKNOWN` (FAILED_PRECONDITION: its definition waits for no such
+        signal); `GOING_BACKWARD` (FAILED_PRECONDITION: it is being undone); `TERMINAL_STATE` (FAILED_PRECONDITION: it has
+        ended); `SIGNALS_FULL` (FAILED_PRECONDITION: it takes no more); `INPUT_INVALID` (INVALID_ARGUMENT, with the
+        field's path in BadRequest); `MAILBOX_FULL` (RESOURCE_EXHAUSTED, with RetryInfo); `DRAINING`, `JOURNAL_UNAVAILABLE`
+        (UNAVAILABLE).
+
+        Retry: safe; the request id makes it so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignalWithStart(self, request, context):
+        """Starts a saga and hands it a signal, in one piece; where the saga is there already, hands it the signal.
+
+        Reasons: those of StartSaga and of SignalSaga, but for `SAGA_NOT_FOUND`.
+
+        Retry: safe.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewCompensation(self, request, context):
+        """Says what undoing the saga would call now, exactly: target, method, key and request of each call, in which order, and
+        what would stay. Nothing is changed. What has an unknown outcome now may turn out not to need undoing.
+
+        Reasons: `SAGA_NOT_FOUND` (NOT_FOUND); `TERMINAL_STATE` (FAILED_PRECONDITION: it has ended); `PAST_PIVOT`
+        (FAILED_PRECONDITION: it can only succeed now); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB in view FULL).
+
+        Retry: safe.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainSaga(self, request, context):
+        """Says, in sentences, why the saga is not further than it is, when it moves next by itself, and what a person could do.
+
+        Reasons: `SAGA_NOT_FOUND` (NOT_FOUND).
+
+        Retry: safe.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSagaItems(self, request, context):
+        """Lists the items of a `for_each` step that have begun, by position.
+
+        Reasons: `SAGA_NOT_FOUND` (NOT_FOUND); `STEP_UNKNOWN` (FAILED_PRECONDITION: the saga has no such step);
+        `INPUT_INVALID` (INVALID_ARGUMENT: page_size, page_token, or a step that has no items).
 
         Retry: safe.
         """
@@ -237,6 +330,31 @@ def add_SagaServiceServicer_to_server(servicer, server):
                     servicer.CancelSaga,
                     request_deserializer=orchestrator_dot_v1_dot_saga__service__pb2.CancelSagaRequest.FromString,
                     response_serializer=orchestrator_dot_v1_dot_saga__service__pb2.CancelSagaResponse.SerializeToString,
+            ),
+            'SignalSaga': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignalSaga,
+                    request_deserializer=orchestrator_dot_v1_dot_saga__service__pb2.SignalSagaRequest.FromString,
+                    response_serializer=orchestrator_dot_v1_dot_saga__service__pb2.SignalSagaResponse.SerializeToString,
+            ),
+            'SignalWithStart': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignalWithStart,
+                    request_deserializer=orchestrator_dot_v1_dot_saga__service__pb2.SignalWithStartRequest.FromString,
+                    response_serializer=orchestrator_dot_v1_dot_saga__service__pb2.SignalWithStartResponse.SerializeToString,
+            ),
+            'PreviewCompensation': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewCompensation,
+                    request_deserializer=orchestrator_dot_v1_dot_saga__service__pb2.PreviewCompensationRequest.FromString,
+                    response_serializer=orchestrator_dot_v1_dot_saga__service__pb2.PreviewCompensationResponse.SerializeToString,
+            ),
+            'ExplainSaga': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainSaga,
+                    request_deserializer=orchestrator_dot_v1_dot_saga__service__pb2.ExplainSagaRequest.FromString,
+                    response_serializer=orchestrator_dot_v1_dot_saga__service__pb2.ExplainSagaResponse.SerializeToString,
+            ),
+            'ListSagaItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSagaItems,
+                    request_deserializer=orchestrator_dot_v1_dot_saga__service__pb2.ListSagaItemsRequest.FromString,
+                    response_serializer=orchestrator_dot_v1_dot_saga__service__pb2.ListSagaItemsResponse.SerializeToString,
             ),
             'ListSagaEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSagaEvents,
@@ -442,6 +560,141 @@ class SagaService(object):
             '/orchestrator.v1.SagaService/CancelSaga',
             orchestrator_dot_v1_dot_saga__service__pb2.CancelSagaRequest.SerializeToString,
             orchestrator_dot_v1_dot_saga__service__pb2.CancelSagaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignalSaga(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.v1.SagaService/SignalSaga',
+            orchestrator_dot_v1_dot_saga__service__pb2.SignalSagaRequest.SerializeToString,
+            orchestrator_dot_v1_dot_saga__service__pb2.SignalSagaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignalWithStart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.v1.SagaService/SignalWithStart',
+            orchestrator_dot_v1_dot_saga__service__pb2.SignalWithStartRequest.SerializeToString,
+            orchestrator_dot_v1_dot_saga__service__pb2.SignalWithStartResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewCompensation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.v1.SagaService/PreviewCompensation',
+            orchestrator_dot_v1_dot_saga__service__pb2.PreviewCompensationRequest.SerializeToString,
+            orchestrator_dot_v1_dot_saga__service__pb2.PreviewCompensationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainSaga(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.v1.SagaService/ExplainSaga',
+            orchestrator_dot_v1_dot_saga__service__pb2.ExplainSagaRequest.SerializeToString,
+            orchestrator_dot_v1_dot_saga__service__pb2.ExplainSagaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSagaItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.v1.SagaService/ListSagaItems',
+            orchestrator_dot_v1_dot_saga__service__pb2.ListSagaItemsRequest.SerializeToString,
+            orchestrator_dot_v1_dot_saga__service__pb2.ListSagaItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

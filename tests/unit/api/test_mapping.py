@@ -284,6 +284,26 @@ EVENTS: tuple[ev.Event, ...] = (
     ev.AttentionRaised(at=2.0, reason=ev.AttentionReason.UNDO_REFUSED, step=STEP, message="never"),
     ev.SagaCompleted(at=2.0, started_at=1.0, output=SECRET),
     ev.SagaCompensated(at=2.0, started_at=1.0, compensation_began_at=1.5, undone_count=3),
+    ev.StepBegan(at=2.0, step=STEP, due_at=9.0, count=7),
+    ev.SignalReceived(at=2.0, signal="paid", request_id="q", payload=SECRET),
+    ev.RollbackBegan(
+        at=2.0, step=STEP, steps=(STEP,), cause=ev.Cause(kind=CauseKind.STEP_FAILED, message="refused", step=STEP)
+    ),
+    ev.ElseBegan(at=2.0, step=STEP),
+    ev.StepsReset(at=2.0, step=STEP, steps=(STEP,)),
+    ev.StepReopened(at=2.0, step=STEP, operation=FORWARD, request=SECRET, as_new=True),
+    ev.StepLeft(at=2.0, step=STEP),
+    ev.AttentionCleared(at=2.0),
+    ev.OperatorActed(
+        at=2.0,
+        verb=ev.Verb.RESOLVE,
+        by="ann",
+        reason="the bank says so",
+        step=STEP,
+        operation=FORWARD,
+        outcome=Outcome.APPLIED,
+    ),
+    ev.SagaTerminated(at=2.0, started_at=1.0, left=(STEP,)),
 )
 PLAN = Plan(definition="job", revision="r1", input_type="", steps={}, forward_s=1.0, compensation_s=1.0)
 
@@ -332,6 +352,16 @@ def test_an_attempts_end_is_told_in_full() -> None:
     assert told.outcome == pb.STEP_OUTCOME_APPLIED
     assert mapping.instant_at(told.start_time) == 1.0
     assert told.details["phase"] == "REPLIED"
+
+
+@pytest.mark.parametrize("verb", ev.Verb)
+def test_every_verb_of_an_operator_has_its_sentence(verb: ev.Verb) -> None:
+    acted = ev.OperatorActed(at=2.0, verb=verb, by="ann", reason="the bank says so")
+    told = events.event(Record(version=1, epoch=1, event=acted), PLAN, None)
+    assert told.summary.startswith("ann ")
+    assert told.summary.endswith(" the saga: the bank says so")
+    assert told.details["verb"] == verb
+    assert told.details["by"] == "ann"
 
 
 def test_a_payload_too_large_for_a_message_is_named_and_left_out() -> None:
