@@ -220,7 +220,7 @@ def _signal(draft: Draft, command: SignalSaga) -> RequestError | None:
         known = ", ".join(sorted(state.plan.signals)) or "none"
         message = f"saga {state.saga_id!r} waits for no signal {command.signal!r}; its definition names: {known}"
         return Rejected("SIGNAL_UNKNOWN", message, saga_id=state.saga_id, signal=command.signal)
-    if state.is_backward or state.cancel_reason is not None:
+    if state.is_backward or (state.cancel_reason is not None and not state.is_past_pivot):
         message = f"saga {state.saga_id!r} is being undone; nothing in it waits for a signal any more"
         return Rejected("GOING_BACKWARD", message, saga_id=state.saga_id, status=state.status.value)
     waiting = sum(len(each) for each in state.signals.values())

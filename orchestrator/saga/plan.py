@@ -206,6 +206,8 @@ class Call:
     barrier: bool = False
     """The method keeps the barrier contract (R13), so an unknown call may be undone at once (R12a)."""
     profile: OutcomeProfile = OutcomeProfile.DEFAULT
+    request_type: str = ""
+    """Full message type of the request: what a person may send instead; the type last sent where empty."""
 
 
 @frozen
@@ -270,6 +272,8 @@ class Await:
     call: Call
     stop: Call | None
     every_s: float
+    reply_type: str = ""
+    """Full message type of what the operation brings; empty where it is not known before it comes."""
 
 
 @frozen
@@ -289,6 +293,8 @@ class Compensation:
     """Steps that must be undone before this one, beyond the natural order."""
     first: bool = False
     """Undo this step before every other one that is not marked so."""
+    reads_reply: bool = False
+    """The request is made from the step's own reply, so there is none while that is not known."""
 
 
 @frozen
