@@ -54,6 +54,7 @@ class BoundStep:
 
     call: BoundCall | None = None
     undo: BoundCall | None = None
+    undo_reads_reply: bool = False
     when: Guard | None = None
     refuse: Guard | None = None
     reason: RenderText | None = None
@@ -90,6 +91,8 @@ def check(definition: Definition, services: Services, findings: Findings) -> Bou
     needs = rules.edges(definition, scopes[1].uses, top)
     for name, found in needs.items():
         bound.steps[name].needs = found
+    for name in rules.undo_needs_reply(scopes[1].uses):
+        bound.steps[name].undo_reads_reply = True
     ancestors = graph.ancestors(needs)
     rules.cycles(needs, top)
     rules.settled_reads(scopes[1].uses, ancestors)

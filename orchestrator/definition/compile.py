@@ -68,6 +68,7 @@ def _compensation(step: Step, bound: BoundStep, facts_of: FactsOf) -> plan.Compe
         call=_call(bound.undo, undo.timeout, _retry(undo.retry, _UNDO), facts_of),
         after=tuple(StepId(other) for other in undo.after),
         first=undo.first,
+        reads_reply=bound.undo_reads_reply,
     )
 
 

@@ -68,6 +68,12 @@ def settled_reads(uses: Sequence[Use], ancestors: Mapping[str, frozenset[str]]) 
             use.at.inside(Code.UNDO_READS_REPLY, where, message, "prefer a key known before the call")
 
 
+def undo_needs_reply(uses: Sequence[Use]) -> frozenset[str]:
+    """Return the steps whose undo is made from their own reply."""
+    undos = [use for use in uses if use.at.path[0] == "steps" and use.at.path[2] == "compensate"]
+    return frozenset(str(use.at.path[1]) for use in undos if OWN_REPLY in use.expression.names)
+
+
 def patience(definition: Definition, top: At) -> None:
     """A first pause must not be longer than the longest one."""
     for name, step in definition.steps.items():
