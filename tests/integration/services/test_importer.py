@@ -86,14 +86,25 @@ def test_an_index_that_is_being_built_is_in_no_ledger(importer: Running) -> None
     assert index_effects(importer) == 0
 
 
-def test_a_cancelled_operation_leaves_no_index_and_one_that_ended_stays(importer: Running) -> None:
+def cancel(importer: Running, name: str) -> None:
+    request = operations_pb2.CancelOperationRequest(name=name)
+    operations_pb2_grpc.OperationsStub(importer.channel).CancelOperation(request)
+
+
+def test_a_cancelled_operation_leaves_no_index(importer: Running) -> None:
     insert(importer, *NAMES)
-    operations = operations_pb2_grpc.OperationsStub(importer.channel)
     name = build(importer, rows_per_second=1)
-    for _ in range(2):
-        operations.CancelOperation(operations_pb2.CancelOperationRequest(name=name))
-        assert get(importer, name).error.code == code_pb2.CANCELLED
+    cancel(importer, name)
+    assert get(importer, name).error.code == code_pb2.CANCELLED
     assert (drop(importer), index_effects(importer)) == (0, 0)
+
+
+def test_an_operation_that_has_ended_stays_as_it_is_when_it_is_cancelled(importer: Running) -> None:
+    insert(importer, *NAMES)
+    name = build(importer)
+    ended = wait_until(importer, name, lambda operation: operation.done)
+    cancel(importer, name)
+    assert get(importer, name) == ended
 
 
 def test_an_undo_that_comes_first_ends_the_building(importer: Running) -> None:
@@ -102,6 +113,13 @@ def test_an_undo_that_comes_first_ends_the_building(importer: Running) -> None:
     assert drop(importer) == 0
     assert wait_until(importer, name, lambda operation: operation.done).error.code == code_pb2.CANCELLED
     assert index_effects(importer) == 0
+
+
+def test_an_index_whose_undo_came_before_it_is_not_begun(importer: Running) -> None:
+    assert drop(importer) == 0
+    with pytest.raises(grpc.RpcError) as refused:
+        build(importer)
+    assert reason_of(refused.value) == "SAGA_STEP_ALREADY_COMPENSATED"
 
 
 def test_two_rows_of_one_name_fail_the_operation_and_leave_no_index(importer: Running) -> None:
