@@ -294,8 +294,9 @@ CALL_OVERDUE_S = 5.0
 
 # The whole conversation with a reflection service; hundreds of files arrive within a second.
 REFLECTION_S_MAX = 10.0
-# Conversations begun anew where grpc.aio hid how the last one ended; it does so once in about forty, so never thrice.
-REFLECTION_ATTEMPTS_MAX = 3
+# Conversations begun anew where grpc.aio hid how the last one ended; on a busy machine it does so once in nine, so
+# eight times in a row never.
+REFLECTION_ATTEMPTS_MAX = 8
 # All of googleapis is about 4,000 files; one target that serves more is a mistake or an attack.
 DESCRIPTORS_FILES_MAX = 4_000
 # Compiling some hundred .proto files takes a second.
@@ -380,3 +381,5 @@ PROVING_SHOWN_CHARS = 100
 EXPLORE_STATES_MAX = 300_000
 # How often a search tells how far it is.
 EXPLORE_PROGRESS_STATES = 2_000
+# Records after which a simulated saga is held to be one that never ends.
+PLAY_RECORDS_MAX = 100_000

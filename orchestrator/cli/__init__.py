@@ -7,6 +7,7 @@
       |-- events.py         watch, history, trace -> waterfall.py        drawn from the saga's events
       |-- definitions.py    definitions create, list, get, revisions, activate
       |-- check.py          check                                        works without a server
+      |-- participant.py    verify-participant                           calls a service, not the orchestrator
       |-- serve.py          serve, config                                the only commands that read settings
       `-- demo.py           demo -> mesh.py, traffic.py, ledgers.py      a mesh of processes, a kill, a proof
     session.py              the connection, and what its errors mean
@@ -19,7 +20,8 @@ Invariants:
   standard error. Colour and redrawn lines are for terminals, a pipe gets plain lines.
 * An ending is an exit code (`exits.py`, published) and, where it is not 0, one clear line with the next move. A
   traceback is shown only to those who ask for it (`SAGA_TRACEBACK=1`).
-* Everything but `serve`, `check` and `config` goes through the published API: what the program can do, any client can.
+* Everything but `serve`, `check`, `config` and the two that verify goes through the published API: what the program can
+  do, any client can.
 
 May import: everything inside the ring, at the moment it is needed. Read next: `main.py`, then `sagas.py`.
 """

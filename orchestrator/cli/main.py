@@ -33,8 +33,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cancel": ("sagas:cancel", "Cancel a saga: undo what was done."),
     "definitions": ("definitions:definitions", "Create, list and activate definitions."),
     "verify": ("verify:verify", "Hold a journal and ledgers against the invariants."),
+    "verify-participant": ("participant:verify_participant", "Try whether a service keeps what sagas rely on."),
     "config": ("serve:config", "Show the settings in force, or their schema."),
 }
+
+
+COMMAND_CHARS = 11
+"""Width of the column of names, so that every line fits beside it."""
 
 
 class LazyGroup(click.Group):
@@ -68,7 +73,8 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table, importing none of them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+            rows = [(name, line) for name, (_, line) in COMMANDS.items()]
+            formatter.write_dl(rows, col_max=COMMAND_CHARS)  # the line of a longer name stands below it
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Publish the exit codes."""

@@ -52,8 +52,9 @@ async def reflect(channel: aio.Channel, target: TargetConfig) -> Files:
 async def _converse_until_clear(channel: aio.Channel, version: str, target: TargetConfig) -> Files:
     """Ask again where the library cannot say how the stream ended.
 
-    A server that refuses a stream at once ends it under our first write, and about once in forty times grpc.aio then
-    reports INTERNAL of its own making in place of the server's status. Asking costs nothing: it is a read.
+    A server that refuses a stream at once ends it under our first write, and once in forty to once in nine times
+    grpc.aio then reports INTERNAL of its own making in place of the server's status. Asking costs nothing: it is a
+    read.
     """
     for _ in range(REFLECTION_ATTEMPTS_MAX - 1):
         try:

@@ -4,22 +4,21 @@ A service imports this package and nothing else of the orchestrator; it needs gr
 the table and test vectors that any language can keep are the open specification, docs/participants.md. This package is
 that page in Python::
 
-    gRPC call --> answering(context) --> the service's own transaction -------------------------> reply
-                  a refusal becomes      |  Barrier.forward / .compensate                |
-                  a status with          |    claim the key: one row, its primary key    |
-                  ErrorInfo              |    known already?   the stored reply          |
-                                         |    tombstone, late? Refused                   |
-                                         |    else             the service acts, reply   |
-                                         |                     stored in the claimed row |
-                                         +-- all of it, or nothing ----------------------+
+    gRPC call --> answering(...) --> the service's own transaction --------------------------> reply
+                  reads the call;    |  Barrier.forward / .compensate                |
+                  a refusal ends it  |    claim the key: one row, its primary key    |
+                  with a status and  |    known already?   the stored reply          |
+                  its reason         |    tombstone, late? Refused                   |
+                                     |    else             the service acts, reply   |
+                                     |                     stored in the claimed row |
+                                     +-- all of it, or nothing ----------------------+
 
 A whole participant::
 
     barrier = Barrier(SQLITE)
 
     def Charge(self, request, context):
-        call = read_call(context, request)
-        with answering(context), self.lock, self.db:
+        with answering(context, request) as call, self.lock, self.db:
             return barrier.forward(self.db, call, pb.ChargeReply, lambda: self.charge(request))
 
 Invariants, each held by the vectors in docs/participants/vectors.json, on SQLite and on PostgreSQL:
@@ -40,6 +39,7 @@ May import: the standard library, grpc, protobuf and google.rpc. Nothing of the 
 Read next: `rules.py`, then `barrier.py` and `call.py` (the metadata), then docs/participants.md.
 """
 
+from orchestrator.participant.answering import answering
 from orchestrator.participant.barrier import AsyncBarrier, Barrier
 from orchestrator.participant.call import Call, read_call
 from orchestrator.participant.refusal import (
@@ -50,7 +50,6 @@ from orchestrator.participant.refusal import (
     NOT_AFTER_PASSED,
     NOTHING_TO_UNDO,
     Refused,
-    answering,
 )
 from orchestrator.participant.rules import ASYNCPG, POSTGRES, SQLITE, Dialect
 

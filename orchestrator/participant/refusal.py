@@ -1,10 +1,6 @@
-"""How a participant says no: one exception, and the one place that turns it into a gRPC status with its reason."""
-
-from types import TracebackType
-from typing import Any, Self
+"""How a participant says no: one exception, its published reasons, and what a database's own no stands for."""
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
 
 ALREADY_COMPENSATED = "SAGA_STEP_ALREADY_COMPENSATED"
 """The call's undo came first; it can never act."""
@@ -36,38 +32,6 @@ class Refused(Exception):
         self.message = message
 
 
-class answering:  # noqa: N801  (used as a verb, like contextlib's)
-    """`with answering(context):` around the transaction: refusals and contention end the call with their status.
-
-    `async with` in an asyncio server. Whatever else is raised passes.
-    """
-
-    def __init__(self, context: Any, *, domain: str = "") -> None:  # noqa: ANN401  (two classes without a common type)
-        """`domain` is ErrorInfo's: who published the reasons, for example `payment.example`."""
-        self._context = context
-        self._domain = domain
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        refused = refusal_of(error)
-        if refused is not None:
-            self._context.set_trailing_metadata(_trailing(refused, self._domain))
-            self._context.abort(refused.code, refused.message)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        refused = refusal_of(error)
-        if refused is not None:
-            self._context.set_trailing_metadata(_trailing(refused, self._domain))
-            await self._context.abort(refused.code, refused.message)
-
-
 def refusal_of(error: BaseException | None) -> Refused | None:
     """Return the refusal that an exception is, or stands for; None where it is something else."""
     if isinstance(error, Refused):
@@ -81,10 +45,3 @@ def refusal_of(error: BaseException | None) -> Refused | None:
             f"another transaction was in the way ({error}); nothing was done: repeat the call with the same key",
         )
     return None
-
-
-def _trailing(refused: Refused, domain: str) -> tuple[tuple[str, str | bytes], ...]:
-    """Return the metadata that carries a `google.rpc.Status`; its name ends in -bin, so its value is bytes."""
-    status = status_pb2.Status(code=refused.code.value[0], message=refused.message)
-    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=refused.reason, domain=domain))
-    return (("grpc-status-details-bin", status.SerializeToString()),)

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from orchestrator.participant import AsyncBarrier, Barrier, Dialect, Refused, answering, read_call
+from orchestrator.participant import AsyncBarrier, Barrier, Dialect, Refused, answering
 from tests.kit.theatre import SEATS_MAX, ListReply, ReleaseReply, Reservation
 
 RESERVATIONS = "CREATE TABLE IF NOT EXISTS reservations (id TEXT PRIMARY KEY, client TEXT, call_key TEXT)"
@@ -33,25 +33,21 @@ class BlockingHouse:
             self._run(db, RESERVATIONS)
 
     def reserve(self, request: Any, context: Any) -> Any:
-        call = read_call(context, request)
-
         def act() -> Any:
             made = Reservation(reservation_id=os.urandom(8).hex(), client=request.client)
             self._run(db, "INSERT INTO reservations VALUES (?, ?, ?)", made.reservation_id, made.client, call.key)
             refuse_crowds(request)  # after the effect: the transaction must take it back
             return made
 
-        with answering(context), self._transaction() as db:
+        with answering(context, request) as call, self._transaction() as db:
             return self.barrier.forward(db, call, Reservation, act)
 
     def release(self, request: Any, context: Any) -> Any:
-        call = read_call(context, request)
-
         def act() -> Any:
             gone = self._run(db, "DELETE FROM reservations WHERE call_key = ? RETURNING id", call.forward_key)
             return ReleaseReply(released=len(gone))
 
-        with answering(context), self._transaction() as db:
+        with answering(context, request) as call, self._transaction() as db:
             return self.barrier.compensate(db, call, ReleaseReply, act)
 
     def list_(self, request: Any, context: Any) -> Any:
@@ -88,25 +84,21 @@ class AwaitingHouse:
             await self._run(db, RESERVATIONS)
 
     async def reserve(self, request: Any, context: Any) -> Any:
-        call = read_call(context, request)
-
         async def act() -> Any:
             made = Reservation(reservation_id=os.urandom(8).hex(), client=request.client)
             await self._run(db, "INSERT INTO reservations VALUES (?, ?, ?)", made.reservation_id, made.client, call.key)
             refuse_crowds(request)
             return made
 
-        async with answering(context), self._connect() as db:
+        async with answering(context, request) as call, self._connect() as db:
             return await self.barrier.forward(db, call, Reservation, act)
 
     async def release(self, request: Any, context: Any) -> Any:
-        call = read_call(context, request)
-
         async def act() -> Any:
             gone = await self._run(db, "DELETE FROM reservations WHERE call_key = ? RETURNING id", call.forward_key)
             return ReleaseReply(released=len(gone))
 
-        async with answering(context), self._connect() as db:
+        async with answering(context, request) as call, self._connect() as db:
             return await self.barrier.compensate(db, call, ReleaseReply, act)
 
     async def list_(self, request: Any, context: Any) -> Any:

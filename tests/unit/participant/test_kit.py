@@ -133,7 +133,7 @@ def test_a_request_of_another_type_is_another_request() -> None:
 
 def test_a_refusal_ends_the_call_with_its_code_and_reason() -> None:
     context = Context()
-    with pytest.raises(RuntimeError), answering(context, domain="till.example"):
+    with pytest.raises(RuntimeError), answering(context, StringValue(), domain="till.example"):
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CARD_EXPIRED", "the card expired in May")
     assert context.ended == (grpc.StatusCode.FAILED_PRECONDITION, "the card expired in May")
     assert (context.info.reason, context.info.domain) == ("CARD_EXPIRED", "till.example")
@@ -143,7 +143,7 @@ def test_a_database_that_is_busy_with_another_call_asks_to_come_again(till: Till
     other = sqlite3.connect(tmp_path / "till.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     context = Context()
-    with pytest.raises(RuntimeError), answering(context):
+    with pytest.raises(RuntimeError), answering(context, StringValue()):
         till.forward(idempotency_key="F")
     assert context.ended is not None
     assert context.ended[0] is grpc.StatusCode.ABORTED
@@ -152,9 +152,18 @@ def test_a_database_that_is_busy_with_another_call_asks_to_come_again(till: Till
     assert till.forward(idempotency_key="F") == "act 1"
 
 
+def test_metadata_that_cannot_be_meant_ends_the_call_before_it_begins() -> None:
+    context = Context(saga_not_after="soon")
+    with pytest.raises(RuntimeError), answering(context, StringValue()):
+        pytest.fail("the service must not be asked")
+    assert context.ended is not None
+    assert context.ended[0] is grpc.StatusCode.INVALID_ARGUMENT
+    assert context.info.reason == "SAGA_METADATA_INVALID"
+
+
 def test_any_other_error_passes_untouched(till: Till) -> None:
     context = Context()
-    with pytest.raises(sqlite3.OperationalError, match="no such table"), answering(context):
+    with pytest.raises(sqlite3.OperationalError, match="no such table"), answering(context, StringValue()):
         till.db.execute("SELECT * FROM nowhere")
     assert context.ended is None
 
@@ -164,9 +173,14 @@ async def test_an_awaited_server_is_answered_by_awaiting() -> None:
         async def abort(self, code: grpc.StatusCode, message: str) -> None:  # type: ignore[override]
             super().abort(code, message)
 
+    context = Awaited(saga_not_after="soon")
+    with pytest.raises(RuntimeError):
+        async with answering(context, StringValue()):
+            pytest.fail("the service must not be asked")
+    assert context.info.reason == "SAGA_METADATA_INVALID"
     context = Awaited()
     with pytest.raises(RuntimeError):
-        async with answering(context):
+        async with answering(context, StringValue()):
             raise Refused(grpc.StatusCode.ABORTED, "BUSY", "come again")
     assert context.ended == (grpc.StatusCode.ABORTED, "come again")
 

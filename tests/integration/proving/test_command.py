@@ -1,0 +1,140 @@
+"""`saga verify-participant` as it is typed."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.cli.main import run
+from orchestrator.participant import SQLITE
+from tests.integration.invoker.peers import dead_address
+from tests.kit import houses, theatre
+
+METHODS = ("--forward", f"{theatre.SERVICE}/Reserve", "--compensate", f"{theatre.SERVICE}/Release")
+REQUEST = ("--request", '{"client": "c-{unique}", "seats": 2}')
+PROBE = (
+    *("--probe", f"{theatre.SERVICE}/List", "--probe-request", '{"client": "{request.client}"}'),
+    *("--effects", "size(reply.reservations)"),
+)
+
+
+class Forgetful(houses.BlockingHouse):
+    """Undoes by hand, without the barrier: a call may come after its undo."""
+
+    def release(self, request: Any, context: Any) -> Any:
+        with self._transaction() as db:
+            key = dict(context.invocation_metadata())["saga-forward-key"]
+            self._run(db, "DELETE FROM reservations WHERE call_key = ?", key)
+        return theatre.ReleaseReply()
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    connect = partial(houses.sqlite_connection, tmp_path_factory.mktemp("good") / "house.sqlite")
+    with theatre.in_threads(houses.BlockingHouse(connect, SQLITE)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    connect = partial(houses.sqlite_connection, tmp_path_factory.mktemp("bad") / "house.sqlite")
+    with theatre.in_threads(Forgetful(connect, SQLITE)) as address:
+        yield address
+
+
+def test_a_good_participant_is_told_rule_by_rule_with_evidence(good: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify-participant", good, *METHODS, *REQUEST, *PROBE]) == 0
+    out, err = capsys.readouterr()
+    assert "12 rules hold, 0 do not, 0 were not judged" in err
+    assert out.count("HOLDS") == 12
+    assert "A forward again  -> OK" in out
+    assert "-> FAILED_PRECONDITION SAGA_STEP_ALREADY_COMPENSATED" in out
+    assert "-> 1 effect " in out
+
+
+def test_a_bad_one_exits_1_and_json_has_all_that_was_said(bad: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify-participant", bad, *METHODS, *REQUEST, *PROBE, "-o", "json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["holds"] is False
+    assert [one["rule"] for one in told["rules"] if one["verdict"] == "BROKEN"] == ["overtaken"]
+    [overtaken] = [one for one in told["rules"] if one["rule"] == "overtaken"]
+    assert "nobody will ever undo it" in overtaken["why"]
+    undo, late = (call for call in overtaken["evidence"] if call["sent"] in {"undo", "forward"})
+    assert undo["metadata"]["saga-forward-key"] == late["metadata"]["idempotency-key"]
+    assert (undo["code"], late["code"]) == ("OK", "OK")
+
+
+def test_names_alone_where_that_is_all_that_is_wanted(bad: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify-participant", bad, *METHODS, *REQUEST, *PROBE, "-q"]) == 1
+    out, err = capsys.readouterr()
+    assert "BROKEN overtaken\n" in out
+    assert err == ""
+
+
+def test_a_target_may_be_named_by_the_configuration(
+    good: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "saga.yaml"
+    config.write_text(f"targets: {{box: {{address: '{good}'}}}}\n", encoding="utf-8")
+    assert run(["verify-participant", "box", "--config", str(config), *METHODS, *REQUEST, "-q"]) == 0
+    capsys.readouterr()
+    assert run(["verify-participant", "till", "--config", str(config), *METHODS, *REQUEST]) == 2
+    assert "neither HOST:PORT nor a target of the configuration; configured are: box" in capsys.readouterr().err
+
+
+def test_descriptors_may_come_from_a_file(good: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "theatre.binpb"
+    path.write_bytes(theatre.DESCRIPTORS.SerializeToString())
+    assert run(["verify-participant", good, *METHODS, *REQUEST, "--descriptors", str(path), "-q"]) == 0
+
+
+UNDO = ("--undo-request", '{"client": "{reply.nobody}"}')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["{good}", *METHODS], 2, "Missing option '--request'"),
+        (["{good}", *METHODS, "--request", "{"], 2, "not JSON"),
+        (["{good}", *METHODS, "--request", '{"guest": "x"}'], 2, "--request is not a theatre.v1.ReserveRequest"),
+        (["{good}", *METHODS, "--request", '{"client": "{reply.client}"}'], 2, "can use {unique} alone"),
+        (["{good}", *METHODS, *REQUEST, *UNDO], 2, "has no field 'nobody' there; it has: reservation_id, client"),
+        (["{good}", *METHODS[:2], "--compensate", "a.B/C", *REQUEST], 2, "has no method 'a.B/C'; it has: theatre.v1"),
+        (["{good}", *METHODS, *REQUEST, "--effects", "1"], 2, "--probe and --effects come together"),
+        (["{good}", *METHODS, *REQUEST, *PROBE[:-1], "reply.seats"], 2, "has no field `seats`"),
+        (["{good}", *METHODS, *REQUEST, *PROBE[:-1], "'many'"], 2, "must be a number of effects"),
+        (["{good}", *METHODS, *REQUEST, "--timeout", "0"], 2, "--timeout must be more than nothing"),
+        (["{good}", *METHODS, *REQUEST, "--parallel", "1"], 2, "--parallel"),
+        (["theatre.example:443", *METHODS, *REQUEST], 2, "would be called in plaintext; give --tls"),
+        (["box", "--tls", *METHODS, *REQUEST], 2, "are as the configuration has them"),
+        (["{dead}", *METHODS, *REQUEST], 1, "did not describe its methods: UNAVAILABLE"),
+        (["127.0.0.1:0", *METHODS, *REQUEST], 78, "needs a host and a port"),
+    ],
+    ids=lambda value: None if isinstance(value, list) else str(value),
+)
+def test_a_users_mistake_is_one_line_and_never_a_traceback(
+    arguments: list[str], code: int, told: str, good: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"{good}": good, "{dead}": dead_address()}
+    assert run(["verify-participant", *(places.get(each, each) for each in arguments)]) == code
+    out, err = capsys.readouterr()
+    assert told in err
+    assert out == ""
+    assert "Traceback" not in err
+
+
+def test_a_probe_that_fails_is_said_to_fail(good: str, capsys: pytest.CaptureFixture[str]) -> None:
+    probe = ("--probe", f"{theatre.SERVICE}/List", "--effects", "int(reply.reservations[0].client)")
+    assert run(["verify-participant", good, *METHODS, *REQUEST, *probe]) == 2
+    assert "has no value for {}" in capsys.readouterr().err
+
+
+def test_a_refused_request_is_told_as_what_it_is(good: str, capsys: pytest.CaptureFixture[str]) -> None:
+    crowd = ("--request", '{"client": "c", "seats": 99}')
+    assert run(["verify-participant", good, *METHODS, *crowd]) == 1
+    out = capsys.readouterr().out
+    assert "FAILED_PRECONDITION TOO_MANY_SEATS (8 seats are sold at once); give a --request that" in out
+    assert "it would prove nothing while `acts` is broken" in out
