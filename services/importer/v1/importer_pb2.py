@@ -25,15 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aimporter/v1/importer.proto\x12\x0bimporter.v1\x1a#google/longrunning/operations.proto\"Z\n\x06Import\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x1e\n\x04rows\x18\x02 \x03(\x0b\x32\x10.importer.v1.Row\x12\x1d\n\x15index_rows_per_second\x18\x03 \x01(\x05\"8\n\x03Row\x12\x0e\n\x06row_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bprice_cents\x18\x03 \x01(\x03\"A\n\rInsertRequest\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x1d\n\x03row\x18\x02 \x01(\x0b\x32\x10.importer.v1.Row\"#\n\x0eInsertResponse\x12\x11\n\trecord_id\x18\x01 \x01(\t\"2\n\rRemoveRequest\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x0e\n\x06row_id\x18\x02 \x01(\t\"!\n\x0eRemoveResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x05\"!\n\x0c\x43ountRequest\x12\x11\n\timport_id\x18\x01 \x01(\t\"\x1d\n\rCountResponse\x12\x0c\n\x04rows\x18\x01 \x01(\x05\"?\n\x11\x42uildIndexRequest\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x17\n\x0frows_per_second\x18\x02 \x01(\x05\"6\n\x05Index\x12\x10\n\x08index_id\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x05\x12\r\n\x05words\x18\x03 \x01(\x05\"5\n\rIndexProgress\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x11\n\trows_done\x18\x02 \x01(\x05\"%\n\x10\x44ropIndexRequest\x12\x11\n\timport_id\x18\x01 \x01(\t\"$\n\x11\x44ropIndexResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x01(\x05\"&\n\x11GetReplicaRequest\x12\x11\n\timport_id\x18\x01 \x01(\t\"\'\n\x12GetReplicaResponse\x12\x11\n\tcaught_up\x18\x01 \x01(\x08\x32\xd1\x01\n\tCatalogue\x12\x41\n\x06Insert\x12\x1a.importer.v1.InsertRequest\x1a\x1b.importer.v1.InsertResponse\x12\x41\n\x06Remove\x12\x1a.importer.v1.RemoveRequest\x1a\x1b.importer.v1.RemoveResponse\x12>\n\x05\x43ount\x12\x19.importer.v1.CountRequest\x1a\x1a.importer.v1.CountResponse2\x8b\x02\n\x06Search\x12\x66\n\nBuildIndex\x12\x1e.importer.v1.BuildIndexRequest\x1a\x1d.google.longrunning.Operation\"\x19\xca\x41\x16\n\x05Index\x12\rIndexProgress\x12J\n\tDropIndex\x12\x1d.importer.v1.DropIndexRequest\x1a\x1e.importer.v1.DropIndexResponse\x12M\n\nGetReplica\x12\x1e.importer.v1.GetReplicaRequest\x1a\x1f.importer.v1.GetReplicaResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aimporter/v1/importer.proto\x12\x0bimporter.v1\x1a#google/longrunning/operations.proto\"Z\n\x06Import\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x1e\n\x04rows\x18\x02 \x03(\x0b\x32\x10.importer.v1.Row\x12\x1d\n\x15index_rows_per_second\x18\x03 \x01(\x05\"8\n\x03Row\x12\x0e\n\x06row_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bprice_cents\x18\x03 \x01(\x03\"A\n\rInsertRequest\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x1d\n\x03row\x18\x02 \x01(\x0b\x32\x10.importer.v1.Row\"#\n\x0eInsertResponse\x12\x11\n\trecord_id\x18\x01 \x01(\t\"2\n\rRemoveRequest\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x0e\n\x06row_id\x18\x02 \x01(\t\"!\n\x0eRemoveResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x05\"!\n\x0c\x43ountRequest\x12\x11\n\timport_id\x18\x01 \x01(\t\"\x1d\n\rCountResponse\x12\x0c\n\x04rows\x18\x01 \x01(\x05\"?\n\x11\x42uildIndexRequest\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x17\n\x0frows_per_second\x18\x02 \x01(\x05\"6\n\x05Index\x12\x10\n\x08index_id\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x05\x12\r\n\x05words\x18\x03 \x01(\x05\"5\n\rIndexProgress\x12\x11\n\timport_id\x18\x01 \x01(\t\x12\x11\n\trows_done\x18\x02 \x01(\x05\"%\n\x10\x44ropIndexRequest\x12\x11\n\timport_id\x18\x01 \x01(\t\"$\n\x11\x44ropIndexResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x01(\x05\"&\n\x11GetReplicaRequest\x12\x11\n\timport_id\x18\x01 \x01(\t\"\'\n\x12GetReplicaResponse\x12\x11\n\tcaught_up\x18\x01 \x01(\x08\x32\xd6\x01\n\tCatalogue\x12\x41\n\x06Insert\x12\x1a.importer.v1.InsertRequest\x1a\x1b.importer.v1.InsertResponse\x12\x41\n\x06Remove\x12\x1a.importer.v1.RemoveRequest\x1a\x1b.importer.v1.RemoveResponse\x12\x43\n\x05\x43ount\x12\x19.importer.v1.CountRequest\x1a\x1a.importer.v1.CountResponse\"\x03\x90\x02\x01\x32\x90\x02\n\x06Search\x12\x66\n\nBuildIndex\x12\x1e.importer.v1.BuildIndexRequest\x1a\x1d.google.longrunning.Operation\"\x19\xca\x41\x16\n\x05Index\x12\rIndexProgress\x12J\n\tDropIndex\x12\x1d.importer.v1.DropIndexRequest\x1a\x1e.importer.v1.DropIndexResponse\x12R\n\nGetReplica\x12\x1e.importer.v1.GetReplicaRequest\x1a\x1f.importer.v1.GetReplicaResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'services.importer.v1.importer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CATALOGUE'].methods_by_name['Count']._loaded_options = None
+  _globals['_CATALOGUE'].methods_by_name['Count']._serialized_options = b'\220\002\001'
   _globals['_SEARCH'].methods_by_name['BuildIndex']._loaded_options = None
   _globals['_SEARCH'].methods_by_name['BuildIndex']._serialized_options = b'\312A\026\n\005Index\022\rIndexProgress'
+  _globals['_SEARCH'].methods_by_name['GetReplica']._loaded_options = None
+  _globals['_SEARCH'].methods_by_name['GetReplica']._serialized_options = b'\220\002\001'
   _globals['_IMPORT']._serialized_start=80
   _globals['_IMPORT']._serialized_end=170
   _globals['_ROW']._serialized_start=172
@@ -65,7 +69,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETREPLICARESPONSE']._serialized_start=780
   _globals['_GETREPLICARESPONSE']._serialized_end=819
   _globals['_CATALOGUE']._serialized_start=822
-  _globals['_CATALOGUE']._serialized_end=1031
-  _globals['_SEARCH']._serialized_start=1034
-  _globals['_SEARCH']._serialized_end=1301
+  _globals['_CATALOGUE']._serialized_end=1036
+  _globals['_SEARCH']._serialized_start=1039
+  _globals['_SEARCH']._serialized_end=1311
 # @@protoc_insertion_point(module_scope)

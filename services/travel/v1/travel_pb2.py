@@ -24,13 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16travel/v1/travel.proto\x12\ttravel.v1\"V\n\x04Trip\x12\x0f\n\x07trip_id\x18\x01 \x01(\t\x12\x11\n\ttraveller\x18\x02 \x01(\t\x12\x0e\n\x06\x66light\x18\x03 \x01(\t\x12\r\n\x05hotel\x18\x04 \x01(\t\x12\x0b\n\x03\x63\x61r\x18\x05 \x01(\t\";\n\x07\x42ooking\x12\x0f\n\x07trip_id\x18\x01 \x01(\t\x12\x11\n\ttraveller\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\"?\n\x0bHoldRequest\x12\x0f\n\x07trip_id\x18\x01 \x01(\t\x12\x11\n\ttraveller\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\"\x1f\n\x0cHoldResponse\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\"!\n\x0eReleaseRequest\x12\x0f\n\x07trip_id\x18\x01 \x01(\t\"#\n\x0fReleaseResponse\x12\x10\n\x08released\x18\x01 \x01(\x05\"2\n\x0e\x43onfirmRequest\x12\x0f\n\x07trip_id\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\"%\n\x0f\x43onfirmResponse\x12\x12\n\nbooking_id\x18\x01 \x01(\t\" \n\rCancelRequest\x12\x0f\n\x07trip_id\x18\x01 \x01(\t\"#\n\x0e\x43\x61ncelResponse\x12\x11\n\tcancelled\x18\x01 \x01(\x05\"\x1e\n\x0eGetFreeRequest\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\"\x1f\n\x0fGetFreeResponse\x12\x0c\n\x04\x66ree\x18\x01 \x01(\x05\"\x87\x01\n\x14SendItineraryRequest\x12\x0f\n\x07trip_id\x18\x01 \x01(\t\x12\x11\n\ttraveller\x18\x02 \x01(\t\x12\x19\n\x11\x66light_booking_id\x18\x03 \x01(\t\x12\x18\n\x10hotel_booking_id\x18\x04 \x01(\t\x12\x16\n\x0e\x63\x61r_booking_id\x18\x05 \x01(\t\"(\n\x15SendItineraryResponse\x12\x0f\n\x07mail_id\x18\x01 \x01(\t2\xcc\x02\n\x0cReservations\x12\x37\n\x04Hold\x12\x16.travel.v1.HoldRequest\x1a\x17.travel.v1.HoldResponse\x12@\n\x07Release\x12\x19.travel.v1.ReleaseRequest\x1a\x1a.travel.v1.ReleaseResponse\x12@\n\x07\x43onfirm\x12\x19.travel.v1.ConfirmRequest\x1a\x1a.travel.v1.ConfirmResponse\x12=\n\x06\x43\x61ncel\x12\x18.travel.v1.CancelRequest\x1a\x19.travel.v1.CancelResponse\x12@\n\x07GetFree\x12\x19.travel.v1.GetFreeRequest\x1a\x1a.travel.v1.GetFreeResponse2\\\n\x06\x41gency\x12R\n\rSendItinerary\x12\x1f.travel.v1.SendItineraryRequest\x1a .travel.v1.SendItineraryResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16travel/v1/travel.proto\x12\ttravel.v1\"V\n\x04Trip\x12\x0f\n\x07trip_id\x18\x01 \x01(\t\x12\x11\n\ttraveller\x18\x02 \x01(\t\x12\x0e\n\x06\x66light\x18\x03 \x01(\t\x12\r\n\x05hotel\x18\x04 \x01(\t\x12\x0b\n\x03\x63\x61r\x18\x05 \x01(\t\";\n\x07\x42ooking\x12\x0f\n\x07trip_id\x18\x01 \x01(\t\x12\x11\n\ttraveller\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\"?\n\x0bHoldRequest\x12\x0f\n\x07trip_id\x18\x01 \x01(\t\x12\x11\n\ttraveller\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\"\x1f\n\x0cHoldResponse\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\"!\n\x0eReleaseRequest\x12\x0f\n\x07trip_id\x18\x01 \x01(\t\"#\n\x0fReleaseResponse\x12\x10\n\x08released\x18\x01 \x01(\x05\"2\n\x0e\x43onfirmRequest\x12\x0f\n\x07trip_id\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\"%\n\x0f\x43onfirmResponse\x12\x12\n\nbooking_id\x18\x01 \x01(\t\" \n\rCancelRequest\x12\x0f\n\x07trip_id\x18\x01 \x01(\t\"#\n\x0e\x43\x61ncelResponse\x12\x11\n\tcancelled\x18\x01 \x01(\x05\"\x1e\n\x0eGetFreeRequest\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\"\x1f\n\x0fGetFreeResponse\x12\x0c\n\x04\x66ree\x18\x01 \x01(\x05\"\x87\x01\n\x14SendItineraryRequest\x12\x0f\n\x07trip_id\x18\x01 \x01(\t\x12\x11\n\ttraveller\x18\x02 \x01(\t\x12\x19\n\x11\x66light_booking_id\x18\x03 \x01(\t\x12\x18\n\x10hotel_booking_id\x18\x04 \x01(\t\x12\x16\n\x0e\x63\x61r_booking_id\x18\x05 \x01(\t\"(\n\x15SendItineraryResponse\x12\x0f\n\x07mail_id\x18\x01 \x01(\t2\xd1\x02\n\x0cReservations\x12\x37\n\x04Hold\x12\x16.travel.v1.HoldRequest\x1a\x17.travel.v1.HoldResponse\x12@\n\x07Release\x12\x19.travel.v1.ReleaseRequest\x1a\x1a.travel.v1.ReleaseResponse\x12@\n\x07\x43onfirm\x12\x19.travel.v1.ConfirmRequest\x1a\x1a.travel.v1.ConfirmResponse\x12=\n\x06\x43\x61ncel\x12\x18.travel.v1.CancelRequest\x1a\x19.travel.v1.CancelResponse\x12\x45\n\x07GetFree\x12\x19.travel.v1.GetFreeRequest\x1a\x1a.travel.v1.GetFreeResponse\"\x03\x90\x02\x01\x32\\\n\x06\x41gency\x12R\n\rSendItinerary\x12\x1f.travel.v1.SendItineraryRequest\x1a .travel.v1.SendItineraryResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'services.travel.v1.travel_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_RESERVATIONS'].methods_by_name['GetFree']._loaded_options = None
+  _globals['_RESERVATIONS'].methods_by_name['GetFree']._serialized_options = b'\220\002\001'
   _globals['_TRIP']._serialized_start=37
   _globals['_TRIP']._serialized_end=123
   _globals['_BOOKING']._serialized_start=125
@@ -60,7 +62,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SENDITINERARYRESPONSE']._serialized_start=721
   _globals['_SENDITINERARYRESPONSE']._serialized_end=761
   _globals['_RESERVATIONS']._serialized_start=764
-  _globals['_RESERVATIONS']._serialized_end=1096
-  _globals['_AGENCY']._serialized_start=1098
-  _globals['_AGENCY']._serialized_end=1190
+  _globals['_RESERVATIONS']._serialized_end=1101
+  _globals['_AGENCY']._serialized_start=1103
+  _globals['_AGENCY']._serialized_end=1195
 # @@protoc_insertion_point(module_scope)
