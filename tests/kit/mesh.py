@@ -11,7 +11,7 @@ import signal
 import sys
 import urllib.request
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -164,25 +164,15 @@ class Mesh:
 
     async def set_fault(self, service: str, **fault: Any) -> None:
         """Set an epro.v1.Fault, by its JSON names."""
-        async with grpc.aio.insecure_channel(self.services[service].address, options=_RECONNECT) as channel:
-            request = admin_service_pb2.SetFaultRequest(fault=json_format.ParseDict(fault, admin_service_pb2.Fault()))
-            await admin_service_pb2_grpc.FaultServiceStub(channel).SetFault(request, wait_for_ready=True, timeout=20)
+        await set_fault(self.services[service].address, **fault)
 
     async def clear_faults(self) -> None:
         for service in self.services.values():
-            async with grpc.aio.insecure_channel(service.address, options=_RECONNECT) as channel:
-                stub = admin_service_pb2_grpc.FaultServiceStub(channel)
-                await stub.ClearFaults(admin_service_pb2.ClearFaultsRequest(), wait_for_ready=True, timeout=20)
+            await clear_faults(service.address)
 
     async def calls_in_flight(self, service: str, method: str, count: int = 1) -> None:
         """Wait until a service works on so many calls of a method."""
-        async with grpc.aio.insecure_channel(self.services[service].address) as channel:
-            stub = admin_service_pb2_grpc.FaultServiceStub(channel)
-            while True:
-                stats = await stub.GetStats(admin_service_pb2.GetStatsRequest(), timeout=10)
-                if any(each.method == method and each.in_flight >= count for each in stats.methods):
-                    return
-                await asyncio.sleep(0.01)  # poll: the stats are all that the service tells
+        await counted(self.services[service].address, method, lambda stats: stats.in_flight >= count)
 
     def _program(self, name: str, module: str, *arguments: str) -> Program:
         return Program(name=name, module=module, arguments=arguments, folder=self.folder, environ=self._environ)
@@ -191,6 +181,32 @@ class Mesh:
 def channel(address: str) -> grpc.aio.Channel:
     """Return a client's channel that is back soon after a server is."""
     return grpc.aio.insecure_channel(address, options=_RECONNECT)
+
+
+async def set_fault(address: str, **fault: Any) -> None:
+    """Set an epro.v1.Fault, by its JSON names, at the program that listens there."""
+    request = admin_service_pb2.SetFaultRequest(fault=json_format.ParseDict(fault, admin_service_pb2.Fault()))
+    async with channel(address) as connection:
+        stub = admin_service_pb2_grpc.FaultServiceStub(connection)
+        await stub.SetFault(request, wait_for_ready=True, timeout=20)
+
+
+async def clear_faults(address: str) -> None:
+    """Take away all faults of the program that listens there."""
+    async with channel(address) as connection:
+        stub = admin_service_pb2_grpc.FaultServiceStub(connection)
+        await stub.ClearFaults(admin_service_pb2.ClearFaultsRequest(), wait_for_ready=True, timeout=20)
+
+
+async def counted(address: str, method: str, holds: Callable[[admin_service_pb2.MethodStats], bool]) -> None:
+    """Wait for a fact in the counters of a method; the test's own time limit bounds it."""
+    async with channel(address) as connection:
+        stub = admin_service_pb2_grpc.FaultServiceStub(connection)
+        while True:
+            stats = await stub.GetStats(admin_service_pb2.GetStatsRequest(), timeout=10)
+            if any(each.method == method and holds(each) for each in stats.methods):
+                return
+            await asyncio.sleep(0.01)  # poll: the stats are all that the program tells
 
 
 def reports() -> list[dict[str, object]]:
