@@ -79,6 +79,7 @@ def _call(bound: BoundCall, timeout_s: float | None, retry: RetryPolicy, facts_o
     return plan.Call(
         target=bound.target,
         method=full_name(bound.method),
+        request_type=bound.method.input_type.full_name,
         reply_type=bound.method.output_type.full_name,
         render=bound.render,
         timeout_s=timeout_s if timeout_s is not None else CALL_TIMEOUT_S_DEFAULT,

@@ -200,17 +200,21 @@ class Revisions:
 
     def input(self, plan: Plan, given: Payload | JsonInput) -> Payload:
         """Check input against the plan's type; raise `InputInvalid` with the field's path."""
-        descriptor = self._message(plan, plan.input_type)
+        return self.payload(plan, plan.input_type, given, "input")
+
+    def payload(self, plan: Plan, type_name: str, given: Payload | JsonInput, path: str) -> Payload:
+        """Check a message against a type of the plan; raise `InputInvalid` with the field's path below `path`."""
+        descriptor = self._message(plan, type_name)
         if isinstance(given, JsonInput):
-            return _from_json(given.values, descriptor, self._types(plan))
-        if given.type_name != plan.input_type:
-            raise InputInvalid("input", f"is a {given.type_name}, definition {plan.definition} takes {plan.input_type}")
+            return _from_json(given.values, descriptor, self._types(plan), path)
+        if given.type_name != type_name:
+            raise InputInvalid(path, f"is a {given.type_name}, definition {plan.definition} takes {type_name}")
         if given.size_bytes > PAYLOAD_BYTES_MAX:
-            raise _oversized(given.size_bytes)
+            raise _oversized(given.size_bytes, path)
         try:
             message_class(descriptor).FromString(given.data)
         except DecodeError as error:
-            raise InputInvalid("input", f"is not a {plan.input_type}: {error}") from error
+            raise InputInvalid(path, f"is not a {type_name}: {error}") from error
         return given
 
     def to_json(self, plan: Plan, payload: Payload) -> Mapping[str, object]:
@@ -318,31 +322,31 @@ def _missing(name: str, findings: Findings) -> PlanMissing:
     return PlanMissing(f"{name} no longer compiles: {first}")
 
 
-def _from_json(values: Mapping[str, object], descriptor: Descriptor, types: Types) -> Payload:
-    _bound_json(values)
+def _from_json(values: Mapping[str, object], descriptor: Descriptor, types: Types, path: str) -> Payload:
+    _bound_json(values, path)
     message = message_class(descriptor)()
     try:
         json_format.ParseDict(cast("dict[str, Any]", values), message, descriptor_pool=types.pool)
         data = message.SerializeToString(deterministic=True)
     except (json_format.ParseError, TypeError, ValueError) as error:
-        raise _explained(values, descriptor, error) from error
+        raise _explained(values, descriptor, error, path) from error
     if len(data) > PAYLOAD_BYTES_MAX:
-        raise _oversized(len(data))
+        raise _oversized(len(data), path)
     return Payload(descriptor.full_name, data)
 
 
-def _explained(values: Mapping[str, object], descriptor: Descriptor, error: Exception) -> InputInvalid:
+def _explained(values: Mapping[str, object], descriptor: Descriptor, error: Exception, path: str) -> InputInvalid:
     """Say where the input is wrong: the parser's own text names no list index and no way down."""
     scratch: Message = message_class(descriptor)()
     try:
         fields.fill(scratch, values)
     except Misfit as misfit:
         hint = f" ({misfit.fix})" if misfit.fix else ""
-        return InputInvalid(joined("input", misfit.path), f"{misfit.why}{hint}")
-    return InputInvalid("input", str(error).splitlines()[0])
+        return InputInvalid(joined(path, misfit.path), f"{misfit.why}{hint}")
+    return InputInvalid(path, str(error).splitlines()[0])
 
 
-def _bound_json(values: Mapping[str, object]) -> None:
+def _bound_json(values: Mapping[str, object], path: str) -> None:
     """Refuse what would exhaust the parser's stack or this process's memory, before anything is parsed (D-11)."""
     todo: list[tuple[object, int]] = [(values, 1)]
     nodes = 0
@@ -350,14 +354,14 @@ def _bound_json(values: Mapping[str, object]) -> None:
         value, depth = todo.pop()
         nodes += 1
         if depth > JSON_DEPTH_MAX:
-            raise InputInvalid("input", f"is nested more than {JSON_DEPTH_MAX} deep")
+            raise InputInvalid(path, f"is nested more than {JSON_DEPTH_MAX} deep")
         if nodes > JSON_NODES_MAX:
-            raise InputInvalid("input", f"has more than {JSON_NODES_MAX} values")
+            raise InputInvalid(path, f"has more than {JSON_NODES_MAX} values")
         if isinstance(value, Mapping):
             todo.extend((item, depth + 1) for item in cast("Mapping[str, object]", value).values())
         elif isinstance(value, (list, tuple)):
             todo.extend((item, depth + 1) for item in cast("Sequence[object]", value))
 
 
-def _oversized(size_bytes: int) -> InputInvalid:
-    return InputInvalid("input", f"has {size_bytes} bytes, more than the {PAYLOAD_BYTES_MAX} allowed")
+def _oversized(size_bytes: int, path: str) -> InputInvalid:
+    return InputInvalid(path, f"has {size_bytes} bytes, more than the {PAYLOAD_BYTES_MAX} allowed")

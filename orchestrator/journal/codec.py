@@ -11,7 +11,7 @@ store turns into `JournalCorrupted` with the saga and the version. To guess at a
 
 import dataclasses
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final
@@ -153,7 +153,7 @@ def _payload_from(message: journal_pb2.Payload) -> Payload:
 def _encoder(value_type: type[Any], message: Callable[..., Message]) -> Callable[[Any], Message]:
     """Return value -> message. None is how a message constructor is told of an absent field."""
     names = [field.name for field in dataclasses.fields(value_type)]
-    values_of = attrgetter(*names)
+    values_of = _values(names)
     converters = [(name, to) for name, to, _ in _conversions(value_type) if to is not None]
 
     def build(value: object) -> Message:
@@ -170,7 +170,7 @@ def _encoder(value_type: type[Any], message: Callable[..., Message]) -> Callable
 def _decoder(value_type: type[Any], descriptor: Mapping[str, FieldDescriptor]) -> Callable[[Any], Any]:
     """Return message -> value."""
     names = [field.name for field in dataclasses.fields(value_type)]
-    values_of = attrgetter(*names)
+    values_of = _values(names)
     may_be_absent = [name for name in names if descriptor[name].has_presence]
     without_default = {field.name for field in dataclasses.fields(value_type) if field.default is dataclasses.MISSING}
     required = {name for name in without_default if type(None) not in typing.get_args(_hints(value_type)[name])}
@@ -191,6 +191,14 @@ def _decoder(value_type: type[Any], descriptor: Mapping[str, FieldDescriptor]) -
         return value_type(**values)
 
     return build
+
+
+def _values(names: Sequence[str]) -> Callable[[Any], Sequence[Any]]:
+    """Return object -> the values of its fields; of a single one `attrgetter` would give the value itself."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    (name,) = names
+    return lambda of: (getattr(of, name),)
 
 
 def _conversions(value_type: type[Any]) -> list[tuple[str, _To | None, _From | None]]:

@@ -29,6 +29,13 @@ class Plans(Protocol):
         """Check input against the plan's type; raise `InputInvalid` with the field's path."""
         ...
 
+    def payload(self, plan: Plan, type_name: str, given: Payload | JsonInput, path: str) -> Payload:
+        """Check any other message of the plan: a signal, a request or a reply that a person gives.
+
+        `path` is what the caller named the field; raise `InputInvalid` with it and the way down.
+        """
+        ...
+
     def to_json(self, plan: Plan, payload: Payload) -> Mapping[str, object]:
         """Return a payload as proto3 JSON values, for people."""
         ...

@@ -39,6 +39,26 @@ May import: `ports`, `saga`, and what is below them; never a sibling. The façad
 """
 
 from orchestrator.runtime.orchestrator import Orchestrator, RuntimeStats
-from orchestrator.runtime.requests import ConflictPolicy, Started, StartRequest, Until
+from orchestrator.runtime.requests import (
+    ConflictPolicy,
+    Override,
+    RepairRequest,
+    Resolve,
+    SignalRequest,
+    Started,
+    StartRequest,
+    Until,
+)
 
-__all__ = ["ConflictPolicy", "Orchestrator", "RuntimeStats", "StartRequest", "Started", "Until"]
+__all__ = [
+    "ConflictPolicy",
+    "Orchestrator",
+    "Override",
+    "RepairRequest",
+    "Resolve",
+    "RuntimeStats",
+    "SignalRequest",
+    "StartRequest",
+    "Started",
+    "Until",
+]

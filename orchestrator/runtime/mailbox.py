@@ -2,15 +2,18 @@
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final, get_args
 
 from orchestrator.errors import OrchestratorError, Overloaded
 from orchestrator.frozen import frozen_tuple
 from orchestrator.limits import MAILBOX_MESSAGES_MAX, RETRY_AFTER_S_DEFAULT
-from orchestrator.saga.commands import CancelSaga, Command, Recovered
+from orchestrator.saga.commands import CancelSaga, Command, Recovered, Repair, UndoChild
 from orchestrator.saga.state import SagaState
 
 Answer = Callable[[SagaState | OrchestratorError], None]
 """Called once: with the state after the command is durable, or with why it was not done."""
+
+_CONTROL: Final = (CancelSaga, UndoChild, Recovered, *get_args(Repair))
 
 
 @frozen_tuple
@@ -22,7 +25,7 @@ class Envelope:
 
 
 class Mailbox:
-    """Two lanes. A cancel or a recovery overtakes everything else that waits (I34)."""
+    """Two lanes. What stops or mends the saga overtakes everything else that waits (I34); signals wait their turn."""
 
     __slots__ = ("_control", "_data")
 
@@ -46,7 +49,7 @@ class Mailbox:
                 f"the saga has {len(self)} messages waiting; ask again in {RETRY_AFTER_S_DEFAULT:g} s",
                 RETRY_AFTER_S_DEFAULT,
             )
-        lane = self._control if isinstance(envelope.command, CancelSaga | Recovered) else self._data
+        lane = self._control if isinstance(envelope.command, _CONTROL) else self._data
         lane.append(envelope)
 
     def take(self) -> Envelope | None:

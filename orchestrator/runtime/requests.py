@@ -4,8 +4,10 @@ from dataclasses import field
 from enum import StrEnum
 
 from orchestrator.frozen import frozen
-from orchestrator.ids import SagaId
+from orchestrator.ids import SagaId, StepId
 from orchestrator.ports.plans import JsonInput
+from orchestrator.saga.commands import Audit, Repair
+from orchestrator.saga.plan import Outcome
 from orchestrator.saga.state import SagaState, SagaStatus
 from orchestrator.values import Attributes, Payload, TraceContext
 
@@ -47,6 +49,39 @@ class Started:
     saga_id: SagaId
     state: SagaState
     created: bool
+
+
+@frozen
+class SignalRequest:
+    """Hand a message to a saga."""
+
+    signal: str
+    payload: Payload | JsonInput
+    request_id: str
+    """The same one again is the same signal."""
+
+
+@frozen
+class Override:
+    """`OverrideStepRequest` as callers give it: the request in JSON or typed, checked against the method's type."""
+
+    audit: Audit
+    step: StepId
+    request: Payload | JsonInput
+
+
+@frozen
+class Resolve:
+    """`ResolveStep` as callers give it: the reply in JSON or typed, checked against the method's type."""
+
+    audit: Audit
+    step: StepId
+    outcome: Outcome
+    reply: Payload | JsonInput | None = None
+
+
+RepairRequest = Repair | Override | Resolve
+"""What a person may ask; the two that carry a message also as JSON."""
 
 
 class Until(StrEnum):

@@ -102,10 +102,19 @@ class FixedPlans:
         return found
 
     def input(self, plan: Plan, given: Payload | JsonInput) -> Payload:
+        return self.payload(plan, plan.input_type, given, "input")
+
+    def payload(self, plan: Plan, type_name: str, given: Payload | JsonInput, path: str) -> Payload:
+        """JSON is `{"data": text}`, as `to_json` gives it."""
         if plan.definition not in self._kept:
             raise PlanMissing(f"definition {plan.definition} was put aside: ask for it again")
         if isinstance(given, JsonInput):
-            raise InputInvalid("input", "these plans take bytes")
+            data = given.values.get("data")
+            if not isinstance(data, str):
+                raise InputInvalid(f"{path}.data", "is no text")
+            return Payload(type_name, data.encode())
+        if given.type_name != type_name:
+            raise InputInvalid(path, f"is a {given.type_name} and no {type_name}")
         return given
 
     def to_json(self, plan: Plan, payload: Payload) -> Mapping[str, object]:

@@ -1,0 +1,137 @@
+"""Beginning a saga exactly once, however often it is asked for (I8, I9)."""
+
+from orchestrator.errors import AlreadyExists, Draining, InputInvalid, VersionConflict
+from orchestrator.ids import SagaId, saga_id, trace_id
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.journal import Journal, SearchRow
+from orchestrator.ports.plans import Plans
+from orchestrator.runtime.actor import Surroundings
+from orchestrator.runtime.asking import Asking
+from orchestrator.runtime.directory import Directory
+from orchestrator.runtime.messages import signal_command
+from orchestrator.runtime.requests import ConflictPolicy, SignalRequest, Started, StartRequest
+from orchestrator.runtime.watchers import Watchers
+from orchestrator.saga import SagaState
+from orchestrator.saga.commands import StartSaga
+from orchestrator.saga.events import Parent
+from orchestrator.values import Payload, TraceContext
+
+
+class Starting:
+    """Starts sagas, or finds those that a request started before."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        plans: Plans,
+        clock: Clock,
+        directory: Directory,
+        asking: Asking,
+        watchers: Watchers,
+        around: Surroundings,
+        sampled: bool,
+    ) -> None:
+        """Take the parts; `sampled` is the decision for sagas that no traced caller started (T10)."""
+        self._journal = journal
+        self._plans = plans
+        self._clock = clock
+        self._directory = directory
+        self._asking = asking
+        self._watchers = watchers
+        self._around = around
+        self._sampled = sampled
+
+    async def start(
+        self, request: StartRequest, signal: SignalRequest | None = None, parent: Parent | None = None
+    ) -> Started:
+        """Begin a saga, or return the one that this request began before. Durable when it returns.
+
+        A signal that comes with the start is in the same append; where the saga existed it is not delivered here.
+        """
+        if self._around.is_draining:
+            raise draining()
+        if request.request_id and (row := await self._journal.row_by_request(request.request_id)) is not None:
+            return await self._same_request(request, row)
+        plan = await self._plans.plan(request.definition, request.revision)
+        payload = self._plans.input(plan, request.input)
+        with_signal = None if signal is None else signal_command(self._plans, plan, signal)
+        uid = self._clock.new_uid()
+        name = checked(request.saga_id) if request.saga_id else SagaId(str(uid))
+        if self._directory.active(name) is not None:
+            return await self._existing(name, request, payload)
+        command = StartSaga(
+            saga_id=name,
+            uid=uid,
+            input=payload,
+            request_id=request.request_id,
+            trace=request.trace or TraceContext(trace_id=trace_id(uid), span_id=0, sampled=self._sampled),
+            attributes=request.attributes,
+            forward_s=request.forward_s,
+            parent=parent,
+            signal=with_signal,
+        )
+        try:
+            state = await self._asking.ask_actor(self._directory.create(name, plan), command)
+        except VersionConflict:
+            return await self._conflict(name, request, payload)
+        return Started(saga_id=name, state=state, created=True)
+
+    async def _conflict(self, name: SagaId, request: StartRequest, payload: Payload) -> Started:
+        """The journal knows the saga id or the request id already; say which, or answer as before."""
+        if request.request_id and (row := await self._journal.row_by_request(request.request_id)) is not None:
+            return await self._same_request(request, row)
+        return await self._existing(name, request, payload)
+
+    async def _same_request(self, request: StartRequest, row: SearchRow) -> Started:
+        """Answer as before, unless the request is another one under the same id (I9)."""
+        state = await self._directory.state(row.saga_id)
+        # The saga may have outlived its plan's place in the catalogue's cache, and the input is read by that plan.
+        plan = await self._plans.plan(state.plan.definition, state.plan.revision)
+        if request.saga_id and request.saga_id != row.saga_id:
+            other = f"saga {request.saga_id!r}"
+        elif not self._is_same(request, self._plans.input(plan, request.input), state):
+            other = "the same with another definition, input or attributes"
+        else:
+            return Started(saga_id=row.saga_id, state=state, created=False)
+        message = f"request {request.request_id} started saga {row.saga_id!r}, and now asks for {other}"
+        raise AlreadyExists(f"{message}; choose a new request id", saga_id=row.saga_id)
+
+    async def _existing(self, name: SagaId, request: StartRequest, payload: Payload) -> Started:
+        state = await self._started(name)
+        same = self._is_same(request, payload, state)
+        policy = request.conflict
+        if policy is ConflictPolicy.USE_EXISTING or (policy is ConflictPolicy.SAME_REQUEST and same):
+            return Started(saga_id=name, state=state, created=False)
+        what = "was started by another request" if same else "was started with another definition, input or attributes"
+        raise AlreadyExists(
+            f"saga {name!r} exists and {what}; it is {state.status.value}; choose a new id, ids are never used twice",
+            saga_id=name,
+            status=state.status.value,
+        )
+
+    def _is_same(self, request: StartRequest, payload: Payload, state: SagaState) -> bool:
+        """Compare what is given with what the saga was started with; its definition adds attributes of its own."""
+        given = request.definition == state.plan.definition and request.revision in {"", state.plan.revision}
+        kept = all(state.attributes.get(name) == value for name, value in request.attributes.items())
+        return given and kept and payload == state.input
+
+    async def _started(self, name: SagaId) -> SagaState:
+        """Return a saga that somebody else may be starting at this very moment."""
+        with self._watchers.watching(name) as watch:
+            while (actor := self._directory.active(name)) is not None and actor.state.version == 0:
+                await watch.changed()
+        return await self._directory.state(name)
+
+
+def checked(name: str) -> SagaId:
+    """Return a caller's text as a saga id; `InputInvalid` where it is none."""
+    try:
+        return saga_id(name)
+    except ValueError as error:
+        raise InputInvalid("saga_id", str(error)) from error
+
+
+def draining() -> Draining:
+    """Return what everybody is told who wants something new of a process that stops."""
+    return Draining("this process is stopping and takes no new work; ask again in a moment, or ask another one")
