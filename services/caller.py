@@ -6,6 +6,7 @@
     saga-op           `forward` or `compensate`
     saga-attempt      1, 2, ...
     saga-not-after    Unix seconds as a decimal number; a forward call that arrives later must not act
+    saga-forward-key  on an undo: the idempotency-key of the call that it undoes
 
 All of it is optional. A caller that sends no key gets no protection from its own repetitions, and one that sends no
 saga gets no barrier; the services work for both.
@@ -35,6 +36,8 @@ class Caller:
     op: str = ""
     attempt: int = 0
     not_after_at: float = math.inf
+    forward_key: str = ""
+    """On an undo: the key of the call that it undoes."""
 
     @property
     def undoes_step(self) -> bool:
@@ -57,4 +60,5 @@ def read_caller(context: Context) -> Caller:
         op=metadata.get("saga-op", ""),
         attempt=attempt,
         not_after_at=not_after_at,
+        forward_key=metadata.get("saga-forward-key", ""),
     )

@@ -9,7 +9,7 @@ transaction that also writes the thing. What else a service keeps hangs on the t
 has happened since. The same key with another method or another request is a bug in the caller, and is told so.
 
 **The barrier.** A caller whose call got lost sends the undo, and the call may still be on its way. So an undo of a
-saga's step leaves a *tombstone* for that step, also when it finds nothing to undo:
+saga's step leaves a *tombstone* for that step's call, also when it finds nothing to undo:
 
     arrives            tombstone?   thing?   answer
     forward            no           -        made
@@ -20,7 +20,8 @@ saga's step leaves a *tombstone* for that step, also when it finds nothing to un
 
 Forward and undo of a step find each other by `saga-id` and `saga-step`, which are known before any reply. What an undo
 reaches is exactly what that step made: another saga's record of the same report is not touched. If the undo also names
-an id, it must be one of those. An undo without a saga goes by the ids in the request.
+an id, it must be one of those. An undo without a saga goes by the ids in the request. The tombstone has the
+`saga-forward-key` too, where it is sent: a step that a person runs again under a new key is another call, and may act.
 
 **Work that outlives its call** is accepted first and completed later, by the service, in transactions of `ask`. What
 was accepted has a key and an answer and is no thing yet: no ledger has it. An undo that comes in between leaves its
@@ -92,9 +93,10 @@ CREATE TABLE IF NOT EXISTS answers (
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS tombstones (
-  saga_id    TEXT NOT NULL,
-  saga_step  TEXT NOT NULL,
-  PRIMARY KEY (saga_id, saga_step)
+  saga_id      TEXT NOT NULL,
+  saga_step    TEXT NOT NULL,
+  forward_key  TEXT NOT NULL,  -- the key of the one call that is forbidden; '' forbids every call of the step
+  PRIMARY KEY (saga_id, saga_step, forward_key)
 ) WITHOUT ROWID;
 """
 
@@ -232,8 +234,8 @@ class Participant:
         live = [(thing_id, report_id) for thing_id, report_id, undone_at in reached if undone_at is None]
         db.executemany("UPDATE things SET undone_at = ? WHERE id = ?", [(now, thing_id) for thing_id, _ in live])
         if caller.undoes_step:
-            step = (caller.saga_id, caller.saga_step)
-            db.execute("INSERT OR IGNORE INTO tombstones (saga_id, saga_step) VALUES (?, ?)", step)
+            forbidden = (caller.saga_id, caller.saga_step, caller.forward_key)
+            db.execute("INSERT OR IGNORE INTO tombstones (saga_id, saga_step, forward_key) VALUES (?, ?, ?)", forbidden)
         reply = call.reply_with(len(live))
         report_id = reached[0][1] if reached else call.report_id
         self._keep_answer(db, call, caller, reply, report_id)
@@ -295,9 +297,9 @@ class Participant:
 
 
 def has_tombstone(db: sqlite3.Connection, caller: Caller) -> bool:
-    """Whether the caller's step may never act (again)."""
-    step = (caller.saga_id, caller.saga_step)
-    return db.execute("SELECT 1 FROM tombstones WHERE saga_id = ? AND saga_step = ?", step).fetchone() is not None
+    """Whether the caller's call may never act (again)."""
+    query = "SELECT 1 FROM tombstones WHERE saga_id = ? AND saga_step = ? AND forward_key IN (?, '')"
+    return db.execute(query, (caller.saga_id, caller.saga_step, caller.key)).fetchone() is not None
 
 
 def place(
