@@ -65,6 +65,12 @@ ITEMS_PARALLEL_MAX = 100
 ITEMS_PARALLEL_DEFAULT = 16
 # Steps named by the record of a termination; the rest is to be read from the saga itself.
 LEFT_MAX = 1_000
+# What an explanation tells of one saga: more than a person reads, and a message of some tens of kilobytes.
+EXPLAINED_MAX = 100
+# Steps that an explanation tries a person's verbs on: each costs a few decisions, and a person mends one at a time.
+VERBS_TRIED_MAX = 10
+# Calls of one undo plan: as many as a person looks through, and rehearsed within a second.
+UNDO_PLAN_CALLS_MAX = 1_000
 # The longest a `sleep` step may let pass: a year, past which a schedule outside the saga is the better tool.
 SLEEP_S_MAX = 366 * 86_400.0
 # Signals that one saga may be sent in its life; the request id of each is kept, so that a repeated one is known.
@@ -175,7 +181,7 @@ SPAN_ATTEMPTS_MAX = 128
 SPAN_PAIRS_KEPT_MAX = 4_096
 # Parsed `tracestate` values kept: one for each of the callers that trace, and those are few.
 TRACE_STATES_KEPT_MAX = 256
-# Sagas the trace reader keeps in mind, about 2 KiB each, and up to 1 MiB with a thousand items; any other is folded anew
+# Sagas the trace reader keeps in mind, about 2 KiB each, up to 1 MiB with a thousand items; any other is folded anew
 # from its stream when it moves.
 TRACE_VIEWS_MAX = 4_096
 # Records the trace reader takes at once: two milliseconds of the event loop.
@@ -200,6 +206,8 @@ TRACE_COMPLAINT_S = 60.0
 METRIC_LABEL_SETS_MAX = 1_000
 # How often the live sagas are counted by status: an index look-up, at half of the usual scrape interval at least.
 SAGA_COUNT_S = 5.0
+# Sagas looked at to count those that need a person by reason; where more do, the count of the rest is as good.
+ATTENTION_ROWS_MAX = 1_000
 # How often the event loop is asked how late it is: fine enough to see a blocked quarter of a second.
 LOOP_LAG_SAMPLE_S = 0.25
 # One line of the log, a traceback included; a longer one is cut and says so.

@@ -49,14 +49,14 @@ def check(
 
     texts = sources(files)
     if descriptors is not None:
-        found = asyncio.run(_judge(texts, _one_set(descriptors, texts)))
+        found = asyncio.run(_judge(texts, one_set(descriptors, texts)))
     else:
         loaded = load_settings(file, (), settings, {})
         found = asyncio.run(_judge_by_targets(texts, loaded.settings.target_configs()))
     errors = sum(1 for one in found if one.severity is Severity.ERROR)
     if printer.is_table:
         for one in found:
-            echo(_coloured(one))
+            echo(coloured_finding(one))
         if not printer.quiet:
             warnings = _count(len(found) - errors, "warning")
             note(f"{_count(len(texts), 'definition')}: {_count(errors, 'error')}, {warnings}")
@@ -111,7 +111,8 @@ class _OneSet:
         return self.data
 
 
-def _one_set(path: Path, texts: Sequence[Source]) -> _OneSet:
+def one_set(path: Path, texts: Sequence[Source]) -> _OneSet:
+    """Return the methods of one descriptor set, for every target that the definitions name."""
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
     from google.protobuf.message import DecodeError
 
@@ -134,7 +135,8 @@ def _one_set(path: Path, texts: Sequence[Source]) -> _OneSet:
     return _OneSet(names=tuple(names), data=data)
 
 
-def _coloured(one: "Diagnostic") -> str:
+def coloured_finding(one: "Diagnostic") -> str:
+    """Return a finding as a person reads it on a terminal."""
     severity = f"{one.severity}[{one.code.number}]"
     return one.render().replace(severity, click.style(severity, fg="red" if one.severity == "error" else "yellow"), 1)
 

@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo:demo", "Watch a thousand reports go through five services and a crash."),
     "serve": ("serve:serve", "Run the orchestrator."),
     "check": ("check:check", "Check definitions without a server."),
+    "explore": ("exploring:explore", "Try every way a definition can go."),
+    "simulate": ("exploring:simulate", "Play a saga in virtual time with scripted replies."),
     "start": ("sagas:start", "Start a saga."),
     "get": ("sagas:get", "Show a saga as it stands."),
     "list": ("sagas:list_", "List sagas."),

@@ -99,7 +99,7 @@ class _Search:
                     is_complete = False
                     break
                 self._look(level.popleft())
-        if is_complete:
+        if is_complete and not self._flaws:
             self._stuck_for_ever()
         return Report(
             states=len(self._came),
