@@ -25,7 +25,7 @@ from orchestrator.saga.events import (
     SettleReason,
     StepsReset,
 )
-from orchestrator.saga.outcome import Settle, wanted
+from orchestrator.saga.outcome import Settle, Stick, wanted
 from orchestrator.saga.plan import Compensation, ExpressionFailure, Operation, Outcome, Plan, Scope, StepKind, UndoOrder
 from orchestrator.saga.state import SagaState, StepState, StepStatus, facts_of, is_undecided
 
@@ -80,7 +80,9 @@ def stop(draft: Draft, path: StepId) -> None:
         if polled and plan_step.kind is not StepKind.READ:
             outcome = Outcome.APPLIED  # again and again, and not yet to its end
         end = calls.end_of(draft, path, Operation.FORWARD, step.forward.last or calls.NEVER_SENT)
-        calls.conclude(draft, end, wanted(end, Settle(outcome, SettleReason.STOPPED)))
+        verdict = wanted(end, Settle(outcome, SettleReason.STOPPED))
+        if not (isinstance(verdict, Stick) and step.status is StepStatus.STUCK):  # it is before a person already
+            calls.conclude(draft, end, verdict)
 
 
 def _stop_operation(draft: Draft, step: StepState) -> None:

@@ -149,8 +149,9 @@ def deadlines_nest(state: SagaState, step: StepState) -> None:
 
 
 def stuck_was_told(state: SagaState, step: StepState) -> None:
-    """R24: a stuck step is never silent."""
-    if step.status is StepStatus.STUCK and (step.stuck is None or state.status is not SagaStatus.NEEDS_ATTENTION):
+    """R24: a stuck step is never silent, until a person ends the saga over its head."""
+    told = state.status in {SagaStatus.NEEDS_ATTENTION, SagaStatus.TERMINATED, SagaStatus.COMPLETED}
+    if step.status is StepStatus.STUCK and (step.stuck is None or not told):
         raise _violated("R24", state, f"step {step.id} is stuck ({step.stuck}) and the saga is {state.status.value}")
 
 
