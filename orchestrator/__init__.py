@@ -11,12 +11,14 @@ The package is a set of rings; an outer ring may import an inner one, never the 
     cli
       bootstrap            the only module that introduces adapters to each other
         config
-          api  testing                                   surfaces
+          api  testing  proving                          surfaces; trials of other services
             runtime definition journal invoker scheduler telemetry   siblings that have never met
               ports                                      what the engine needs of the world
                 saga                                     the machine: pure, no clock, no luck, no I/O
                   errors
                     limits  values  ids
+
+`orchestrator.participant` is a kit for called services. It stands alone: take it without the rest.
 
 Read next: `orchestrator.saga` (the machine), then `orchestrator.runtime` (the actors), then one scenario in
 `tests/scenarios/`. The words are in `docs/glossary.md`.

@@ -102,7 +102,7 @@ def with_connection(command: Callable[..., int | None]) -> Callable[..., int | N
     "--timeout",
     "timeout_s",
     type=DURATION,
-    default=limits.PROVING_TIMEOUT_S_DEFAULT,
+    default=f"{limits.PROVING_TIMEOUT_S_DEFAULT:g}s",
     show_default=True,
     metavar="DURATION",
     help="For one call.",

@@ -60,7 +60,8 @@ def typed(text: str) -> Iterator[str]:
     prose = _FENCED.sub("", text)
     blocks = "\n".join(match.group() for match in _FENCED.finditer(text))
     indented = "\n".join(line for line in prose.splitlines() if line.startswith("    "))
-    yield from (match[1] for match in _TYPED.finditer(blocks + "\n" + indented))
+    whole = re.sub(r"\\\n\s*", " ", blocks + "\n" + indented)  # a command may go on in the next line
+    yield from (match[1] for match in _TYPED.finditer(whole))
     yield from (code for code in _INLINE.findall(prose) if _COMMAND.match(code) and " = " not in code)
 
 

@@ -5,11 +5,14 @@ from functools import partial
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from orchestrator.participant import ASYNCPG, POSTGRES, SQLITE
 from tests.conformance.barrier_vectors import every_vector, play
 from tests.kit import houses, theatre
 from tests.kit.postgres import postgres
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # gRPC knows one event loop per process
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,7 @@ def on_serializable(dsn: str) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def on_asyncpg(dsn: str) -> AsyncIterator[str]:
     pytest.importorskip("asyncpg")
     house = houses.AwaitingHouse(partial(houses.asyncpg_transaction, dsn), ASYNCPG)
@@ -55,7 +58,7 @@ async def on_asyncpg(dsn: str) -> AsyncIterator[str]:
         yield address
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def on_awaited_psycopg(dsn: str) -> AsyncIterator[str]:
     pytest.importorskip("psycopg")
     house = houses.AwaitingHouse(partial(houses.psycopg_transaction, dsn), POSTGRES)

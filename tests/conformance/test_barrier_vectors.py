@@ -5,6 +5,8 @@ import pytest
 from tests.conformance.barrier_vectors import VECTORS, play
 from tests.kit import flawed, theatre
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # gRPC knows one event loop per process
+
 
 async def failed_by(house: flawed.Sound) -> list[str]:
     failed = []

@@ -21,6 +21,9 @@ SERVICE = "theatre.v1.BoxOffice"
 SEATS_MAX = 8
 """A reservation of more is refused by the house itself."""
 
+THREADS = 16
+"""More than there are duplicates at once."""
+
 _FIELDS = {
     "ReserveRequest": {"client": "string", "seats": "int32"},
     "Reservation": {"reservation_id": "string", "client": "string"},
@@ -87,12 +90,13 @@ def _handlers(house: House) -> grpc.GenericRpcHandler:
 
 
 @contextlib.contextmanager
-def in_threads(house: House, *, workers: int = 16) -> Iterator[str]:
+def in_threads(house: House, *, credentials: grpc.ServerCredentials | None = None) -> Iterator[str]:
     """Serve plain functions, each call on a thread; give the address."""
-    server = grpc.server(ThreadPoolExecutor(workers))
+    server = grpc.server(ThreadPoolExecutor(THREADS))
     server.add_generic_rpc_handlers((_handlers(house),))
     reflection.enable_server_reflection((SERVICE, reflection.SERVICE_NAME), server, pool=POOL)
-    port = server.add_insecure_port("127.0.0.1:0")
+    where = "127.0.0.1:0"
+    port = server.add_secure_port(where, credentials) if credentials else server.add_insecure_port(where)
     server.start()
     try:
         yield f"127.0.0.1:{port}"

@@ -10,6 +10,8 @@ from orchestrator.proving import Asked, prove
 from tests.conformance.barrier_vectors import every_vector, play
 from tests.integration.proving.test_proving import ASKED
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # gRPC knows one event loop per process
+
 
 @pytest.mark.node
 @every_vector

@@ -6,7 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+import trustme
 
 from orchestrator.cli.main import run
 from orchestrator.participant import SQLITE
@@ -89,6 +91,21 @@ def test_descriptors_may_come_from_a_file(good: str, tmp_path: Path, capsys: pyt
     path = tmp_path / "theatre.binpb"
     path.write_bytes(theatre.DESCRIPTORS.SerializeToString())
     assert run(["verify-participant", good, *METHODS, *REQUEST, "--descriptors", str(path), "-q"]) == 0
+
+
+def test_tls_is_spoken_where_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    paper = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    stranger.cert_pem.write_to_path(str(tmp_path / "stranger.pem"))
+    chain = b"".join(pem.bytes() for pem in paper.cert_chain_pems)
+    credentials = grpc.ssl_server_credentials([(paper.private_key_pem.bytes(), chain)])
+    house = houses.BlockingHouse(partial(houses.sqlite_connection, tmp_path / "house.sqlite"), SQLITE)
+    with theatre.in_threads(house, credentials=credentials) as address:
+        asked = ["verify-participant", address, *METHODS, *REQUEST, "-q"]
+        assert run([*asked, "--tls-ca", str(tmp_path / "ca.pem")]) == 0
+        assert run([*asked, "--tls-ca", str(tmp_path / "stranger.pem")]) == 1
+        assert "did not describe its methods" in capsys.readouterr().err
 
 
 UNDO = ("--undo-request", '{"client": "{reply.nobody}"}')

@@ -3,16 +3,14 @@
 import asyncio
 from pathlib import Path
 
-import grpc
 import pytest
 
 from orchestrator.bootstrap import SystemClock
 from orchestrator.invoker import TargetConfig
 from orchestrator.proving import RULES, Asked, prove
-from services.epro.v1 import archive_service_pb2 as pb
-from services.epro.v1 import archive_service_pb2_grpc as rpc
-from services.epro.v1 import report_pb2
-from tests.integration.services.running import Running, reason_of, sent_by
+from tests.integration.services.running import Running
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # gRPC knows one event loop per process
 
 DEMO = {
     "archive": Asked(
@@ -47,17 +45,3 @@ async def test_the_demos_services_keep_every_rule_that_replies_can_show(service:
     made = sum(entry.effect for entry in running.ledger() if entry.op == "forward")
     undone = sum(entry.effect for entry in running.ledger() if entry.op == "compensate")
     assert made == undone > len(RULES), "what was done for the sake of the proof is undone"
-
-
-def test_a_demo_step_that_is_run_again_under_a_new_key_is_another_call(tmp_path: Path) -> None:
-    request = pb.StoreRequest(report=report_pb2.Report(report_id="R1"))
-    undone = sent_by("C1", "S/store", "compensate", {"saga-forward-key": "F1"})
-    with Running("archive", tmp_path) as running:
-        archive = rpc.ArchiveStub(running.channel)
-        archive.Store(request, metadata=sent_by("F1", "S/store", "forward", {}))
-        archive.Withdraw(pb.WithdrawRequest(), metadata=undone)
-        assert archive.Store(request, metadata=sent_by("F2", "S/store", "forward", {})).record_id
-        archive.Withdraw(pb.WithdrawRequest(), metadata=sent_by("C9", "S/store", "compensate", {}))
-        with pytest.raises(grpc.RpcError) as refused:
-            archive.Store(request, metadata=sent_by("F3", "S/store", "forward", {}))
-        assert reason_of(refused.value) == "SAGA_STEP_ALREADY_COMPENSATED", "an undo without a key forbids the step"

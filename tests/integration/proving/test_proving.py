@@ -12,6 +12,8 @@ from orchestrator.participant import SQLITE
 from orchestrator.proving import RULES, Asked, Probe, Report, Verdict, prove
 from tests.kit import flawed, houses, theatre
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # gRPC knows one event loop per process
+
 PROBE = Probe(
     method=f"{theatre.SERVICE}/List", request={"client": "{request.client}"}, count="size(reply.reservations)"
 )
@@ -101,7 +103,7 @@ FLAWS = [
 ]
 
 
-def test_every_rule_has_a_flaw_that_breaks_it() -> None:
+async def test_every_rule_has_a_flaw_that_breaks_it() -> None:
     assert {rule for _, rule in FLAWS} == set(RULES)
 
 
