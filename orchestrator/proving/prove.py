@@ -58,10 +58,12 @@ async def _try_all(bench: Bench, on_progress: OnProgress) -> Report:
             findings[name] = Finding(rule=name, verdict=Verdict.NOT_JUDGED, why=why)
             continue
         trial = Trial(bench=bench, run=run, number=number, is_telling=control.is_telling, took_s=control.took_s)
-        findings[name] = await _judge(name, trial)
+        try:
+            findings[name] = await _judge(name, trial)
+        finally:  # also where the probe fails, which ends it all
+            left += sum([not await case.close() for case in trial.cases])
         if findings[name].verdict is Verdict.BROKEN:
             blocked[name] = name
-        left += sum([not await case.close() for case in trial.cases])
         if number == 0:
             control = trial
     return Report(findings=tuple(findings.values()), left=left)

@@ -143,10 +143,17 @@ def test_a_users_mistake_is_one_line_and_never_a_traceback(
     assert "Traceback" not in err
 
 
-def test_a_probe_that_fails_is_said_to_fail(good: str, capsys: pytest.CaptureFixture[str]) -> None:
-    probe = ("--probe", f"{theatre.SERVICE}/List", "--effects", "int(reply.reservations[0].client)")
-    assert run(["verify-participant", good, *METHODS, *REQUEST, *probe]) == 2
-    assert "has no value for {}" in capsys.readouterr().err
+def test_a_probe_that_fails_is_said_to_fail_and_nothing_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house = houses.BlockingHouse(partial(houses.sqlite_connection, tmp_path / "house.sqlite"), SQLITE)
+    probe = ("--probe", f"{theatre.SERVICE}/List", "--probe-request", '{"client": "c"}')
+    count = "size(reply.reservations) == 0 ? 0 : int(reply.reservations[0].client)"
+    with theatre.in_threads(house) as address:
+        request = ("--request", '{"client": "c", "seats": 2}')
+        assert run(["verify-participant", address, *METHODS, *request, *probe, "--effects", count]) == 2
+    assert 'has no value for {"reservations"' in capsys.readouterr().err
+    assert list(house.list_(theatre.ListRequest(client="c"), None).reservations) == []
 
 
 def test_a_refused_request_is_told_as_what_it_is(good: str, capsys: pytest.CaptureFixture[str]) -> None:

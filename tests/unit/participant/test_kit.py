@@ -74,6 +74,13 @@ def test_an_undo_that_finds_nothing_gives_the_reply_for_nothing(till: Till) -> N
     assert till.acts == 0
 
 
+def test_an_undo_under_another_key_does_not_undo_again(till: Till) -> None:
+    till.forward(idempotency_key="F")
+    assert till.compensate(idempotency_key="C1", saga_forward_key="F") == "act 2"
+    assert till.compensate(idempotency_key="C2", saga_forward_key="F") == "nothing"
+    assert till.acts == 2
+
+
 def test_an_undo_that_fails_is_taken_back_with_its_tombstone(till: Till) -> None:
     till.forward(idempotency_key="F")
     till.act = lambda: (_ for _ in ()).throw(RuntimeError("no"))  # type: ignore[method-assign]
