@@ -29,7 +29,7 @@ from orchestrator.errors import ConfigError, DefinitionInvalid
 from orchestrator.invoker import GrpcInvoker
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.sqlite import SqliteJournal
-from orchestrator.limits import DRAIN_MARGIN_S, GC_CONTAINERS
+from orchestrator.limits import CLOCK_SLEW_MAX, DRAIN_MARGIN_S, GC_CONTAINERS
 from orchestrator.ports.clock import Clock
 from orchestrator.runtime import Orchestrator
 from orchestrator.telemetry import Metrics, Observers, Tracing, open_tracing
@@ -43,17 +43,44 @@ EXIT_STORAGE = 74
 Store = MemoryJournal | SqliteJournal
 
 
-class SystemClock:
-    """`ports.clock.Clock` of a real machine."""
+_SINCE_BOOT: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+"""Linux's clock that counts the time suspended, too; elsewhere `monotonic` has to do."""
 
-    def __init__(self) -> None:
-        """Seed from the operating system."""
+
+def _elapsed() -> float:
+    """Return seconds since some instant before the process; they never go back."""
+    return time.monotonic() if _SINCE_BOOT is None else time.clock_gettime(_SINCE_BOOT)  # noqa: TID251  # as below
+
+
+class SystemClock:
+    """`ports.clock.Clock` of a real machine: wall time that no step of the wall clock moves.
+
+    It is read once, at start, and goes on from there at the pace of the time that passes. Where the wall clock was set
+    meanwhile, this one follows it by at most `CLOCK_SLEW_MAX` of that time: a sleep is then neither frozen for an hour
+    nor over an hour early. Over a restart the wall clock counts, because nothing else outlives a process.
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time, elapsed: Callable[[], float] = _elapsed) -> None:  # noqa: TID251  # this is the clock
+        """Read the wall clock, and seed from the operating system; tests give both readings."""
+        self._wall = wall
+        self._elapsed = elapsed
+        self._read = (elapsed(), wall())
+        """When it was last asked, by time elapsed, and what it said."""
         # Jitter needs no secrets, and asking the kernel for each draw costs more than the decision it is for.
         self._luck = random.Random(os.urandom(16))  # noqa: S311
 
     def now(self) -> float:
-        """Return wall-clock time, Unix seconds."""
-        return time.time()  # noqa: TID251  # this is the clock
+        """Return wall-clock time, Unix seconds; it never goes back."""
+        before, said = self._read
+        elapsed = self._elapsed()
+        passed_s = elapsed - before
+        if passed_s <= 0.0:
+            return said
+        at = said + passed_s
+        slew_s = passed_s * CLOCK_SLEW_MAX
+        at += min(max(self._wall() - at, -slew_s), slew_s)
+        self._read = (elapsed, at)
+        return at
 
     def monotonic(self) -> float:
         """Return seconds that never go back."""

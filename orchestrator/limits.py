@@ -260,6 +260,18 @@ API_PAGE_TOKEN_CHARS_MAX = 2_000
 API_FILTER_CHARS_MAX = 4_000
 # A caller's own request id; a UUID has 36.
 API_REQUEST_ID_CHARS_MAX = 128
+# A step, a signal, a reason to filter by: several times what anybody types.
+API_NAME_CHARS_MAX = 256
+# The name of a person or a program that repairs: an e-mail address, or the names in a certificate.
+API_OPERATOR_CHARS_MAX = 256
+# Records looked through for one page of one saga's audit: a few milliseconds, and a page may be empty with a token.
+API_AUDIT_RECORDS_MAX = 5_000
+# Sagas looked at for one page of those that have a given reason for attention; each costs a row of the index.
+API_ATTENTION_ROWS_MAX = 5_000
+# Records of sagas folded anew for one page of attention, one saga after the other: an answer within a second.
+API_ATTENTION_PAGE_MAX = 200
+# Items of a `for_each` step looked at for one page of those with a given status: a few milliseconds.
+API_ITEMS_LOOKED_AT_MAX = 10_000
 # A century: longer is a slip of the unit, and instants past the year 9999 have no notation.
 API_DEADLINE_S_MAX = 100 * 366 * 86_400.0
 # After the last answer is written, the time its bytes get to leave before the connections close.
@@ -334,8 +346,13 @@ RETRY_AFTER_S_DEFAULT = 1.0
 ENDED_KEPT_MAX = 1_000
 # A saga that does nothing for so long is better found again in the journal.
 PASSIVATION_WAIT_S_MIN = 5.0
-# How often the journal is asked which sleeping sagas are due; their timers then fire exactly.
+# How often the journal is asked which sleeping sagas are due before the next time; their timers then fire exactly.
 SWEEP_INTERVAL_S = 0.5
+# Share of the time that passes by which the process's clock goes faster or slower to follow a wall clock that was set: an
+# hour is made up for in four days, and no timer is off by more than this share of its length.
+CLOCK_SLEW_MAX = 0.01
+# How often it is asked whether a saga that needs an actor has none; there are none, so this only bounds a bug's harm.
+ORPHANS_INTERVAL_S = 60.0
 # Unfinished sagas read at once at start.
 RECOVERY_PAGE_ROWS = 200
 # Open calls above which recovery waits, so that a restart is not a stampede for the services.
@@ -376,7 +393,7 @@ PROVING_PARALLEL_DEFAULT = 8
 PROVING_PARALLEL_MAX = 100
 # Moments of an ordinary call at which it is cut: begun, under way, nearly done.
 PROVING_CUTS = 5
-# Times a call is sent again that is told ABORTED, with the pause below a second in all.
+# Times a call is sent again that is told ABORTED: a second in all.
 PROVING_AGAIN_MAX = 20
 # Before a call that was told ABORTED is sent again.
 PROVING_PAUSE_S = 0.05

@@ -15,7 +15,7 @@ from orchestrator.journal.refusals import refusal, request_taken
 from orchestrator.journal.search import check_query
 from orchestrator.limits import READ_RECORDS_MAX
 from orchestrator.ports.catalogue import Revision
-from orchestrator.ports.journal import Append, AppendResult, PositionedRecord, Record, SearchQuery, SearchRow
+from orchestrator.ports.journal import Append, AppendResult, PositionedRecord, Record, Rest, SearchQuery, SearchRow
 from orchestrator.saga.state import TERMINAL
 
 _Stored = tuple[int, int, str, bytes]
@@ -75,14 +75,15 @@ class MemoryJournal:
         found = contents.requests.get(request_id)
         return None if found is None else contents.rows[found]
 
-    async def unfinished(self, after: str, limit: int) -> Sequence[SearchRow]:
-        rows = self._live().rows
-        return [rows[saga] for saga in sorted(rows) if saga > after and rows[saga].status not in TERMINAL][:limit]
+    async def awake(self, after: str, limit: int) -> Sequence[SearchRow]:
+        rows = [row for row in self._live().rows.values() if row.rest is not Rest.ASLEEP and row.saga_id > after]
+        return sorted((row for row in rows if row.status not in TERMINAL), key=lambda row: row.saga_id)[:limit]
 
-    async def due(self, before_at: float, limit: int) -> Sequence[SearchRow]:
+    async def due(self, before_at: float, limit: int, after: tuple[float, str] | None = None) -> Sequence[SearchRow]:
         owing = [(row.wake_at, row) for row in self._live().rows.values() if row.wake_at is not None]
         ripe = [(wake_at, row.saga_id, row) for wake_at, row in owing if wake_at <= before_at]
-        return [row for _, _, row in sorted(ripe, key=lambda entry: entry[:2]) if row.status not in TERMINAL][:limit]
+        left = [entry for entry in ripe if after is None or entry[:2] > after]
+        return [row for _, _, row in sorted(left, key=lambda entry: entry[:2]) if row.status not in TERMINAL][:limit]
 
     async def search(self, query: SearchQuery) -> Sequence[SearchRow]:
         check_query(query)

@@ -12,6 +12,7 @@ The contract every store keeps (`tests/conformance/journal_suite.py`):
 
 from collections.abc import Sequence
 from dataclasses import field
+from enum import StrEnum
 from typing import Protocol
 
 from orchestrator.errors import OrchestratorError
@@ -30,6 +31,17 @@ class Record:
     version: int
     epoch: int
     event: Event
+
+
+class Rest(StrEnum):
+    """Whether a saga needs an actor, as its last append left it."""
+
+    AWAKE = "awake"
+    """Calls are open, or things are to be begun: recovery takes it up."""
+    CHILDREN = "children"
+    """Only child sagas are open: the end of one wakes it. Recovery takes it up too, for one may have ended unseen."""
+    ASLEEP = "asleep"
+    """Nothing happens before `wake_at`, a message or a person: recovery leaves it alone."""
 
 
 @frozen
@@ -51,6 +63,7 @@ class SearchRow:
     ended_at: float | None
     wake_at: float | None
     """The earliest timer the saga owes; None where it owes none. What `due` looks for."""
+    rest: Rest = Rest.AWAKE
     attention: str = ""
     failure: str = ""
     """The cause in a sentence, for a saga that goes or went backward."""
@@ -125,12 +138,15 @@ class Journal(Protocol):
     async def row_by_request(self, request_id: str) -> SearchRow | None:
         """Return the row of the saga that was started with this request id."""
 
-    async def unfinished(self, after: str, limit: int) -> Sequence[SearchRow]:
-        """Return rows of sagas that are not terminal, by saga id after `after`: what recovery walks."""
+    async def awake(self, after: str, limit: int) -> Sequence[SearchRow]:
+        """Return rows of sagas that are not terminal and not asleep, by saga id after `after`: what recovery walks."""
         ...
 
-    async def due(self, before_at: float, limit: int) -> Sequence[SearchRow]:
-        """Return rows whose `wake_at` is at or before the instant, earliest first; terminal sagas owe none."""
+    async def due(self, before_at: float, limit: int, after: tuple[float, str] | None = None) -> Sequence[SearchRow]:
+        """Return rows whose `wake_at` is at or before the instant, earliest first; terminal sagas owe none.
+
+        `after` is the `wake_at` and the saga id of the last row already seen: the next page begins behind it.
+        """
         ...
 
     async def search(self, query: SearchQuery) -> Sequence[SearchRow]:

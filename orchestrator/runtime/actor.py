@@ -34,8 +34,8 @@ from orchestrator.ports.journal import Append, Record
 from orchestrator.ports.observer import Observer
 from orchestrator.runtime.committer import Committer
 from orchestrator.runtime.mailbox import Answer, Envelope, Mailbox
-from orchestrator.runtime.perform import Hands
-from orchestrator.runtime.rows import row_of
+from orchestrator.runtime.perform import ChildCalls, Hands
+from orchestrator.runtime.rows import rest_of, row_of
 from orchestrator.saga import SagaState, check_steps, decide, owed, wake_at
 from orchestrator.saga.commands import Command, Moment, TimerFired
 from orchestrator.saga.effects import AbortCall, Effect, SetTimer, Timer
@@ -45,7 +45,10 @@ from orchestrator.saga.events import Event
 class Surroundings:
     """What every actor of a process shares."""
 
-    __slots__ = ("clock", "committer", "epoch", "invoker", "is_draining", "observer")
+    __slots__ = ("children", "clock", "committer", "epoch", "invoker", "is_draining", "observer")
+
+    children: ChildCalls
+    """Given later: children are begun through the directory, whose actors they serve."""
 
     def __init__(self, *, clock: Clock, committer: Committer, invoker: Invoker, observer: Observer, epoch: int) -> None:
         """Gather the ports."""
@@ -114,7 +117,7 @@ class Actor:
         self._around = around
         self._keeper = keeper
         self._mailbox = Mailbox()
-        self._hands = Hands(around.invoker, around.clock, around.observer, self.tell)
+        self._hands = Hands(around.invoker, around.children, around.clock, around.observer, self.tell)
         self._owed: frozenset[Effect] = frozenset()
         self._in_commit = False
         self._held: _Turn | None = None
@@ -127,9 +130,18 @@ class Actor:
         return not (self._in_commit or self._held or len(self._mailbox) or self._hands.open_calls)
 
     @property
+    def has_children(self) -> bool:
+        """Return whether the saga waits for a child."""
+        return self._hands.has_children
+
+    @property
     def wake_at(self) -> float | None:
         """Return the earliest timer that is owed."""
         return wake_at(self._owed)
+
+    def resume(self) -> None:
+        """Go on where this process left off: all that was open are children, which know no interruption."""
+        self._keeper.guard(self, lambda: self._perform(owed(self.state)))
 
     def tell(self, command: Command, answer: Answer | None = None) -> None:
         """Queue a command and take a turn if none is under way; raise `Overloaded` for a caller too many."""
@@ -208,7 +220,8 @@ class Actor:
         records = tuple(
             Record(version=number, epoch=epoch, event=event) for number, event in enumerate(turn.events, version + 1)
         )
-        row = row_of(turn.state, wake_at(turn.owed), epoch)
+        rest = rest_of(turn.state, turn.owed, is_draining=self._around.is_draining)
+        row = row_of(turn.state, wake_at(turn.owed), rest, epoch)
         append = Append(saga_id=self.saga_id, expected_version=version, epoch=epoch, records=records, row=row)
         self._in_commit = True
 

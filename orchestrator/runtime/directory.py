@@ -16,6 +16,7 @@ from orchestrator.limits import (
     ACTORS_MAX,
     CRASH_PAUSE_S,
     ENDED_KEPT_MAX,
+    PASSIVATION_WAIT_S_MIN,
     READ_RECORDS_MAX,
     RETRY_AFTER_S_DEFAULT,
 )
@@ -23,6 +24,7 @@ from orchestrator.ports.journal import Journal, Record
 from orchestrator.ports.plans import Plans
 from orchestrator.runtime.actor import Actor, Surroundings
 from orchestrator.runtime.passivation import may_leave
+from orchestrator.runtime.rows import may_resume
 from orchestrator.runtime.supervisor import Supervisor
 from orchestrator.runtime.watchers import Watchers
 from orchestrator.saga import SagaState, blank, fold
@@ -43,6 +45,8 @@ class Directory:
         self.supervisor = Supervisor(around.observer)
         self._active: dict[SagaId, Actor] = {}
         self._activating: dict[SagaId, asyncio.Event] = {}
+        self._leaving: dict[SagaId, asyncio.TimerHandle] = {}
+        """Those that wait for children, and when to look whether they still do."""
         self._ended: OrderedDict[SagaId, SagaState] = OrderedDict()
 
     def __len__(self) -> int:
@@ -54,6 +58,15 @@ class Directory:
         """Return whether no actor has anything under way."""
         return all(actor.is_idle for actor in self._active.values())
 
+    @property
+    def has_room(self) -> bool:
+        """Return whether one more saga may be brought into memory of our own accord."""
+        return len(self._active) < ACTORS_MAX
+
+    def knows(self, saga_id: SagaId) -> bool:
+        """Return whether the saga is in memory, on its way there, or set aside."""
+        return saga_id in self._active or saga_id in self._activating or self.supervisor.is_quarantined(saga_id)
+
     def active(self, saga_id: SagaId) -> Actor | None:
         """Return the saga's actor if it is in memory."""
         return self._active.get(saga_id)
@@ -61,7 +74,7 @@ class Directory:
     def create(self, saga_id: SagaId, plan: Plan) -> Actor:
         """Return the actor of a saga that has no records yet; the journal decides whether that is true."""
         self.supervisor.refuse_quarantined(saga_id)
-        if len(self._active) >= ACTORS_MAX:
+        if not self.has_room:
             message = f"{len(self._active)} sagas are active already; ask again in {RETRY_AFTER_S_DEFAULT:g} s"
             raise Overloaded("QUEUE_FULL", message, RETRY_AFTER_S_DEFAULT)
         return self._enter(Actor(saga_id, blank(plan), self._around, self))
@@ -78,7 +91,10 @@ class Directory:
                 state = await self._read(saga_id)
                 # A start may have failed and left meanwhile, but nobody else activates: this one is the actor.
                 found = self._enter(Actor(saga_id, state, self._around, self))
-                found.tell(Recovered())
+                if may_resume(state, self._around.epoch):
+                    found.resume()
+                else:
+                    found.tell(Recovered())
             finally:
                 del self._activating[saga_id]
                 done.set()
@@ -104,14 +120,42 @@ class Directory:
         if actor.state.is_terminal:
             self.supervisor.well(actor.saga_id)
         self._watchers.tell(actor.saga_id, actor.state)
+        if actor.state.is_terminal and actor.state.parent is not None:
+            self._around.children.ended(actor.state)
         self.rest(actor)
 
     def rest(self, actor: Actor) -> None:
-        """Let an actor leave memory where it has nothing to do for a while."""
-        if actor.is_idle and may_leave(actor.state, actor.wake_at, self._around.clock.now()):
-            self._leave(actor, VersionConflict(f"saga {actor.saga_id!r} has left memory"))
-            if actor.state.is_terminal:
-                self._remember(actor)
+        """Let an actor leave memory where it has nothing to do for a while.
+
+        One that waits for children goes when none of them has ended for a while: most end soon, and one after another.
+        """
+        if self._active.get(actor.saga_id) is not actor or not self._may_leave(actor):
+            return
+        if not actor.has_children:
+            self._let_rest(actor)
+        elif actor.saga_id not in self._leaving:
+            self._leave_later(actor)
+
+    def _may_leave(self, actor: Actor) -> bool:
+        return actor.is_idle and may_leave(actor.state, actor.wake_at, self._around.clock.now())
+
+    def _leave_later(self, actor: Actor) -> None:
+        loop, version = asyncio.get_running_loop(), actor.state.version
+        self._leaving[actor.saga_id] = loop.call_later(PASSIVATION_WAIT_S_MIN, self._has_waited, actor, version)
+
+    def _has_waited(self, actor: Actor, version: int) -> None:
+        del self._leaving[actor.saga_id]
+        if self._active.get(actor.saga_id) is not actor or not self._may_leave(actor):
+            return
+        if actor.state.version == version:
+            self._let_rest(actor)
+        else:
+            self._leave_later(actor)
+
+    def _let_rest(self, actor: Actor) -> None:
+        self._leave(actor, VersionConflict(f"saga {actor.saga_id!r} has left memory"))
+        if actor.state.is_terminal:
+            self._remember(actor)
 
     def wake(self, saga_id: SagaId) -> Actor | None:
         """Fire what is due of an active saga; None where it must be activated first."""
@@ -145,6 +189,7 @@ class Directory:
 
     def _enter(self, actor: Actor) -> Actor:
         self._active[actor.saga_id] = actor
+        self._ended.pop(actor.saga_id, None)  # a child that had completed may be undone
         self._around.observer.activated(len(self._active))
         return actor
 
@@ -152,6 +197,8 @@ class Directory:
         actor.stop(error)
         if self._active.get(actor.saga_id) is actor:
             del self._active[actor.saga_id]
+            if (handle := self._leaving.pop(actor.saga_id, None)) is not None:
+                handle.cancel()
             self._around.observer.activated(len(self._active))
             # Who waits for a start to become durable must learn that this one never will.
             self._watchers.tell(actor.saga_id, None)

@@ -20,6 +20,7 @@ from orchestrator.ports.observer import Observer
 from orchestrator.ports.plans import JsonInput, Plans
 from orchestrator.runtime.actor import Surroundings
 from orchestrator.runtime.asking import Asking
+from orchestrator.runtime.children import Children
 from orchestrator.runtime.committer import Committer
 from orchestrator.runtime.directory import Directory
 from orchestrator.runtime.messages import repair_command, signal_command
@@ -48,6 +49,8 @@ class RuntimeStats:
     in_flight: Mapping[str, int]
     """Open calls by target."""
     recovered: int
+    orphaned: int = 0
+    """Sagas that needed an actor and had none (I35): each of them a bug, and taken up."""
 
 
 class Orchestrator:
@@ -89,6 +92,9 @@ class Orchestrator:
             around=self._around,
             sampled=sampled,
         )
+        self._children = self._around.children = Children(
+            journal=journal, clock=clock, directory=self._directory, asking=self._asking, starting=self._starting
+        )
         self._recovery = Recovery(journal, self._directory, invoker, clock)
 
     @asynccontextmanager
@@ -96,7 +102,7 @@ class Orchestrator:
         """Commit, recover and sweep while the block runs; at its end the journal holds all that was decided."""
         async with asyncio.TaskGroup() as tasks:
             committing = tasks.create_task(self._committer.run(), name="committer")
-            recovering = tasks.create_task(self._while_recording(self._recovery.recover_all), name="recovery")
+            recovering = tasks.create_task(self._while_recording(self._recovery.recover), name="recovery")
             sweeping = tasks.create_task(self._while_recording(self._recovery.sweep), name="sweeper")
             try:
                 yield self
@@ -104,6 +110,7 @@ class Orchestrator:
                 self._around.is_draining = True
                 recovering.cancel()
                 sweeping.cancel()
+                await self._children.close()
                 self._directory.flush()
                 self._committer.close()
                 await asyncio.wait([committing])
@@ -133,6 +140,7 @@ class Orchestrator:
             quarantined=self._directory.supervisor.quarantined_count,
             in_flight=self._invoker.in_flight(),
             recovered=self._recovery.recovered_count,
+            orphaned=self._recovery.orphaned_count,
         )
 
     async def start(self, request: StartRequest) -> Started:

@@ -7,17 +7,17 @@ it live are the same code with the same bytes.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from orchestrator.ids import attempt_span_id, is_traced
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.invoker import CallRequest, Invoker, OpenCall
+from orchestrator.ports.invoker import CallRequest, Invoker, OnReport, OpenCall
 from orchestrator.ports.observer import Observer
 from orchestrator.saga import SagaState
 from orchestrator.saga.commands import AttemptReported, Command, TimerFired
 from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Timer
 from orchestrator.saga.events import Report
-from orchestrator.saga.plan import Operation
+from orchestrator.saga.plan import CHILD_TARGET, Operation
 from orchestrator.saga.state import operation_of
 from orchestrator.values import TraceContext
 
@@ -25,18 +25,40 @@ Tell = Callable[[Command], None]
 CallId = tuple[str, Operation, int]
 
 
+class OpenChild(OpenCall, Protocol):
+    """A call that is a child saga."""
+
+    def let_go(self) -> None:
+        """Wait for it no longer; the child goes on."""
+        ...
+
+
+class ChildCalls(Protocol):
+    """Who performs the calls that are child sagas; see `children.py`."""
+
+    def begin(self, call: CallRequest, on_report: OnReport) -> OpenChild:
+        """Begin a call, as `Invoker.begin` does."""
+        ...
+
+    def ended(self, state: SagaState) -> None:
+        """Hear that a saga with a parent has ended."""
+        ...
+
+
 class Hands:
     """What one actor has going on in the world: open calls and armed timers."""
 
-    __slots__ = ("_calls", "_clock", "_invoker", "_observer", "_tell", "_timers")
+    __slots__ = ("_calls", "_children", "_clock", "_invoker", "_observer", "_open_children", "_tell", "_timers")
 
-    def __init__(self, invoker: Invoker, clock: Clock, observer: Observer, tell: Tell) -> None:
+    def __init__(self, invoker: Invoker, children: ChildCalls, clock: Clock, observer: Observer, tell: Tell) -> None:
         """`tell` brings what comes back to the actor's mailbox."""
         self._invoker = invoker
+        self._children = children
         self._clock = clock
         self._observer = observer
         self._tell = tell
         self._calls: dict[CallId, OpenCall] = {}
+        self._open_children: dict[CallId, OpenChild] = {}
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
 
     @property
@@ -44,15 +66,24 @@ class Hands:
         """Return how many calls are on the wire."""
         return len(self._calls)
 
+    @property
+    def has_children(self) -> bool:
+        """Return whether the saga waits for a child."""
+        return bool(self._open_children)
+
     def perform(self, state: SagaState, effect: Effect) -> None:
         """Do what is newly owed."""
         match effect:
             case SendCall(step=step, operation=operation, attempt=attempt):
                 request = call_request(state, effect)
                 on_report = partial(self._reported, request, operation)
-                self._calls[step, operation, attempt] = self._invoker.begin(request, on_report)
+                if request.target == CHILD_TARGET:
+                    self._open_children[step, operation, attempt] = self._children.begin(request, on_report)
+                else:
+                    self._calls[step, operation, attempt] = self._invoker.begin(request, on_report)
             case AbortCall(step=step, operation=operation, attempt=attempt):
-                call = self._calls.get((step, operation, attempt))
+                call_id = (step, operation, attempt)
+                call = self._calls.get(call_id) or self._open_children.get(call_id)
                 if call is not None:
                     call.abort()
             case SetTimer(timer=timer, due_at=due_at):
@@ -67,7 +98,10 @@ class Hands:
             handle.cancel()
 
     def let_go(self) -> None:
-        """Stop everything; reports of aborted calls go to a mailbox that is closed."""
+        """Stop everything; reports of aborted calls go to a mailbox that is closed. Children go on by themselves."""
+        for child in self._open_children.values():
+            child.let_go()
+        self._open_children.clear()
         for call in self._calls.values():
             call.abort()
         for handle in self._timers.values():
@@ -76,7 +110,9 @@ class Hands:
         self._timers.clear()
 
     def _reported(self, request: CallRequest, operation: Operation, report: Report) -> None:
-        self._calls.pop((request.step, operation, request.attempt), None)
+        call_id = (request.step, operation, request.attempt)
+        self._calls.pop(call_id, None)
+        self._open_children.pop(call_id, None)
         self._observer.called(request, report)
         self._tell(AttemptReported(step=request.step, operation=operation, attempt=request.attempt, report=report))
 

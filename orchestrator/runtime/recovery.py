@@ -1,16 +1,24 @@
-"""Takes up every saga that has not ended: at start all of them, later the ones whose time has come.
+"""Takes up what needs an actor: after a start all that is awake, and for ever those whose time has come.
 
-Recovery is not an event but a standing property (I35): a saga that is not terminal is active, or has a `wake_at` in
-the journal that the sweeper finds. Each saga is taken up alone; one that cannot be read is quarantined and hinders no
-other.
+::
+
+      journal: awake, or waiting for children  --- once, at start ------------>  take up
+      journal: due within the next look        --- every half second -------->  take up; its timer then fires exactly
+      journal: awake, and nobody has it        --- every minute, must be none ->  take up, and say so (I35)
+
+What sleeps costs nothing here: neither a task nor a row in memory, nor a row read at start. Recovery is not an event
+but a standing property (I35): a saga that is not terminal is active, or asleep until something that is in the journal,
+or was handed a message. Each saga is taken up alone; one that cannot be read is quarantined and hinders no other.
 """
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from orchestrator.errors import IntegrityError, OrchestratorError
 from orchestrator.ids import SagaId
 from orchestrator.limits import (
+    ORPHANS_INTERVAL_S,
     RECOVERY_CALLS_MAX,
     RECOVERY_PAGE_ROWS,
     RECOVERY_PAUSE_S,
@@ -19,7 +27,7 @@ from orchestrator.limits import (
 )
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import Invoker
-from orchestrator.ports.journal import Journal, SearchRow
+from orchestrator.ports.journal import Journal, Rest
 from orchestrator.runtime.directory import Directory
 
 logger = logging.getLogger("orchestrator.recovery")
@@ -29,40 +37,74 @@ class Recovery:
     """Finds work that has no actor."""
 
     def __init__(self, journal: Journal, directory: Directory, invoker: Invoker, clock: Clock) -> None:
-        """Take the ports; nothing happens before `recover_all` or `sweep`."""
+        """Take the ports; nothing happens before `recover` or `sweep`."""
         self._journal = journal
         self._directory = directory
         self._invoker = invoker
         self._clock = clock
         self.recovered_count = 0
+        self.orphaned_count = 0
+        """Sagas found without an actor that should have had one: a bug each."""
         self._calls_max = RECOVERY_CALLS_MAX
 
-    async def recover_all(self) -> None:
-        """Activate every unfinished saga, page by page, no faster than the services can take it."""
+    async def recover(self) -> None:
+        """Take up all that is awake, then look for ever whether somebody has been lost."""
+        await self._recover_all()
+        suspects: Mapping[SagaId, int] = {}
+        while True:
+            await asyncio.sleep(ORPHANS_INTERVAL_S)
+            suspects = await self._take_up_orphans(suspects)
+
+    async def _recover_all(self) -> None:
+        """Activate every saga that is awake, page by page, no faster than the services can take it."""
         after = ""
-        while rows := await self._journal.unfinished(after, RECOVERY_PAGE_ROWS):
+        while rows := await self._journal.awake(after, RECOVERY_PAGE_ROWS):
             for row in rows:
-                await self._take_up(row)
+                await self._take_up(row.saga_id)
                 await self._breathe()
             after = rows[-1].saga_id
         if self.recovered_count:
             logger.info("took up %d unfinished sagas", self.recovered_count)
 
+    async def _take_up_orphans(self, suspects: Mapping[SagaId, int]) -> Mapping[SagaId, int]:
+        """Take up who was found without an actor twice, unchanged; return who was found so for the first time.
+
+        Once is no sign: a row is read while its saga comes and goes.
+        """
+        found: dict[SagaId, int] = {}
+        after = ""
+        while rows := await self._journal.awake(after, RECOVERY_PAGE_ROWS):
+            for row in rows:
+                waits_here = row.rest is Rest.CHILDREN and row.epoch == self._journal.epoch
+                if waits_here or self._directory.knows(row.saga_id):
+                    continue
+                if suspects.get(row.saga_id) != row.version:
+                    found[row.saga_id] = row.version
+                    continue
+                self.orphaned_count += 1
+                logger.error("saga %s needs an actor and had none; it is taken up (I35)", row.saga_id)
+                await self._take_up(row.saga_id)
+            after = rows[-1].saga_id
+            await asyncio.sleep(0)  # one turn: reading the journal may not have waited
+        return found
+
     async def sweep(self) -> None:
         """For ever: bring back the sagas that are due before the next look."""
         while True:
-            now_at = self._clock.now()
-            # Those set aside stay due for ever, and must not fill the page.
-            limit = RECOVERY_PAGE_ROWS + self._directory.supervisor.quarantined_count
-            for row in await self._journal.due(now_at + SWEEP_INTERVAL_S, limit):
-                if self._directory.wake(row.saga_id) is None:
-                    await self._take_up(row)
-                    # A page a look is pace enough: were it to wait for calls, one hung service would stop all timers.
-                    await asyncio.sleep(0)  # one turn, as in recovery
+            await self._wake_due(self._clock.now() + SWEEP_INTERVAL_S)
             await asyncio.sleep(SWEEP_INTERVAL_S)
 
-    async def _take_up(self, row: SearchRow) -> None:
-        saga_id = SagaId(row.saga_id)
+    async def _wake_due(self, before_at: float) -> None:
+        """Were it to wait for calls, one hung service would stop all timers; it waits for room alone."""
+        after: tuple[float, str] | None = None
+        while rows := await self._journal.due(before_at, RECOVERY_PAGE_ROWS, after):
+            for row in rows:
+                if self._directory.wake(row.saga_id) is None and self._directory.has_room:
+                    await self._take_up(row.saga_id)
+                    await asyncio.sleep(0)  # one turn, as in recovery
+            after = (rows[-1].wake_at or before_at, rows[-1].saga_id)
+
+    async def _take_up(self, saga_id: SagaId) -> None:
         if self._directory.supervisor.is_quarantined(saga_id):
             return
         try:
@@ -85,6 +127,8 @@ class Recovery:
                     await asyncio.sleep(RECOVERY_PAUSE_S)
         except TimeoutError:
             self._calls_max = self._open_calls() + RECOVERY_CALLS_MAX
+        while not self._directory.has_room:  # noqa: ASYNC110  # a rate as well
+            await asyncio.sleep(RECOVERY_PAUSE_S)
 
     def _open_calls(self) -> int:
         return sum(self._invoker.in_flight().values())

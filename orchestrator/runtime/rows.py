@@ -1,10 +1,15 @@
-"""The search row that goes with a state: what List shows."""
+"""The search row that goes with a state: what List shows, and how the clockwork and recovery find the saga."""
 
-from orchestrator.ports.journal import SearchRow
+from collections.abc import Iterable
+
+from orchestrator.ports.journal import Rest, SearchRow
 from orchestrator.saga import SagaState
+from orchestrator.saga.effects import Effect, SendCall
+from orchestrator.saga.plan import CHILD_TARGET, Operation
+from orchestrator.saga.state import operation_of
 
 
-def row_of(state: SagaState, wake_at: float | None, epoch: int) -> SearchRow:
+def row_of(state: SagaState, wake_at: float | None, rest: Rest, epoch: int) -> SearchRow:
     """Return the row to be written in the same transaction as the records that led to this state.
 
     `wake_at` is the earliest timer that the state owes: the actor has just derived what is owed, once for both.
@@ -24,6 +29,39 @@ def row_of(state: SagaState, wake_at: float | None, epoch: int) -> SearchRow:
         updated_at=state.updated_at,
         ended_at=state.ended_at,
         wake_at=wake_at,
+        rest=rest,
         attention=",".join(dict.fromkeys(reason.value for reason in state.attention)),
         failure=state.cause.message if state.cause is not None else "",
     )
+
+
+def rest_of(state: SagaState, effects: Iterable[Effect], *, is_draining: bool) -> Rest:
+    """Return what the saga waits for, given what it owes.
+
+    A process that drains leaves undone what the next one has to begin.
+    """
+    if state.is_terminal:
+        return Rest.ASLEEP
+    if is_draining:
+        return Rest.AWAKE
+    rest = Rest.ASLEEP
+    for effect in effects:
+        if isinstance(effect, SendCall):
+            if state.plan.step_of(effect.step).call_of(effect.operation).target != CHILD_TARGET:
+                return Rest.AWAKE
+            rest = Rest.CHILDREN
+    return rest
+
+
+def may_resume(state: SagaState, epoch: int) -> bool:
+    """Return whether only children of this process are open: then nothing was lost, and nothing is settled as LOST."""
+    found = False
+    for path in state.live:
+        step = state.step(path)
+        for operation in Operation:
+            of = operation_of(step, operation)
+            if of is not None and of.open is not None:
+                if of.open.epoch != epoch or state.plan.step_of(path).call_of(operation).target != CHILD_TARGET:
+                    return False
+                found = True
+    return found

@@ -43,11 +43,17 @@ class Starting:
         self._sampled = sampled
 
     async def start(
-        self, request: StartRequest, signal: SignalRequest | None = None, parent: Parent | None = None
+        self,
+        request: StartRequest,
+        signal: SignalRequest | None = None,
+        *,
+        parent: Parent | None = None,
+        sampled: bool | None = None,
     ) -> Started:
         """Begin a saga, or return the one that this request began before. Durable when it returns.
 
-        A signal that comes with the start is in the same append; where the saga existed it is not delivered here.
+        A signal that comes with the start is in the same append; where the saga existed it is not delivered here. A
+        child is given its `parent`, and its parent's sampling decision.
         """
         if self._around.is_draining:
             raise draining()
@@ -60,12 +66,13 @@ class Starting:
         name = checked(request.saga_id) if request.saga_id else SagaId(str(uid))
         if self._directory.active(name) is not None:
             return await self._existing(name, request, payload)
+        traced = self._sampled if sampled is None else sampled
         command = StartSaga(
             saga_id=name,
             uid=uid,
             input=payload,
             request_id=request.request_id,
-            trace=request.trace or TraceContext(trace_id=trace_id(uid), span_id=0, sampled=self._sampled),
+            trace=request.trace or TraceContext(trace_id=trace_id(uid), span_id=0, sampled=traced),
             attributes=request.attributes,
             forward_s=request.forward_s,
             parent=parent,

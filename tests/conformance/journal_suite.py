@@ -12,8 +12,8 @@ from orchestrator.errors import Fenced, InputInvalid, InvariantViolated, Journal
 from orchestrator.ids import SagaId
 from orchestrator.limits import JOURNAL_LOOP_ROWS_MAX
 from orchestrator.ports.catalogue import Catalogue, Revision
-from orchestrator.ports.journal import Append, Cursors, Journal, PositionedRecord, SearchQuery, SearchRow
-from orchestrator.saga.state import SagaStatus
+from orchestrator.ports.journal import Append, Cursors, Journal, PositionedRecord, Rest, SearchQuery, SearchRow
+from orchestrator.saga.state import TERMINAL, SagaStatus
 from tests.conformance.journal_values import append, cancelled, opened
 
 
@@ -172,16 +172,29 @@ class JournalSuite:
 
     # --- walks -------------------------------------------------------------------------------------------------------
 
-    async def test_recovery_walks_every_unfinished_saga_once(self, store: Store) -> None:
+    async def test_recovery_walks_every_saga_that_needs_an_actor_once(self, store: Store) -> None:
         for number in range(30):
             status = list(SagaStatus)[number % len(SagaStatus)]
             await taken(store, append(f"saga-{number:02}", status=status))
         walked: list[SearchRow] = []
-        while page := await store.unfinished(walked[-1].saga_id if walked else "", 4):
+        while page := await store.awake(walked[-1].saga_id if walked else "", 4):
             walked += page
-        assert names(walked) == [f"saga-{n:02}" for n in range(30) if n % 6 < 4]
+        count = len(SagaStatus)
+        assert names(walked) == [f"saga-{n:02}" for n in range(30) if list(SagaStatus)[n % count] not in TERMINAL]
         await taken(store, append("saga-00", after=1, status=SagaStatus.COMPLETED))
-        assert names(await store.unfinished("", 1)) == ["saga-01"]
+        assert names(await store.awake("", 1)) == ["saga-01"]
+
+    async def test_a_saga_that_sleeps_is_left_alone_until_it_does_not(self, store: Store) -> None:
+        await taken(
+            store,
+            append("a", rest=Rest.ASLEEP, wake_at=5.0),
+            append("b", rest=Rest.CHILDREN),
+            append("c", rest=Rest.AWAKE, wake_at=6.0),
+        )
+        assert [(row.saga_id, row.rest) for row in await store.awake("", 9)] == [("b", "children"), ("c", "awake")]
+        await taken(store, append("a", after=1, rest=Rest.AWAKE), append("c", after=1, rest=Rest.ASLEEP, wake_at=None))
+        assert names(await store.awake("", 9)) == ["a", "b"]
+        assert names(await store.due(9.0, 9)) == []
 
     async def test_due_sagas_come_earliest_first(self, store: Store) -> None:
         await taken(
@@ -196,6 +209,9 @@ class JournalSuite:
         assert names(await store.due(20.0, 10)) == ["b", "e", "d"]
         assert names(await store.due(100.0, 2)) == ["b", "e"]
         assert names(await store.due(9.0, 10)) == []
+        assert names(await store.due(100.0, 2, (10.0, "b"))) == ["e", "d"]
+        assert names(await store.due(100.0, 9, (20.0, "d"))) == ["a"]
+        assert names(await store.due(10.0, 9, (10.0, "e"))) == []
         await taken(store, append("b", after=1, wake_at=None), append("a", after=1, wake_at=1.0))
         assert names(await store.due(20.0, 10)) == ["a", "e", "d"]
 
@@ -269,7 +285,7 @@ class JournalSuite:
     async def test_a_row_comes_back_as_it_was_written(self, store: Store) -> None:
         strange = append(
             "a", attributes={"text": "ž\n", "int": -(2**63), "real": 1e-300, "yes": True}, request_id="r",
-            started_at=1_763_689_123.123457, updated_at=2.5, ended_at=3.5, wake_at=4.5,
+            started_at=1_763_689_123.123457, updated_at=2.5, ended_at=3.5, wake_at=4.5, rest=Rest.CHILDREN,
             attention="UNDO_REFUSED", failure="step 'score' failed: ž", status=SagaStatus.NEEDS_ATTENTION,
         )  # fmt: skip
         await taken(store, strange)

@@ -43,6 +43,8 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
         return _SPECIAL[hint]
     if typing.get_origin(hint) is Mapping:
         return attributes
+    if typing.get_origin(hint) is tuple:
+        return st.lists(values_of(typing.get_args(hint)[0]), max_size=3).map(tuple)
     if arms := typing.get_args(hint):
         return st.one_of([st.none() if arm is type(None) else values_of(arm) for arm in arms])
     if issubclass(hint, StrEnum):

@@ -77,7 +77,7 @@ async def answers(store: Store, batches: list[list[Append]], asked: list[SearchQ
     for saga in SAGAS:
         told += [pformat(await store.row(SagaId(saga))), *map(pformat, await store.read(SagaId(saga), 1))]
     told += [str((entry.saga_id, entry.record.version)) for entry in await store.since(0, 100)]
-    told += [pformat(row) for row in [*await store.unfinished("A", 3), *await store.due(1.0, 3)]]
+    told += [pformat(row) for row in [*await store.awake("A", 3), *await store.due(1.0, 3)]]
     for query in asked:
         told += [pformat(row) for row in await store.search(query)]
         told += [str(sorted((await store.count(query, group)).items())) for group in ("", "status", "definition")]

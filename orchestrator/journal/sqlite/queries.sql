@@ -6,8 +6,8 @@ UPDATE boot SET epoch = epoch + 1 RETURNING epoch;
 -- The first append of a stream. A saga id or request id that exists already gives no row.
 -- name: create_saga
 INSERT INTO sagas (saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
-                   started_at, updated_at, ended_at, wake_at, attention, failure)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                   started_at, updated_at, ended_at, wake_at, rest, attention, failure)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 RETURNING id;
 
@@ -15,8 +15,8 @@ RETURNING id;
 -- later epoch owns, gives no row.
 -- name: advance_saga
 UPDATE sagas
-SET status = ?, version = ?, epoch = ?, updated_at = ?, ended_at = ?, wake_at = ?, attention = ?,
-    failure = ?
+SET status = ?, version = ?, epoch = ?, updated_at = ?, ended_at = ?, wake_at = ?, rest = ?,
+    attention = ?, failure = ?
 WHERE saga_id = ? AND version = ? AND epoch <= ?
 RETURNING id;
 
@@ -42,26 +42,27 @@ WHERE r.position > ? ORDER BY r.position LIMIT ?;
 
 -- name: row
 SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
-       started_at, updated_at, ended_at, wake_at, attention, failure
+       started_at, updated_at, ended_at, wake_at, rest, attention, failure
 FROM sagas WHERE saga_id = ?;
 
 -- name: row_by_request
 SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
-       started_at, updated_at, ended_at, wake_at, attention, failure
+       started_at, updated_at, ended_at, wake_at, rest, attention, failure
 FROM sagas WHERE request_id = ? AND request_id <> '';
 
--- name: unfinished
+-- name: awake
 SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
-       started_at, updated_at, ended_at, wake_at, attention, failure
+       started_at, updated_at, ended_at, wake_at, rest, attention, failure
 FROM sagas
-WHERE saga_id > ? AND status NOT IN ('COMPLETED', 'COMPENSATED')
+WHERE saga_id > ? AND rest <> 'asleep' AND status NOT IN ('COMPLETED', 'COMPENSATED', 'TERMINATED')
 ORDER BY saga_id LIMIT ?;
 
 -- name: due
 SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
-       started_at, updated_at, ended_at, wake_at, attention, failure
+       started_at, updated_at, ended_at, wake_at, rest, attention, failure
 FROM sagas
-WHERE wake_at IS NOT NULL AND wake_at <= ? AND status NOT IN ('COMPLETED', 'COMPENSATED')
+WHERE wake_at IS NOT NULL AND wake_at <= ? AND (wake_at, saga_id) > (?, ?)
+  AND status NOT IN ('COMPLETED', 'COMPENSATED', 'TERMINATED')
 ORDER BY wake_at, saga_id LIMIT ?;
 
 -- name: put_revision

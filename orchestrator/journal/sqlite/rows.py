@@ -8,12 +8,13 @@ from typing import Any
 from orchestrator.errors import JournalCorrupted
 from orchestrator.ids import SagaId
 from orchestrator.journal.codec import EVENT_TYPES, corrupted, decode_record
-from orchestrator.ports.journal import Append, Record, SearchRow
+from orchestrator.ports.journal import Append, Record, Rest, SearchRow
 from orchestrator.saga.state import SagaStatus
 from orchestrator.values import AttributeValue
 
 Columns = tuple[Any, ...]
 
+_REST = {rest.value: rest for rest in Rest}
 _STATUS = {status.value: status for status in SagaStatus}
 _SEED = {event_type.__name__: zlib.crc32(event_type.__name__.encode()) for event_type in EVENT_TYPES}
 
@@ -48,6 +49,7 @@ def columns_of_new(append: Append) -> Columns:
         row.updated_at,
         row.ended_at,
         row.wake_at,
+        row.rest.value,
         row.attention,
         row.failure,
     )
@@ -63,6 +65,7 @@ def columns_of_advance(append: Append) -> Columns:
         row.updated_at,
         row.ended_at,
         row.wake_at,
+        row.rest.value,
         row.attention,
         row.failure,
         append.saga_id,
@@ -74,7 +77,7 @@ def columns_of_advance(append: Append) -> Columns:
 def row_of(columns: Columns) -> SearchRow:
     """Return the search row of the columns that every row query selects; `JournalCorrupted` where it cannot be read."""
     try:
-        status, attributes = _STATUS[columns[5]], json.loads(columns[8])
+        status, attributes, rest = _STATUS[columns[5]], json.loads(columns[8]), _REST[columns[13]]
     except (KeyError, ValueError) as exc:
         raise JournalCorrupted(
             f"the search row of saga {columns[0]!r} cannot be read ({exc}): the saga is left as it is and other sagas "
@@ -95,8 +98,9 @@ def row_of(columns: Columns) -> SearchRow:
         updated_at=columns[10],
         ended_at=columns[11],
         wake_at=columns[12],
-        attention=columns[13],
-        failure=columns[14],
+        rest=rest,
+        attention=columns[14],
+        failure=columns[15],
     )
 
 

@@ -73,11 +73,12 @@ class SqliteJournal:
     async def row_by_request(self, request_id: str) -> SearchRow | None:
         return await self._row("row_by_request", request_id)
 
-    async def unfinished(self, after: str, limit: int) -> Sequence[SearchRow]:
-        return await self._rows(limit, "unfinished", after, limit)
+    async def awake(self, after: str, limit: int) -> Sequence[SearchRow]:
+        return await self._rows(limit, "awake", after, limit)
 
-    async def due(self, before_at: float, limit: int) -> Sequence[SearchRow]:
-        return await self._rows(limit, "due", before_at, limit)
+    async def due(self, before_at: float, limit: int, after: tuple[float, str] | None = None) -> Sequence[SearchRow]:
+        seen_at, seen = after or (float("-inf"), "")
+        return await self._rows(limit, "due", before_at, seen_at, seen, limit)
 
     async def search(self, query: SearchQuery) -> Sequence[SearchRow]:
         check_query(query)

@@ -90,5 +90,5 @@ async def test_a_damaged_search_row_is_reported_and_left_out_of_lists(
     with pytest.raises(JournalCorrupted, match="search row of saga 'a' cannot be read"):
         await journal.row(A)
     assert [row.saga_id for row in await journal.search(SearchQuery())] == ["b"]
-    assert [row.saga_id for row in await journal.unfinished("", 9)] == ["b"]
+    assert [row.saga_id for row in await journal.awake("", 9)] == ["b"]
     assert "search row of saga 'a'" in caplog.text

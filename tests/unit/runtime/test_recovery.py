@@ -17,10 +17,10 @@ class Unreadable(TappedJournal):
 
     is_failing = False
 
-    async def due(self, before_at: float, limit: int) -> Sequence[SearchRow]:
+    async def due(self, before_at: float, limit: int, after: tuple[float, str] | None = None) -> Sequence[SearchRow]:
         if self.is_failing:
             raise JournalUnavailable("the disk cannot be read")
-        return await super().due(before_at, limit)
+        return await super().due(before_at, limit, after)
 
 
 def test_a_journal_that_fails_while_it_is_read_stops_the_process_in_order_and_once() -> None:

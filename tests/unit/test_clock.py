@@ -1,0 +1,84 @@
+"""The process's clock: wall time that no step of the wall clock moves."""
+
+import pytest
+
+from orchestrator.bootstrap import SystemClock
+from orchestrator.limits import CLOCK_SLEW_MAX
+
+HOUR_S = 3_600.0
+
+
+class Machine:
+    """A wall clock that somebody sets, and the time that really passes."""
+
+    def __init__(self) -> None:
+        self.wall_at = 1_000_000.0
+        self.elapsed_s = 50.0
+
+    def passes(self, seconds: float, *, drift: float = 0.0) -> None:
+        self.elapsed_s += seconds
+        self.wall_at += seconds * (1.0 + drift)
+
+    def clock(self) -> SystemClock:
+        return SystemClock(lambda: self.wall_at, lambda: self.elapsed_s)
+
+
+def test_it_begins_with_the_wall_clock_and_keeps_up_with_it() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    for _ in range(100):
+        machine.passes(7.0)
+        assert clock.now() == pytest.approx(machine.wall_at)
+
+
+@pytest.mark.parametrize("step_s", [HOUR_S, -HOUR_S, 86_400.0, -86_400.0])
+def test_a_step_is_followed_by_one_percent_of_the_time_that_passes(step_s: float) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    before = clock.now()
+    machine.wall_at += step_s
+    assert clock.now() == before, "a step alone moves nothing"
+    said = before
+    for _ in range(60):
+        machine.passes(1.0)
+        now = clock.now()
+        assert now - said == pytest.approx(1.0, rel=CLOCK_SLEW_MAX + 1e-6)
+        said = now
+    drift_s = said - before - 60.0
+    assert drift_s == pytest.approx(60.0 * CLOCK_SLEW_MAX * (1 if step_s > 0 else -1))
+
+
+def test_a_step_is_made_up_for_in_the_end() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    machine.wall_at -= 5.0
+    machine.passes(600.0)
+    assert clock.now() == pytest.approx(machine.wall_at)
+
+
+def test_a_clock_that_drifts_within_the_bound_is_followed_exactly() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    for _ in range(50):
+        machine.passes(10.0, drift=0.005)
+        assert clock.now() == pytest.approx(machine.wall_at)
+
+
+def test_it_never_goes_back_and_counts_a_suspension() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    machine.passes(1.0)
+    said = clock.now()
+    machine.elapsed_s -= 0.5
+    assert clock.now() == said
+    machine.elapsed_s += 0.5
+    machine.passes(8 * HOUR_S)
+    assert clock.now() == pytest.approx(machine.wall_at)
+    assert clock.now() - said == pytest.approx(8 * HOUR_S)
+
+
+def test_the_real_one_tells_the_time() -> None:
+    clock = SystemClock()
+    first = clock.now()
+    assert clock.now() >= first
+    assert clock.monotonic() <= clock.monotonic()
