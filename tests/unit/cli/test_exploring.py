@@ -97,10 +97,10 @@ def test_a_saga_is_played_with_its_script_and_its_end_is_the_exit_code(
     ],
 )
 def test_a_mistake_in_a_script_is_told_with_its_place(
-    script: str, told: str, saga: Saga, good: str, descriptors: str, tmp_path: Path
+    saga: Saga, good: str, descriptors: str, *, script: str, told: str
 ) -> None:
-    (tmp_path / "replies.yaml").write_text(script)
-    replies = str(tmp_path / "replies.yaml")
+    replies = str(Path(good).with_name("replies.yaml"))
+    Path(replies).write_text(script)
     ended = saga("simulate", good, "--descriptors", descriptors, "--input", '{"report_id": "r"}', "--replies", replies)
     assert ended.code in {Exit.USAGE, Exit.FAILED}
     assert told in ended.err
