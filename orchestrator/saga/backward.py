@@ -25,9 +25,9 @@ from orchestrator.saga.events import (
     SettleReason,
     StepsReset,
 )
-from orchestrator.saga.outcome import Settle, Stick, wanted
-from orchestrator.saga.plan import Compensation, ExpressionFailure, Operation, Outcome, Plan, Scope, StepKind, UndoOrder
-from orchestrator.saga.state import SagaState, StepState, StepStatus, facts_of, is_undecided
+from orchestrator.saga.facts import facts_of
+from orchestrator.saga.plan import Compensation, ExpressionFailure, Operation, Outcome, Plan, Scope, UndoOrder
+from orchestrator.saga.state import SagaState, StepState, StepStatus, is_stopped, is_undecided
 
 _DONE_FORWARD = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED})
 _UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})
@@ -66,23 +66,16 @@ def stop_items(draft: Draft, step_id: StepId) -> None:
 
 def stop(draft: Draft, path: StepId) -> None:
     """Settle a step that has no forward call open with what is known; an open one is aborted and settles later."""
-    step, plan_step = draft.state.step(path), draft.state.plan.step_of(path)
+    step = draft.state.step(path)
     if not is_undecided(step) or step.status in {StepStatus.IN_FLIGHT, StepStatus.PROBING}:
         return
-    at = draft.moment.at
     if step.status is StepStatus.WAITING and step.awaiting is not None:
         _stop_operation(draft, step)
     elif step.forward is None:
-        calls.settle(draft, path, Outcome.NOT_APPLIED, SettleReason.STOPPED, None, started_at=step.began_at or at)
+        at = step.began_at or draft.moment.at
+        calls.settle(draft, path, Outcome.NOT_APPLIED, SettleReason.STOPPED, None, started_at=at)
     else:
-        outcome = Outcome.UNKNOWN if step.forward.unknown else Outcome.NOT_APPLIED
-        polled = plan_step.poll is not None and step.forward.last is not None and step.forward.last.code == "OK"
-        if polled and plan_step.kind is not StepKind.READ:
-            outcome = Outcome.APPLIED  # again and again, and not yet to its end
-        end = calls.end_of(draft, path, Operation.FORWARD, step.forward.last or calls.NEVER_SENT)
-        verdict = wanted(end, Settle(outcome, SettleReason.STOPPED))
-        if not (isinstance(verdict, Stick) and step.status is StepStatus.STUCK):  # it is before a person already
-            calls.conclude(draft, end, verdict)
+        calls.give_up(draft, path, SettleReason.STOPPED)
 
 
 def _stop_operation(draft: Draft, step: StepState) -> None:
@@ -96,8 +89,18 @@ def _stop_operation(draft: Draft, step: StepState) -> None:
         calls.open_first(draft, step.id, Operation.STOP, request)
 
 
+def _stop_operations(draft: Draft) -> None:
+    """Stop the long-running operations that turned out to be under way after their step had been stopped."""
+    for path in sorted(draft.state.live):
+        step = draft.state.step(path)
+        if step.status is StepStatus.WAITING and step.awaiting is not None and is_stopped(draft.state, path):
+            _stop_operation(draft, step)
+
+
 def advance(draft: Draft) -> None:
     """Start every undo that may start; end the saga, or the part of it, when nothing is left to undo."""
+    if draft.state.is_backward or draft.state.rollbacks or draft.state.cancel_reason is not None:
+        _stop_operations(draft)
     if draft.state.is_terminal or draft.moment.is_draining or draft.state.is_paused:
         return
     if draft.state.is_backward:

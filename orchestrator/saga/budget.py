@@ -13,11 +13,11 @@ def attempt_deadline_at(
 ) -> float | None:
     """Return the instant an attempt opened now must end by; None where the forward budget is over (M12).
 
-    Undo is shielded from the saga's deadline (R23), and so is finding out what happened, and all that comes after the
-    pivot (R17): they are bounded by their own timeout only, and trying goes on.
+    Undo is shielded from the saga's deadline (R23), and so is finding out what happened, and all that runs beside the
+    pivot or comes after it (R17): they are bounded by their own timeout only, and trying goes on.
     """
     end_at = moment.at + call.timeout_s
-    if operation is not Operation.FORWARD or state.is_past_pivot:
+    if operation is not Operation.FORWARD or state.is_past_pivot or (state.is_at_pivot and step != state.plan.pivot):
         return end_at
     end_at = min(end_at, state.forward_deadline_at, *_scope_ends(state, step))
     return end_at if end_at > moment.at else None

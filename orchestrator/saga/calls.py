@@ -1,13 +1,14 @@
 """The life of one operation: open an attempt, settle it, open the next or settle the step."""
 
-from dataclasses import replace
 from typing import assert_never
 
+from orchestrator.frozen import changed
 from orchestrator.ids import StepId, idempotency_key, item_of
 from orchestrator.limits import ALERT_ATTEMPTS, MESSAGE_CHARS_MAX, PAYLOAD_BYTES_MAX
 from orchestrator.saga.budget import attempt_deadline_at
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.events import (
+    FOUND,
     GOOD_REASONS,
     POLL,
     AttemptOpened,
@@ -22,9 +23,11 @@ from orchestrator.saga.events import (
     StepStuck,
     StepUndone,
 )
-from orchestrator.saga.outcome import Again, AttemptEnd, Begin, Settle, Stick, Verdict, insists, judge, meaning, wanted
+from orchestrator.saga.facts import facts_of
+from orchestrator.saga.outcome import Again, AttemptEnd, Begin, Settle, Stick, Verdict, judge, meaning
 from orchestrator.saga.plan import ExpressionFailure, Operation, Outcome, Render
-from orchestrator.saga.state import SagaState, StepState, facts_of, operation_of
+from orchestrator.saga.state import SagaState, StepState, StepStatus, insists, operation_of
+from orchestrator.saga.wanted import known_outcome, wanted
 from orchestrator.values import Payload
 
 
@@ -48,11 +51,17 @@ def open_next(draft: Draft, path: StepId, operation: Operation) -> None:
     """Open the next attempt of an operation that was tried before, or reopened: same bytes as last time."""
     if not _open(draft, path, operation, None):
         # Only a forward operation runs out of time, and its fold so far is all that will ever be known.
-        before = operation_of(draft.state.step(path), operation)
-        assert before is not None  # a retry has a predecessor
-        over = Settle(Outcome.UNKNOWN if before.unknown else Outcome.NOT_APPLIED, SettleReason.DEADLINE_EXCEEDED)
-        end = end_of(draft, path, operation, before.last or NEVER_SENT)
-        conclude(draft, end, wanted(end, over))
+        give_up(draft, path, SettleReason.DEADLINE_EXCEEDED)
+
+
+def give_up(draft: Draft, path: StepId, reason: SettleReason) -> None:
+    """End a forward operation that has no call open with what is known of it."""
+    step = draft.state.step(path)
+    assert step.forward is not None  # it was tried, or was to be
+    end = end_of(draft, path, Operation.FORWARD, step.forward.last or NEVER_SENT)
+    verdict = wanted(end, Settle(known_outcome(draft.state, path), reason))
+    if not (isinstance(verdict, Stick) and step.status is StepStatus.STUCK):
+        conclude(draft, end, verdict)
 
 
 NEVER_SENT = Report(code="", phase=Phase.NOT_SENT, message="nothing was sent")
@@ -155,6 +164,7 @@ def conclude(draft: Draft, end: AttemptEnd, verdict: Verdict) -> None:
 
 def _again(draft: Draft, end: AttemptEnd, verdict: Again) -> None:
     operation = verdict.operation or end.operation
+    reason = end.report.code if verdict.found is None else FOUND[verdict.found]
     draft.record(
         RetryScheduled(
             at=draft.moment.at,
@@ -162,20 +172,17 @@ def _again(draft: Draft, end: AttemptEnd, verdict: Again) -> None:
             operation=operation,
             due_at=draft.moment.at + verdict.delay_s,
             parked=verdict.parked,
-            reason=POLL if verdict.polled else end.report.code,
+            reason=POLL if verdict.polled else reason,
         )
     )
-    spent = end.after.spent
-    wearing = operation is Operation.COMPENSATE or (operation is Operation.FORWARD and insists(draft.state, end.step))
-    if (
-        wearing
-        and not verdict.polled
-        and spent >= ALERT_ATTEMPTS
-        and AttentionReason.RETRYING not in draft.state.attention
-    ):
-        message = clipped(f"{operation.value} of step {end.path} has failed {spent} times, last {end.report.code}")
-        reason = AttentionReason.RETRYING
-        draft.record(AttentionRaised(at=draft.moment.at, reason=reason, step=end.path, message=message))
+    tried = operation_of(draft.state.step(end.path), operation)
+    assert tried is not None  # it is tried again
+    is_limited = operation is Operation.STOP or (operation is Operation.FORWARD and not insists(draft.state, end.step))
+    if is_limited or tried.spent < ALERT_ATTEMPTS or AttentionReason.RETRYING in draft.state.attention:
+        return
+    message = clipped(f"{operation.value} of step {end.path} has failed {tried.spent} times, last {end.report.code}")
+    retrying = AttentionReason.RETRYING
+    draft.record(AttentionRaised(at=draft.moment.at, reason=retrying, step=end.path, message=message))
 
 
 def _begin(draft: Draft, end: AttemptEnd, operation: Operation, render: Render) -> None:
@@ -183,11 +190,12 @@ def _begin(draft: Draft, end: AttemptEnd, operation: Operation, render: Render) 
     reply = end.report.reply if end.operation is Operation.FORWARD else None
     request = bounded(render(facts_of(draft.state, end.path, reply)))
     if isinstance(request, ExpressionFailure):
-        message = f"{operation.value}: {request.message}"
-        known = end.outcome if operation is Operation.PROBE else Outcome.UNKNOWN
-        over = Settle(known, SettleReason.EXPRESSION_FAILED, message=message)
-        unprobed = replace(end, operation=Operation.PROBE, after=end.after)
-        conclude(draft, unprobed, wanted(unprobed, over))
+        # What was applied without a reply stays known to be applied; all else is in doubt.
+        known = operation is Operation.PROBE and end.operation is Operation.FORWARD and end.report.reply is None
+        outcome = end.outcome if known else Outcome.UNKNOWN
+        failed = Settle(outcome, SettleReason.EXPRESSION_FAILED, message=f"{operation.value}: {request.message}")
+        unprobed = changed(end, operation=Operation.PROBE) if operation is Operation.PROBE else end
+        conclude(draft, end, wanted(unprobed, failed))
         return
     open_first(draft, end.path, operation, request)
 
@@ -250,7 +258,9 @@ def settle(
         undo = bounded(step.call_of(Operation.COMPENSATE).render(facts_of(draft.state, path, own_reply)))
     if isinstance(undo, ExpressionFailure):
         message = f"compensate.request: {undo.message}" + (f"; {message}" if message else "")
-        reason = SettleReason.UNDO_NOT_RENDERED if outcome is Outcome.APPLIED else reason
+        # Past the pivot nothing is undone any more, so that nothing is amiss (R17).
+        harms = outcome is Outcome.APPLIED and not (draft.state.is_past_pivot or draft.state.is_at_pivot)
+        reason = SettleReason.UNDO_NOT_RENDERED if harms else reason
         undo = None
     current = draft.state.find(path)
     last = current.forward.last if current is not None and current.forward is not None else None

@@ -46,8 +46,9 @@ from orchestrator.saga.events import (
     SagaStarted,
     SignalReceived,
 )
-from orchestrator.saga.plan import ExpressionFailure, Operation
-from orchestrator.saga.state import RecordedFacts, SagaState, SagaStatus, StepStatus, operation_of
+from orchestrator.saga.facts import RecordedFacts
+from orchestrator.saga.plan import ExpressionFailure, Operation, Scope
+from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, insists, operation_of
 
 _LOST = Report(code="UNKNOWN", phase=Phase.LOST, message="the orchestrator stopped before it saw the end of this call")
 
@@ -76,7 +77,7 @@ def decide(state: SagaState, command: Command, moment: Moment) -> Decision:
         case CancelSaga():
             rejected = _cancel(draft, command)
         case UndoChild(reason=reason):
-            _undo_child(draft, reason)
+            rejected = _undo_child(draft, reason)
         case SignalSaga():
             rejected = _signal(draft, command)
         case AttemptReported():
@@ -118,7 +119,11 @@ def asks(state: SagaState) -> bool:
 
 def _is_wearing(state: SagaState, path: StepId) -> bool:
     step = state.step(path)
-    return any(of is not None and of.spent >= ALERT_ATTEMPTS for of in (step.forward, step.undo))
+    return any(of is not None and of.spent >= ALERT_ATTEMPTS for of in _tried_without_limit(step))
+
+
+def _tried_without_limit(step: StepState) -> tuple[OperationState | None, ...]:
+    return step.forward, step.undo, step.probe, step.awaiting
 
 
 def _out_of_place(state: SagaState, command: Command) -> Rejected | None:
@@ -202,13 +207,17 @@ def _cancel(draft: Draft, command: CancelSaga) -> RequestError | None:
     return None
 
 
-def _undo_child(draft: Draft, reason: str) -> None:
-    """R21: a completed child runs its own undo log; one that is on its way is cancelled."""
+def _undo_child(draft: Draft, reason: str) -> RequestError | None:
+    """R21: a completed child runs its own undo log; one that is on its way is cancelled; one past its pivot is not."""
     state = draft.state
-    if state.status is SagaStatus.COMPLETED and state.parent is not None and not state.is_past_pivot:
-        backward.begin(draft, Cause(kind=CauseKind.PARENT, message=reason or "undone by its parent", reason=reason))
-    elif not state.is_terminal:
-        _cancel(draft, CancelSaga(reason=reason))
+    if not state.is_terminal:
+        return _cancel(draft, CancelSaga(reason=reason))
+    if state.status is not SagaStatus.COMPLETED or state.parent is None:
+        return None
+    if state.is_past_pivot:
+        return repair.past_pivot(state, "undone by its parent")
+    backward.begin(draft, Cause(kind=CauseKind.PARENT, message=reason or "undone by its parent", reason=reason))
+    return None
 
 
 def _signal(draft: Draft, command: SignalSaga) -> RequestError | None:
@@ -220,7 +229,7 @@ def _signal(draft: Draft, command: SignalSaga) -> RequestError | None:
         known = ", ".join(sorted(state.plan.signals)) or "none"
         message = f"saga {state.saga_id!r} waits for no signal {command.signal!r}; its definition names: {known}"
         return Rejected("SIGNAL_UNKNOWN", message, saga_id=state.saga_id, signal=command.signal)
-    if state.is_backward or (state.cancel_reason is not None and not state.is_past_pivot):
+    if state.is_backward:
         message = f"saga {state.saga_id!r} is being undone; nothing in it waits for a signal any more"
         return Rejected("GOING_BACKWARD", message, saga_id=state.saga_id, status=state.status.value)
     waiting = sum(len(each) for each in state.signals.values())
@@ -260,7 +269,7 @@ def _fire(draft: Draft, timer: Timer) -> None:
         case TimerKind.DRAIN:
             backward.advance(draft)
         case TimerKind.STEP:
-            if timer.step is not None and timer.step in state.steps and not state.is_paused:
+            if timer.step is not None and timer.step in state.steps and has_step_timer(state, timer.step):
                 parts.due(draft, timer.step)
         case TimerKind.FORWARD_DEADLINE:
             if has_forward_deadline(state) and at >= state.forward_deadline_at:
@@ -275,6 +284,14 @@ def _fire(draft: Draft, timer: Timer) -> None:
                 draft.record(AttentionRaised(at=at, reason=reason, step=None, message=message))
         case _:
             assert_never(timer.kind)
+
+
+def has_step_timer(state: SagaState, step: StepId) -> bool:
+    """Return whether what a step waits for counts: not a scope's time once it must succeed, or is being undone."""
+    if state.is_paused or step in state.rollbacks:
+        return False
+    plan_step = state.plan.steps[step]
+    return not (isinstance(plan_step.body, Scope) and insists(state, plan_step))
 
 
 def has_forward_deadline(state: SagaState) -> bool:

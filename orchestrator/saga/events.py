@@ -64,6 +64,8 @@ class SettleReason(StrEnum):
 
 POLL = "POLL"
 """The reason of a `RetryScheduled` after an answer that says "not yet"."""
+FOUND = {Outcome.NOT_APPLIED: "FOUND_NOT_APPLIED", Outcome.UNKNOWN: "FOUND_UNKNOWN", Outcome.APPLIED: "FOUND_APPLIED"}
+"""The reason of a `RetryScheduled` of a forward call, after another operation has found out what became of it."""
 GOOD_REASONS = frozenset({SettleReason.REPLIED, SettleReason.DONE, SettleReason.PROBED, SettleReason.RESOLVED})
 """A step that was applied for one of these reasons has not failed."""
 
@@ -104,13 +106,13 @@ class AttentionReason(StrEnum):
     ATTEMPTS_EXCEEDED = "ATTEMPTS_EXCEEDED"
     """An operation reached the limit of recorded attempts."""
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
-    """A step that has to succeed may have been applied, and asking again is not safe (R8, R16, R17)."""
+    """A step that has to succeed, or whose failure a person is asked about, may have been applied (R8, R16 to R18)."""
     FAILED = "FAILED"
     """A step failed whose definition says `on_failure: ask` (R18)."""
     EXPRESSION_FAILED = "EXPRESSION_FAILED"
     """Past the pivot, or where a person is to be asked, an expression could not be evaluated."""
     RETRYING = "RETRYING"
-    """A step that is asked until it succeeds has failed many times; trying goes on (R17, R24)."""
+    """What is asked until it succeeds, or tells what happened, has failed many times; trying goes on (R17, R24)."""
 
 
 @frozen

@@ -10,7 +10,6 @@ from orchestrator.frozen import changed
 from orchestrator.ids import StepId, item_of, item_path
 from orchestrator.saga.events import (
     GOOD_REASONS,
-    POLL,
     AttemptOpened,
     AttemptSettled,
     AttentionCleared,
@@ -20,7 +19,6 @@ from orchestrator.saga.events import (
     ElseBegan,
     Event,
     OperatorActed,
-    Phase,
     RetryScheduled,
     RollbackBegan,
     SagaCompensated,
@@ -39,11 +37,9 @@ from orchestrator.saga.events import (
     StepUndone,
     Verb,
 )
-from orchestrator.saga.outcome import is_parked
-from orchestrator.saga.plan import Operation, Outcome, Wait
+from orchestrator.saga.evolve_step import StepEvent, with_event
+from orchestrator.saga.plan import Operation, Outcome, Scope, Wait
 from orchestrator.saga.state import (
-    FIELD_OF,
-    AttemptState,
     ItemsState,
     OperationState,
     Rollback,
@@ -68,6 +64,7 @@ _LIVE = frozenset(
 )
 _UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})
 _NOTHING = Payload("", b"")
+_PAUSED = {Verb.PAUSE: True, Verb.RESUME: False}
 
 
 def fold(state: SagaState, events: Iterable[Event]) -> SagaState:
@@ -110,6 +107,7 @@ def evolve(state: SagaState, event: Event) -> SagaState:
                 ended_at=None,
                 attention=(),
                 rollbacks={},
+                ahead=_ahead(state) if state.rollbacks else state.ahead,
             )
         case SignalReceived():
             return _signalled(state, event)
@@ -119,9 +117,8 @@ def evolve(state: SagaState, event: Event) -> SagaState:
             return _saga(state, event, status=status, attention=(*state.attention, event.reason))
         case AttentionCleared():
             return _saga(state, event, status=status, attention=())
-        case OperatorActed(verb=verb):
-            paused = {Verb.PAUSE: True, Verb.RESUME: False}.get(verb, state.is_paused)
-            return _saga(state, event, is_paused=paused)
+        case OperatorActed():
+            return _acted(state, event)
         case SagaCompleted():
             return _ended(state, event, status=status, output=event.output)
         case SagaCompensated() | SagaTerminated():
@@ -165,6 +162,26 @@ def _ended(state: SagaState, event: Event, **changes: object) -> SagaState:
     )
 
 
+def _ahead(state: SagaState) -> frozenset[StepId]:
+    """Add what is being undone now: more is to be undone from here on, some of which would have come before."""
+    return state.ahead.union(path for path in state.live if state.step(path).status is StepStatus.UNDOING)
+
+
+def _acted(state: SagaState, event: OperatorActed) -> SagaState:
+    if event.verb in _PAUSED:
+        return _saga(state, event, is_paused=_PAUSED[event.verb])
+    if event.outcome is not Outcome.NOT_APPLIED or event.step is None or event.operation is not Operation.FORWARD:
+        return _saga(state, event)
+    old = _known(state, event.step)
+    if old.forward is None:
+        return _saga(state, event)
+    # A person's word settles what the wire left in doubt.
+    new = changed(old, forward=changed(old.forward, unknown=False, polled=False))
+    if event.step in state.steps:
+        return _saga(state, event, steps={**state.steps, event.step: new})
+    return _saga(state, event, items=state.items.set(event.step, new))
+
+
 def _signalled(state: SagaState, event: SignalReceived) -> SagaState:
     waiting = (*state.signals.get(event.signal, ()), Signal(request_id=event.request_id, payload=event.payload))
     signals = {**state.signals, event.signal: waiting}
@@ -177,9 +194,13 @@ def _part(state: SagaState, event: RollbackBegan | ElseBegan | StepsReset) -> Sa
     match event:
         case RollbackBegan():
             rollbacks[event.step] = Rollback(steps=frozenset(event.steps), cause=event.cause)
-            return _saga(state, event, rollbacks=rollbacks)
+            ahead = _ahead(state) if state.rollbacks else state.ahead
+            return _saga(state, event, rollbacks=rollbacks, ahead=ahead)
         case ElseBegan():
-            steps = {**state.steps, event.step: changed(_known(state, event.step), in_else=True)}
+            scope, body = _known(state, event.step), state.plan.steps[event.step].body
+            timeout_s = body.timeout_s if isinstance(body, Scope) else None
+            due_at = None if timeout_s is None else event.at + timeout_s
+            steps = {**state.steps, event.step: changed(scope, in_else=True, due_at=due_at)}
             return _saga(state, event, rollbacks=rollbacks, steps=steps)
         case StepsReset():
             return _saga(state, event, rollbacks=rollbacks, **_reset(state, event))
@@ -198,7 +219,9 @@ def _reset(state: SagaState, event: StepsReset) -> dict[str, object]:
             items = items.delete(item_path(step_id, index))
         again = max(max([each.manual_epoch, *(of.manual_epoch for of in _operations(each))]) for each in lives) + 1
         steps[step_id] = StepState(id=step_id, status=next_step(old.status, event), manual_epoch=again)
-    return {"steps": steps, "items": items, "live": state.live.difference(event.steps)}
+    live = frozenset(path for path in state.live if item_of(path)[0] not in event.steps)
+    ahead = frozenset(path for path in state.ahead if item_of(path)[0] not in event.steps)
+    return {"steps": steps, "items": items, "live": live, "ahead": ahead}
 
 
 def _operations(step: StepState) -> list[OperationState]:
@@ -216,30 +239,16 @@ def _known(state: SagaState, path: StepId) -> StepState:
     return StepState(id=path, manual_epoch=state.steps[step].manual_epoch)
 
 
-StepEvent = (
-    AttemptOpened
-    | AttemptSettled
-    | RetryScheduled
-    | StepSkipped
-    | StepSettled
-    | StepUndone
-    | StepStuck
-    | StepBegan
-    | StepReopened
-    | StepLeft
-)
-
-
 def _step(state: SagaState, event: StepEvent) -> SagaState:
     path, version = event.step, state.version + 1
     old = state.steps.get(path) or _known(state, path)
-    new = _changed(old, event, version, next_step(old.status, event))
+    new = with_event(old, event, version, next_step(old.status, event))
     epoch = max(state.epoch, event.epoch) if isinstance(event, AttemptOpened) else state.epoch
     if path not in state.steps:
         return _item(state, event, old, new, epoch)
     more: dict[str, object] = {}
     if isinstance(event, StepSettled):
-        if path in state.rollbacks:
+        if path in state.rollbacks and path not in state.rollbacks[path].steps:
             more["rollbacks"] = {root: rollback for root, rollback in state.rollbacks.items() if root != path}
         body = state.plan.steps[path].body
         if isinstance(body, Wait) and event.reason is SettleReason.DONE:
@@ -321,150 +330,3 @@ def _undo_next(items: Map[StepId, StepState], step: StepId, counted: ItemsState)
     while index >= 0 and items[item_path(step, index)].status not in {StepStatus.APPLIED, StepStatus.UNSETTLED}:
         index -= 1
     return index
-
-
-def _changed(step: StepState, event: StepEvent, version: int, status: StepStatus) -> StepState:
-    match event:
-        case AttemptOpened():
-            return _opened(step, event, version, status)
-        case AttemptSettled():
-            return _with_operation(step, event.operation, _closed(_operation(step, event.operation), event), status)
-        case RetryScheduled():
-            return _scheduled(step, event, status)
-        case StepSettled():
-            return _settled(step, event, version, status)
-        case StepBegan(count=count):
-            items = None if count is None else ItemsState(count=count)
-            return changed(
-                step, status=status, started_version=version, began_at=event.at, due_at=event.due_at, items=items
-            )
-        case StepStuck():
-            return changed(step, status=status, stuck=event.reason, message=event.message)
-        case StepReopened():
-            return _reopened(step, event, status)
-        case StepSkipped() | StepUndone() | StepLeft():
-            return changed(step, status=status, stuck=None)
-        case _:
-            assert_never(event)
-
-
-def _opened(step: StepState, event: AttemptOpened, version: int, status: StepStatus) -> StepState:
-    before = operation_of(step, event.operation)
-    attempt = AttemptState(number=event.attempt, epoch=event.epoch, opened_at=event.at, deadline_at=event.deadline_at)
-    following = 1 if before is None else before.attempts + 1
-    if event.attempt != following or (before is not None and before.open is not None):
-        raise JournalCorrupted(f"attempt {event.attempt} of step {event.step!r} is opened, yet {following} must follow")
-    if before is not None:
-        after = changed(
-            before,
-            request=before.request if event.request is None else event.request,
-            key=event.key,
-            manual_epoch=event.manual_epoch,
-            attempts=event.attempt,
-            open=attempt,
-            retry_at=None,
-            parked=False,
-        )
-        if event.operation is not Operation.FORWARD:
-            step = _asked_no_more(step)
-        return _with_operation(step, event.operation, after, status)
-    if event.request is None:
-        raise JournalCorrupted(f"the first attempt of {event.operation.value} of step {step.id!r} has no request")
-    first = OperationState(
-        request=event.request,
-        key=event.key,
-        manual_epoch=event.manual_epoch,
-        started_at=event.at,
-        attempts=event.attempt,
-        open=attempt,
-    )
-    if event.operation is Operation.FORWARD:
-        return changed(step, status=status, forward=first, started_version=version, began_at=event.at)
-    return _with_operation(_asked_no_more(step), event.operation, first, status)
-
-
-def _asked_no_more(step: StepState) -> StepState:
-    """Call off the next forward attempt: what became of the last ones is found out another way, or undone."""
-    if step.forward is None or step.forward.retry_at is None:
-        return step
-    return changed(step, forward=changed(step.forward, retry_at=None, parked=False))
-
-
-def _closed(operation: OperationState, event: AttemptSettled) -> OperationState:
-    """Fold one attempt's end: what it may still be doing at the peer, and whether it cost retry budget."""
-    if operation.open is None or operation.open.number != event.attempt:
-        raise JournalCorrupted(f"attempt {event.attempt} of step {event.step!r} is settled but not open")
-    free = is_parked(event.report) or event.report.phase is Phase.LOST
-    unknown = event.outcome is Outcome.UNKNOWN
-    return changed(
-        operation,
-        open=None,
-        spent=operation.spent + (0 if free else 1),
-        unknown=operation.unknown or unknown,
-        drained_at=max(operation.drained_at, operation.open.deadline_at) if unknown else operation.drained_at,
-        last=event.report,
-    )
-
-
-def _scheduled(step: StepState, event: RetryScheduled, status: StepStatus) -> StepState:
-    waiting = changed(_operation(step, event.operation), retry_at=event.due_at, parked=event.parked)
-    if event.reason == POLL:
-        # An answer that says "not yet" is no failure: only failures in a row count.
-        waiting = changed(waiting, spent=0)
-    if event.operation is Operation.FORWARD and step.status in {StepStatus.PROBING, StepStatus.WAITING}:
-        # The peer was asked and has not done it: the forward call begins with a clean sheet.
-        asked = (step.probe, step.awaiting)
-        probe, awaiting = (None if of is None else changed(of, spent=0, unknown=False, retry_at=None) for of in asked)
-        step = changed(step, probe=probe, awaiting=awaiting)
-        waiting = changed(waiting, unknown=False)
-    return _with_operation(step, event.operation, waiting, status)
-
-
-def _reopened(step: StepState, event: StepReopened, status: StepStatus) -> StepState:
-    before = operation_of(step, event.operation)
-    again: OperationState
-    if before is None:
-        if event.request is None:
-            raise JournalCorrupted(f"{event.operation.value} of step {step.id!r} is tried again, and was never tried")
-        again = OperationState(request=event.request, key="", started_at=event.at, manual_epoch=step.manual_epoch)
-    else:
-        again = changed(
-            before,
-            request=before.request if event.request is None else event.request,
-            manual_epoch=before.manual_epoch + 1 if event.as_new else before.manual_epoch,
-            unknown=before.unknown and not event.as_new,
-        )
-    again = changed(again, retry_at=event.at, spent=0, parked=False)
-    return changed(_with_operation(step, event.operation, again, status), stuck=None, message="")
-
-
-def _settled(step: StepState, event: StepSettled, version: int, status: StepStatus) -> StepState:
-    reply, forward = event.reply, step.forward
-    told = event.reason not in {SettleReason.PROBED, SettleReason.RESOLVED} and step.awaiting is None
-    if reply is None and told and event.outcome is Outcome.APPLIED and forward is not None and forward.last is not None:
-        reply = forward.last.reply
-    return changed(
-        step,
-        status=status,
-        forward=None if step.forward is None else changed(step.forward, retry_at=None, parked=False),
-        outcome=event.outcome,
-        settle_reason=event.reason,
-        code=event.code,
-        message=event.message,
-        reply=reply,
-        undo_request=event.undo_request,
-        settled_version=version,
-        due_at=None,
-        stuck=None,
-    )
-
-
-def _operation(step: StepState, operation: Operation) -> OperationState:
-    found = operation_of(step, operation)
-    if found is None:
-        raise JournalCorrupted(f"{operation.value} of step {step.id!r} has an end but no beginning")
-    return found
-
-
-def _with_operation(step: StepState, operation: Operation, state: OperationState, status: StepStatus) -> StepState:
-    return changed(step, status=status, **{FIELD_OF[operation]: state})

@@ -23,7 +23,7 @@ from orchestrator.saga.events import (
     StepSettled,
     StepSkipped,
 )
-from orchestrator.saga.outcome import insists
+from orchestrator.saga.facts import RecordedFacts, facts_of
 from orchestrator.saga.plan import (
     Call,
     ExpressionFailure,
@@ -40,11 +40,10 @@ from orchestrator.saga.plan import (
 )
 from orchestrator.saga.state import (
     SETTLED,
-    RecordedFacts,
     SagaState,
     StepState,
     StepStatus,
-    facts_of,
+    insists,
     is_stopped,
     is_undecided,
 )
@@ -292,7 +291,8 @@ def _call(draft: Draft, step: Step, path: StepId, call: Call) -> None:
 
 def _fail(draft: Draft, step: Step, path: StepId, reason: SettleReason, message: str) -> None:
     """A step could not even begin: asking again would not help, so a step that has to succeed needs a person."""
-    if not step.optional and (insists(draft.state, step) or step.on_failure is OnFailure.ASK):
+    asks = insists(draft.state, step) or (step.on_failure is OnFailure.ASK and not step.optional)
+    if asks and reason is SettleReason.EXPRESSION_FAILED:
         calls.stick(draft, path, Operation.FORWARD, AttentionReason.EXPRESSION_FAILED, message)
         return
     at = draft.moment.at

@@ -23,9 +23,7 @@ a forward call is not asked again; an undo goes on at its own pace. *Safe* is a 
 idempotency key, or, for UNAVAILABLE and for RESOURCE_EXHAUSTED with push-back, a `retry` the author wrote down.
 A method of the `dtm` profile has two rows the other way round: ABORTED is a refusal, FAILED_PRECONDITION asks again.
 
-That is what the wire means. What the step wants stands above it (`wanted`): what stays UNKNOWN is probed where there is
-a probe; a pivot, and whatever has to succeed after it, is never given up but put before a person (R16, R17); and
-`on_failure` turns a failure into another attempt, or into a question (R18).
+That is what the wire means; what the step is for has the last word, in `wanted.py`.
 """
 
 from typing import assert_never
@@ -33,14 +31,13 @@ from typing import assert_never
 from orchestrator.frozen import frozen, frozen_tuple
 from orchestrator.ids import StepId
 from orchestrator.limits import ATTEMPTS_MAX, CLOCK_SKEW_S
-from orchestrator.saga.budget import backoff_s, has_attempts_left, retry_delay_s
+from orchestrator.saga.budget import has_attempts_left, retry_delay_s
 from orchestrator.saga.commands import Moment
-from orchestrator.saga.events import GOOD_REASONS, AttentionReason, Phase, Report, SettleReason
+from orchestrator.saga.events import AttentionReason, Phase, Report, SettleReason
+from orchestrator.saga.facts import facts_of
 from orchestrator.saga.plan import (
-    CHILD_TARGET,
     Call,
     ExpressionFailure,
-    OnFailure,
     Operation,
     Outcome,
     OutcomeProfile,
@@ -48,7 +45,7 @@ from orchestrator.saga.plan import (
     Step,
     StepKind,
 )
-from orchestrator.saga.state import OperationState, SagaState, StepState, facts_of, is_stopped
+from orchestrator.saga.state import OperationState, SagaState, StepState, insists, is_stopped
 from orchestrator.values import Payload
 
 NEVER_FROM_THE_LIBRARY = frozenset(
@@ -94,6 +91,8 @@ class Again:
     """The answer was "not yet", which is no failure."""
     operation: Operation | None = None
     """What to ask again, where it is not the operation that has just ended."""
+    found: Outcome | None = None
+    """What another operation has found out about the forward calls so far."""
 
 
 @frozen_tuple
@@ -213,8 +212,10 @@ def _judge_forward(end: AttemptEnd) -> Verdict:
     if end.report.code == "DATA_LOSS":
         return Stick(AttentionReason.DATA_LOSS)
     if not _may_ask_again(end):
-        answered = end.report.phase is Phase.REPLIED
-        return Settle(settled, SettleReason.REPLIED if answered else SettleReason.UNANSWERED)
+        if end.report.phase is not Phase.REPLIED:
+            return Settle(settled, SettleReason.UNANSWERED)
+        # Refused after an answer that said "not yet", it keeps the effect of that one, and has failed.
+        return Settle(settled, SettleReason.REFUSED if settled is Outcome.APPLIED else SettleReason.REPLIED)
     if not _has_budget(end) and not (insists(end.state, end.step) and end.after.attempts < ATTEMPTS_MAX):
         return Settle(settled, SettleReason.ATTEMPTS_EXHAUSTED)
     delay_s = _delay_s(end)
@@ -244,7 +245,7 @@ def _read_reply(end: AttemptEnd) -> Verdict:
         return applied
     if end.is_stopped:
         return Settle(outcome, SettleReason.STOPPED)
-    over_at = end.after.started_at + poll.at_most_s
+    over_at = end.after.budget_at + poll.at_most_s
     if end.moment.at + poll.every_s > over_at or end.after.attempts >= ATTEMPTS_MAX:
         return Settle(outcome, SettleReason.TIMED_OUT, message=f"not so after {poll.at_most_s:g} s")
     return Again(poll.every_s, polled=True)
@@ -269,14 +270,20 @@ def _judge_await(end: AttemptEnd) -> Verdict:
     if report.code == "OK":
         pending: Verdict = Again(end.step.awaits.every_s, polled=True)
         if end.after.attempts >= ATTEMPTS_MAX:
-            pending = Stick(AttentionReason.ATTEMPTS_EXCEEDED)
+            pending = _awaited_too_often(end)
         return _answered(end, end.step.awaits.read, pending)
     if report.phase is Phase.REPLIED and report.code in REFUSALS:
         # The peer does not know the operation any more: what it did is not to be had this way.
         return Settle(Outcome.UNKNOWN, SettleReason.REPLIED)
     if end.after.attempts >= ATTEMPTS_MAX:
-        return Stick(AttentionReason.ATTEMPTS_EXCEEDED)
+        return _awaited_too_often(end)
     return Again(_delay_s(end), end.is_parked)
+
+
+def _awaited_too_often(end: AttemptEnd) -> Verdict:
+    if end.is_stopped:
+        return Settle(Outcome.UNKNOWN, SettleReason.ATTEMPTS_EXHAUSTED)
+    return Stick(AttentionReason.ATTEMPTS_EXCEEDED)
 
 
 def _judge_stop(end: AttemptEnd) -> Verdict:
@@ -322,9 +329,11 @@ def _unprobed(end: AttemptEnd, message: str) -> Settle:
 
 def _before_probe(end: AttemptEnd) -> Outcome:
     """Return what was known before the probe: that the call was applied, without its reply; otherwise nothing."""
-    last = end.current.forward.last if end.current.forward is not None else None
-    known = last is not None and meaning(last, unknown_before=True, profile=end.step.call.profile) is Outcome.APPLIED
-    return Outcome.APPLIED if known else Outcome.UNKNOWN
+    forward = end.current.forward
+    if forward is None or forward.last is None or forward.last.reply is not None or end.current.awaiting is not None:
+        return Outcome.UNKNOWN
+    said = meaning(forward.last, unknown_before=forward.unknown, profile=end.step.call.profile)
+    return Outcome.APPLIED if said is Outcome.APPLIED else Outcome.UNKNOWN
 
 
 def _may_be_on_its_way(end: AttemptEnd) -> bool:
@@ -336,43 +345,6 @@ def _may_be_on_its_way(end: AttemptEnd) -> bool:
 
 def _may_probe_again(end: AttemptEnd) -> bool:
     return not (end.report.phase is Phase.REPLIED and end.report.code in REFUSALS) and _has_budget(end)
-
-
-def insists(state: SagaState, step: Step) -> bool:
-    """Return whether the step has to succeed: it is asked without limit (R17, R18)."""
-    if step.optional:
-        return False
-    return step.kind is StepKind.RETRIABLE or step.on_failure is OnFailure.RETRY or state.plan.is_after_pivot(step.id)
-
-
-def wanted(end: AttemptEnd, verdict: Settle) -> Verdict:
-    """Return what follows from the end of a forward operation, given what the step is for (R16 to R18)."""
-    good = verdict.outcome is Outcome.APPLIED and verdict.reason in GOOD_REASONS
-    if good:
-        return verdict
-    step, probed = end.step, end.operation is Operation.PROBE
-    if verdict.outcome is Outcome.UNKNOWN and step.probe is not None and not probed:
-        return Begin(Operation.PROBE)
-    if step.kind is StepKind.PIVOT and verdict.outcome is not Outcome.NOT_APPLIED:
-        return Stick(AttentionReason.OUTCOME_UNKNOWN)
-    if end.is_stopped or step.optional:
-        return verdict
-    if insists(end.state, step):
-        if verdict.outcome is Outcome.UNKNOWN and not _is_safe(end):
-            return Stick(AttentionReason.OUTCOME_UNKNOWN)
-        if end.after.attempts >= ATTEMPTS_MAX:
-            return Stick(AttentionReason.ATTEMPTS_EXCEEDED)
-        if verdict.reason is SettleReason.EXPRESSION_FAILED:
-            return Stick(AttentionReason.EXPRESSION_FAILED)
-        if step.call.target == CHILD_TARGET:
-            # The same child would give the same answer for ever.
-            return Stick(AttentionReason.FAILED)
-        retry = step.call.retry
-        delay_s = backoff_s(retry, max(end.after.spent - 1, 0), end.moment.entropy)
-        return Again(max(delay_s, retry.initial_backoff_s), operation=Operation.FORWARD)
-    if step.on_failure is OnFailure.ASK:
-        return Stick(AttentionReason.FAILED)
-    return verdict
 
 
 def _judge_undo(end: AttemptEnd) -> Verdict:
@@ -414,14 +386,14 @@ def _may_ask_again(end: AttemptEnd) -> bool:
     if end.outcome is Outcome.NOT_APPLIED:
         # Nothing happened, so asking again is safe; it is in vain where the application has judged the request.
         return report.phase is Phase.NOT_SENT or report.code not in refusals(end.call.profile)
-    if _is_safe(end):
+    if is_safe(end):
         return True
     pushback = report.retry_after_s is not None
     transient = report.code == "UNAVAILABLE" or (report.code == "RESOURCE_EXHAUSTED" and pushback)
     return end.call.retry.explicit and (end.is_lost or transient)
 
 
-def _is_safe(end: AttemptEnd) -> bool:
+def is_safe(end: AttemptEnd) -> bool:
     """Return whether asking twice does no harm whatever became of the first time."""
     return end.step.kind is StepKind.READ or end.step.call.idempotent
 
@@ -432,7 +404,9 @@ def folded(end: AttemptEnd) -> Outcome:
     Only a judgement of the request settles it. ABORTED is what a service says while the first attempt is still running,
     and a gate that denies permission has not looked for the key.
     """
-    if end.outcome is Outcome.APPLIED or not end.after.unknown:
+    if end.outcome is Outcome.APPLIED or (end.after.polled and end.step.kind is not StepKind.READ):
+        return Outcome.APPLIED
+    if not end.after.unknown:
         return end.outcome
     if end.call.idempotent and end.report.phase is Phase.REPLIED and end.report.code in refusals(end.call.profile):
         return Outcome.NOT_APPLIED

@@ -7,7 +7,7 @@ be done: if it is not derivable from the records, it does not happen.
 from collections.abc import Iterable, Iterator
 
 from orchestrator.saga.backward import draining
-from orchestrator.saga.decide import has_forward_deadline, is_overdue_news
+from orchestrator.saga.decide import has_forward_deadline, has_step_timer, is_overdue_news
 from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Timer, TimerKind
 from orchestrator.saga.plan import Operation
 from orchestrator.saga.state import OperationState, SagaState, StepState, is_stopped, operation_of
@@ -36,7 +36,7 @@ def _effects(state: SagaState) -> Iterator[Effect]:
         for kind in Operation:
             if (operation := operation_of(step, kind)) is not None:
                 yield from _of_operation(state, step, kind, operation)
-        if step.due_at is not None and not state.is_paused and path not in state.rollbacks:
+        if step.due_at is not None and has_step_timer(state, path):
             yield SetTimer(Timer(TimerKind.STEP, path), step.due_at)
     if state.is_paused:
         return
@@ -52,7 +52,8 @@ def _effects(state: SagaState) -> Iterator[Effect]:
 def _of_operation(state: SagaState, step: StepState, operation: Operation, of: OperationState) -> Iterator[Effect]:
     if of.open is not None:
         yield SendCall(step.id, operation, of.open.number)
-        if operation is Operation.FORWARD and is_stopped(state, step.id):
+        if operation is Operation.FORWARD and step.id != state.plan.pivot and is_stopped(state, step.id):
+            # A pivot is left to its own end: what was asked must be known, and a reset would only hide it (R16).
             yield AbortCall(step.id, operation, of.open.number)
     if of.retry_at is not None and not state.is_paused:
         yield SetTimer(Timer(TimerKind.RETRY, step.id, operation, of.attempts + 1), of.retry_at)

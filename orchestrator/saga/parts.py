@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from orchestrator.ids import StepId, item_path
 from orchestrator.saga import backward, calls
 from orchestrator.saga.draft import Draft
-from orchestrator.saga.events import Cause, CauseKind, SettleReason
-from orchestrator.saga.plan import Outcome, Scope, Sleep, Step, Wait
-from orchestrator.saga.state import SETTLED, ItemsState, SagaState, SagaStatus, StepState, StepStatus
+from orchestrator.saga.events import AttentionReason, Cause, CauseKind, SettleReason
+from orchestrator.saga.plan import OnFailure, Operation, Outcome, Scope, Sleep, Step, Wait
+from orchestrator.saga.state import SETTLED, ItemsState, SagaState, SagaStatus, StepState, StepStatus, insists
 
 Failure = Callable[[SagaState, Iterable[StepId]], Cause | None]
 MayBegin = Callable[[Draft], bool]
@@ -55,13 +55,20 @@ def due(draft: Draft, step_id: StepId) -> None:
     if isinstance(body, Sleep):
         calls.settle(draft, step_id, Outcome.APPLIED, SettleReason.DONE, None, started_at=began_at)
     elif isinstance(body, Wait):
-        message = f"signal {body.signal!r} did not come within {took_s:g} s"
-        reason = SettleReason.TIMED_OUT
-        calls.settle(draft, step_id, Outcome.NOT_APPLIED, reason, None, started_at=began_at, message=message)
+        _waited_in_vain(draft, step, f"signal {body.signal!r} did not come within {took_s:g} s")
     elif isinstance(body, Scope) and step_id not in draft.state.rollbacks:
         message = f"scope {step_id} was not done within {took_s:g} s"
         cause = Cause(kind=CauseKind.DEADLINE_EXCEEDED, message=message, step=step_id, reason="DEADLINE_EXCEEDED")
         _roll_back(draft, step_id, body, cause)
+
+
+def _waited_in_vain(draft: Draft, step: StepState, message: str) -> None:
+    plan_step = draft.state.plan.steps[step.id]
+    if insists(draft.state, plan_step) or (plan_step.on_failure is OnFailure.ASK and not plan_step.optional):
+        calls.stick(draft, step.id, Operation.FORWARD, AttentionReason.FAILED, message)
+        return
+    reason = SettleReason.TIMED_OUT
+    calls.settle(draft, step.id, Outcome.NOT_APPLIED, reason, None, started_at=step.began_at, message=message)
 
 
 def advance_items(draft: Draft, may_begin: MayBegin | None, start: Start) -> None:

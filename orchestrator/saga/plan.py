@@ -34,6 +34,9 @@ class StepKind(StrEnum):
     READ = "read"
 
 
+_NEVER_UNDONE = frozenset({StepKind.READ, StepKind.PIVOT})
+
+
 class Operation(StrEnum):
     """What a step does now; part of its idempotency key."""
 
@@ -237,6 +240,7 @@ class Scope:
     otherwise: tuple[StepId, ...] = ()
     """Direct members of the alternative, begun when `steps` have been undone."""
     timeout_s: float | None = None
+    """How long `steps` may take, and then `otherwise` as long again."""
 
 
 Body = Call | Sleep | Wait | Scope
@@ -327,8 +331,8 @@ class Step:
 
     @property
     def is_undoable(self) -> bool:
-        """Return whether the step has an undo at all: not a read, and not `compensate: none` (R20)."""
-        return self.compensation is not None and self.kind is not StepKind.READ
+        """Return whether the step has an undo at all: not a read, nor the pivot, and not `compensate: none` (R20)."""
+        return self.compensation is not None and self.kind not in _NEVER_UNDONE
 
     @property
     def call(self) -> Call:

@@ -39,8 +39,18 @@ from orchestrator.saga.events import (
     StepUndone,
     Verb,
 )
-from orchestrator.saga.plan import Operation, Outcome, StepKind
-from orchestrator.saga.state import OperationState, SagaState, StepState, StepStatus, is_undecided, operation_of
+from orchestrator.saga.plan import Call, Operation, Outcome, StepKind
+from orchestrator.saga.state import (
+    OperationState,
+    SagaState,
+    StepState,
+    StepStatus,
+    insists,
+    is_stopped,
+    is_undecided,
+    operation_of,
+)
+from orchestrator.saga.wanted import known_outcome
 
 C = TypeVar("C", RetryStep, ResolveStep, SkipStep, OverrideStepRequest, RerunFromStep)
 _WAITS = frozenset({StepStatus.BACKING_OFF, StepStatus.PARKED})
@@ -73,6 +83,12 @@ def past_pivot(state: SagaState, what: str) -> Rejected:
     """Return the refusal of what would undo a saga that can only succeed (R17)."""
     message = f"saga {state.saga_id!r} is past its pivot {state.plan.pivot!r} and cannot be {what}; it is completed"
     return Rejected("PAST_PIVOT", message, saga_id=state.saga_id, step=state.plan.pivot or "")
+
+
+def _at_pivot(state: SagaState) -> Rejected:
+    message = f"nobody knows yet whether the pivot {state.plan.pivot!r} of saga {state.saga_id!r} is applied;"
+    message += " wait for its end, or resolve it where it is stuck"
+    return Rejected("PIVOT_UNDECIDED", message, saga_id=state.saga_id, step=state.plan.pivot or "")
 
 
 def _with_step(
@@ -136,11 +152,13 @@ def _retry(draft: Draft, step: StepState, command: RetryStep) -> RequestError | 
     if operation is None:
         return _refused(state, step, "only a step that is stuck, or waits to be tried again, can be retried")
     before = operation_of(step, operation)
-    if command.as_new and before is not None and before.unknown:
+    if command.as_new and _may_be_applied(state, step, operation):
         why = "a call under the old key may have been applied, so a new key may do it twice; resolve the step first"
         return _refused(state, step, why)
     if before is None and operation is Operation.COMPENSATE:
         return _refused(state, step, "its undo request could not be rendered; override the request, resolve or skip it")
+    if before is None and step.id in state.items:
+        return _refused(state, step, "its request cannot be rendered; override the request, or skip it")
     _acted(draft, command.audit, Verb.RETRY, step.id, operation)
     if before is None:
         draft.record(StepsReset(at=draft.moment.at, step=step.id, steps=(step.id,)))
@@ -152,6 +170,13 @@ def _retry(draft: Draft, step: StepState, command: RetryStep) -> RequestError | 
             StepReopened(at=draft.moment.at, step=step.id, operation=operation, as_new=command.as_new),
         )
     return None
+
+
+def _may_be_applied(state: SagaState, step: StepState, operation: Operation) -> bool:
+    """Return whether what was sent so far may have had its effect."""
+    if operation is Operation.FORWARD:
+        return known_outcome(state, step.id) is not Outcome.NOT_APPLIED
+    return step.undo is not None and step.undo.unknown
 
 
 def _reopen(draft: Draft, step: StepState, operation: Operation, event: StepReopened) -> None:
@@ -174,7 +199,20 @@ def _resolve(draft: Draft, step: StepState, command: ResolveStep) -> RequestErro
         started_at = undo.started_at if undo is not None else at
         draft.record(StepUndone(at=at, step=step.id, started_at=started_at, nothing_to_undo=False))
         return None
+    if step.id in state.steps and state.plan.steps[step.id].for_each is not None and command.outcome is Outcome.APPLIED:
+        return _refused(state, step, "its items have not begun; retry it, or skip it")
+    goes_on = operation is not None and insists(state, state.plan.step_of(step.id)) and not is_stopped(state, step.id)
+    tried_again = goes_on and command.outcome is Outcome.NOT_APPLIED
+    if tried_again and step.forward is None:
+        return _refused(
+            state, step, "nothing was sent, and it has to succeed; retry it, override its request or skip it"
+        )
     _acted(draft, command.audit, Verb.RESOLVE, step.id, Operation.FORWARD, outcome=command.outcome)
+    if tried_again:
+        # It has to succeed (R17): known not to have been applied, it is tried again.
+        again = StepReopened(at=at, step=step.id, operation=Operation.FORWARD)
+        _reopen(draft, step, Operation.FORWARD, again)
+        return None
     reply = command.reply if command.outcome is Outcome.APPLIED else None
     message = f"resolved by {command.audit.by}"
     started_at = step.began_at or at
@@ -191,10 +229,9 @@ def _skip(draft: Draft, step: StepState, command: SkipStep) -> RequestError | No
         _acted(draft, command.audit, Verb.SKIP, step.id, operation)
         draft.record(StepLeft(at=at, step=step.id))
         return None
-    if step.forward is not None and step.forward.unknown:
-        return _refused(
-            state, step, "it may have been applied; say whether it was (resolve) before going on without it"
-        )
+    if _may_be_applied(state, step, operation):
+        why = "it may have been applied; say whether it was (resolve) before going on without it"
+        return _refused(state, step, why)
     if step.id == state.plan.pivot:
         return _refused(state, step, "it is the pivot; say whether it was applied (resolve), or retry it")
     _acted(draft, command.audit, Verb.SKIP, step.id, operation)
@@ -210,7 +247,9 @@ def _override(draft: Draft, step: StepState, command: OverrideStepRequest) -> Re
     if operation is Operation.FORWARD and (plan_step.for_each is not None) and step.id in state.steps:
         return _refused(state, step, "it has items; override the request of an item")
     before: OperationState | None = operation_of(step, operation)
-    if operation is Operation.FORWARD and before is not None and before.unknown:
+    if not isinstance(plan_step.body, Call):
+        return _refused(state, step, "it sends no request")
+    if operation is Operation.FORWARD and _may_be_applied(state, step, operation):
         why = "what was sent may have been applied; say whether it was (resolve) before sending something else"
         return _refused(state, step, why)
     _acted(draft, command.audit, Verb.OVERRIDE_REQUEST, step.id, operation)
@@ -227,8 +266,7 @@ def _force_complete(draft: Draft, command: ForceComplete) -> RequestError | None
         message = f"saga {state.saga_id!r} is being undone; skip what is stuck, or terminate it"
         return Rejected("GOING_BACKWARD", message, saga_id=state.saga_id, status=state.status.value)
     if state.is_at_pivot:
-        message = f"nobody knows whether the pivot {state.plan.pivot!r} was applied; resolve it first"
-        return Rejected("PIVOT_UNDECIDED", message, saga_id=state.saga_id, step=state.plan.pivot or "")
+        return _at_pivot(state)
     if any(is_undecided(state.step(path)) and state.step(path).status is StepStatus.IN_FLIGHT for path in state.live):
         message = f"saga {state.saga_id!r} has calls in flight; pause it, and complete it when they have ended"
         return Rejected("CALLS_IN_FLIGHT", message, saga_id=state.saga_id)
@@ -248,11 +286,14 @@ def _terminate(draft: Draft, command: TerminateSaga) -> RequestError | None:
 
 def may_have_an_effect(state: SagaState, step: StepState) -> bool:
     """Return whether a step has, or may have, an effect in the world that is not undone."""
-    if state.plan.step_of(step.id).kind is StepKind.READ or step.status in {StepStatus.UNDONE, StepStatus.SKIPPED}:
+    plan_step = state.plan.step_of(step.id)
+    if plan_step.kind is StepKind.READ or not isinstance(plan_step.body, Call):
+        return False
+    if step.status in {StepStatus.UNDONE, StepStatus.SKIPPED}:
         return False
     if step.outcome is not None:
         return step.outcome is not Outcome.NOT_APPLIED
-    return step.forward is not None and (step.forward.unknown or step.forward.open is not None)
+    return known_outcome(state, step.id) is not Outcome.NOT_APPLIED
 
 
 def _pause(draft: Draft, command: PauseSaga | ResumeSaga) -> RequestError | None:
@@ -268,8 +309,10 @@ def _rerun(draft: Draft, step: StepState, command: RerunFromStep) -> RequestErro
     if state.is_backward:
         message = f"saga {state.saga_id!r} is being undone as a whole; start a new one (R27)"
         return Rejected("GOING_BACKWARD", message, saga_id=state.saga_id, status=state.status.value)
-    if state.is_past_pivot or state.is_at_pivot or state.cancel_reason is not None:
+    if state.is_past_pivot:
         return past_pivot(state, "run again from a step")
+    if state.is_at_pivot:
+        return _at_pivot(state)
     if step.id not in plan.steps or plan.steps[step.id].scope is not None:
         return _refused(state, step, "only a step outside every scope and `for_each` can be run again from")
     if step.status is StepStatus.PENDING or state.rollbacks:

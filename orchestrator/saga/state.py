@@ -12,10 +12,10 @@ from uuid import UUID
 
 from immutables import Map
 
-from orchestrator.frozen import frozen, frozen_tuple
+from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, StepId, item_of, item_path
 from orchestrator.saga.events import AttentionReason, Cause, Parent, Report, SettleReason
-from orchestrator.saga.plan import ExpressionFailure, Operation, Outcome, Plan
+from orchestrator.saga.plan import OnFailure, Operation, Outcome, Plan, Step, StepKind
 from orchestrator.values import Attributes, Payload, TraceContext
 
 
@@ -92,6 +92,10 @@ class OperationState:
     """How often a person had it run as new; part of the key."""
     unknown: bool = False
     """Some attempt ended UNKNOWN, so the peer may have applied it (R8a)."""
+    polled: bool = False
+    """Some answer was "not yet": the call has an effect, and is asked again until it is enough."""
+    budget_at: float = 0.0
+    """Since when its budget counts: its beginning, or when a person had it tried again."""
     drained_at: float = 0.0
     """The latest deadline of an attempt that ended UNKNOWN: until then (and the clock skew) it may still run (R12)."""
     last: Report | None = None
@@ -203,6 +207,8 @@ class SagaState:
     """The request id of every signal that ever came."""
     rollbacks: Mapping[StepId, Rollback] = field(default_factory=dict[StepId, Rollback])
     """Parts that are being undone while the saga goes on; empty once the saga as a whole goes backward."""
+    ahead: frozenset[StepId] = frozenset()
+    """What was being undone already, in a part of the saga, when more of it came to be undone: ahead of the order."""
     is_paused: bool = False
     parent: Parent | None = None
     cause: Cause | None = None
@@ -235,9 +241,11 @@ class SagaState:
 
     @property
     def is_at_pivot(self) -> bool:
-        """Return whether the pivot has begun and is not decided: nobody knows which way the saga goes (R16)."""
+        """Return whether the pivot was called and is not decided: nobody knows which way the saga goes (R16)."""
         pivot = self.plan.pivot
-        return pivot is not None and self.steps[pivot].status in UNDECIDED
+        if pivot is None:
+            return False
+        return self.steps[pivot].status in UNDECIDED and self.steps[pivot].forward is not None
 
     def step(self, path: StepId) -> StepState:
         """Return a step or an item by its path."""
@@ -298,101 +306,37 @@ def is_undecided(step: StepState) -> bool:
     return step.status in UNDECIDED and step.outcome is None
 
 
+def insists(state: SagaState, step: Step) -> bool:
+    """Return whether the step has to succeed: it is asked without limit (R17, R18).
+
+    While the pivot is undecided, and from then on, this is so of every required step, also of one beside the pivot.
+    """
+    if step.optional:
+        return False
+    if step.kind is StepKind.RETRIABLE or step.on_failure is OnFailure.RETRY:
+        return True
+    if state.plan.pivot is None or step.kind is StepKind.PIVOT:
+        return False
+    if not (state.is_past_pivot or state.is_at_pivot or state.plan.is_after_pivot(step.id)):
+        return False
+    scope = step.scope
+    while scope is not None and not state.plan.steps[scope].optional:
+        scope = state.plan.steps[scope].scope
+    return scope is None
+
+
 def is_stopped(state: SagaState, path: StepId) -> bool:
     """Return whether nothing new begins in a step any more, and what is open in it is aborted (R14).
 
-    The whole saga goes backward, or a part of it that holds the step; the saga was cancelled and waits for its pivot;
-    or the step is an item of a `for_each` step that has failed.
+    The whole saga goes backward, or a part of it that holds the step; the step is the pivot of a saga that was
+    cancelled, which nobody aborts, because it must be known how it ends; or the step is an item of a `for_each` step
+    that has failed.
     """
-    if state.cause is not None or (state.cancel_reason is not None and not state.is_past_pivot):
+    if state.cause is not None:
+        return True
+    if state.cancel_reason is not None and path == state.plan.pivot and not state.is_past_pivot:
         return True
     step = path if path in state.steps else item_of(path)[0]
     if step != path and state.steps[step].status is not StepStatus.WAITING:
         return True
     return bool(state.rollbacks) and any(step in rollback.steps for rollback in state.rollbacks.values())
-
-
-@frozen_tuple
-class RecordedFacts:
-    """`plan.Facts` over a state: what the expressions of one step may read."""
-
-    state: SagaState
-    own_reply: Payload | None = None
-    path: StepId | None = None
-    """The item that the expression belongs to; None outside `for_each`."""
-
-    @property
-    def saga_id(self) -> SagaId:
-        """Return the caller's name of the saga."""
-        return self.state.saga_id
-
-    @property
-    def uid(self) -> UUID:
-        """Return the saga's unique id."""
-        return self.state.uid
-
-    @property
-    def started_at(self) -> float:
-        """Return when the saga was accepted, Unix seconds."""
-        return self.state.started_at
-
-    @property
-    def input(self) -> Payload:
-        """Return the saga's input."""
-        return self.state.input
-
-    @property
-    def index(self) -> int | None:
-        """Return the item's position."""
-        return None if self.path is None else item_of(self.path)[1]
-
-    @property
-    def item(self) -> object:
-        """Return the item's element of the list."""
-        if self.path is None:
-            return None
-        step, index = item_of(self.path)
-        assert index is not None  # a step's own id is never given as an item's path
-        return elements(self.state, step)[index]
-
-    def reply_of(self, step: StepId) -> Payload | None:
-        """Return the recorded reply of a step."""
-        return self.state.steps[step].reply
-
-    def replies_of(self, step: StepId) -> Sequence[Payload]:
-        """Return the recorded replies of the items that were applied."""
-        applied = (item for item in self.state.items_of(step) if item.outcome is Outcome.APPLIED)
-        return [item.reply for item in applied if item.reply is not None]
-
-    def applied_count(self, step: StepId) -> int:
-        """Return how many items came to a good end."""
-        items = self.state.steps[step].items
-        return 0 if items is None else items.applied
-
-    def failed_count(self, step: StepId) -> int:
-        """Return how many items failed."""
-        items = self.state.steps[step].items
-        return 0 if items is None else items.failed
-
-    def status_of(self, step: StepId) -> str:
-        """Return the step's status word."""
-        return self.state.steps[step].status.value
-
-
-def elements(state: SagaState, step: StepId) -> Sequence[object]:
-    """Return the list that a `for_each` step that has begun goes through; evaluated once, from what is recorded."""
-    known = (step, state.steps[step].started_version)
-    found = state.memo.get(known)
-    if found is None:
-        for_each = state.plan.steps[step].for_each
-        assert for_each is not None  # only such a step has items
-        evaluated = for_each.items(RecordedFacts(state))
-        # It was evaluated when the step began, from the same records; an expression gives the same answer for ever.
-        assert not isinstance(evaluated, ExpressionFailure)
-        found = state.memo[known] = evaluated
-    return found
-
-
-def facts_of(state: SagaState, path: StepId, own_reply: Payload | None = None) -> RecordedFacts:
-    """Return what the expressions of a step, or of an item, may read."""
-    return RecordedFacts(state, own_reply, path if path not in state.steps else None)

@@ -132,10 +132,13 @@ STEP: Mapping[Step, Mapping[EventType, frozenset[Step]]] = {
         AttemptOpened: frozenset({Step.IN_FLIGHT, Step.PROBING}),
         StepReopened: frozenset({Step.BACKING_OFF}),
         StepSettled: _SETTLED,
+        # A pivot that was cancelled, and may have been applied.
+        StepStuck: frozenset({Step.STUCK}),
     },
     Step.PARKED: {
         AttemptOpened: frozenset({Step.IN_FLIGHT, Step.PROBING}),
         StepReopened: frozenset({Step.BACKING_OFF}),
+        StepStuck: frozenset({Step.STUCK}),
         StepSettled: _GIVEN_UP,
     },
     Step.WAITING: {

@@ -1,0 +1,203 @@
+"""Fold: one event onto one step. What it means for the saga is in `evolve.py`."""
+
+from typing import assert_never
+
+from orchestrator.errors import JournalCorrupted
+from orchestrator.frozen import changed
+from orchestrator.saga.events import (
+    FOUND,
+    POLL,
+    AttemptOpened,
+    AttemptSettled,
+    Phase,
+    RetryScheduled,
+    SettleReason,
+    StepBegan,
+    StepLeft,
+    StepReopened,
+    StepSettled,
+    StepSkipped,
+    StepStuck,
+    StepUndone,
+)
+from orchestrator.saga.outcome import is_parked
+from orchestrator.saga.plan import Operation, Outcome
+from orchestrator.saga.state import (
+    FIELD_OF,
+    AttemptState,
+    ItemsState,
+    OperationState,
+    StepState,
+    StepStatus,
+    operation_of,
+)
+
+StepEvent = (
+    AttemptOpened
+    | AttemptSettled
+    | RetryScheduled
+    | StepSkipped
+    | StepSettled
+    | StepUndone
+    | StepStuck
+    | StepBegan
+    | StepReopened
+    | StepLeft
+)
+
+_FOUND = frozenset(FOUND.values())
+
+
+def with_event(step: StepState, event: StepEvent, version: int, status: StepStatus) -> StepState:
+    """Return the step after one event; `version` is the number of the record, `status` what the table says."""
+    match event:
+        case AttemptOpened():
+            return _opened(step, event, version, status)
+        case AttemptSettled():
+            return _with_operation(step, event.operation, _closed(_operation(step, event.operation), event), status)
+        case RetryScheduled():
+            return _scheduled(step, event, status)
+        case StepSettled():
+            return _settled(step, event, version, status)
+        case StepBegan(count=count):
+            items = None if count is None else ItemsState(count=count)
+            return changed(
+                step, status=status, started_version=version, began_at=event.at, due_at=event.due_at, items=items
+            )
+        case StepStuck():
+            return changed(step, status=status, stuck=event.reason, message=event.message)
+        case StepReopened():
+            return _reopened(step, event, status)
+        case StepSkipped() | StepUndone() | StepLeft():
+            return changed(step, status=status, stuck=None)
+        case _:
+            assert_never(event)
+
+
+def _opened(step: StepState, event: AttemptOpened, version: int, status: StepStatus) -> StepState:
+    before = operation_of(step, event.operation)
+    attempt = AttemptState(number=event.attempt, epoch=event.epoch, opened_at=event.at, deadline_at=event.deadline_at)
+    following = 1 if before is None else before.attempts + 1
+    if event.attempt != following or (before is not None and before.open is not None):
+        raise JournalCorrupted(f"attempt {event.attempt} of step {event.step!r} is opened, yet {following} must follow")
+    if before is not None:
+        if event.operation is Operation.FORWARD and step.started_version == 0:
+            # It never got so far before a person changed its request.
+            step = changed(step, started_version=version, began_at=event.at)
+        after = changed(
+            before,
+            request=before.request if event.request is None else event.request,
+            key=event.key,
+            manual_epoch=event.manual_epoch,
+            attempts=event.attempt,
+            open=attempt,
+            retry_at=None,
+            parked=False,
+        )
+        if event.operation is not Operation.FORWARD:
+            step = _asked_no_more(step)
+        return _with_operation(step, event.operation, after, status)
+    if event.request is None:
+        raise JournalCorrupted(f"the first attempt of {event.operation.value} of step {step.id!r} has no request")
+    first = OperationState(
+        request=event.request,
+        key=event.key,
+        manual_epoch=event.manual_epoch,
+        started_at=event.at,
+        budget_at=event.at,
+        attempts=event.attempt,
+        open=attempt,
+    )
+    if event.operation is Operation.FORWARD:
+        return changed(step, status=status, forward=first, started_version=version, began_at=event.at)
+    return _with_operation(_asked_no_more(step), event.operation, first, status)
+
+
+def _asked_no_more(step: StepState) -> StepState:
+    """Call off the next forward attempt: what became of the last ones is found out another way, or undone."""
+    if step.forward is None or step.forward.retry_at is None:
+        return step
+    return changed(step, forward=changed(step.forward, retry_at=None, parked=False))
+
+
+def _closed(operation: OperationState, event: AttemptSettled) -> OperationState:
+    """Fold one attempt's end: what it may still be doing at the peer, and whether it cost retry budget."""
+    if operation.open is None or operation.open.number != event.attempt:
+        raise JournalCorrupted(f"attempt {event.attempt} of step {event.step!r} is settled but not open")
+    free = is_parked(event.report) or event.report.phase is Phase.LOST
+    unknown = event.outcome is Outcome.UNKNOWN
+    return changed(
+        operation,
+        open=None,
+        spent=operation.spent + (0 if free else 1),
+        unknown=operation.unknown or unknown,
+        drained_at=max(operation.drained_at, operation.open.deadline_at) if unknown else operation.drained_at,
+        last=event.report,
+    )
+
+
+def _scheduled(step: StepState, event: RetryScheduled, status: StepStatus) -> StepState:
+    waiting = changed(_operation(step, event.operation), retry_at=event.due_at, parked=event.parked)
+    if event.reason == POLL:
+        # An answer that says "not yet" is no failure: only failures in a row count.
+        waiting = changed(waiting, spent=0, polled=event.operation is Operation.FORWARD)
+    if event.reason in _FOUND:
+        # What was sent so far was asked after; the next time it is asked with a fresh budget.
+        asked = (step.probe, step.awaiting)
+        probe, awaiting = (None if of is None else changed(of, spent=0, retry_at=None) for of in asked)
+        step = changed(step, probe=probe, awaiting=awaiting)
+        waiting = changed(waiting, unknown=event.reason != FOUND[Outcome.NOT_APPLIED])
+    return _with_operation(step, event.operation, waiting, status)
+
+
+def _reopened(step: StepState, event: StepReopened, status: StepStatus) -> StepState:
+    before = operation_of(step, event.operation)
+    again: OperationState
+    if before is None:
+        if event.request is None:
+            raise JournalCorrupted(f"{event.operation.value} of step {step.id!r} is tried again, and was never tried")
+        again = OperationState(request=event.request, key="", started_at=event.at, manual_epoch=step.manual_epoch)
+    else:
+        again = changed(
+            before,
+            request=before.request if event.request is None else event.request,
+            manual_epoch=before.manual_epoch + 1 if event.as_new else before.manual_epoch,
+            unknown=before.unknown and not event.as_new,
+        )
+    again = changed(again, retry_at=event.at, spent=0, budget_at=event.at, parked=False)
+    return changed(_with_operation(step, event.operation, again, status), stuck=None, message="")
+
+
+def _settled(step: StepState, event: StepSettled, version: int, status: StepStatus) -> StepState:
+    reply, forward, stop = event.reply, step.forward, step.stop
+    told = event.reason not in {SettleReason.PROBED, SettleReason.RESOLVED} and step.awaiting is None
+    if reply is None and told and event.outcome is Outcome.APPLIED and forward is not None and forward.last is not None:
+        reply = forward.last.reply
+    return changed(
+        step,
+        status=status,
+        forward=None if forward is None else changed(forward, retry_at=None, parked=False),
+        # Whoever was asked to stop what has ended by itself need not answer any more.
+        stop=None if stop is None else changed(stop, open=None, retry_at=None),
+        outcome=event.outcome,
+        settle_reason=event.reason,
+        code=event.code,
+        message=event.message,
+        reply=reply,
+        undo_request=event.undo_request,
+        # Settled anew by a person, it keeps its place in the order of completion.
+        settled_version=version if step.outcome is None else step.settled_version,
+        due_at=None,
+        stuck=None,
+    )
+
+
+def _operation(step: StepState, operation: Operation) -> OperationState:
+    found = operation_of(step, operation)
+    if found is None:
+        raise JournalCorrupted(f"{operation.value} of step {step.id!r} has an end but no beginning")
+    return found
+
+
+def _with_operation(step: StepState, operation: Operation, state: OperationState, status: StepStatus) -> StepState:
+    return changed(step, status=status, **{FIELD_OF[operation]: state})
