@@ -5,7 +5,7 @@ attempt, a step, an undo, a saga) says when that thing began, so its span can be
 memory of the saga. Ids are functions of the saga's identity. Hence no span object is ever held open, a crash loses no
 span, and a span told twice is the same span::
 
-    actors ──append──> journal ──since(cursor)──> spans.project ──> outbox ──OTLP──> collector
+    actors ──append──> journal ──since(cursor)──> project ───────> outbox ──OTLP──> collector
        │                  ▲                       (pure fold)      (a thread)           │
        └──recorded()──────┼── wakes the reader                                          │
                           └────────────── cursor "otlp-traces" <── confirmed ───────────┘
@@ -16,6 +16,8 @@ span, and a span told twice is the same span::
        ├─ step score                    sent when the step settles
        │  ├─ epro.v1.Scoring/Score      attempt 1 (CLIENT): UNAVAILABLE
        │  └─ epro.v1.Scoring/Score      attempt 2 (CLIENT): OK ── the service's own server span is its child
+       ├─ step reserve                  a list: its items are its children, the first thousand of them
+       ├─ step trip                     a scope: its members are its children, and its rollback
        └─ saga.compensation             sent when everything is undone
           └─ undo score  ┈┈links to┈┈>  attempt 2
              └─ epro.v1.Scoring/Withdraw
@@ -28,15 +30,18 @@ Invariants
   reader stops there; when it is back, the reader goes on. What is given up is counted, and only after ten minutes.
 * Sampling is decided when the saga starts and recorded (T10); an unsampled saga has no spans.
 * No payload, no secret and no baggage is in a span, a label or a line; a saga's id is never a metric label.
+* What is kept of a saga, and what one record can make of it, is bounded whatever the saga does; spans and events past a
+  bound are counted in an attribute where they would have been.
 * With tracing off nothing of it runs, and the SDK is not even imported.
 
-Modules, in reading order: `names` (the published words), `spans` (the fold), `tracing` (the reader and its cursor),
-`outbox` (the thread), `settings` (the `OTEL_*` variables), `exporters` and `encoding` (the SDK), `metrics`,
-`observers` (several as one), `logs`. `traceparent` itself is parsed and written in `orchestrator.tracecontext`, where
-surfaces and invoker reach it.
+Modules, in reading order: `names` (the published words), `spandata` (a span as a value), `views` (what is remembered of
+a saga), `notes` and `spans` (how events and spans are made), `project` (the fold), `tracing` (the reader and its
+cursor), `outbox` (the thread), `settings` (the `OTEL_*` variables), `exporters` and `encoding` (the SDK), `instruments`
+and `metrics`, `observers` (several as one), `logs`. `traceparent` itself is parsed and written in
+`orchestrator.tracecontext`, where surfaces and invoker reach it.
 
 May import: `ports`, `saga`, `errors`, `limits`, `values`, `ids`, `tracecontext`; OpenTelemetry and
-prometheus-client. Nobody imports it but `bootstrap`. Read next: `spans.py`, then `docs/design/telemetry.md`.
+prometheus-client. Nobody imports it but `bootstrap`. Read next: `project.py`, then `docs/design/telemetry.md`.
 """
 
 from orchestrator.telemetry.logs import LogFormat, configure_logging

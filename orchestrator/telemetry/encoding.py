@@ -17,7 +17,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2 as pb
 from opentelemetry.sdk.trace import ReadableSpan
 
 from orchestrator.limits import SPAN_PAIRS_KEPT_MAX
-from orchestrator.telemetry.spans import AttributeValue, SpanData
+from orchestrator.telemetry.spandata import AttributeValue, SpanData
 
 _LOCAL = pb.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _REMOTE = _LOCAL | pb.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
@@ -67,7 +67,12 @@ def _span(span: SpanData) -> pb.Span:
             )
             for event in span.events
         ],
-        links=[pb.Span.Link(trace_id=trace_id, span_id=link.to_bytes(8, "big"), flags=_LOCAL) for link in span.links],
+        links=[
+            pb.Span.Link(
+                trace_id=link.trace_id.to_bytes(16, "big"), span_id=link.span_id.to_bytes(8, "big"), flags=_LOCAL
+            )
+            for link in span.links
+        ],
         status=_UNSET if span.error is None else pb.Status(code=pb.Status.STATUS_CODE_ERROR, message=span.error),
         flags=_REMOTE if span.parent_is_remote else _LOCAL,
     )

@@ -18,7 +18,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from orchestrator import __version__
 from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX, TRACE_STATES_KEPT_MAX
 from orchestrator.telemetry.names import SCOPE
-from orchestrator.telemetry.spans import SpanData
+from orchestrator.telemetry.spandata import SpanData
 
 # What exporters let out instead of saying FAILURE: a closed channel, a socket's error, a value that does not encode.
 _LET_OUT = (RuntimeError, OSError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
@@ -93,7 +93,7 @@ def readable(span: SpanData, resource: Resource) -> ReadableSpan:
         resource=resource,
         attributes=span.attributes,
         events=[Event(event.name, event.attributes, event.at_ns) for event in span.events],
-        links=[Link(_context(span, linked)) for linked in span.links],
+        links=[Link(SpanContext(link.trace_id, link.span_id, False, _SAMPLED)) for link in span.links],
         kind=SpanKind.CLIENT if span.kind == "client" else SpanKind.INTERNAL,
         status=_UNSET if span.error is None else Status(StatusCode.ERROR, span.error),
         start_time=span.start_ns,

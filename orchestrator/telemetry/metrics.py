@@ -6,6 +6,7 @@ under `other`, so a definition with a name per day cannot make the scrape grow w
 """
 
 import asyncio
+from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar, assert_never
 
@@ -13,17 +14,34 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from orchestrator.errors import JournalUnavailable
-from orchestrator.limits import LOOP_LAG_SAMPLE_S, METRIC_LABEL_SETS_MAX, SAGA_COUNT_S
+from orchestrator.ids import StepId, item_of
+from orchestrator.limits import ATTENTION_ROWS_MAX, LOOP_LAG_SAMPLE_S, METRIC_LABEL_SETS_MAX, SAGA_COUNT_S
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.journal import Journal, Record, SearchQuery
 from orchestrator.saga import events as ev
-from orchestrator.saga.plan import Operation
+from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import TERMINAL, SagaState, SagaStatus
-from orchestrator.telemetry import names
-from orchestrator.telemetry.names import Metric
+from orchestrator.telemetry import instruments
+from orchestrator.telemetry.instruments import Metric
 
 OTHER = "other"
 _LIVE = frozenset(SagaStatus) - TERMINAL - {SagaStatus.QUEUED}
+_ENDED_AS = {
+    ev.SagaCompleted: SagaStatus.COMPLETED,
+    ev.SagaCompensated: SagaStatus.COMPENSATED,
+    ev.SagaTerminated: SagaStatus.TERMINATED,
+}
+_SagaEvent = (
+    ev.SagaStarted
+    | ev.SagaCompleted
+    | ev.SagaCompensated
+    | ev.SagaTerminated
+    | ev.CompensationBegan
+    | ev.RollbackBegan
+    | ev.SignalReceived
+    | ev.AttentionRaised
+    | ev.OperatorActed
+)
 
 Child = TypeVar("Child", Counter, Gauge, Histogram)
 
@@ -35,27 +53,36 @@ class Metrics:
         """Every metric is there from the start, so that a rate over it has a first value."""
         self._registry = CollectorRegistry(auto_describe=False)
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
-        self._sagas_started = counter(names.SAGAS_STARTED)
-        self._sagas_ended = counter(names.SAGAS_ENDED)
-        self._sagas_live = gauge(names.SAGAS_LIVE)
-        self._saga_duration = histogram(names.SAGA_DURATION)
-        self._compensations = counter(names.COMPENSATIONS)
-        self._attentions = counter(names.ATTENTIONS)
-        self._attempts = counter(names.ATTEMPTS)
-        self._retries = counter(names.RETRIES)
-        self._call_duration = histogram(names.CALL_DURATION)
-        self._targets_paused = gauge(names.TARGETS_PAUSED)
+        self._sagas_started = counter(instruments.SAGAS_STARTED)
+        self._sagas_ended = counter(instruments.SAGAS_ENDED)
+        self._sagas_live = gauge(instruments.SAGAS_LIVE)
+        self._saga_duration = histogram(instruments.SAGA_DURATION)
+        self._compensations = counter(instruments.COMPENSATIONS)
+        self._rollbacks = counter(instruments.ROLLBACKS)
+        self._sleeping = gauge(instruments.SLEEPING).of()
+        self._signals = counter(instruments.SIGNALS)
+        self._items = counter(instruments.ITEMS)
+        self._attentions = counter(instruments.ATTENTIONS)
+        self._needing_attention = gauge(instruments.NEEDING_ATTENTION)
+        self._operator_actions = counter(instruments.OPERATOR_ACTIONS)
+        self._attempts = counter(instruments.ATTEMPTS)
+        self._retries = counter(instruments.RETRIES)
+        self._polls = counter(instruments.POLLS)
+        self._probes = counter(instruments.PROBES)
+        self._call_duration = histogram(instruments.CALL_DURATION)
+        self._targets_paused = gauge(instruments.TARGETS_PAUSED)
         self._paused: Callable[[], Iterable[str]] = tuple
-        self._commit_duration = histogram(names.COMMIT_DURATION).of()
-        self._commit_streams = histogram(names.COMMIT_STREAMS).of()
-        self._commit_records = counter(names.COMMIT_RECORDS).of()
-        self._actors = gauge(names.ACTORS).of()
-        self._mailbox_depth = histogram(names.MAILBOX_DEPTH).of()
-        self._quarantined = counter(names.QUARANTINED).of()
-        self._loop_lag = histogram(names.LOOP_LAG).of()
-        self._spans_exported = counter(names.SPANS_EXPORTED).of()
-        self._spans_dropped = counter(names.SPANS_DROPPED).of()
-        self._spans_waiting = gauge(names.SPANS_WAITING).of()
+        self._commit_duration = histogram(instruments.COMMIT_DURATION).of()
+        self._commit_streams = histogram(instruments.COMMIT_STREAMS).of()
+        self._commit_records = counter(instruments.COMMIT_RECORDS).of()
+        self._actors = gauge(instruments.ACTORS).of()
+        self._actors_count = 0
+        self._mailbox_depth = histogram(instruments.MAILBOX_DEPTH).of()
+        self._quarantined = counter(instruments.QUARANTINED).of()
+        self._loop_lag = histogram(instruments.LOOP_LAG).of()
+        self._spans_exported = counter(instruments.SPANS_EXPORTED).of()
+        self._spans_dropped = counter(instruments.SPANS_DROPPED).of()
+        self._spans_waiting = gauge(instruments.SPANS_WAITING).of()
 
     def render(self) -> tuple[str, bytes]:
         """Return the content type and the page that Prometheus scrapes."""
@@ -78,37 +105,67 @@ class Metrics:
     # --- ports.observer.Observer -----------------------------------------------------------------------------------
 
     def recorded(self, state: SagaState, records: Sequence[Record]) -> None:
-        plan = state.plan
-        for record in records:
+        for at, record in enumerate(records):
             event = record.event
             match event:
                 case ev.AttemptSettled():
                     target = _target(state, event)
                     code = event.report.code or event.report.phase.value
                     self._attempts.of(target, event.operation.value, event.outcome.value, code).inc()
-                case ev.SagaStarted():
-                    self._sagas_started.of(plan.definition).inc()
-                case ev.SagaCompleted() | ev.SagaCompensated():
-                    status = state.status.value
-                    self._sagas_ended.of(plan.definition, status).inc()
-                    self._saga_duration.of(plan.definition, status).observe(event.at - event.started_at)
+                    if event.operation is Operation.PROBE:
+                        self._probes.of(target, _answer(event.step, records[at + 1 :])).inc()
                 case ev.RetryScheduled():
-                    self._retries.of(_target(state, event), "true" if event.parked else "false").inc()
-                case ev.CompensationBegan():
-                    self._compensations.of(plan.definition, event.cause.kind.value).inc()
-                case ev.AttentionRaised():
-                    self._attentions.of(plan.definition, event.reason.value).inc()
+                    if event.reason == ev.POLL:
+                        self._polls.of(_target(state, event)).inc()
+                    else:
+                        self._retries.of(_target(state, event), "true" if event.parked else "false").inc()
+                case ev.StepSettled():
+                    good = event.outcome is Outcome.APPLIED and event.reason in ev.GOOD_REASONS
+                    self._item(state, event.step, "applied" if good else "failed")
+                case ev.StepUndone():
+                    self._item(state, event.step, "undone")
                 case (
                     ev.AttemptOpened()
-                    | ev.StepSettled()
+                    | ev.StepBegan()
+                    | ev.ElseBegan()
+                    | ev.StepsReset()
                     | ev.StepSkipped()
-                    | ev.StepUndone()
                     | ev.StepStuck()
+                    | ev.StepReopened()
+                    | ev.StepLeft()
+                    | ev.AttentionCleared()
                     | ev.CancelRequested()
                 ):
                     continue
                 case _:
-                    assert_never(event)
+                    self._saga(state, event)
+
+    def _saga(self, state: SagaState, event: _SagaEvent) -> None:
+        definition = state.plan.definition
+        match event:
+            case ev.SagaStarted():
+                self._sagas_started.of(definition).inc()
+            case ev.SagaCompleted() | ev.SagaCompensated() | ev.SagaTerminated():
+                status = _ENDED_AS[type(event)].value
+                self._sagas_ended.of(definition, status).inc()
+                self._saga_duration.of(definition, status).observe(event.at - event.started_at)
+            case ev.CompensationBegan():
+                self._compensations.of(definition, event.cause.kind.value).inc()
+            case ev.RollbackBegan():
+                self._rollbacks.of(definition, event.step).inc()
+            case ev.SignalReceived():
+                self._signals.of(definition, event.signal).inc()
+            case ev.AttentionRaised():
+                self._attentions.of(definition, event.reason.value).inc()
+            case ev.OperatorActed():
+                self._operator_actions.of(definition, event.verb.value).inc()
+            case _:
+                assert_never(event)
+
+    def _item(self, state: SagaState, path: StepId, result: str) -> None:
+        step, index = item_of(path)
+        if index is not None:
+            self._items.of(state.plan.definition, step, result).inc()
 
     def committed(self, streams: int, records: int, seconds: float) -> None:
         self._commit_duration.observe(seconds)
@@ -120,6 +177,7 @@ class Metrics:
             self._call_duration.of(call.target, call.method).observe(max(0.0, report.ended_at - report.sent_at))
 
     def activated(self, count: int) -> None:
+        self._actors_count = count
         self._actors.set(count)
 
     def mailbox(self, depth: int) -> None:
@@ -152,10 +210,16 @@ class Metrics:
         while True:
             try:
                 counts = await journal.count(SearchQuery(statuses=_LIVE), group_by="status")
+                asking = counts.get(SagaStatus.NEEDS_ATTENTION.value, 0)
+                reasons = await _reasons(journal, asking) if asking else Counts()
             except JournalUnavailable:
                 return  # the process is about to stop, and says so elsewhere
             for status in _LIVE:
                 self._sagas_live.of(status.value).set(counts.get(status.value, 0))
+            self._sleeping.set(max(0, sum(counts.values()) - self._actors_count))
+            self._needing_attention.clear()
+            for reason in (*ev.AttentionReason, OTHER):
+                self._needing_attention.of(reason).set(reasons[reason])
             await asyncio.sleep(SAGA_COUNT_S)
 
     # --- instruments -------------------------------------------------------------------------------------------------
@@ -198,9 +262,32 @@ class _Bound(Generic[Child]):
 
 
 def _target(state: SagaState, event: ev.AttemptSettled | ev.RetryScheduled) -> str:
-    step = state.plan.steps.get(event.step)
-    if step is None:
-        return OTHER
-    if event.operation is Operation.COMPENSATE and step.compensation is not None:
-        return step.compensation.call.target
-    return step.call.target
+    step = state.plan.steps.get(item_of(event.step)[0])
+    return OTHER if step is None else step.call_of(event.operation).target
+
+
+def _answer(path: StepId, following: Iterable[Record]) -> str:
+    """Return what a probe found out, by what followed from it; all of one decision is recorded at once."""
+    for record in following:
+        event = record.event
+        if getattr(event, "step", None) != path:
+            continue
+        match event:
+            case ev.StepSettled(reason=ev.SettleReason.PROBED, outcome=outcome):
+                return outcome.value
+            case ev.RetryScheduled(operation=operation) | ev.AttemptOpened(operation=operation):
+                return "AGAIN" if operation is Operation.PROBE else "RETRIED"
+            case _:
+                break
+    return Outcome.UNKNOWN.value
+
+
+async def _reasons(journal: Journal, asking: int) -> "Counts[str]":
+    """Count the sagas that ask for a person by reason, one of several reasons each; past a bound as `other`."""
+    query = SearchQuery(statuses=frozenset({SagaStatus.NEEDS_ATTENTION}), limit=ATTENTION_ROWS_MAX)
+    rows = await journal.search(query)
+    found = Counts[str]()
+    for row in rows:
+        found.update(reason for reason in row.attention.split(",") if reason)
+    found[OTHER] += max(0, asking - len(rows))
+    return found

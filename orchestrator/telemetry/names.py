@@ -1,14 +1,13 @@
-"""Every name this package publishes: spans, span attributes, span events, metrics; each with its unit and its meaning.
+"""Every name in a trace: spans, span attributes, span events; each with its meaning. Those of metrics: `instruments`.
 
 Dashboards and alerts are built on these names, so they are a contract: added to, never renamed. `docs/metrics.md`
-shows the three tables below and is tested against them.
+shows the tables below and is tested against them.
 
 The `rpc.*`, `server.*` and `error.*` strings are OpenTelemetry's RPC conventions as of schema 1.44, written out because
 the module that holds them calls itself unstable.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 SCOPE = "saga-orchestrator"
 """Instrumentation scope, and the service name where `OTEL_SERVICE_NAME` is not set."""
@@ -30,40 +29,82 @@ class Name:
 ROOT_SPAN = "saga {definition}"
 START_SPAN = "saga.start"
 COMPENSATION_SPAN = "saga.compensation"
+ROLLBACK_SPAN = "rollback {step}"
 STEP_SPAN = "step {step}"
+ITEM_SPAN = "item {step}"
 UNDO_SPAN = "undo {step}"
+CHILD_SPAN = "child {definition}"
 
 SPANS = (
     Name(name=ROOT_SPAN, where="child of the caller's span", meaning="the whole saga; sent when it ends"),
     Name(name=START_SPAN, where="child of the saga", meaning="no length; sent at once, so a running saga is findable"),
-    Name(name=STEP_SPAN, where="child of the saga", meaning="the forward operation; sent when the step settles"),
+    Name(
+        name=STEP_SPAN,
+        where="child of the saga, or of its scope",
+        meaning="a step's way forward: its calls, its sleep, its wait, its items or its members; sent when it settles",
+    ),
+    Name(
+        name=ITEM_SPAN,
+        where="child of its step",
+        meaning="one item of a `for_each` step, of the first 1,000; sent when it settles",
+    ),
     Name(
         name="{rpc.method}",
-        where="child of a step or undo span",
+        where="child of a step, item or undo",
         meaning="one attempt, kind CLIENT, from the first byte sent to the status; the service's own span is its child",
+    ),
+    Name(
+        name=CHILD_SPAN,
+        where="child of a step, item or undo",
+        meaning="one attempt that is a child saga, kind CLIENT; the child's own trace links to it",
+    ),
+    Name(
+        name=ROLLBACK_SPAN,
+        where="child of the scope, or of the saga",
+        meaning="a part of the saga undone alone: a scope that failed, or what is run again; sent when it is undone",
     ),
     Name(name=COMPENSATION_SPAN, where="child of the saga", meaning="from the first cause to the last undo"),
     Name(
         name=UNDO_SPAN,
-        where="child of the compensation",
-        meaning="the undo of one step; links to the attempt it undoes; sent when the step is undone",
+        where="child of the compensation or rollback",
+        meaning="the undo of one step or item; links to the attempt it undoes; sent when it is undone, or left",
     ),
 )
 
 # --- span events -----------------------------------------------------------------------------------------------------
 
 RETRY_EVENT = "saga.retry"
+REOPENED_EVENT = "saga.step.reopened"
+ELSE_EVENT = "saga.scope.else"
+SIGNAL_EVENT = "saga.signal"
 SKIPPED_EVENT = "saga.step.skipped"
+LEFT_EVENT = "saga.step.left"
+RESET_EVENT = "saga.reset"
 CANCEL_EVENT = "saga.cancel"
 STUCK_EVENT = "saga.step.stuck"
 ATTENTION_EVENT = "saga.attention"
+CLEARED_EVENT = "saga.attention.cleared"
+OPERATOR_EVENT = "saga.operator"
 
 EVENTS = (
-    Name(name=RETRY_EVENT, where="step, undo", meaning="the operation will be tried again"),
-    Name(name=SKIPPED_EVENT, where="saga", meaning="a step was passed over: guard false, or trigger unmet"),
+    Name(name=RETRY_EVENT, where="step, undo", meaning="the operation failed and will be tried again"),
+    Name(name=REOPENED_EVENT, where="step, undo", meaning="a person had the operation tried again"),
+    Name(name=ELSE_EVENT, where="step", meaning="a scope is undone and goes on with its alternative"),
+    Name(
+        name=SIGNAL_EVENT,
+        where="the waiting step, else the saga",
+        meaning="somebody signalled the saga; the span links to the sender's where it was traced",
+    ),
+    Name(
+        name=SKIPPED_EVENT, where="saga", meaning="a step was passed over: guard false, trigger unmet, or by a person"
+    ),
+    Name(name=LEFT_EVENT, where="saga", meaning="a person said that a step's effect stays"),
+    Name(name=RESET_EVENT, where="saga", meaning="a part of the saga has been undone and begins anew"),
     Name(name=CANCEL_EVENT, where="saga", meaning="somebody asked for the saga to be undone"),
     Name(name=STUCK_EVENT, where="saga", meaning="a step cannot go on without a person"),
     Name(name=ATTENTION_EVENT, where="saga", meaning="a person must look"),
+    Name(name=CLEARED_EVENT, where="saga", meaning="nothing asks for a person any more"),
+    Name(name=OPERATOR_EVENT, where="saga", meaning="a person did something to the saga: who, what and why"),
 )
 
 # --- attributes ------------------------------------------------------------------------------------------------------
@@ -88,6 +129,23 @@ SAGA_CAUSE_STEP = "saga.cause.step"
 SAGA_UNDONE_COUNT = "saga.undone_count"
 SAGA_NOTHING_TO_UNDO = "saga.nothing_to_undo"
 SAGA_DELAY_S = "saga.delay_s"
+SAGA_ITEM = "saga.item"
+SAGA_ITEMS_COUNT = "saga.items.count"
+SAGA_ITEMS_APPLIED = "saga.items.applied"
+SAGA_ITEMS_FAILED = "saga.items.failed"
+SAGA_RUN = "saga.run"
+SAGA_MANUAL_EPOCH = "saga.manual_epoch"
+SAGA_AS_NEW = "saga.as_new"
+SAGA_SIGNAL = "saga.signal.name"
+SAGA_VERB = "saga.operator.verb"
+SAGA_BY = "saga.operator.by"
+SAGA_STEPS_COUNT = "saga.steps_count"
+SAGA_LEFT_COUNT = "saga.left_count"
+SAGA_CHILD = "saga.child"
+SAGA_PARENT_ID = "saga.parent.id"
+SAGA_PARENT_STEP = "saga.parent.step"
+SAGA_SPANS_UNTOLD = "saga.spans_untold"
+SAGA_EVENTS_UNTOLD = "saga.events_untold"
 RPC_SYSTEM_NAME = "rpc.system.name"
 RPC_METHOD = "rpc.method"
 RPC_STATUS = "rpc.response.status_code"
@@ -100,190 +158,58 @@ ATTRIBUTES = (
     Name(name=SAGA_UID, where="saga, start", meaning="the saga's unique id, from which every key and span id follows"),
     Name(name=SAGA_DEFINITION, where="saga, start", meaning="name of the definition"),
     Name(name=SAGA_REVISION, where="saga, start", meaning="revision of the definition"),
-    Name(name=SAGA_STATUS, where="saga", meaning="COMPLETED or COMPENSATED"),
-    Name(name=SAGA_STEP, where="step, undo, attempt, events", meaning="the step's id"),
-    Name(name=SAGA_OPERATION, where="step, undo, attempt, stuck event", meaning="forward or compensate"),
+    Name(name=SAGA_STATUS, where="saga", meaning="COMPLETED, COMPENSATED or TERMINATED"),
+    Name(name=SAGA_STEP, where="step, undo, attempt, events", meaning="the step's path: `reserve`, or `reserve[17]`"),
+    Name(
+        name=SAGA_OPERATION,
+        where="step, undo, attempt, events",
+        meaning="forward, await, probe, stop or compensate; of a step's or an undo's own span forward or compensate",
+    ),
     Name(name=SAGA_ATTEMPT, where="attempt", meaning="number of the attempt, from 1 (count)"),
     Name(name=SAGA_OUTCOME, where="step, attempt", meaning="APPLIED, NOT_APPLIED or UNKNOWN"),
-    Name(name=SAGA_REASON, where="step, events", meaning="why it settled, was skipped, retried or stuck"),
+    Name(
+        name=SAGA_REASON,
+        where="step, events",
+        meaning="why it settled, was skipped, retried, cut off or stuck; a person's reason",
+    ),
     Name(name=SAGA_MESSAGE, where="stuck and attention events", meaning="a sentence, cut to 256 characters"),
     Name(name=SAGA_PHASE, where="attempt", meaning="how far it got: NOT_SENT, SENT, REPLIED, LOST"),
     Name(name=SAGA_LOST, where="attempt", meaning="true: the orchestrator stopped before it saw the end"),
     Name(name=SAGA_PARKED, where="attempt, retry event", meaning="true: held back because the target is paused"),
     Name(name=SAGA_TARGET, where="attempt", meaning="name of the configured target"),
-    Name(name=SAGA_CAUSE, where="saga, compensation", meaning="why the saga went backward"),
-    Name(name=SAGA_CAUSE_STEP, where="saga, compensation", meaning="the step that decided it"),
-    Name(name=SAGA_UNDONE_COUNT, where="saga, compensation", meaning="steps undone (count)"),
+    Name(name=SAGA_CAUSE, where="saga, compensation, rollback", meaning="why it went backward"),
+    Name(name=SAGA_CAUSE_STEP, where="saga, compensation, rollback", meaning="the step that decided it"),
+    Name(name=SAGA_UNDONE_COUNT, where="saga, compensation, rollback", meaning="steps and items undone (count)"),
     Name(name=SAGA_NOTHING_TO_UNDO, where="undo", meaning="true: the effect was never there"),
     Name(name=SAGA_DELAY_S, where="retry event", meaning="pause before the next attempt (s)"),
+    Name(name=SAGA_ITEM, where="item, its undo", meaning="position in the list, from 0"),
+    Name(name=SAGA_ITEMS_COUNT, where="step", meaning="items of the list (count)"),
+    Name(name=SAGA_ITEMS_APPLIED, where="step", meaning="items that had come to a good end (count)"),
+    Name(name=SAGA_ITEMS_FAILED, where="step", meaning="items that had failed (count)"),
+    Name(name=SAGA_RUN, where="step, undo", meaning="how often the step was begun anew (count), from 1"),
+    Name(name=SAGA_MANUAL_EPOCH, where="attempt", meaning="how often the operation was run as new (count), from 1"),
+    Name(name=SAGA_AS_NEW, where="reopened event", meaning="true: under a new key"),
+    Name(name=SAGA_SIGNAL, where="signal event", meaning="the signal's name in the definition"),
+    Name(name=SAGA_VERB, where="operator event", meaning="RETRY, RESOLVE, SKIP, PAUSE, TERMINATE, …"),
+    Name(name=SAGA_BY, where="operator event", meaning="who did it, as the surface knows them"),
+    Name(name=SAGA_STEPS_COUNT, where="reset event", meaning="steps that begin anew (count)"),
+    Name(name=SAGA_LEFT_COUNT, where="saga", meaning="effects that stay, or may stay, after a termination (count)"),
+    Name(name=SAGA_CHILD, where="attempt", meaning="definition/revision of the child saga that the attempt is"),
+    Name(name=SAGA_PARENT_ID, where="saga, start", meaning="the saga that this one is a step of"),
+    Name(name=SAGA_PARENT_STEP, where="saga, start", meaning="and which step of it"),
+    Name(
+        name=SAGA_SPANS_UNTOLD,
+        where="saga, step, undo, compensation, rollback",
+        meaning="spans left out below it: items past the first 1,000, attempts past the first 128 (count)",
+    ),
+    Name(
+        name=SAGA_EVENTS_UNTOLD,
+        where="whatever has events",
+        meaning="events left out of it, past the first 128 (count)",
+    ),
     Name(name=RPC_SYSTEM_NAME, where="attempt", meaning="always grpc"),
     Name(name=RPC_METHOD, where="attempt", meaning="full method, package.Service/Method"),
     Name(name=RPC_STATUS, where="attempt, step", meaning="gRPC status name, such as OK or NOT_FOUND"),
     Name(name=SERVER_ADDRESS, where="attempt", meaning="the target's name: a group of servers, not one host"),
     Name(name=ERROR_TYPE, where="whatever failed", meaning="the service's reason, the status, or the saga's cause"),
-)
-
-# --- metrics ---------------------------------------------------------------------------------------------------------
-
-Kind = Literal["counter", "gauge", "histogram"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One published metric. No label ever holds a saga's id or a text that a peer sent."""
-
-    name: str
-    kind: Kind
-    unit: str
-    meaning: str
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
-
-
-_CALL_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_SAGA_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 3_600.0, 86_400.0)
-_COMMIT_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
-_LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-_POWERS_OF_TWO = tuple(float(2**power) for power in range(11))
-
-SAGAS_STARTED = Metric(
-    name="saga_started_total", kind="counter", unit="sagas", labels=("definition",), meaning="Sagas accepted"
-)
-SAGAS_ENDED = Metric(
-    name="saga_ended_total",
-    kind="counter",
-    unit="sagas",
-    labels=("definition", "status"),
-    meaning="Sagas that came to their end, as COMPLETED or COMPENSATED",
-)
-SAGAS_LIVE = Metric(
-    name="saga_live",
-    kind="gauge",
-    unit="sagas",
-    labels=("status",),
-    meaning="Sagas that have not ended, counted in the journal every few seconds",
-)
-SAGA_DURATION = Metric(
-    name="saga_duration_seconds",
-    kind="histogram",
-    unit="s",
-    labels=("definition", "status"),
-    buckets=_SAGA_S,
-    meaning="Time from acceptance to the end",
-)
-COMPENSATIONS = Metric(
-    name="saga_compensations_total",
-    kind="counter",
-    unit="sagas",
-    labels=("definition", "cause"),
-    meaning="Sagas that turned back, by cause",
-)
-ATTENTIONS = Metric(
-    name="saga_attention_total",
-    kind="counter",
-    unit="calls for a person",
-    labels=("definition", "reason"),
-    meaning="Times a person was asked to look",
-)
-ATTEMPTS = Metric(
-    name="saga_step_attempts_total",
-    kind="counter",
-    unit="attempts",
-    labels=("target", "operation", "outcome", "code"),
-    meaning="Step attempts that came to their end",
-)
-RETRIES = Metric(
-    name="saga_step_retries_total",
-    kind="counter",
-    unit="retries",
-    labels=("target", "parked"),
-    meaning="Times an operation was scheduled to be tried again",
-)
-CALL_DURATION = Metric(
-    name="saga_call_duration_seconds",
-    kind="histogram",
-    unit="s",
-    labels=("target", "method"),
-    buckets=_CALL_S,
-    meaning="Time on the wire of one call, from the first byte sent to the status",
-)
-COMMIT_DURATION = Metric(
-    name="saga_journal_commit_seconds",
-    kind="histogram",
-    unit="s",
-    buckets=_COMMIT_S,
-    meaning="Time of one group commit of the journal",
-)
-COMMIT_STREAMS = Metric(
-    name="saga_journal_commit_streams",
-    kind="histogram",
-    unit="sagas",
-    buckets=_POWERS_OF_TWO,
-    meaning="Sagas that shared one group commit",
-)
-COMMIT_RECORDS = Metric(
-    name="saga_journal_records_total", kind="counter", unit="records", meaning="Records made durable"
-)
-TARGETS_PAUSED = Metric(
-    name="saga_target_paused",
-    kind="gauge",
-    unit="none",
-    labels=("target", "method"),
-    meaning="1 while calls are held back because the target, or one method of it, answered that it is set up wrongly",
-)
-ACTORS = Metric(name="saga_actors", kind="gauge", unit="actors", meaning="Sagas in memory")
-MAILBOX_DEPTH = Metric(
-    name="saga_mailbox_depth",
-    kind="histogram",
-    unit="messages",
-    buckets=_POWERS_OF_TWO,
-    meaning="Messages waiting in a saga's mailbox when another one arrives, that one included",
-)
-QUARANTINED = Metric(
-    name="saga_quarantined_total",
-    kind="counter",
-    unit="sagas",
-    meaning="Sagas set aside for a person because their actor failed",
-)
-LOOP_LAG = Metric(
-    name="saga_event_loop_lag_seconds",
-    kind="histogram",
-    unit="s",
-    buckets=_LAG_S,
-    meaning="How late the event loop woke a sleeper",
-)
-SPANS_EXPORTED = Metric(
-    name="saga_spans_exported_total", kind="counter", unit="spans", meaning="Spans the collector has taken"
-)
-SPANS_DROPPED = Metric(
-    name="saga_spans_dropped_total",
-    kind="counter",
-    unit="spans",
-    meaning="Spans given up because the collector did not take them for ten minutes",
-)
-SPANS_WAITING = Metric(
-    name="saga_spans_waiting", kind="gauge", unit="spans", meaning="Spans made and not yet taken by the collector"
-)
-
-METRICS = (
-    SAGAS_STARTED,
-    SAGAS_ENDED,
-    SAGAS_LIVE,
-    SAGA_DURATION,
-    COMPENSATIONS,
-    ATTENTIONS,
-    ATTEMPTS,
-    RETRIES,
-    CALL_DURATION,
-    TARGETS_PAUSED,
-    COMMIT_DURATION,
-    COMMIT_STREAMS,
-    COMMIT_RECORDS,
-    ACTORS,
-    MAILBOX_DEPTH,
-    QUARANTINED,
-    LOOP_LAG,
-    SPANS_EXPORTED,
-    SPANS_DROPPED,
-    SPANS_WAITING,
 )

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from orchestrator.limits import TRACE_BATCH_S_MAX, TRACE_COMPLAINT_S, TRACE_RETRY_S
 from orchestrator.ports.clock import Clock
-from orchestrator.telemetry.spans import SpanData
+from orchestrator.telemetry.spandata import SpanData
 
 _log = logging.getLogger(__name__)
 

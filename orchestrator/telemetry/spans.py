@@ -1,150 +1,30 @@
-"""A saga's records as spans: a pure fold, the same today, after a crash, and on another machine.
+"""How each span is made: from the record that closes it and what is known of the saga.
 
-`project(view, event)` takes what is known of a saga from its earlier records and the next event; it gives what is known
-afterwards and the spans that this event closes. Ids and instants come from the records alone, so a span told twice is
-the same span, byte for byte, and no two spans share an id (T1, T3, T8). Nothing a service or a caller sent as a payload
-is ever in a span; a service's message is cut to a sentence.
+Ids and instants come from the records alone, so a span told twice is the same span, byte for byte, and no two spans
+share an id (T1, T3, T8). Nothing a service or a caller sent as a payload is ever in a span; a service's message is cut
+to a sentence.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, assert_never
-from uuid import UUID
+from typing import Literal
 
 from orchestrator import ids
-from orchestrator.ids import SagaId, StepId
-from orchestrator.limits import SPAN_EVENTS_MAX, SPAN_MESSAGE_CHARS_MAX
+from orchestrator.ids import StepId, item_of
+from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX
 from orchestrator.saga import events as ev
-from orchestrator.saga.plan import Operation, Plan
+from orchestrator.saga.plan import CHILD_TARGET, Operation, Outcome
 from orchestrator.telemetry import names
+from orchestrator.telemetry.notes import ns, sentence
+from orchestrator.telemetry.spandata import AttributeValue, SpanData, SpanLink
+from orchestrator.telemetry.views import Notes, OpenAttempt, OperationKey, SagaView, UnderWay, Undoing, side_of
 
-AttributeValue = str | int | float | bool
-OperationKey = tuple[StepId, Operation]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanEvent:
-    """Something that happened at one instant within a span."""
-
-    name: str
-    at_ns: int
-    attributes: Mapping[str, AttributeValue]
+Ending = ev.SagaCompleted | ev.SagaCompensated | ev.SagaTerminated
+_STATUS = {ev.SagaCompleted: "COMPLETED", ev.SagaCompensated: "COMPENSATED", ev.SagaTerminated: "TERMINATED"}
+_NO_NOTES = Notes()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanData:
-    """One finished span. Instants are Unix nanoseconds."""
-
-    trace_id: int
-    span_id: int
-    parent_id: int
-    """0: no parent."""
-    parent_is_remote: bool = False
-    trace_state: str = ""
-    name: str
-    kind: Literal["internal", "client"] = "internal"
-    start_ns: int
-    end_ns: int
-    attributes: Mapping[str, AttributeValue]
-    events: tuple[SpanEvent, ...] = ()
-    links: tuple[int, ...] = ()
-    """Ids of other spans of the same trace."""
-    error: str | None = None
-    """Why the span's status is ERROR; None where it is not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Callee:
-    """Whom an operation calls: a fact of the plan, which is immutable."""
-
-    target: str
-    method: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SagaView:
-    """What a saga's trace needs to remember of its earlier records."""
-
-    saga_id: SagaId
-    uid: UUID
-    definition: str
-    revision: str
-    trace_id: int
-    caller_span_id: int
-    trace_state: str
-    sampled: bool
-    callees: Mapping[OperationKey, Callee]
-    attempts: Mapping[StepId, int] = field(default_factory=dict[StepId, int])
-    """The last forward attempt of each step: what its undo links to (T6)."""
-    notes: Mapping[OperationKey | None, tuple[SpanEvent, ...]] = field(
-        default_factory=dict[OperationKey | None, tuple[SpanEvent, ...]]
-    )
-    """Span events of operations that are not over, and under None of the saga itself."""
-    cause: ev.Cause | None = None
-
-
-def callees_of(plan: Plan) -> Mapping[OperationKey, Callee]:
-    """Return whom each operation of a plan calls."""
-    found: dict[OperationKey, Callee] = {}
-    for step in plan.steps.values():
-        found[step.id, Operation.FORWARD] = Callee(step.call.target, step.call.method)
-        if step.compensation is not None:
-            call = step.compensation.call
-            found[step.id, Operation.COMPENSATE] = Callee(call.target, call.method)
-    return found
-
-
-def view_of(started: ev.SagaStarted, callees: Mapping[OperationKey, Callee]) -> SagaView:
-    """Return the view before anything but the start is known."""
-    trace = started.trace
-    return SagaView(
-        saga_id=started.saga_id,
-        uid=started.uid,
-        definition=started.definition,
-        revision=started.revision,
-        trace_id=trace.trace_id or ids.trace_id(started.uid),
-        caller_span_id=trace.span_id,
-        trace_state=trace.state,
-        sampled=trace.sampled,
-        callees=callees,
-    )
-
-
-def project(view: SagaView, event: ev.Event) -> tuple[SagaView, tuple[SpanData, ...]]:
-    """Return the view after the event, and the spans it closes, children before parents; none of an unsampled saga."""
-    if not view.sampled:
-        return view, ()
-    match event:
-        case ev.SagaStarted():
-            return view, (_start_span(view, event),)
-        case ev.AttemptSettled():
-            if event.operation is Operation.FORWARD:
-                view = replace(view, attempts={**view.attempts, event.step: event.attempt})
-            return view, (_attempt_span(view, event),)
-        case ev.StepSettled():
-            key = event.step, Operation.FORWARD
-            return _without_notes(view, key), (_step_span(view, event),)
-        case ev.StepUndone():
-            key = event.step, Operation.COMPENSATE
-            return _without_notes(view, key), (_undo_span(view, event),)
-        case ev.SagaCompleted():
-            return view, (_root_span(view, event),)
-        case ev.SagaCompensated():
-            return view, (_compensation_span(view, event), _root_span(view, event))
-        case ev.CompensationBegan():
-            return replace(view, cause=event.cause), ()
-        case ev.AttemptOpened():
-            return view, ()
-        case ev.RetryScheduled() | ev.StepSkipped() | ev.CancelRequested() | ev.StepStuck() | ev.AttentionRaised():
-            return _noted(view, event), ()
-        case _:
-            assert_never(event)
-
-
-# --- spans -----------------------------------------------------------------------------------------------------------
-
-
-def _start_span(view: SagaView, event: ev.SagaStarted) -> SpanData:
+def start_span(view: SagaView, event: ev.SagaStarted) -> SpanData:
+    """Return the span without length that makes a running saga findable (T4)."""
     return _span(
         view,
         span_id=ids.start_span_id(view.uid),
@@ -153,20 +33,25 @@ def _start_span(view: SagaView, event: ev.SagaStarted) -> SpanData:
         begin_at=event.at,
         end_at=event.at,
         attributes=_identity(view),
+        links=_of_parent(view),
     )
 
 
-def _root_span(view: SagaView, event: ev.SagaCompleted | ev.SagaCompensated) -> SpanData:
-    attributes = _identity(view)
+def root_span(view: SagaView, event: Ending) -> SpanData:
+    """Return the span of the whole saga."""
+    attributes = {**_identity(view), names.SAGA_STATUS: _STATUS[type(event)]}
     error = None
-    if isinstance(event, ev.SagaCompleted):
-        attributes[names.SAGA_STATUS] = "COMPLETED"
-    else:
-        attributes[names.SAGA_STATUS] = "COMPENSATED"
-        attributes |= {**_cause(view), names.SAGA_UNDONE_COUNT: event.undone_count}
-        error = view.cause.message if view.cause else ""
-        if view.cause:
-            attributes[names.ERROR_TYPE] = view.cause.kind.value
+    if not isinstance(event, ev.SagaCompleted):
+        cause = view.compensation.cause if view.compensation else None
+        attributes |= _cause(cause)
+        error = cause.message if cause else ""
+        if cause:
+            attributes[names.ERROR_TYPE] = cause.kind.value
+    if isinstance(event, ev.SagaCompensated):
+        attributes[names.SAGA_UNDONE_COUNT] = event.undone_count
+    if isinstance(event, ev.SagaTerminated):
+        attributes |= {names.SAGA_LEFT_COUNT: len(event.left), names.ERROR_TYPE: "TERMINATED"}
+        error = f"terminated by a person; {len(event.left)} effects stay"
     return _span(
         view,
         span_id=ids.root_span_id(view.uid),
@@ -176,82 +61,123 @@ def _root_span(view: SagaView, event: ev.SagaCompleted | ev.SagaCompensated) -> 
         begin_at=event.started_at,
         end_at=event.at,
         attributes=attributes,
-        events=view.notes.get(None, ()),
+        notes=view.notes,
+        links=_of_parent(view),
         error=error,
     )
 
 
-def _compensation_span(view: SagaView, event: ev.SagaCompensated) -> SpanData:
+def compensation_span(view: SagaView, undoing: Undoing, event: ev.SagaCompensated | ev.SagaTerminated) -> SpanData:
+    """Return the span over everything that was undone of the whole saga."""
+    undone = event.undone_count if isinstance(event, ev.SagaCompensated) else undoing.undone
+    counted: dict[str, AttributeValue] = {names.SAGA_UNDONE_COUNT: undone}
+    return _undoing_span(view, undoing, names.COMPENSATION_SPAN, event.at, counted)
+
+
+def rollback_span(view: SagaView, step: StepId, undoing: Undoing, end_at: float) -> SpanData:
+    """Return the span over a part of the saga that was undone alone."""
+    attributes: dict[str, AttributeValue] = {names.SAGA_STEP: step, names.SAGA_UNDONE_COUNT: undoing.undone}
+    return _undoing_span(view, undoing, names.ROLLBACK_SPAN.format(step=step), end_at, attributes)
+
+
+def _undoing_span(
+    view: SagaView, undoing: Undoing, name: str, end_at: float, attributes: Mapping[str, AttributeValue]
+) -> SpanData:
     return _span(
         view,
-        span_id=ids.compensation_span_id(view.uid),
-        parent_id=ids.root_span_id(view.uid),
-        name=names.COMPENSATION_SPAN,
-        begin_at=event.compensation_began_at,
-        end_at=event.at,
-        attributes={**_cause(view), names.SAGA_UNDONE_COUNT: event.undone_count},
+        span_id=undoing.span_id,
+        parent_id=undoing.parent_id,
+        name=name,
+        begin_at=undoing.begin_at,
+        end_at=end_at,
+        attributes={**_cause(undoing.cause), **attributes},
+        notes=undoing.notes,
     )
 
 
-def _step_span(view: SagaView, event: ev.StepSettled) -> SpanData:
+def step_span(view: SagaView, event: ev.StepSettled, entry: UnderWay) -> SpanData:
+    """Return the span of a step, or of an item of it."""
     attributes: dict[str, AttributeValue] = {
-        names.SAGA_STEP: event.step,
-        names.SAGA_OPERATION: Operation.FORWARD.value,
         names.SAGA_OUTCOME: event.outcome.value,
         names.SAGA_REASON: event.reason.value,
     }
     if event.code:
         attributes[names.RPC_STATUS] = event.code
-    failed = event.outcome is not ev.Outcome.APPLIED
+    failed = event.outcome is not Outcome.APPLIED or event.reason not in ev.GOOD_REASONS
     if failed:
         attributes[names.ERROR_TYPE] = event.reason.value
+    error = event.message if failed else None
+    return _operation_span(view, (event.step, Operation.FORWARD), entry, event.at, attributes, error=error)
+
+
+def undo_span(view: SagaView, event: ev.StepUndone | ev.StepLeft, entry: UnderWay) -> SpanData:
+    """Return the span of an undo, linked to the attempt that it undoes (T6)."""
+    path, forward = event.step, Operation.FORWARD
+    links: tuple[SpanLink, ...] = ()
+    if path in view.last:
+        last = view.last[path]
+        undone = view.span_id(path, forward) if last is None else view.attempt_id(path, forward, last)
+        links = (SpanLink(view.trace_id, undone),)
+    left: dict[str, AttributeValue] = {names.SAGA_REASON: "LEFT"}
+    attributes = {names.SAGA_NOTHING_TO_UNDO: event.nothing_to_undo} if isinstance(event, ev.StepUndone) else left
+    return _operation_span(view, (path, Operation.COMPENSATE), entry, event.at, attributes, links=links)
+
+
+def cut_off_span(view: SagaView, key: OperationKey, entry: UnderWay, end_at: float, why: str) -> SpanData:
+    """Return the span of a step, or of an undo, that something else brought to its end."""
+    attributes = {names.SAGA_REASON: why, names.ERROR_TYPE: why}
+    return _operation_span(view, key, entry, end_at, attributes, error="it came to no end of its own")
+
+
+def passed_over_span(view: SagaView, event: ev.StepSkipped, entry: UnderWay) -> SpanData:
+    """Return the span of a step that had begun before a person said that the saga goes on without it."""
+    key = event.step, Operation.FORWARD
+    return _operation_span(view, key, entry, event.at, {names.SAGA_REASON: event.reason.value})
+
+
+def _operation_span(
+    view: SagaView,
+    key: OperationKey,
+    entry: UnderWay,
+    end_at: float,
+    attributes: Mapping[str, AttributeValue],
+    *,
+    links: tuple[SpanLink, ...] = (),
+    error: str | None = None,
+) -> SpanData:
+    path, operation = key
+    step, index = item_of(path)
+    about: dict[str, AttributeValue] = {names.SAGA_STEP: path, names.SAGA_OPERATION: operation.value}
+    template = names.UNDO_SPAN if operation is Operation.COMPENSATE else names.STEP_SPAN
+    if index is not None:
+        about[names.SAGA_ITEM] = index
+        template = template if operation is Operation.COMPENSATE else names.ITEM_SPAN
+    elif operation is Operation.FORWARD and (items := view.items.get(step)) is not None:
+        about[names.SAGA_ITEMS_COUNT] = items.count
+        about |= {names.SAGA_ITEMS_APPLIED: items.applied, names.SAGA_ITEMS_FAILED: items.failed}
+    if run := view.run_of(path):
+        about[names.SAGA_RUN] = run
     return _span(
         view,
-        span_id=ids.operation_span_id(view.uid, event.step, Operation.FORWARD),
-        parent_id=ids.root_span_id(view.uid),
-        name=names.STEP_SPAN.format(step=event.step),
-        begin_at=event.started_at,
-        end_at=event.at,
-        attributes=attributes,
-        events=view.notes.get((event.step, Operation.FORWARD), ()),
-        error=event.message if failed else None,
+        span_id=view.span_id(path, operation),
+        parent_id=entry.parent_id,
+        name=template.format(step=step),
+        begin_at=entry.begin_at,
+        end_at=end_at,
+        attributes={**about, **attributes},
+        notes=entry.notes,
+        links=links,
+        error=error,
     )
 
 
-def _undo_span(view: SagaView, event: ev.StepUndone) -> SpanData:
-    undoes = view.attempts.get(event.step)
-    link = () if undoes is None else (ids.attempt_span_id(view.uid, event.step, Operation.FORWARD, undoes),)
-    return _span(
-        view,
-        span_id=ids.operation_span_id(view.uid, event.step, Operation.COMPENSATE),
-        parent_id=ids.compensation_span_id(view.uid),
-        name=names.UNDO_SPAN.format(step=event.step),
-        begin_at=event.started_at,
-        end_at=event.at,
-        attributes={
-            names.SAGA_STEP: event.step,
-            names.SAGA_OPERATION: Operation.COMPENSATE.value,
-            names.SAGA_NOTHING_TO_UNDO: event.nothing_to_undo,
-        },
-        events=view.notes.get((event.step, Operation.COMPENSATE), ()),
-        links=link,
-    )
-
-
-def _attempt_span(view: SagaView, event: ev.AttemptSettled) -> SpanData:
+def attempt_span(view: SagaView, event: ev.AttemptSettled, call: OpenAttempt) -> SpanData:
+    """Return the span of one attempt: what the called service's own span is a child of."""
     report = event.report
-    callee = view.callees.get((event.step, event.operation))
     attributes: dict[str, AttributeValue] = {
-        names.SAGA_STEP: event.step,
-        names.SAGA_OPERATION: event.operation.value,
-        names.SAGA_ATTEMPT: event.attempt,
         names.SAGA_OUTCOME: event.outcome.value,
         names.SAGA_PHASE: report.phase.value,
-        names.RPC_SYSTEM_NAME: names.GRPC,
     }
-    if callee is not None:
-        attributes[names.RPC_METHOD] = callee.method
-        attributes[names.SAGA_TARGET] = attributes[names.SERVER_ADDRESS] = callee.target
     if report.parked:
         attributes[names.SAGA_PARKED] = True
     lost = report.phase is ev.Phase.LOST
@@ -264,16 +190,63 @@ def _attempt_span(view: SagaView, event: ev.AttemptSettled) -> SpanData:
         attributes[names.ERROR_TYPE] = "LOST" if lost else report.error_reason[:SPAN_MESSAGE_CHARS_MAX] or report.code
     # On the wire, but never outside of what the records say: a clock that was set back must not bend the tree.
     begin_at = min(max(report.sent_at or event.opened_at, event.opened_at), event.at)
+    end_at = max(min(report.ended_at or event.at, event.at), begin_at)
+    key, error = (event.step, event.operation), report.message if failed else None
+    return _attempt_span(view, key, call, (begin_at, end_at), attributes, error=error)
+
+
+def cut_off_attempt(view: SagaView, key: OperationKey, call: OpenAttempt, end_at: float, why: str) -> SpanData:
+    """Return the span of an attempt whose end nobody records any more."""
+    attributes = {names.SAGA_REASON: why, names.ERROR_TYPE: why}
+    ends = call.opened_at, end_at
+    return _attempt_span(view, key, call, ends, attributes, error="its end is not recorded")
+
+
+def _of_attempt(view: SagaView, key: OperationKey, call: OpenAttempt) -> dict[str, AttributeValue]:
+    path, operation = key
+    found: dict[str, AttributeValue] = {
+        names.SAGA_STEP: path,
+        names.SAGA_OPERATION: operation.value,
+        names.SAGA_ATTEMPT: call.attempt,
+    }
+    if call.manual_epoch:
+        found[names.SAGA_MANUAL_EPOCH] = call.manual_epoch
+    callee = view.shape.callees.get((item_of(path)[0], operation))
+    if callee is not None and callee.target == CHILD_TARGET:
+        found[names.SAGA_CHILD] = callee.method
+        return found
+    found[names.RPC_SYSTEM_NAME] = names.GRPC
+    if callee is not None:
+        found[names.RPC_METHOD] = callee.method
+        found[names.SAGA_TARGET] = found[names.SERVER_ADDRESS] = callee.target
+    return found
+
+
+def _attempt_span(
+    view: SagaView,
+    key: OperationKey,
+    call: OpenAttempt,
+    ends: tuple[float, float],
+    attributes: Mapping[str, AttributeValue],
+    *,
+    error: str | None,
+) -> SpanData:
+    path, operation = key
+    step = item_of(path)[0]
+    callee = view.shape.callees.get((step, operation))
+    name = f"{step} {operation.value}" if callee is None else callee.method
+    if callee is not None and callee.target == CHILD_TARGET:
+        name = names.CHILD_SPAN.format(definition=callee.method.partition("/")[0])
     return _span(
         view,
-        span_id=ids.attempt_span_id(view.uid, event.step, event.operation, event.attempt),
-        parent_id=ids.operation_span_id(view.uid, event.step, event.operation),
-        name=callee.method if callee else f"{event.step} {event.operation.value}",
+        span_id=view.attempt_id(path, operation, call),
+        parent_id=view.span_id(path, side_of(operation)),
+        name=name,
         kind="client",
-        begin_at=begin_at,
-        end_at=max(min(report.ended_at or event.at, event.at), begin_at),
-        attributes=attributes,
-        error=report.message if failed else None,
+        begin_at=ends[0],
+        end_at=ends[1],
+        attributes={**_of_attempt(view, key, call), **attributes},
+        error=error,
     )
 
 
@@ -288,11 +261,16 @@ def _span(
     attributes: Mapping[str, AttributeValue],
     parent_is_remote: bool = False,
     kind: Literal["internal", "client"] = "internal",
-    events: tuple[SpanEvent, ...] = (),
-    links: tuple[int, ...] = (),
+    notes: Notes = _NO_NOTES,
+    links: tuple[SpanLink, ...] = (),
     error: str | None = None,
 ) -> SpanData:
-    start_ns = _ns(begin_at)
+    start_ns = ns(begin_at)
+    counted: dict[str, AttributeValue] = {}
+    if notes.spans_untold:
+        counted[names.SAGA_SPANS_UNTOLD] = notes.spans_untold
+    if notes.events_untold:
+        counted[names.SAGA_EVENTS_UNTOLD] = notes.events_untold
     return SpanData(
         trace_id=view.trace_id,
         span_id=span_id,
@@ -302,88 +280,35 @@ def _span(
         name=name,
         kind=kind,
         start_ns=start_ns,
-        end_ns=max(_ns(end_at), start_ns),
-        attributes={names.SAGA_ID: view.saga_id, **attributes},
-        events=events,
-        links=links,
-        error=None if error is None else _sentence(error),
+        end_ns=max(ns(end_at), start_ns),
+        attributes={names.SAGA_ID: view.saga_id, **attributes, **counted},
+        events=notes.events,
+        links=(*links, *notes.links),
+        error=None if error is None else sentence(error),
     )
 
 
-# --- what is remembered ----------------------------------------------------------------------------------------------
-
-
-def _noted(
-    view: SagaView,
-    event: ev.RetryScheduled | ev.StepSkipped | ev.CancelRequested | ev.StepStuck | ev.AttentionRaised,
-) -> SagaView:
-    key: OperationKey | None = None
-    match event:
-        case ev.RetryScheduled():
-            key = event.step, event.operation
-            name = names.RETRY_EVENT
-            facts: dict[str, AttributeValue] = {
-                names.SAGA_REASON: _sentence(event.reason),
-                names.SAGA_DELAY_S: round(event.due_at - event.at, 6),
-                names.SAGA_PARKED: event.parked,
-            }
-        case ev.StepSkipped():
-            name = names.SKIPPED_EVENT
-            facts = {names.SAGA_STEP: event.step, names.SAGA_REASON: event.reason.value}
-        case ev.CancelRequested():
-            name = names.CANCEL_EVENT
-            facts = {names.SAGA_REASON: _sentence(event.reason)}
-        case ev.StepStuck():
-            name = names.STUCK_EVENT
-            facts = {
-                names.SAGA_STEP: event.step,
-                names.SAGA_OPERATION: event.operation.value,
-                names.SAGA_REASON: event.reason.value,
-                names.SAGA_MESSAGE: _sentence(event.message),
-            }
-        case ev.AttentionRaised():
-            name = names.ATTENTION_EVENT
-            facts = {names.SAGA_REASON: event.reason.value, names.SAGA_MESSAGE: _sentence(event.message)}
-            if event.step is not None:
-                facts[names.SAGA_STEP] = event.step
-        case _:
-            assert_never(event)
-    before = view.notes.get(key, ())
-    if len(before) >= SPAN_EVENTS_MAX:
-        return view
-    note = SpanEvent(name=name, at_ns=_ns(event.at), attributes=facts)
-    return replace(view, notes={**view.notes, key: (*before, note)})
-
-
-def _without_notes(view: SagaView, key: OperationKey) -> SagaView:
-    if key not in view.notes:
-        return view
-    return replace(view, notes={known: notes for known, notes in view.notes.items() if known != key})
-
-
-# --- attributes ------------------------------------------------------------------------------------------------------
-
-
 def _identity(view: SagaView) -> dict[str, AttributeValue]:
-    return {
+    found: dict[str, AttributeValue] = {
         names.SAGA_UID: str(view.uid),
         names.SAGA_DEFINITION: view.definition,
         names.SAGA_REVISION: view.revision,
     }
-
-
-def _cause(view: SagaView) -> dict[str, AttributeValue]:
-    if view.cause is None:
-        return {}
-    found: dict[str, AttributeValue] = {names.SAGA_CAUSE: view.cause.kind.value}
-    if view.cause.step is not None:
-        found[names.SAGA_CAUSE_STEP] = view.cause.step
+    if view.parent is not None:
+        found |= {names.SAGA_PARENT_ID: view.parent.saga_id, names.SAGA_PARENT_STEP: view.parent.step}
     return found
 
 
-def _sentence(text: str) -> str:
-    return text if len(text) <= SPAN_MESSAGE_CHARS_MAX else text[: SPAN_MESSAGE_CHARS_MAX - 1] + "…"
+def _of_parent(view: SagaView) -> tuple[SpanLink, ...]:
+    """Return the link of a child saga to the attempt that started it (T7)."""
+    parent = view.parent
+    return () if parent is None or not parent.span_id else (SpanLink(parent.trace_id, parent.span_id),)
 
 
-def _ns(at: float) -> int:
-    return round(at * 1e9)
+def _cause(cause: ev.Cause | None) -> dict[str, AttributeValue]:
+    if cause is None:
+        return {}
+    found: dict[str, AttributeValue] = {names.SAGA_CAUSE: cause.kind.value}
+    if cause.step is not None:
+        found[names.SAGA_CAUSE_STEP] = cause.step
+    return found

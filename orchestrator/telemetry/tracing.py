@@ -27,12 +27,14 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.journal import Cursors, Journal, PositionedRecord, Record
 from orchestrator.ports.observer import Silence
 from orchestrator.ports.plans import Plans
-from orchestrator.saga.events import SagaCompensated, SagaCompleted, SagaStarted
+from orchestrator.saga.events import SagaCompensated, SagaCompleted, SagaStarted, SagaTerminated
 from orchestrator.saga.state import SagaState
 from orchestrator.telemetry.names import CURSOR
 from orchestrator.telemetry.outbox import BatchSettings, Entry, Outbox, Sender, SpanMeter
+from orchestrator.telemetry.project import project
 from orchestrator.telemetry.settings import trace_settings
-from orchestrator.telemetry.spans import Callee, OperationKey, SagaView, SpanData, callees_of, project, view_of
+from orchestrator.telemetry.spandata import SpanData
+from orchestrator.telemetry.views import SagaView, Shape, shape_of, view_of
 
 _log = logging.getLogger(__name__)
 
@@ -174,7 +176,7 @@ class _Reader:
         self._journal = journal
         self._plans = plans
         self._views: OrderedDict[SagaId, SagaView] = OrderedDict()
-        self._callees: OrderedDict[tuple[str, str], Mapping[OperationKey, Callee]] = OrderedDict()
+        self._shapes: OrderedDict[tuple[str, str], Shape] = OrderedDict()
 
     async def page(self, position: int, limit: int) -> tuple[int, list[Entry]]:
         """Return the next position, and the entries between that have spans; the same position at the end."""
@@ -186,13 +188,13 @@ class _Reader:
         saga_id, record = positioned.saga_id, positioned.record
         event = record.event
         if isinstance(event, SagaStarted):
-            view: SagaView | None = view_of(event, await self._callees_of(event))
+            view: SagaView | None = view_of(event, await self._shape_of(event))
         else:
             view = self._views.get(saga_id) or await self._folded(saga_id, record.version - 1)
         if view is None:
             return ()
         view, spans = project(view, event)
-        if isinstance(event, SagaCompleted | SagaCompensated):
+        if isinstance(event, SagaCompleted | SagaCompensated | SagaTerminated):
             self._views.pop(saga_id, None)
         else:
             self._views[saga_id] = view
@@ -212,7 +214,7 @@ class _Reader:
                     return view
                 for record in records:
                     if isinstance(record.event, SagaStarted):
-                        view = view_of(record.event, await self._callees_of(record.event))
+                        view = view_of(record.event, await self._shape_of(record.event))
                     elif view is not None:
                         view, _ = project(view, record.event)
                 seen = records[-1].version
@@ -221,19 +223,19 @@ class _Reader:
             return None
         return view
 
-    async def _callees_of(self, started: SagaStarted) -> Mapping[OperationKey, Callee]:
+    async def _shape_of(self, started: SagaStarted) -> Shape:
         key = started.definition, started.revision
-        if key not in self._callees:
+        if key not in self._shapes:
             try:
-                self._callees[key] = callees_of(await self._plans.plan(*key))
+                self._shapes[key] = shape_of(await self._plans.plan(*key))
             except JournalUnavailable:
                 raise
             except OrchestratorError as error:
                 _log.warning("spans of %s revision %s name no methods: %s", *key, error)
-                self._callees[key] = {}
-            if len(self._callees) > TRACE_PAGE_RECORDS_MAX:
-                self._callees.popitem(last=False)
-        return self._callees[key]
+                self._shapes[key] = Shape()
+            if len(self._shapes) > TRACE_PAGE_RECORDS_MAX:
+                self._shapes.popitem(last=False)
+        return self._shapes[key]
 
 
 def open_tracing(environ: Mapping[str, str], *, clock: Clock, meter: SpanMeter) -> Tracing | None:

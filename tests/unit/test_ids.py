@@ -26,10 +26,11 @@ def test_other_operations_have_other_keys(uid: UUID, one: StepId, two: StepId, d
     assert (idempotency_key(uid, one, did) == idempotency_key(uid, two, does)) == ((one, did) == (two, does))
 
 
-@given(st.uuids(), STEPS, OPERATIONS, st.integers(1, 20), st.integers(1, 20), st.integers(1, 3))
+@given(st.uuids(), STEPS, OPERATIONS, st.tuples(st.integers(1, 20), st.integers(1, 20)), st.integers(1, 3))
 def test_a_span_of_another_life_has_another_id(
-    uid: UUID, step: StepId, operation: str, one: int, two: int, again: int
+    uid: UUID, step: StepId, operation: str, attempts: tuple[int, int], again: int
 ) -> None:
+    one, two = attempts
     first = {ids.operation_span_id(uid, step, operation), ids.attempt_span_id(uid, step, operation, one)}
     anew = {ids.operation_span_id(uid, step, operation, again), ids.attempt_span_id(uid, step, operation, two, again)}
     assert len(first | anew) == 4

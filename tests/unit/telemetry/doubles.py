@@ -7,7 +7,7 @@ from uuid import UUID
 from orchestrator.errors import PlanMissing
 from orchestrator.ports.plans import JsonInput
 from orchestrator.saga.plan import Plan
-from orchestrator.telemetry.spans import SpanData
+from orchestrator.telemetry.spandata import SpanData
 from orchestrator.values import Payload
 from tests.unit.telemetry.histories import BEGIN_AT, PLAN, uid_of
 
@@ -37,6 +37,9 @@ class FakePlans:
         return PLAN
 
     def input(self, plan: Plan, given: Payload | JsonInput) -> Payload:
+        raise NotImplementedError
+
+    def payload(self, plan: Plan, type_name: str, given: Payload | JsonInput, path: str) -> Payload:
         raise NotImplementedError
 
     def to_json(self, plan: Plan, payload: Payload) -> Mapping[str, object]:

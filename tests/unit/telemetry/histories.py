@@ -115,18 +115,19 @@ class Teller:
     trace: TraceContext = CALLER
     at: float = BEGIN_AT
     epoch: int = 1
+    plan: Plan = PLAN
 
     def __post_init__(self) -> None:
         self.saga_id = SagaId(f"report-{self.number}")
-        self.state: SagaState = blank(PLAN)
+        self.state: SagaState = blank(self.plan)
         self.records: list[Record] = []
         self.appends: list[Append] = []
 
-    def tell(self, command: Command) -> Append:
+    def tell(self, command: Command, *, may_be_rejected: bool = False) -> Append:
         moment = Moment(at=self.at, entropy=0.5, epoch=self.epoch)
         expected = self.state.version
         decision = decide(self.state, command, moment)
-        assert decision.rejected is None
+        assert decision.rejected is None or may_be_rejected
         new = tuple(
             Record(version=expected + 1 + index, epoch=self.epoch, event=event)
             for index, event in enumerate(decision.events)
@@ -214,7 +215,7 @@ def _row(state: SagaState, teller: Teller) -> SearchRow:
         saga_id=teller.saga_id,
         uid=str(uid_of(teller.number)),
         request_id=f"request-{teller.number}",
-        definition="epro",
+        definition=teller.plan.definition,
         revision="r1",
         status=state.status,
         version=state.version,

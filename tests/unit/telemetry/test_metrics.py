@@ -15,11 +15,14 @@ from orchestrator.limits import LOOP_LAG_SAMPLE_S, METRIC_LABEL_SETS_MAX
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.journal import Record
 from orchestrator.ports.observer import Observer
+from orchestrator.saga.commands import CancelSaga, PauseSaga, TerminateSaga
 from orchestrator.saga.events import AttentionRaised, AttentionReason, Phase, Report, RetryScheduled
-from orchestrator.saga.plan import Operation
-from orchestrator.telemetry import Metrics, Observers, names
+from orchestrator.saga.plan import Await, Operation, Probe
+from orchestrator.saga.state import SagaStatus
+from orchestrator.telemetry import Metrics, Observers, instruments, names
 from orchestrator.values import Payload
-from tests.unit.telemetry.histories import CALLER, Teller, notify_refused, ok, uid_of
+from tests.unit.telemetry.histories import CALLER, Teller, notify_refused, ok, uid_of, unavailable
+from tests.unit.telemetry.shapes import AUDIT, Guide, call, guide, no, plan_of, read, replied, run, step
 
 METRICS_PAGE = Path(__file__).parents[3] / "docs/metrics.md"
 
@@ -177,21 +180,24 @@ def _seconds_of(metrics: Metrics, call: CallRequest, report: Report) -> float:
 
 def test_every_metric_is_on_the_page_with_its_help() -> None:
     page = Metrics().render()[1].decode()
-    for metric in names.METRICS:
+    for metric in instruments.METRICS:
         assert f"# HELP {metric.name} {metric.meaning}\n" in page
         assert f"# TYPE {metric.name} {metric.kind}\n" in page
-    assert len(re.findall("^# TYPE (?!.*_created )", page, re.MULTILINE)) == len(names.METRICS)
+    assert len(re.findall("^# TYPE (?!.*_created )", page, re.MULTILINE)) == len(instruments.METRICS)
 
 
 def test_the_manual_names_every_metric_and_span_with_its_unit() -> None:
     text = METRICS_PAGE.read_text(encoding="utf-8")
-    for metric in names.METRICS:
+    for metric in instruments.METRICS:
         labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
         assert f"| `{metric.name}` | {metric.kind} | {metric.unit} | {labels} | {metric.meaning} |" in text
     for name in (*names.SPANS, *names.EVENTS, *names.ATTRIBUTES):
         assert f"| `{name.name}` | {name.where} | {name.meaning} |" in text
-    rows = len(re.findall(r"^\| `", text, re.MULTILINE))
-    assert rows == len(names.METRICS) + len(names.SPANS) + len(names.EVENTS) + len(names.ATTRIBUTES)
+    advice = text[text.index("### What to do") : text.index("## Spans")]
+    rows = len(re.findall(r"^\| `", text.replace(advice, ""), re.MULTILINE))
+    assert rows == len(instruments.METRICS) + len(names.SPANS) + len(names.EVENTS) + len(names.ATTRIBUTES)
+    advised = set(re.findall(r"`(saga_[a-z_]+)", advice))
+    assert advised <= {metric.name for metric in instruments.METRICS}
 
 
 class _Broken:
@@ -216,3 +222,94 @@ def test_a_broken_observer_harms_nobody(caplog: pytest.LogCaptureFixture) -> Non
     assert value(metrics, "saga_actors") == 7
     assert value(metrics, "saga_quarantined_total") == 1
     assert len(caplog.records) == 1
+
+
+def seen(teller: Guide) -> Metrics:
+    """The numbers after a history, in one piece as its records lie in the journal."""
+    metrics = Metrics()
+    for append in teller.appends:
+        metrics.recorded(teller.state, append.records)
+    return metrics
+
+
+def test_what_a_saga_of_every_shape_did_is_counted() -> None:
+    metrics = seen(run(guide()))
+    assert value(metrics, 'saga_signals_total{definition="everything",signal="approved"}') == 1
+    assert value(metrics, 'saga_items_total{definition="everything",result="applied",step="reserve"}') == 4
+    assert "reserve[" not in metrics.render()[1].decode(), "a path of an item is never a label"
+    assert value(metrics, 'saga_ended_total{definition="everything",status="COMPLETED"}') == 1
+
+
+def test_items_that_are_undone_and_scopes_that_are_rolled_back_are_counted() -> None:
+    teller = guide()
+    while not any(call.step == "hotel" for call in teller.calls()):
+        teller.report(teller.calls()[0], replied())
+    teller.reply("hotel", no())
+    teller.tell(CancelSaga(reason=""))
+    metrics = seen(run(teller))
+    assert value(metrics, 'saga_rollbacks_total{definition="everything",step="trip"}') == 1
+    assert value(metrics, 'saga_items_total{definition="everything",result="undone",step="reserve"}') == 4
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([b"yes"], {"APPLIED": 1}),
+        ([b"later", b"yes"], {"AGAIN": 1, "APPLIED": 1}),
+        ([b"later", b"later"], {"AGAIN": 1, "UNKNOWN": 1}),
+        ([b"no"], {"NOT_APPLIED": 1}),
+    ],
+)
+def test_probes_are_counted_by_what_they_found_out(answers: list[bytes], expected: dict[str, int]) -> None:
+    teller = guide(plan_of("probed", step("pay", probe=Probe(call=call("DidPay"), read=read))))
+    teller.reply("pay", unavailable(teller.calls()[0], teller.at))
+    teller.at += 5.0  # the call can no longer be on its way
+    for data in answers:
+        if not teller.calls():
+            teller.wait()
+        teller.reply("pay", replied(data), Operation.PROBE)
+    metrics = seen(teller)
+    for answer, count in expected.items():
+        assert value(metrics, f'saga_probe_answers_total{{answer="{answer}",target="shop"}}') == count
+    page = metrics.render()[1].decode()
+    assert page.count("saga_probe_answers_total{") == len(expected)
+
+
+def test_an_answer_that_says_not_yet_is_no_retry() -> None:
+    teller = guide(plan_of("loading", step("load", awaits=Await(read=read, call=call("Look"), stop=None, every_s=1.0))))
+    teller.reply("load", replied(b"later"))
+    teller.reply("load", replied(b"later"))
+    metrics = seen(teller)
+    assert value(metrics, 'saga_step_polls_total{target="shop"}') == 1
+    assert "saga_step_retries_total{" not in metrics.render()[1].decode()
+
+
+def test_people_and_what_they_end_are_counted() -> None:
+    teller = guide()
+    teller.tell(PauseSaga(audit=AUDIT))
+    teller.tell(TerminateSaga(audit=AUDIT))
+    metrics = seen(teller)
+    assert value(metrics, 'saga_operator_actions_total{definition="everything",verb="PAUSE"}') == 1
+    assert value(metrics, 'saga_operator_actions_total{definition="everything",verb="TERMINATE"}') == 1
+    assert value(metrics, 'saga_ended_total{definition="everything",status="TERMINATED"}') == 1
+    assert "ada" not in metrics.render()[1].decode()
+
+
+async def test_sagas_that_sleep_or_wait_for_a_person_are_counted_in_the_journal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("orchestrator.telemetry.metrics.ATTENTION_ROWS_MAX", 2)
+    metrics, journal = Metrics(), MemoryJournal()
+    appends = [Teller(number).start() for number in range(1, 7)]
+    asking = [replace(a, row=replace(a.row, status=SagaStatus.NEEDS_ATTENTION, attention=why)) for a, why in zip(
+        appends[:3], ["UNDO_REFUSED,RETRYING", "UNDO_REFUSED", "UNDO_REFUSED"], strict=True
+    )]  # fmt: skip
+    await journal.append([*asking, *appends[3:]])
+    metrics.activated(2)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LOOP_LAG_SAMPLE_S):
+            await metrics.sample(journal)
+    assert value(metrics, "saga_sleeping") == 4
+    assert value(metrics, 'saga_needing_attention{reason="DATA_LOSS"}') == 0
+    assert value(metrics, 'saga_needing_attention{reason="UNDO_REFUSED"}') == 2
+    assert value(metrics, 'saga_needing_attention{reason="other"}') == 1, "past the bound they are counted, unread"

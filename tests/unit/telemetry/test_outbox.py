@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from orchestrator.telemetry.outbox import BatchSettings, Entry, Outbox
-from orchestrator.telemetry.spans import SpanData
+from orchestrator.telemetry.spandata import SpanData
 from tests.unit.telemetry.doubles import FakeClock, FakeMeter, FakeSender
 
 

@@ -1,6 +1,6 @@
 """T1-T8, T10: a saga's records become one tree, whatever happened to it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from random import Random  # noqa: TID251  (seeded by hypothesis)
 
@@ -23,11 +23,14 @@ from orchestrator.saga.events import (
     SkipReason,
     StepSkipped,
 )
-from orchestrator.saga.plan import Operation
+from orchestrator.saga.plan import Operation, Plan
 from orchestrator.telemetry import names
-from orchestrator.telemetry.spans import SagaView, SpanData, callees_of, project, view_of
+from orchestrator.telemetry.project import project
+from orchestrator.telemetry.spandata import SpanData, SpanLink
+from orchestrator.telemetry.views import SagaView, shape_of, view_of
 from orchestrator.values import TraceContext
 from tests.unit.telemetry.histories import (
+    BEGIN_AT,
     CALLER,
     CANARY,
     PLAN,
@@ -48,11 +51,11 @@ def events_of(appends: Iterable[Append]) -> list[Event]:
     return [record.event for append in appends for record in append.records]
 
 
-def spans_of(events: Iterable[Event], view: SagaView | None = None) -> list[SpanData]:
+def spans_of(events: Iterable[Event], view: SagaView | None = None, plan: Plan = PLAN) -> list[SpanData]:
     spans: list[SpanData] = []
     for event in events:
         if isinstance(event, SagaStarted):
-            view = view_of(event, callees_of(PLAN))
+            view = view_of(event, shape_of(plan))
         assert view is not None
         view, closed = project(view, event)
         spans.extend(closed)
@@ -103,7 +106,7 @@ def test_an_undo_is_under_the_compensation_and_links_to_what_it_undoes() -> None
     assert compensation.parent_id == found["saga epro"].span_id
     undo = found["undo archive"]
     assert undo.parent_id == compensation.span_id
-    assert undo.links == (attempt_id(1, "archive", FORWARD, 1),)
+    assert undo.links == (SpanLink(CALLER.trace_id, attempt_id(1, "archive", FORWARD, 1)),)
     assert found["epro.v1.Archive/Undo"].parent_id == undo.span_id
     assert found["epro.v1.Archive/Undo"].span_id == attempt_id(1, "archive", UNDO, 1)
     root = found["saga epro"]
@@ -117,7 +120,7 @@ def test_an_undo_is_under_the_compensation_and_links_to_what_it_undoes() -> None
 def test_an_undo_links_to_the_last_attempt() -> None:
     found = spans_of(events_of(Teller().run(flaky("archive"))))
     undo = by_name(found)["undo archive"]
-    assert undo.links == (attempt_id(1, "archive", FORWARD, 2),)
+    assert undo.links == (SpanLink(CALLER.trace_id, attempt_id(1, "archive", FORWARD, 2)),)
     attempts = [span for span in found if span.name == "epro.v1.Archive/Do"]
     assert [span.error for span in attempts] == ["gone", None]
     retries = [event.name for event in by_name(found)["step archive"].events]
@@ -153,13 +156,18 @@ def test_a_skipped_step_is_an_event_of_the_saga() -> None:
     assert dict(event.attributes) == {names.SAGA_STEP: "notify", names.SAGA_REASON: "GUARD_FALSE"}
 
 
-def test_an_attempt_held_back_says_so() -> None:
+def first_attempt(change: Callable[[AttemptSettled], AttemptSettled]) -> SpanData:
+    """The span of the first attempt of a happy saga, its end changed."""
     events = events_of(happy())
-    start = events[0]
-    settled = next(event for event in events if isinstance(event, AttemptSettled))
-    assert isinstance(start, SagaStarted)
-    parked = replace(settled, report=Report(code="UNIMPLEMENTED", phase=Phase.NOT_SENT, parked=True))
-    _, (span,) = project(view_of(start, {}), parked)
+    until = next(at for at, event in enumerate(events) if isinstance(event, AttemptSettled))
+    settled = events[until]
+    assert isinstance(settled, AttemptSettled)
+    return spans_of([*events[:until], change(settled)])[-1]
+
+
+def test_an_attempt_held_back_says_so() -> None:
+    parked = Report(code="UNIMPLEMENTED", phase=Phase.NOT_SENT, parked=True)
+    span = first_attempt(lambda settled: replace(settled, report=parked))
     assert span.attributes[names.SAGA_PARKED] is True
     assert span.attributes[names.ERROR_TYPE] == "UNIMPLEMENTED"
 
@@ -168,16 +176,17 @@ def test_an_unsampled_saga_has_no_spans() -> None:
     assert spans_of(events_of(happy(trace=UNSAMPLED))) == []
 
 
-def test_a_step_that_is_retried_for_days_keeps_its_events_bounded() -> None:
-    appends = happy()
-    start = events_of(appends)[0]
-    assert isinstance(start, SagaStarted)
-    view, _ = project(view_of(start, {}), start)
+def test_a_step_that_is_retried_for_days_keeps_its_events_bounded_and_counts_the_rest() -> None:
+    events = events_of(happy())
     step = StepId("validate")
-    for number in range(SPAN_EVENTS_MAX + 50):
-        retry = RetryScheduled(at=number, step=step, operation=FORWARD, due_at=number + 1, parked=True, reason="r")
-        view, _ = project(view, retry)
-    assert len(view.notes[step, FORWARD]) == SPAN_EVENTS_MAX
+    until = next(at for at, event in enumerate(events) if isinstance(event, AttemptSettled))
+    retries = [
+        RetryScheduled(at=BEGIN_AT, step=step, operation=FORWARD, due_at=BEGIN_AT + 1, parked=True, reason="r")
+        for _ in range(SPAN_EVENTS_MAX + 50)
+    ]
+    span = by_name(spans_of([*events[:until], *retries, *events[until:]]))["step validate"]
+    assert len(span.events) == SPAN_EVENTS_MAX
+    assert span.attributes[names.SAGA_EVENTS_UNTOLD] == 50
 
 
 @settings(max_examples=40)
@@ -205,7 +214,7 @@ def test_no_two_spans_share_an_id_and_every_parent_is_there(seed: int) -> None:
                 assert span.parent_id == CALLER.span_id
             else:
                 assert parent.start_ns <= span.start_ns <= span.end_ns <= parent.end_ns
-            assert all(link in own for link in span.links)
+            assert all(link.span_id in own for link in span.links)
 
 
 @settings(max_examples=40)
@@ -215,7 +224,7 @@ def test_a_reader_that_crashed_tells_the_same_spans(seed: int, cut: int) -> None
     cut = min(cut, len(events))
     started = events[0]
     assert isinstance(started, SagaStarted)
-    view = view_of(started, callees_of(PLAN))
+    view = view_of(started, shape_of(PLAN))
     for event in events[:cut]:
         view, _ = project(view, event)
     assert spans_of(events[:cut]) + spans_of(events[cut:], view) == spans_of(events)
@@ -245,11 +254,13 @@ def test_every_name_in_a_span_is_published(seed: int) -> None:
 
 
 def test_a_clock_set_back_does_not_bend_the_tree() -> None:
-    events = events_of(happy())
-    start = events[0]
-    settled = next(event for event in events if isinstance(event, AttemptSettled))
-    assert isinstance(start, SagaStarted)
-    odd = replace(settled, report=replace(settled.report, sent_at=settled.at + 9, ended_at=settled.opened_at - 9))
-    _, (span,) = project(view_of(start, {}), odd)
-    assert settled.opened_at * 1e9 <= span.start_ns + 1_000
-    assert span.start_ns <= span.end_ns <= settled.at * 1e9 + 1_000
+    ends: list[AttemptSettled] = []
+
+    def odd(settled: AttemptSettled) -> AttemptSettled:
+        ends.append(settled)
+        report = replace(settled.report, sent_at=settled.at + 9, ended_at=settled.opened_at - 9)
+        return replace(settled, report=report)
+
+    span = first_attempt(odd)
+    assert ends[0].opened_at * 1e9 <= span.start_ns + 1_000
+    assert span.start_ns <= span.end_ns <= ends[0].at * 1e9 + 1_000

@@ -14,7 +14,7 @@ from orchestrator.limits import TRACE_BACKLOG_S_FIRST, TRACE_VIEWS_MAX
 from orchestrator.ports.journal import Append, PositionedRecord, Record
 from orchestrator.telemetry import names, tracing
 from orchestrator.telemetry.outbox import BatchSettings
-from orchestrator.telemetry.spans import SpanData
+from orchestrator.telemetry.spandata import SpanData
 from orchestrator.telemetry.tracing import Tracing, first_since
 from tests.unit.telemetry.doubles import FakeClock, FakeMeter, FakePlans, FakeSender
 from tests.unit.telemetry.histories import BEGIN_AT, UNSAMPLED, Teller, compensated, happy, notify_refused, wandering

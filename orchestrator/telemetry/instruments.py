@@ -1,0 +1,234 @@
+"""Every metric this package publishes, with its unit, its labels and its meaning.
+
+Dashboards and alerts are built on these names, so they are a contract: added to, never renamed. `docs/metrics.md` shows
+them and says what to do when one moves, and is tested against them.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One published metric. No label ever holds a saga's id or a text that a peer sent."""
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+_CALL_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SAGA_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 3_600.0, 86_400.0)
+_COMMIT_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+_POWERS_OF_TWO = tuple(float(2**power) for power in range(11))
+
+SAGAS_STARTED = Metric(
+    name="saga_started_total", kind="counter", unit="sagas", labels=("definition",), meaning="Sagas accepted"
+)
+SAGAS_ENDED = Metric(
+    name="saga_ended_total",
+    kind="counter",
+    unit="sagas",
+    labels=("definition", "status"),
+    meaning="Sagas that came to an end; a completed child that its parent undoes comes to a second one",
+)
+SAGAS_LIVE = Metric(
+    name="saga_live",
+    kind="gauge",
+    unit="sagas",
+    labels=("status",),
+    meaning="Sagas that have not ended, counted in the journal every few seconds",
+)
+SAGA_DURATION = Metric(
+    name="saga_duration_seconds",
+    kind="histogram",
+    unit="s",
+    labels=("definition", "status"),
+    buckets=_SAGA_S,
+    meaning="Time from acceptance to the end",
+)
+COMPENSATIONS = Metric(
+    name="saga_compensations_total",
+    kind="counter",
+    unit="sagas",
+    labels=("definition", "cause"),
+    meaning="Sagas that turned back, by cause",
+)
+ROLLBACKS = Metric(
+    name="saga_rollbacks_total",
+    kind="counter",
+    unit="rollbacks",
+    labels=("definition", "step"),
+    meaning="Parts of sagas undone alone: a scope that failed, or what was run again from a step",
+)
+SLEEPING = Metric(
+    name="saga_sleeping",
+    kind="gauge",
+    unit="sagas",
+    meaning="Sagas that have not ended and are not in memory: asleep, waiting, or before a person",
+)
+SIGNALS = Metric(
+    name="saga_signals_total",
+    kind="counter",
+    unit="signals",
+    labels=("definition", "signal"),
+    meaning="Signals recorded; a repeated one is counted once",
+)
+ITEMS = Metric(
+    name="saga_items_total",
+    kind="counter",
+    unit="items",
+    labels=("definition", "step", "result"),
+    meaning="Items of `for_each` steps that came to an end: applied or failed, and later undone",
+)
+ATTENTIONS = Metric(
+    name="saga_attention_total",
+    kind="counter",
+    unit="calls for a person",
+    labels=("definition", "reason"),
+    meaning="Times a person was asked to look",
+)
+NEEDING_ATTENTION = Metric(
+    name="saga_needing_attention",
+    kind="gauge",
+    unit="sagas",
+    labels=("reason",),
+    meaning="Sagas that wait for a person now, by reason, looked up in the journal every few seconds",
+)
+OPERATOR_ACTIONS = Metric(
+    name="saga_operator_actions_total",
+    kind="counter",
+    unit="actions",
+    labels=("definition", "verb"),
+    meaning="What people did to sagas",
+)
+ATTEMPTS = Metric(
+    name="saga_step_attempts_total",
+    kind="counter",
+    unit="attempts",
+    labels=("target", "operation", "outcome", "code"),
+    meaning="Step attempts that came to their end",
+)
+RETRIES = Metric(
+    name="saga_step_retries_total",
+    kind="counter",
+    unit="retries",
+    labels=("target", "parked"),
+    meaning="Times an operation failed and was scheduled to be tried again",
+)
+POLLS = Metric(
+    name="saga_step_polls_total",
+    kind="counter",
+    unit="answers",
+    labels=("target",),
+    meaning="Answers that said not yet: of a step that polls, a long-running operation, or a probe that has to wait",
+)
+PROBES = Metric(
+    name="saga_probe_answers_total",
+    kind="counter",
+    unit="answers",
+    labels=("target", "answer"),
+    meaning="What probes found out: APPLIED, NOT_APPLIED, RETRIED (so the call is made again), AGAIN or UNKNOWN",
+)
+CALL_DURATION = Metric(
+    name="saga_call_duration_seconds",
+    kind="histogram",
+    unit="s",
+    labels=("target", "method"),
+    buckets=_CALL_S,
+    meaning="Time on the wire of one call, from the first byte sent to the status",
+)
+COMMIT_DURATION = Metric(
+    name="saga_journal_commit_seconds",
+    kind="histogram",
+    unit="s",
+    buckets=_COMMIT_S,
+    meaning="Time of one group commit of the journal",
+)
+COMMIT_STREAMS = Metric(
+    name="saga_journal_commit_streams",
+    kind="histogram",
+    unit="sagas",
+    buckets=_POWERS_OF_TWO,
+    meaning="Sagas that shared one group commit",
+)
+COMMIT_RECORDS = Metric(
+    name="saga_journal_records_total", kind="counter", unit="records", meaning="Records made durable"
+)
+TARGETS_PAUSED = Metric(
+    name="saga_target_paused",
+    kind="gauge",
+    unit="none",
+    labels=("target", "method"),
+    meaning="1 while calls are held back because the target, or one method of it, answered that it is set up wrongly",
+)
+ACTORS = Metric(name="saga_actors", kind="gauge", unit="actors", meaning="Sagas in memory")
+MAILBOX_DEPTH = Metric(
+    name="saga_mailbox_depth",
+    kind="histogram",
+    unit="messages",
+    buckets=_POWERS_OF_TWO,
+    meaning="Messages waiting in a saga's mailbox when another one arrives, that one included",
+)
+QUARANTINED = Metric(
+    name="saga_quarantined_total",
+    kind="counter",
+    unit="sagas",
+    meaning="Sagas set aside for a person because their actor failed",
+)
+LOOP_LAG = Metric(
+    name="saga_event_loop_lag_seconds",
+    kind="histogram",
+    unit="s",
+    buckets=_LAG_S,
+    meaning="How late the event loop woke a sleeper",
+)
+SPANS_EXPORTED = Metric(
+    name="saga_spans_exported_total", kind="counter", unit="spans", meaning="Spans the collector has taken"
+)
+SPANS_DROPPED = Metric(
+    name="saga_spans_dropped_total",
+    kind="counter",
+    unit="spans",
+    meaning="Spans given up because the collector did not take them for ten minutes",
+)
+SPANS_WAITING = Metric(
+    name="saga_spans_waiting", kind="gauge", unit="spans", meaning="Spans made and not yet taken by the collector"
+)
+
+METRICS = (
+    SAGAS_STARTED,
+    SAGAS_ENDED,
+    SAGAS_LIVE,
+    SAGA_DURATION,
+    COMPENSATIONS,
+    ROLLBACKS,
+    SLEEPING,
+    SIGNALS,
+    ITEMS,
+    ATTENTIONS,
+    NEEDING_ATTENTION,
+    OPERATOR_ACTIONS,
+    ATTEMPTS,
+    RETRIES,
+    POLLS,
+    PROBES,
+    CALL_DURATION,
+    TARGETS_PAUSED,
+    COMMIT_DURATION,
+    COMMIT_STREAMS,
+    COMMIT_RECORDS,
+    ACTORS,
+    MAILBOX_DEPTH,
+    QUARANTINED,
+    LOOP_LAG,
+    SPANS_EXPORTED,
+    SPANS_DROPPED,
+    SPANS_WAITING,
+)

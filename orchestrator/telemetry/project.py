@@ -1,0 +1,268 @@
+"""A saga's records as spans: a pure fold, the same today, after a crash, and on another machine.
+
+`project(view, event)` takes what is known of a saga from its earlier records and the next event; it gives what is known
+afterwards and the spans that this event closes, children before parents.
+"""
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from orchestrator import ids
+from orchestrator.frozen import changed
+from orchestrator.ids import StepId, item_of
+from orchestrator.saga import events as ev
+from orchestrator.saga.plan import Operation, Outcome
+from orchestrator.telemetry import spans
+from orchestrator.telemetry.notes import Note, note_of
+from orchestrator.telemetry.spandata import SpanData, SpanLink
+from orchestrator.telemetry.views import (
+    ItemCounts,
+    OpenAttempt,
+    OperationKey,
+    SagaView,
+    UnderWay,
+    Undoing,
+    begun,
+    innermost_first,
+    noted,
+    side_of,
+    untold,
+    with_undoing,
+)
+
+Told = tuple[SagaView, tuple[SpanData, ...]]
+_FORWARD, _UNDO = Operation.FORWARD, Operation.COMPENSATE
+
+
+def project(view: SagaView, event: ev.Event) -> Told:
+    """Return the view after the event, and the spans it closes, children before parents; none of an unsampled saga."""
+    if not view.sampled:
+        return view, ()
+    match event:
+        case ev.AttemptOpened():
+            return _opened(view, event), ()
+        case ev.AttemptSettled():
+            return _attempted(view, event)
+        case ev.StepBegan():
+            return _began(view, event), ()
+        case ev.StepSettled():
+            return _settled(view, event)
+        case ev.StepUndone() | ev.StepLeft():
+            return _undone(view, event)
+        case ev.StepSkipped():
+            return _skipped(view, event)
+        case ev.StepStuck():
+            return noted(begun(view, event.step, side_of(event.operation), event.at), None, note_of(event)), ()
+        case ev.RollbackBegan() | ev.ElseBegan() | ev.StepsReset() | ev.CompensationBegan():
+            return _part(view, event)
+        case ev.SagaStarted():
+            return view, (spans.start_span(view, event),)
+        case ev.SagaCompleted() | ev.SagaCompensated() | ev.SagaTerminated():
+            return _ended(view, event)
+        case _:
+            return _happened(view, event), ()
+
+
+def _opened(view: SagaView, event: ev.AttemptOpened) -> SagaView:
+    view = begun(view, event.step, side_of(event.operation), event.at)
+    if not ids.is_traced(event.step, event.attempt):
+        return view
+    call = OpenAttempt(attempt=event.attempt, manual_epoch=event.manual_epoch, opened_at=event.at)
+    return changed(view, calls=view.calls.set((event.step, event.operation), call))
+
+
+def _attempted(view: SagaView, event: ev.AttemptSettled) -> Told:
+    key = event.step, event.operation
+    if not ids.is_traced(event.step, event.attempt):
+        if event.operation is _FORWARD and ids.is_traced(event.step):
+            view = changed(view, last=view.last.set(event.step, None))
+        return untold(view, event.step, side_of(event.operation)), ()
+    call = view.calls.get(key)
+    if call is None:
+        return view, ()  # told as cut off when the saga was said to be over
+    view = changed(view, calls=view.calls.delete(key))
+    if event.operation is _FORWARD:
+        view = changed(view, last=view.last.set(event.step, call))
+    return view, (spans.attempt_span(view, event, call),)
+
+
+def _began(view: SagaView, event: ev.StepBegan) -> SagaView:
+    if event.count is not None:
+        view = changed(view, items=view.items.set(event.step, ItemCounts(event.count)))
+    return begun(view, event.step, _FORWARD, event.at)
+
+
+def _settled(view: SagaView, event: ev.StepSettled) -> Told:
+    view = _counted(view, event)
+    view, rolled_back = _closed_rollback(view, event.step, event.at)
+    key = event.step, _FORWARD
+    if not ids.is_traced(event.step):
+        return untold(view, event.step, _FORWARD), rolled_back
+    if key not in view.under_way:
+        if view.is_told or event.reason is ev.SettleReason.RESOLVED:
+            return view, rolled_back  # its span is told already, and says what was known then
+        view = begun(view, event.step, _FORWARD, event.started_at)
+    entry = view.under_way[key]
+    span = spans.step_span(view, event, entry)
+    return changed(view, under_way=view.under_way.delete(key)), (*rolled_back, span)
+
+
+def _counted(view: SagaView, event: ev.StepSettled) -> SagaView:
+    step, index = item_of(event.step)
+    items = view.items.get(step)
+    if index is None or items is None:
+        return view
+    good = event.outcome is Outcome.APPLIED and event.reason in ev.GOOD_REASONS
+    items = ItemCounts(items.count, items.applied + good, items.failed + (not good))
+    return changed(view, items=view.items.set(step, items))
+
+
+def _undone(view: SagaView, event: ev.StepUndone | ev.StepLeft) -> Told:
+    if isinstance(event, ev.StepLeft):
+        view = noted(view, None, note_of(event))
+    elif (undoing := view.undoing(event.step)) is not None:
+        view = with_undoing(view, undoing, changed(undoing, undone=undoing.undone + 1))
+    if not ids.is_traced(event.step):
+        return untold(view, event.step, _UNDO), ()
+    key = event.step, _UNDO
+    view = begun(view, event.step, _UNDO, event.started_at if isinstance(event, ev.StepUndone) else event.at)
+    span = spans.undo_span(view, event, view.under_way[key])
+    last = view.last.delete(event.step) if event.step in view.last else view.last
+    return changed(view, under_way=view.under_way.delete(key), last=last), (span,)
+
+
+def _skipped(view: SagaView, event: ev.StepSkipped) -> Told:
+    view = noted(view, None, note_of(event))
+    key = event.step, _FORWARD
+    entry = view.under_way.get(key)
+    if entry is None:
+        return view, ()
+    span = spans.passed_over_span(view, event, entry)
+    return changed(view, under_way=view.under_way.delete(key)), (span,)
+
+
+# --- parts of the saga, and the saga ---------------------------------------------------------------------------------
+
+
+def _part(view: SagaView, event: ev.RollbackBegan | ev.ElseBegan | ev.StepsReset | ev.CompensationBegan) -> Told:
+    match event:
+        case ev.RollbackBegan():
+            return _rolling_back(view, event), ()
+        case ev.ElseBegan():
+            view, told = _closed_rollback(view, event.step, event.at)
+            return noted(view, (event.step, _FORWARD), note_of(event)), told
+        case ev.StepsReset():
+            return _reset(view, event)
+        case ev.CompensationBegan():
+            view, told = _closed_rollbacks(view, event.at)
+            undoing = Undoing(
+                span_id=ids.compensation_span_id(view.uid),
+                parent_id=ids.root_span_id(view.uid),
+                begin_at=event.at,
+                cause=event.cause,
+                steps=frozenset(),
+            )
+            return changed(view, compensation=undoing), told
+        case _:
+            assert_never(event)
+
+
+def _rolling_back(view: SagaView, event: ev.RollbackBegan) -> SagaView:
+    number = view.rollback_counts.get(event.step, 0) + 1
+    # The scope that failed stays under way meanwhile; a step that is run again is itself undone.
+    is_scope = event.step not in event.steps
+    undoing = Undoing(
+        span_id=ids.rollback_span_id(view.uid, event.step, number),
+        parent_id=view.span_id(event.step, _FORWARD) if is_scope else ids.root_span_id(view.uid),
+        begin_at=event.at,
+        cause=event.cause,
+        steps=frozenset(event.steps),
+    )
+    return changed(
+        view,
+        rollbacks=view.rollbacks.set(event.step, undoing),
+        rollback_counts=view.rollback_counts.set(event.step, number),
+    )
+
+
+def _closed_rollback(view: SagaView, step: StepId, at: float) -> Told:
+    undoing = view.rollbacks.get(step)
+    if undoing is None:
+        return view, ()
+    span = spans.rollback_span(view, step, undoing, at)
+    return changed(view, rollbacks=view.rollbacks.delete(step)), (span,)
+
+
+def _closed_rollbacks(view: SagaView, at: float) -> Told:
+    told: tuple[SpanData, ...] = ()
+    for step in sorted(view.rollbacks):
+        view, span = _closed_rollback(view, step, at)
+        told += span
+    return view, told
+
+
+def _reset(view: SagaView, event: ev.StepsReset) -> Told:
+    view, rolled_back = _closed_rollback(view, event.step, event.at)
+    inside = frozenset(event.steps)
+    view, told = _cut_off(view, innermost_first(view, inside), event.at, "RESET")
+    runs, items, last = view.runs, view.items, view.last
+    for step in event.steps:
+        runs = runs.set(step, runs.get(step, 0) + 1)
+        items = items.delete(step) if step in items else items
+    for path in [path for path in last if item_of(path)[0] in inside]:
+        last = last.delete(path)
+    view = changed(view, runs=runs, items=items, last=last)
+    return noted(view, None, note_of(event)), (*told, *rolled_back)
+
+
+def _cut_off(view: SagaView, keys: Iterable[OperationKey], at: float, why: str) -> Told:
+    """Close what is under way and comes to no end of its own, so that no span misses its parent."""
+    told: list[SpanData] = []
+    for key in keys:
+        path, side = key
+        for operation in Operation:
+            call = view.calls.get((path, operation))
+            if side_of(operation) is side and call is not None:
+                told.append(spans.cut_off_attempt(view, (path, operation), call, at, why))
+                view = changed(view, calls=view.calls.delete((path, operation)))
+        entry: UnderWay = view.under_way[key]
+        told.append(spans.cut_off_span(view, key, entry, at, why))
+        view = changed(view, under_way=view.under_way.delete(key))
+    return view, tuple(told)
+
+
+def _ended(view: SagaView, event: spans.Ending) -> Told:
+    told: list[SpanData] = []
+    for key, call in sorted(view.calls.items(), key=lambda entry: entry[0]):
+        told.append(spans.cut_off_attempt(view, key, call, event.at, "SAGA_ENDED"))
+        view = changed(view, calls=view.calls.delete(key))
+    view, left = _cut_off(view, innermost_first(view), event.at, "SAGA_ENDED")
+    view, rolled_back = _closed_rollbacks(view, event.at)
+    told += [*left, *rolled_back]
+    if view.compensation is not None and not isinstance(event, ev.SagaCompleted):
+        told.append(spans.compensation_span(view, view.compensation, event))
+    if not view.is_told:
+        told.append(spans.root_span(view, event))
+    return changed(view, is_told=True), tuple(told)
+
+
+# --- events within spans ---------------------------------------------------------------------------------------------
+
+
+def _happened(view: SagaView, event: Note) -> SagaView:
+    """Put an event on the span it is about, otherwise on the saga's."""
+    match event:
+        case ev.RetryScheduled():
+            key = event.step, side_of(event.operation)
+            if event.reason == ev.POLL or key not in view.under_way:
+                return view  # "not yet" is no failure; the attempts are told
+            return noted(view, key, note_of(event))
+        case ev.StepReopened():
+            return noted(view, (event.step, side_of(event.operation)), note_of(event))
+        case ev.SignalReceived():
+            waiting = [step for step in view.shape.waits.get(event.signal, ()) if (step, _FORWARD) in view.under_way]
+            sender = event.trace
+            link = None if sender is None or not sender.span_id else SpanLink(sender.trace_id, sender.span_id)
+            return noted(view, (waiting[0], _FORWARD) if waiting else None, note_of(event), link)
+        case _:
+            return noted(view, None, note_of(event))

@@ -1,0 +1,45 @@
+"""Spans as values: finished, with every id and instant given from outside."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+AttributeValue = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanEvent:
+    """Something that happened at one instant within a span."""
+
+    name: str
+    at_ns: int
+    attributes: Mapping[str, AttributeValue]
+
+
+@dataclass(frozen=True, slots=True)
+class SpanLink:
+    """Another span that has to do with this one, of the same trace or of another."""
+
+    trace_id: int
+    span_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanData:
+    """One finished span. Instants are Unix nanoseconds."""
+
+    trace_id: int
+    span_id: int
+    parent_id: int
+    """0: no parent."""
+    parent_is_remote: bool = False
+    trace_state: str = ""
+    name: str
+    kind: Literal["internal", "client"] = "internal"
+    start_ns: int
+    end_ns: int
+    attributes: Mapping[str, AttributeValue]
+    events: tuple[SpanEvent, ...] = ()
+    links: tuple[SpanLink, ...] = ()
+    error: str | None = None
+    """Why the span's status is ERROR; None where it is not."""

@@ -1,0 +1,267 @@
+"""What a saga's trace has to remember of its earlier records: what is under way, and what undoes and links refer to.
+
+A view is bounded whatever the saga does. Of a `for_each` step's items only the first `SPAN_ITEMS_MAX` are in it, of an
+operation's attempts only the first `SPAN_ATTEMPTS_MAX` (`ids.is_traced`, which the runtime asks too); events of one
+span end at `SPAN_EVENTS_MAX`. What is past a bound is counted where it would have been.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import field
+from uuid import UUID
+
+from immutables import Map
+
+from orchestrator import ids
+from orchestrator.frozen import changed, frozen, frozen_tuple
+from orchestrator.ids import SagaId, StepId, item_of
+from orchestrator.limits import SPAN_EVENTS_MAX
+from orchestrator.saga.events import Cause, Parent, SagaStarted
+from orchestrator.saga.plan import Call, Operation, Plan, Wait
+from orchestrator.telemetry.spandata import SpanEvent, SpanLink
+
+OperationKey = tuple[StepId, Operation]
+"""A path and an operation; of a step's own span FORWARD, of its undo's COMPENSATE."""
+
+
+@frozen_tuple
+class Callee:
+    """Whom an operation calls."""
+
+    target: str
+    method: str
+
+
+@frozen
+class Shape:
+    """What a trace needs to know of a plan, which is immutable."""
+
+    callees: Mapping[OperationKey, Callee] = field(default_factory=dict[OperationKey, Callee])
+    scopes: Mapping[StepId, StepId] = field(default_factory=dict[StepId, StepId])
+    """Step -> the scope whose direct member it is."""
+    waits: Mapping[str, tuple[StepId, ...]] = field(default_factory=dict[str, tuple[StepId, ...]])
+    """Signal -> the steps that wait for it."""
+
+
+@frozen
+class Notes:
+    """What a span that is not told yet will say besides its ends."""
+
+    events: tuple[SpanEvent, ...] = ()
+    links: tuple[SpanLink, ...] = ()
+    events_untold: int = 0
+    spans_untold: int = 0
+
+
+@frozen
+class UnderWay:
+    """A step or an undo that has begun and whose span is not told yet."""
+
+    begin_at: float
+    parent_id: int
+    notes: Notes = field(default_factory=Notes)
+
+
+@frozen
+class OpenAttempt:
+    """A call that has no end yet."""
+
+    attempt: int
+    manual_epoch: int
+    opened_at: float
+
+
+@frozen
+class Undoing:
+    """The saga, or a part of it, that is being undone."""
+
+    span_id: int
+    parent_id: int
+    begin_at: float
+    cause: Cause
+    steps: frozenset[StepId]
+    """Of a part; empty of the whole saga."""
+    undone: int = 0
+    notes: Notes = field(default_factory=Notes)
+
+
+@frozen_tuple
+class ItemCounts:
+    """How the items of a `for_each` step came out."""
+
+    count: int
+    applied: int = 0
+    failed: int = 0
+
+
+@frozen
+class SagaView:
+    """One saga, as far as its trace needs it."""
+
+    saga_id: SagaId
+    uid: UUID
+    definition: str
+    revision: str
+    trace_id: int
+    caller_span_id: int
+    trace_state: str
+    sampled: bool
+    parent: Parent | None
+    """The saga that this one is a step of."""
+    shape: Shape
+    under_way: Map[OperationKey, UnderWay] = field(default_factory=Map[OperationKey, UnderWay])
+    calls: Map[OperationKey, OpenAttempt] = field(default_factory=Map[OperationKey, OpenAttempt])
+    last: Map[StepId, OpenAttempt | None] = field(default_factory=Map[StepId, OpenAttempt | None])
+    """The last forward attempt of each path, what its undo links to (T6); None where it has no span of its own."""
+    items: Map[StepId, ItemCounts] = field(default_factory=Map[StepId, ItemCounts])
+    runs: Map[StepId, int] = field(default_factory=Map[StepId, int])
+    """How often each step was begun anew."""
+    rollbacks: Map[StepId, Undoing] = field(default_factory=Map[StepId, Undoing])
+    """Parts that are being undone, by what caused it."""
+    rollback_counts: Map[StepId, int] = field(default_factory=Map[StepId, int])
+    compensation: Undoing | None = None
+    notes: Notes = field(default_factory=Notes)
+    """Of the saga's own span."""
+    is_told: bool = False
+    """The saga's own span is told: a child that had completed and is undone later has no second one."""
+
+    def run_of(self, path: StepId) -> int:
+        """Return how often the step of a path was begun anew."""
+        return self.runs.get(item_of(path)[0], 0)
+
+    def span_id(self, path: StepId, operation: Operation) -> int:
+        """Return the id of a step's span, or of its undo's."""
+        return ids.operation_span_id(self.uid, path, operation.value, self.run_of(path))
+
+    def attempt_id(self, path: StepId, operation: Operation, call: OpenAttempt) -> int:
+        """Return the id of an attempt's span, as the runtime has injected it."""
+        return ids.attempt_span_id(self.uid, path, operation.value, call.attempt, call.manual_epoch)
+
+    def undoing(self, path: StepId) -> Undoing | None:
+        """Return what a path is undone as a part of: the latest rollback that holds it, otherwise the whole saga."""
+        if not self.rollbacks:
+            return self.compensation
+        step = item_of(path)[0]
+        inside = [each for each in self.rollbacks.values() if step in each.steps]
+        return max(inside, key=lambda each: each.begin_at) if inside else self.compensation
+
+
+def shape_of(plan: Plan) -> Shape:
+    """Return what a trace needs to know of a plan."""
+    callees: dict[OperationKey, Callee] = {}
+    waits: dict[str, tuple[StepId, ...]] = {}
+    for step in plan.steps.values():
+        if isinstance(step.body, Wait):
+            waits[step.body.signal] = (*waits.get(step.body.signal, ()), step.id)
+        calls = {
+            Operation.FORWARD: step.body if isinstance(step.body, Call) else None,
+            Operation.AWAIT: step.awaits.call if step.awaits else None,
+            Operation.PROBE: step.probe.call if step.probe else None,
+            Operation.STOP: step.awaits.stop if step.awaits else None,
+            Operation.COMPENSATE: step.compensation.call if step.compensation else None,
+        }
+        for operation, call in calls.items():
+            if call is not None:
+                callees[step.id, operation] = Callee(call.target, call.method)
+    scopes = {step.id: step.scope for step in plan.steps.values() if step.scope is not None}
+    return Shape(callees=callees, scopes=scopes, waits=waits)
+
+
+def view_of(started: SagaStarted, shape: Shape) -> SagaView:
+    """Return the view before anything but the start is known."""
+    trace = started.trace
+    return SagaView(
+        saga_id=started.saga_id,
+        uid=started.uid,
+        definition=started.definition,
+        revision=started.revision,
+        trace_id=trace.trace_id or ids.trace_id(started.uid),
+        caller_span_id=trace.span_id,
+        trace_state=trace.state,
+        sampled=trace.sampled,
+        parent=started.parent,
+        shape=shape,
+    )
+
+
+def side_of(operation: Operation) -> Operation:
+    """Return whose span an operation's attempts belong to: the undo's, or the step's own."""
+    return operation if operation is Operation.COMPENSATE else Operation.FORWARD
+
+
+def begun(view: SagaView, path: StepId, side: Operation, at: float) -> SagaView:
+    """Return the view with a step or an undo under way; one that is so already keeps its beginning."""
+    key = path, side
+    if key in view.under_way or not ids.is_traced(path):
+        return view
+    entry = UnderWay(begin_at=at, parent_id=_parent_of(view, path, side))
+    return changed(view, under_way=view.under_way.set(key, entry))
+
+
+def _parent_of(view: SagaView, path: StepId, side: Operation) -> int:
+    if side is Operation.COMPENSATE:
+        undoing = view.undoing(path)
+        return ids.root_span_id(view.uid) if undoing is None else undoing.span_id
+    step, index = item_of(path)
+    if index is not None:
+        return view.span_id(step, Operation.FORWARD)
+    scope = view.shape.scopes.get(step)
+    return ids.root_span_id(view.uid) if scope is None else view.span_id(scope, Operation.FORWARD)
+
+
+def noted(view: SagaView, key: OperationKey | None, event: SpanEvent, link: SpanLink | None = None) -> SagaView:
+    """Return the view with an event on a step's or an undo's span, or under None on the saga's."""
+    entry = None if key is None else view.under_way.get(key)
+    if key is not None and entry is not None:
+        after = changed(entry, notes=_added(entry.notes, event, link))
+        return changed(view, under_way=view.under_way.set(key, after))
+    if view.is_told and view.compensation is not None:
+        undoing = changed(view.compensation, notes=_added(view.compensation.notes, event, link))
+        return changed(view, compensation=undoing)
+    return changed(view, notes=_added(view.notes, event, link))
+
+
+def _added(notes: Notes, event: SpanEvent, link: SpanLink | None) -> Notes:
+    if len(notes.events) >= SPAN_EVENTS_MAX:
+        return changed(notes, events_untold=notes.events_untold + 1)
+    links = notes.links if link is None else (*notes.links, link)
+    return changed(notes, events=(*notes.events, event), links=links)
+
+
+def untold(view: SagaView, path: StepId, side: Operation) -> SagaView:
+    """Return the view with one more span that is not told, counted at the nearest span that is, and at the saga's."""
+    view = changed(view, notes=_one_more(view.notes))
+    step = item_of(path)[0]
+    for key in ((path, side), (step, side)):
+        entry = view.under_way.get(key)
+        if entry is not None:
+            return changed(view, under_way=view.under_way.set(key, changed(entry, notes=_one_more(entry.notes))))
+    undoing = view.undoing(path) if side is Operation.COMPENSATE else None
+    return view if undoing is None else with_undoing(view, undoing, changed(undoing, notes=_one_more(undoing.notes)))
+
+
+def _one_more(notes: Notes) -> Notes:
+    return changed(notes, spans_untold=notes.spans_untold + 1)
+
+
+def with_undoing(view: SagaView, before: Undoing, after: Undoing) -> SagaView:
+    """Return the view with what is being undone replaced."""
+    if before is view.compensation:
+        return changed(view, compensation=after)
+    root = next(step for step, each in view.rollbacks.items() if each is before)
+    return changed(view, rollbacks=view.rollbacks.set(root, after))
+
+
+def innermost_first(view: SagaView, steps: frozenset[StepId] | None = None) -> Iterator[OperationKey]:
+    """Yield what is under way, of some steps or of all, children before parents."""
+    found = [key for key in view.under_way if steps is None or item_of(key[0])[0] in steps]
+    found.sort(key=lambda key: (-_depth(view, key[0]), key))
+    yield from found
+
+
+def _depth(view: SagaView, path: StepId) -> int:
+    step, index = item_of(path)
+    depth = int(index is not None)
+    scope = view.shape.scopes.get(step)
+    while scope is not None:
+        depth, scope = depth + 1, view.shape.scopes.get(scope)
+    return depth

@@ -1,0 +1,395 @@
+"""T1-T10 for every shape of saga: items, scopes, waits, long operations, probes, children, and people who repair."""
+
+import typing
+from collections.abc import Iterable
+from random import Random  # noqa: TID251  (seeded by hypothesis)
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator import ids
+from orchestrator.ids import StepId
+from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX
+from orchestrator.saga.commands import (
+    CancelSaga,
+    RerunFromStep,
+    ResolveStep,
+    RetryStep,
+    SkipStep,
+    TerminateSaga,
+    UndoChild,
+)
+from orchestrator.saga.events import AttemptOpened, AttemptSettled, Event, SagaStarted
+from orchestrator.saga.plan import OnFailure, Operation, Outcome
+from orchestrator.saga.state import SagaStatus, StepStatus
+from orchestrator.telemetry import names
+from orchestrator.telemetry.project import project
+from orchestrator.telemetry.spandata import SpanData, SpanLink
+from orchestrator.telemetry.views import shape_of, view_of
+from tests.unit.telemetry.histories import CALLER, CANARY, uid_of, unavailable
+from tests.unit.telemetry.shapes import (
+    AUDIT,
+    EVERYTHING,
+    PARENT,
+    SENDER,
+    Guide,
+    guide,
+    items,
+    no,
+    plan_of,
+    replied,
+    roaming,
+    run,
+    step,
+)
+from tests.unit.telemetry.test_spans import by_name, spans_of
+
+UID = uid_of(1)
+FORWARD, UNDO = Operation.FORWARD, Operation.COMPENSATE
+SEEDS = st.integers(min_value=0, max_value=2**32)
+
+
+def told(teller: Guide) -> list[SpanData]:
+    return spans_of((record.event for record in teller.records), plan=teller.plan)
+
+
+def of(spans: Iterable[SpanData], path: str, operation: str = "forward") -> SpanData:
+    """The span of a step, an item or an undo."""
+    (found,) = [
+        span
+        for span in spans
+        if span.attributes.get(names.SAGA_STEP) == path
+        and span.attributes.get(names.SAGA_OPERATION) == operation
+        and span.kind == "internal"
+    ]
+    return found
+
+
+def attempts(spans: Iterable[SpanData], path: str) -> list[SpanData]:
+    return [span for span in spans if span.attributes.get(names.SAGA_STEP) == path and span.kind == "client"]
+
+
+def event_names(span: SpanData) -> list[str]:
+    return [event.name for event in span.events]
+
+
+def injected(events: Iterable[Event]) -> set[int]:
+    """The span ids that the runtime has given to called services, as `runtime.perform` derives them."""
+    return {
+        ids.attempt_span_id(UID, event.step, event.operation.value, event.attempt, event.manual_epoch)
+        for event in events
+        if isinstance(event, AttemptOpened) and ids.is_traced(event.step, event.attempt)
+    }
+
+
+def may_end_later(teller: Guide, parent: SpanData, span: SpanData) -> bool:
+    """What is given up comes to its end after what gave it up, and a child saga is undone after its own end."""
+    given_up = parent.error is not None or parent.name.startswith("rollback ")
+    is_stop = span.attributes.get(names.SAGA_OPERATION) == "stop"
+    return given_up or is_stop or (teller.parent is not None and parent.name.startswith("saga "))
+
+
+def assert_one_tree(teller: Guide, spans: list[SpanData]) -> None:
+    own = {span.span_id: span for span in spans}
+    assert len(own) == len(spans), "T8: never two spans with one id"
+    attempts_told = {span.span_id for span in spans if span.kind == "client"}
+    opened = injected(record.event for record in teller.records)
+    assert attempts_told <= opened
+    if not teller.state.is_terminal:
+        return
+    assert attempts_told == opened, "T5: every injected id has its span"
+    for span in spans:
+        parent = own.get(span.parent_id)
+        if parent is None:
+            assert span.parent_id == CALLER.span_id, f"{span.name} misses its parent"
+            continue
+        assert parent.start_ns <= span.start_ns <= span.end_ns
+        assert span.end_ns <= parent.end_ns or may_end_later(teller, parent, span)
+        for link in span.links:
+            assert link.span_id in own or link.trace_id in {SENDER.trace_id, PARENT.trace_id}
+
+
+@settings(max_examples=120, deadline=None)
+@given(seed=SEEDS)
+def test_whatever_happens_is_one_tree(seed: int) -> None:
+    teller = roaming(Random(seed))
+    assert_one_tree(teller, told(teller))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, cut=st.integers(min_value=1, max_value=120))
+def test_areader_that_crashed_tells_the_same_spans(seed: int, cut: int) -> None:
+    teller = roaming(Random(seed))
+    events = [record.event for record in teller.records]
+    cut = min(cut, len(events))
+    started = events[0]
+    assert isinstance(started, SagaStarted)
+    view = view_of(started, shape_of(EVERYTHING))
+    for event in events[:cut]:
+        view, _ = project(view, event)
+    before = spans_of(events[:cut], plan=EVERYTHING)
+    assert before + spans_of(events[cut:], view) == told(teller)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS)
+def test_every_name_is_published_and_no_payload_is_told(seed: int) -> None:
+    attributes = {entry.name for entry in names.ATTRIBUTES}
+    events = {entry.name for entry in names.EVENTS}
+    spans = told(roaming(Random(seed)))
+    assert CANARY not in repr(spans)
+    for span in spans:
+        assert set(span.attributes) <= attributes
+        texts = [span.error or "", *map(str, span.attributes.values())]
+        for event in span.events:
+            assert event.name in events
+            assert set(event.attributes) <= attributes
+            texts += map(str, event.attributes.values())
+        assert max(map(len, texts)) <= SPAN_MESSAGE_CHARS_MAX
+
+
+def test_random_histories_meet_every_event() -> None:
+    seen = {type(record.event).__name__ for seed in range(200) for record in roaming(Random(seed)).records}
+    assert seen == {kind.__name__ for kind in typing.get_args(Event)}
+
+
+def test_a_completed_saga_shows_each_part_where_it_belongs() -> None:
+    spans = told(run(guide()))
+    root = by_name(spans)["saga everything"]
+    reserve, trip = of(spans, "reserve"), of(spans, "trip")
+    for item in range(4):
+        span = of(spans, f"reserve[{item}]")
+        assert (span.name, span.parent_id, span.attributes[names.SAGA_ITEM]) == ("item reserve", reserve.span_id, item)
+        (attempt,) = attempts(spans, f"reserve[{item}]")
+        assert attempt.parent_id == span.span_id
+    counted = [reserve.attributes[key] for key in (names.SAGA_ITEMS_COUNT, names.SAGA_ITEMS_APPLIED)]
+    assert counted == [4, 4]
+    assert of(spans, "flight").parent_id == of(spans, "hotel").parent_id == trip.span_id
+    assert trip.parent_id == reserve.parent_id == root.span_id
+    pause = of(spans, "pause")
+    assert pause.end_ns - pause.start_ns == 5_000_000_000
+    assert trip.start_ns <= of(spans, "flight").start_ns
+    assert trip.end_ns >= of(spans, "hotel").end_ns
+    assert not [span for span in spans if "bus" in span.name]
+
+
+def test_a_signal_is_on_the_step_that_waits_and_links_to_its_sender() -> None:
+    spans = told(run(guide()))
+    approval = of(spans, "approval")
+    assert event_names(approval) == [names.SIGNAL_EVENT]
+    assert approval.events[0].attributes == {names.SAGA_SIGNAL: "approved"}
+    assert approval.links == (SpanLink(SENDER.trace_id, SENDER.span_id),)
+
+
+def test_a_signal_that_nobody_waits_for_yet_is_on_the_saga() -> None:
+    teller = guide()
+    teller.signal()
+    spans = told(run(teller))
+    root = by_name(spans)["saga everything"]
+    assert names.SIGNAL_EVENT in event_names(root)
+    assert root.links == (SpanLink(SENDER.trace_id, SENDER.span_id),)
+    assert of(spans, "approval").events == ()
+
+
+def until(teller: Guide, path: str, operation: Operation = FORWARD) -> Guide:
+    """Answer OK until a path has this call open."""
+    for _ in range(200):
+        calls = teller.calls()
+        if any(each.step == path and each.operation is operation for each in calls):
+            return teller
+        if calls:
+            teller.report(calls[0], replied())
+        elif teller.state.steps[StepId("approval")].status is StepStatus.WAITING:
+            teller.signal()
+        else:
+            teller.wait()
+    raise AssertionError(f"{path} is never called")
+
+
+def test_looking_at_a_long_operation_and_stopping_it_are_attempts_of_the_step() -> None:
+    teller = until(guide(), "load")
+    teller.reply("load", replied(b"later"))
+    teller.reply("load", replied(b"later"), Operation.AWAIT)
+    teller.wait()
+    teller.tell(CancelSaga(reason=""))
+    spans = told(run(teller))
+    load = of(spans, "load")
+    found = {(str(span.attributes[names.SAGA_OPERATION]), span.parent_id) for span in attempts(spans, "load")}
+    assert {(word, load.span_id) for word in ("forward", "await", "stop")} <= found
+    assert {span.name for span in attempts(spans, "load")} >= {"shop.v1.Shop/Look", "shop.v1.Shop/Stop"}
+    assert_one_tree(teller, spans)
+
+
+def test_a_probe_is_an_attempt_of_the_step_it_asks_about() -> None:
+    teller = until(guide(), "pay")
+    teller.reply("pay", unavailable(teller.calls()[0], teller.at))
+    teller.reply("pay", replied(b"yes"), Operation.PROBE)
+    spans = told(run(teller))
+    pay = of(spans, "pay")
+    forward, probe = attempts(spans, "pay")
+    assert [forward.attributes[names.SAGA_OPERATION], probe.attributes[names.SAGA_OPERATION]] == ["forward", "probe"]
+    assert probe.parent_id == pay.span_id
+    assert pay.attributes[names.SAGA_REASON] == "PROBED"
+
+
+def test_a_scope_that_fails_is_rolled_back_below_itself_and_goes_on() -> None:
+    teller = until(guide(), "hotel")
+    teller.reply("hotel", no())
+    spans = told(run(teller))
+    trip, rollback = of(spans, "trip"), by_name(spans)["rollback trip"]
+    assert rollback.parent_id == trip.span_id
+    assert rollback.attributes[names.SAGA_CAUSE_STEP] == "hotel"
+    assert rollback.attributes[names.SAGA_UNDONE_COUNT] == 1
+    assert of(spans, "flight", "compensate").parent_id == rollback.span_id
+    assert event_names(trip) == [names.ELSE_EVENT]
+    assert of(spans, "bus").parent_id == trip.span_id
+    assert by_name(spans)["saga everything"].error is None
+
+
+def test_two_rollbacks_of_one_scope_are_two_spans() -> None:
+    teller = until(guide(), "hotel")
+    teller.reply("hotel", no())
+    until(teller, "bus").reply("bus", no())
+    spans = told(run(teller))
+    first, second = [span for span in spans if span.name == "rollback trip"]
+    assert first.span_id != second.span_id
+    assert first.end_ns <= second.start_ns
+    assert of(spans, "trip").attributes[names.ERROR_TYPE] == "SCOPE_FAILED"
+    assert_one_tree(teller, spans)
+
+
+def test_a_step_that_is_run_again_has_spans_of_its_own_under_new_ids() -> None:
+    teller = until(guide(), "load")
+    teller.tell(RerunFromStep(audit=AUDIT, step=StepId("trip")))
+    spans = told(run(teller))
+    rollback, root = by_name(spans)["rollback trip"], by_name(spans)["saga everything"]
+    assert rollback.parent_id == root.span_id
+    flights = [span for span in spans if span.name == "step flight"]
+    assert [span.attributes.get(names.SAGA_RUN) for span in flights] == [None, 1]
+    calls = [span for span in attempts(spans, "flight") if span.attributes[names.SAGA_OPERATION] == "forward"]
+    assert [span.attributes[names.SAGA_ATTEMPT] for span in calls] == [1, 1]
+    assert [span.attributes.get(names.SAGA_MANUAL_EPOCH) for span in calls] == [None, 1]
+    assert [span.parent_id for span in calls] == [span.span_id for span in flights]
+    assert of(spans, "flight", "compensate").links == (SpanLink(CALLER.trace_id, calls[0].span_id),)
+    assert {names.OPERATOR_EVENT, names.RESET_EVENT} <= set(event_names(root))
+    assert_one_tree(teller, spans)
+
+
+ASKED = plan_of("asked", step("reserve", for_each=items(2), on_failure=OnFailure.ASK), step("last", "reserve"))
+
+
+def test_an_item_that_was_run_as_new_and_is_reset_later_takes_up_no_key_and_no_span_again() -> None:
+    teller = guide(ASKED)
+    teller.reply("reserve[0]", no())
+    teller.tell(RetryStep(audit=AUDIT, step=StepId("reserve[0]"), as_new=True))
+    for path in ("reserve[0]", "reserve[1]"):
+        teller.reply(path, replied())
+    teller.tell(RerunFromStep(audit=AUDIT, step=StepId("reserve")))
+    run_plain(teller)
+    opened = [r.event for r in teller.records if isinstance(r.event, AttemptOpened)]
+    of_item = [each for each in opened if each.step == "reserve[0]" and each.operation is FORWARD]
+    assert [(each.attempt, each.manual_epoch) for each in of_item] == [(1, 0), (2, 1), (1, 2)]
+    assert len({each.key for each in of_item}) == 3
+    assert_one_tree(teller, told(teller))
+
+
+def run_plain(teller: Guide) -> Guide:
+    while not teller.state.is_terminal and (teller.calls() or teller.timers()):
+        if teller.calls():
+            teller.report(teller.calls()[0], replied())
+        else:
+            teller.wait()
+    return teller
+
+
+def test_a_person_who_repairs_is_told_with_verb_name_and_reason() -> None:
+    teller = guide(ASKED)
+    teller.reply("reserve[1]", no())
+    teller.tell(SkipStep(audit=AUDIT, step=StepId("reserve[1]")))
+    spans = told(run_plain(teller))
+    root = by_name(spans)["saga asked"]
+    acted = next(event for event in root.events if event.name == names.OPERATOR_EVENT)
+    assert dict(acted.attributes) == {
+        names.SAGA_VERB: "SKIP",
+        names.SAGA_BY: "ada",
+        names.SAGA_REASON: "looked into it",
+        names.SAGA_STEP: "reserve[1]",
+        names.SAGA_OPERATION: "forward",
+    }
+    assert names.CLEARED_EVENT in event_names(root)
+    assert of(spans, "reserve[1]").attributes[names.SAGA_REASON] == "OPERATOR"
+    assert_one_tree(teller, spans)
+
+
+def test_what_a_person_resolves_after_it_was_told_is_not_told_twice() -> None:
+    plan = plan_of("late", step("one", undo=False), step("two", "one"), step("three", "two"))
+    teller = guide(plan)
+    teller.reply("one", replied())
+    teller.reply("two", unavailable(teller.calls()[0], teller.at))
+    teller.try_(ResolveStep(audit=AUDIT, step=StepId("two"), outcome=Outcome.APPLIED))
+    spans = told(run_plain(teller))
+    assert len([span for span in spans if span.name == "step two"]) == 1
+    assert_one_tree(teller, spans)
+
+
+def test_a_terminated_saga_leaves_no_span_without_its_parent() -> None:
+    teller = until(guide(), "pay")
+    teller.tell(TerminateSaga(audit=AUDIT))
+    spans = told(teller)
+    root = by_name(spans)["saga everything"]
+    assert root.attributes[names.SAGA_STATUS] == root.attributes[names.ERROR_TYPE] == "TERMINATED"
+    assert root.attributes[names.SAGA_LEFT_COUNT] == len(teller.records[-1].event.left)  # type: ignore[union-attr]
+    assert of(spans, "pay").attributes[names.ERROR_TYPE] == "SAGA_ENDED"
+    (attempt,) = attempts(spans, "pay")
+    assert attempt.error is not None
+    assert_one_tree(teller, spans)
+
+
+def test_a_child_is_linked_to_the_attempt_that_started_it() -> None:
+    spans = told(run(guide(parent=PARENT)))
+    link = (SpanLink(PARENT.trace_id, PARENT.span_id),)
+    for name in ("saga.start", "saga everything"):
+        span = by_name(spans)[name]
+        assert span.links == link
+        assert span.attributes[names.SAGA_PARENT_ID] == "trip-1"
+
+
+def test_an_attempt_that_is_a_child_says_so_and_is_no_rpc() -> None:
+    (attempt,) = attempts(told(run(guide())), "child")
+    assert attempt.name == "child hotel_booking"
+    assert attempt.attributes[names.SAGA_CHILD] == "hotel_booking/r7"
+    assert not [key for key in attempt.attributes if key in {names.RPC_METHOD, names.SERVER_ADDRESS}]
+
+
+def test_a_completed_child_that_is_undone_later_has_a_compensation_and_no_second_root() -> None:
+    teller = run(guide(parent=PARENT))
+    before = told(teller)
+    teller.tell(UndoChild(reason="the trip is off"))
+    run(teller)
+    assert teller.state.status is SagaStatus.COMPENSATED
+    after = told(teller)[len(before) :]
+    root = by_name(before)["saga everything"]
+    assert root.attributes[names.SAGA_STATUS] == "COMPLETED"
+    assert "saga everything" not in by_name(after)
+    compensation = by_name(after)["saga.compensation"]
+    assert (compensation.parent_id, compensation.attributes[names.SAGA_CAUSE]) == (root.span_id, "PARENT")
+    assert of(after, "reserve[3]", "compensate").parent_id == compensation.span_id
+    assert_one_tree(teller, told(teller))
+
+
+def test_an_attempt_is_told_once_although_its_end_comes_after_the_sagas() -> None:
+    teller = until(guide(), "load")
+    teller.reply("load", replied(b"later"))
+    teller.tell(TerminateSaga(audit=AUDIT))
+    events = [record.event for record in teller.records]
+    opened = next(e for e in reversed(events) if isinstance(e, AttemptOpened) and e.operation is Operation.AWAIT)
+    late = AttemptSettled(
+        at=teller.at + 1,
+        step=opened.step,
+        operation=opened.operation,
+        attempt=opened.attempt,
+        opened_at=opened.at,
+        outcome=Outcome.APPLIED,
+        report=replied(),
+    )
+    assert spans_of([*events, late], plan=EVERYTHING) == told(teller)
