@@ -314,9 +314,8 @@ CALL_OVERDUE_S = 5.0
 
 # The whole conversation with a reflection service; hundreds of files arrive within a second.
 REFLECTION_S_MAX = 10.0
-# Conversations begun anew where grpc.aio hid how the last one ended; on a busy machine it does so once in nine, so
-# eight times in a row never.
-REFLECTION_ATTEMPTS_MAX = 8
+# Conversations in one version of reflection where grpc.aio hid how the last one ended; then the other version is tried.
+REFLECTION_ATTEMPTS_MAX = 3
 # All of googleapis is about 4,000 files; one target that serves more is a mistake or an attack.
 DESCRIPTORS_FILES_MAX = 4_000
 # Compiling some hundred .proto files takes a second.
@@ -348,8 +347,8 @@ ENDED_KEPT_MAX = 1_000
 PASSIVATION_WAIT_S_MIN = 5.0
 # How often the journal is asked which sleeping sagas are due before the next time; their timers then fire exactly.
 SWEEP_INTERVAL_S = 0.5
-# Share of the time that passes by which the process's clock goes faster or slower to follow a wall clock that was set: an
-# hour is made up for in four days, and no timer is off by more than this share of its length.
+# Share of the time that passes by which the process's clock goes faster or slower to follow a wall clock that was set:
+# an hour is made up for in four days, and no timer is off by more than this share of its length.
 CLOCK_SLEW_MAX = 0.01
 # How often it is asked whether a saga that needs an actor has none; there are none, so this only bounds a bug's harm.
 ORPHANS_INTERVAL_S = 60.0

@@ -35,17 +35,19 @@ _OTHER_WAY = "or describe it by descriptors: {set: FILE} or {files: [FILE.proto]
 
 async def reflect(channel: aio.Channel, target: TargetConfig) -> Files:
     """Return every file that the target's services need, by name; raise `TargetUnreachable`."""
+    unclear: aio.AioRpcError | None = None
     for version in _VERSIONS:
         try:
             return await _converse_until_clear(channel, version, target)
         except aio.AioRpcError as exc:
-            if exc.code() is StatusCode.UNIMPLEMENTED:
-                continue
-            raise _unreachable(
-                target, f"{exc.code().name}: {exc.details()}; is it running? Start it, {_OTHER_WAY}"
-            ) from exc
+            if exc.code() is StatusCode.INTERNAL:
+                unclear = exc
+            elif exc.code() is not StatusCode.UNIMPLEMENTED:
+                raise _unreachable(target, _as_told(exc)) from exc
         except DecodeError as exc:
             raise _unreachable(target, f"it sent a descriptor that cannot be decoded; {_OTHER_WAY}") from exc
+    if unclear is not None:
+        raise _unreachable(target, _as_told(unclear)) from unclear
     raise _unreachable(target, f"it serves no reflection; enable grpc.reflection.v1 in it, {_OTHER_WAY}")
 
 
@@ -53,8 +55,8 @@ async def _converse_until_clear(channel: aio.Channel, version: str, target: Targ
     """Ask again where the library cannot say how the stream ended.
 
     A server that refuses a stream at once ends it under our first write, and once in forty to once in nine times
-    grpc.aio then reports INTERNAL of its own making in place of the server's status. Asking costs nothing: it is a
-    read.
+    grpc.aio then reports INTERNAL of its own making in place of the server's status; on a busy machine even many times
+    in a row, so that the older version is tried after it too. Asking costs nothing: it is a read.
     """
     for _ in range(REFLECTION_ATTEMPTS_MAX - 1):
         try:
@@ -131,6 +133,10 @@ async def _ask(stream: _Stream, question: ServerReflectionRequest) -> ServerRefl
         if isinstance(answer, ServerReflectionResponse):
             return answer
     raise aio.AioRpcError(await stream.code(), aio.Metadata(), aio.Metadata(), details=await stream.details())
+
+
+def _as_told(error: aio.AioRpcError) -> str:
+    return f"{error.code().name}: {error.details()}; is it running? Start it, {_OTHER_WAY}"
 
 
 def _unreachable(target: TargetConfig, why: str) -> TargetUnreachable:

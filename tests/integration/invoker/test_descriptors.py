@@ -55,7 +55,9 @@ class FewWords:
         return response
 
     def server(self, version: str = "v1") -> aio.Server:
-        server = aio.server()
+        return self.served_by(aio.server(), version)
+
+    def served_by(self, server: aio.Server, version: str) -> aio.Server:
         handlers: dict[str, Any] = {
             "ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(
                 self.answer, request_deserializer=Request.FromString, response_serializer=Response.SerializeToString
@@ -122,6 +124,13 @@ async def test_a_conversation_that_ended_without_a_clear_word_is_begun_anew() ->
     async with started(Stumbling(REFLECTION_ATTEMPTS_MAX).server()) as address, calling(address) as caller:
         with pytest.raises(TargetUnreachable, match="INTERNAL"):
             await caller.invoker.methods.descriptors("shop")
+
+
+async def test_a_version_whose_end_stays_unclear_gives_way_to_the_other() -> None:
+    older = FewWords(SHOP, ORDER, TIMESTAMP).server("v1alpha")
+    both = Stumbling(REFLECTION_ATTEMPTS_MAX).served_by(older, "v1")
+    async with started(both) as address, calling(address) as caller:
+        assert "shop.proto" in names(await caller.invoker.methods.descriptors("shop"))
 
 
 async def test_a_python_service_with_standard_reflection_is_understood() -> None:

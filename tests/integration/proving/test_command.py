@@ -1,6 +1,8 @@
 """`saga verify-participant` as it is typed."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,7 +12,6 @@ import grpc
 import pytest
 import trustme
 
-from orchestrator.cli.main import run
 from orchestrator.participant import SQLITE
 from tests.integration.invoker.peers import dead_address
 from tests.kit import houses, theatre
@@ -21,6 +22,13 @@ PROBE = (
     *("--probe", f"{theatre.SERVICE}/List", "--probe-request", '{"client": "{request.client}"}'),
     *("--effects", "size(reply.reservations)"),
 )
+
+
+def saga(*arguments: str) -> tuple[int, str, str]:
+    """Run the program as a process, since gRPC knows one event loop per process: exit code, and what it printed."""
+    command = [sys.executable, "-m", "orchestrator", "verify-participant", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
 
 
 class Forgetful(houses.BlockingHouse):
@@ -47,9 +55,9 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def test_a_good_participant_is_told_rule_by_rule_with_evidence(good: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["verify-participant", good, *METHODS, *REQUEST, *PROBE]) == 0
-    out, err = capsys.readouterr()
+def test_a_good_participant_is_told_rule_by_rule_with_evidence(good: str) -> None:
+    code, out, err = saga(good, *METHODS, *REQUEST, *PROBE)
+    assert code == 0, out + err
     assert "12 rules hold, 0 do not, 0 were not judged" in err
     assert out.count("HOLDS") == 12
     assert "A forward again  -> OK" in out
@@ -57,9 +65,10 @@ def test_a_good_participant_is_told_rule_by_rule_with_evidence(good: str, capsys
     assert "-> 1 effect " in out
 
 
-def test_a_bad_one_exits_1_and_json_has_all_that_was_said(bad: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["verify-participant", bad, *METHODS, *REQUEST, *PROBE, "-o", "json"]) == 1
-    told = json.loads(capsys.readouterr().out)
+def test_a_bad_one_exits_1_and_json_has_all_that_was_said(bad: str) -> None:
+    code, out, _ = saga(bad, *METHODS, *REQUEST, *PROBE, "-o", "json")
+    assert code == 1
+    told = json.loads(out)
     assert told["holds"] is False
     assert [one["rule"] for one in told["rules"] if one["verdict"] == "BROKEN"] == ["overtaken"]
     [overtaken] = [one for one in told["rules"] if one["rule"] == "overtaken"]
@@ -69,31 +78,30 @@ def test_a_bad_one_exits_1_and_json_has_all_that_was_said(bad: str, capsys: pyte
     assert (undo["code"], late["code"]) == ("OK", "OK")
 
 
-def test_names_alone_where_that_is_all_that_is_wanted(bad: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["verify-participant", bad, *METHODS, *REQUEST, *PROBE, "-q"]) == 1
-    out, err = capsys.readouterr()
+def test_names_alone_where_that_is_all_that_is_wanted(bad: str) -> None:
+    code, out, err = saga(bad, *METHODS, *REQUEST, *PROBE, "-q")
+    assert (code, err) == (1, "")
     assert "BROKEN overtaken\n" in out
-    assert err == ""
 
 
-def test_a_target_may_be_named_by_the_configuration(
-    good: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_target_may_be_named_by_the_configuration(good: str, tmp_path: Path) -> None:
     config = tmp_path / "saga.yaml"
     config.write_text(f"targets: {{box: {{address: '{good}'}}}}\n", encoding="utf-8")
-    assert run(["verify-participant", "box", "--config", str(config), *METHODS, *REQUEST, "-q"]) == 0
-    capsys.readouterr()
-    assert run(["verify-participant", "till", "--config", str(config), *METHODS, *REQUEST]) == 2
-    assert "neither HOST:PORT nor a target of the configuration; configured are: box" in capsys.readouterr().err
+    code, _, err = saga("box", "--config", str(config), *METHODS, *REQUEST, "-q")
+    assert code == 0, err
+    code, _, err = saga("till", "--config", str(config), *METHODS, *REQUEST)
+    assert code == 2
+    assert "neither HOST:PORT nor a target of the configuration; configured are: box" in err
 
 
-def test_descriptors_may_come_from_a_file(good: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_descriptors_may_come_from_a_file(good: str, tmp_path: Path) -> None:
     path = tmp_path / "theatre.binpb"
     path.write_bytes(theatre.DESCRIPTORS.SerializeToString())
-    assert run(["verify-participant", good, *METHODS, *REQUEST, "--descriptors", str(path), "-q"]) == 0
+    code, _, err = saga(good, *METHODS, *REQUEST, "--descriptors", str(path), "-q")
+    assert code == 0, err
 
 
-def test_tls_is_spoken_where_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tls_is_spoken_where_it_is_asked_for(tmp_path: Path) -> None:
     authority, stranger = trustme.CA(), trustme.CA()
     paper = authority.issue_cert("127.0.0.1")
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -102,10 +110,11 @@ def test_tls_is_spoken_where_it_is_asked_for(tmp_path: Path, capsys: pytest.Capt
     credentials = grpc.ssl_server_credentials([(paper.private_key_pem.bytes(), chain)])
     house = houses.BlockingHouse(partial(houses.sqlite_connection, tmp_path / "house.sqlite"), SQLITE)
     with theatre.in_threads(house, credentials=credentials) as address:
-        asked = ["verify-participant", address, *METHODS, *REQUEST, "-q"]
-        assert run([*asked, "--tls-ca", str(tmp_path / "ca.pem")]) == 0
-        assert run([*asked, "--tls-ca", str(tmp_path / "stranger.pem")]) == 1
-        assert "did not describe its methods" in capsys.readouterr().err
+        code, _, err = saga(address, *METHODS, *REQUEST, "-q", "--tls-ca", str(tmp_path / "ca.pem"))
+        assert code == 0, err
+        code, _, err = saga(address, *METHODS, *REQUEST, "-q", "--tls-ca", str(tmp_path / "stranger.pem"))
+        assert code == 1
+        assert "did not describe its methods" in err
 
 
 UNDO = ("--undo-request", '{"client": "{reply.nobody}"}')
@@ -133,32 +142,30 @@ UNDO = ("--undo-request", '{"client": "{reply.nobody}"}')
     ids=lambda value: None if isinstance(value, list) else str(value),
 )
 def test_a_users_mistake_is_one_line_and_never_a_traceback(
-    arguments: list[str], code: int, told: str, good: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], code: int, told: str, good: str
 ) -> None:
     places = {"{good}": good, "{dead}": dead_address()}
-    assert run(["verify-participant", *(places.get(each, each) for each in arguments)]) == code
-    out, err = capsys.readouterr()
+    found, out, err = saga(*(places.get(each, each) for each in arguments))
     assert told in err
-    assert out == ""
+    assert (found, out) == (code, "")
     assert "Traceback" not in err
 
 
-def test_a_probe_that_fails_is_said_to_fail_and_nothing_is_left(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_probe_that_fails_is_said_to_fail_and_nothing_is_left(tmp_path: Path) -> None:
     house = houses.BlockingHouse(partial(houses.sqlite_connection, tmp_path / "house.sqlite"), SQLITE)
     probe = ("--probe", f"{theatre.SERVICE}/List", "--probe-request", '{"client": "c"}')
     count = "size(reply.reservations) == 0 ? 0 : int(reply.reservations[0].client)"
     with theatre.in_threads(house) as address:
         request = ("--request", '{"client": "c", "seats": 2}')
-        assert run(["verify-participant", address, *METHODS, *request, *probe, "--effects", count]) == 2
-    assert 'has no value for {"reservations"' in capsys.readouterr().err
+        code, _, err = saga(address, *METHODS, *request, *probe, "--effects", count)
+    assert code == 2
+    assert 'has no value for {"reservations"' in err
     assert list(house.list_(theatre.ListRequest(client="c"), None).reservations) == []
 
 
-def test_a_refused_request_is_told_as_what_it_is(good: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refused_request_is_told_as_what_it_is(good: str) -> None:
     crowd = ("--request", '{"client": "c", "seats": 99}')
-    assert run(["verify-participant", good, *METHODS, *crowd]) == 1
-    out = capsys.readouterr().out
+    code, out, _ = saga(good, *METHODS, *crowd)
+    assert code == 1
     assert "FAILED_PRECONDITION TOO_MANY_SEATS (8 seats are sold at once); give a --request that" in out
     assert "it would prove nothing while `acts` is broken" in out
