@@ -5,12 +5,13 @@
     client ──► edge (interceptor.py)            request id, admission, errors to statuses, slow readers
                  └─► SagaService (sagas.py)     one method per verb of the façade
                  │     └─ Watch (watch.py)      a saga's events as a resumable stream
+                 └─► OperatorService (operators.py)   repair: every verb audited, `by` from `caller.py`
                  └─► DefinitionService (definitions.py)
                  └─► health, reflection (standard.py)
     probe  ──► HttpServer (http.py)             /healthz, /readyz, /metrics
 
 What a method does is four lines: check the caller's words, put them into ours (`mapping.py`), ask the façade, put the
-answer into the caller's (`mapping.py`, `events.py`). Everything it raises is turned into a status in one place.
+answer into the caller's (`views.py`, `events.py`). Everything it raises is turned into a status in one place.
 
 What is always true here:
 

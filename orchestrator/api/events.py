@@ -9,7 +9,8 @@ from typing import assert_never
 from google.protobuf import struct_pb2
 
 from orchestrator import limits
-from orchestrator.api.mapping import OPERATION, OUTCOME, instant, json_of, struct
+from orchestrator.api.mapping import OPERATION, OUTCOME, instant, struct
+from orchestrator.api.views import json_of
 from orchestrator.ports.journal import Record
 from orchestrator.ports.plans import Plans
 from orchestrator.saga import events as ev

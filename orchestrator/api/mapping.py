@@ -1,6 +1,7 @@
-"""Between the wire and the domain: values in both directions side by side, sagas and definitions outwards.
+"""Between the wire and the domain: values in both directions side by side, and requests inwards.
 
-Enums have the same words on both sides, so they are mapped by name and a test walks every member.
+Enums have the same words on both sides, so they are mapped by name and a test walks every member. Outwards, a saga is
+`views.py`'s, its events are `events.py`'s.
 """
 
 import math
@@ -11,13 +12,15 @@ from uuid import UUID
 from google.protobuf import any_pb2, duration_pb2, json_format, struct_pb2, timestamp_pb2
 
 from orchestrator import ids, limits
-from orchestrator.errors import InputInvalid, OrchestratorError
-from orchestrator.ports.journal import SearchRow
-from orchestrator.ports.plans import JsonInput, Plans
+from orchestrator.errors import InputInvalid
+from orchestrator.ids import StepId
+from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime.requests import ConflictPolicy, StartRequest, Until
-from orchestrator.saga.events import Cause, CauseKind
-from orchestrator.saga.plan import Call, Operation, Outcome, Plan
-from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus
+from orchestrator.saga.events import CauseKind
+from orchestrator.saga.explain import WaitKind
+from orchestrator.saga.plan import Operation, Outcome, StepKind
+from orchestrator.saga.state import SagaStatus, StepStatus
+from orchestrator.saga.undoplan import StayingReason
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
 from orchestrator.values import AttributeValue, Payload, TraceContext
@@ -28,12 +31,17 @@ _Word = TypeVar("_Word")
 TYPE_URL_PREFIX = "type.googleapis.com/"
 # Beyond this a double no longer tells a whole number from the next.
 _EXACT = 2**53
+# A version has at most the digits of a 64-bit number.
+_ETAG_CHARS_MAX = 18
 
 STATUS = {status: pb.SagaStatus.Value(f"SAGA_STATUS_{status}") for status in SagaStatus}
 STEP_STATUS = {status: pb.StepStatus.Value(f"STEP_STATUS_{status}") for status in StepStatus}
 OUTCOME = {outcome: pb.StepOutcome.Value(f"STEP_OUTCOME_{outcome}") for outcome in Outcome}
 OPERATION = {kind: pb.OperationKind.Value(f"OPERATION_KIND_{kind.name}") for kind in Operation}
 CAUSE = {kind: pb.SagaCauseKind.Value(f"SAGA_CAUSE_KIND_{kind}") for kind in CauseKind}
+KIND = {kind: pb.StepKind.Value(f"STEP_KIND_{kind.name}") for kind in StepKind}
+WAIT = {kind: pb.SagaWaitKind.Value(f"SAGA_WAIT_KIND_{kind}") for kind in WaitKind}
+STAYING = {reason: pb.StayingReason.Value(f"STAYING_REASON_{reason}") for reason in StayingReason}
 CONFLICT = {
     rpc.ID_CONFLICT_POLICY_UNSPECIFIED: ConflictPolicy.SAME_REQUEST,
     **{rpc.IdConflictPolicy.Value(f"ID_CONFLICT_POLICY_{policy.name}"): policy for policy in ConflictPolicy},
@@ -138,7 +146,7 @@ def start_request(message: rpc.StartSagaRequest, trace: TraceContext | None) -> 
         definition=required(message.definition, "definition"),
         revision=message.revision,
         saga_id=saga_id(message.saga_id) if message.saga_id else "",
-        request_id=_request_id(message.request_id),
+        request_id=request_id(message.request_id),
         input=_input(message),
         attributes={
             _attribute_name(name): attribute_value(value, f"attributes.{name}")
@@ -156,6 +164,13 @@ def _input(message: rpc.StartSagaRequest) -> Payload | JsonInput:
     return JsonInput(struct_values(message.json, "input"))
 
 
+def signal_payload(message: rpc.SignalSagaRequest) -> Payload | JsonInput:
+    """Return what comes with a signal."""
+    if message.HasField("typed"):
+        return unpacked(message.typed, "payload")
+    return JsonInput(struct_values(message.json, "payload"))
+
+
 def _attribute_name(name: str) -> str:
     if not 0 < len(name) <= limits.ATTRIBUTE_NAME_CHARS_MAX:
         raise InputInvalid(
@@ -164,7 +179,54 @@ def _attribute_name(name: str) -> str:
     return name
 
 
-def _request_id(text: str) -> str:
+def signal_name(text: str) -> str:
+    """Return a signal's name; whether there is such a one, the saga knows."""
+    return _name(text, "signal")
+
+
+def step_path(text: str) -> StepId:
+    """Return the path of a step or of an item; whether there is such a one, the saga knows."""
+    return StepId(_name(text, "step"))
+
+
+def _name(text: str, path: str) -> str:
+    if len(required(text, path)) > limits.API_NAME_CHARS_MAX or not text.isprintable():
+        raise InputInvalid(path, f"is no name of at most {limits.API_NAME_CHARS_MAX} characters")
+    return text
+
+
+def if_version(etag: str) -> int | None:
+    """Return the version that an etag stands for; None where none was given."""
+    if not etag:
+        return None
+    if not (etag.isascii() and etag.isdecimal() and len(etag) <= _ETAG_CHARS_MAX):
+        raise InputInvalid("etag", f"{etag[:64]!r} is none that this server gave; take the saga's own")
+    return int(etag)
+
+
+def reason(text: str) -> str:
+    """Return why a person does something, which is kept for ever."""
+    if not text.strip():
+        raise InputInvalid("reason", "is required: it is what the audit's readers will have")
+    return bounded_reason(text)
+
+
+def bounded_reason(text: str) -> str:
+    """Return a reason that may be left out."""
+    if len(text) > limits.MESSAGE_CHARS_MAX:
+        raise InputInvalid("reason", f"has {len(text)} characters, more than {limits.MESSAGE_CHARS_MAX}")
+    return text
+
+
+def view(asked: int) -> int:
+    """Return a view that this server knows."""
+    if asked not in pb.SagaView.values():
+        raise InputInvalid("view", f"{asked} is not a value this server knows")
+    return asked
+
+
+def request_id(text: str) -> str:
+    """Return a caller's UUID in its usual form; empty where none was given."""
     if not text:
         return ""
     try:
@@ -196,121 +258,3 @@ def known(table: Mapping[_Key, _Word], key: _Key, path: str) -> _Word:
     if key not in table:
         raise InputInvalid(path, f"{key} is not a value this server knows")
     return table[key]
-
-
-# --- sagas, outwards -------------------------------------------------------------------------------------------------
-
-
-def listed(row: SearchRow) -> pb.Saga:
-    """Return a saga as a list shows it."""
-    saga = pb.Saga(
-        saga_id=row.saga_id,
-        uid=row.uid,
-        definition=row.definition,
-        revision=row.revision,
-        status=STATUS[row.status],
-        sequence=row.version,
-        etag=str(row.version),
-        attributes={name: attribute(value) for name, value in row.attributes.items()},
-        request_id=row.request_id,
-        start_time=instant(row.started_at),
-        update_time=instant(row.updated_at),
-        end_time=None if row.ended_at is None else instant(row.ended_at),
-        attention=[word for word in row.attention.split(",") if word],
-    )
-    if row.failure:
-        saga.cause.message = row.failure
-    return saga
-
-
-def saga(state: SagaState, view: int, plans: Plans) -> pb.Saga:
-    """Return a saga in a view; `plans` knows how to read its payloads."""
-    message = pb.Saga(
-        saga_id=state.saga_id,
-        uid=str(state.uid),
-        definition=state.plan.definition,
-        revision=state.plan.revision,
-        status=STATUS[state.status],
-        sequence=state.version,
-        etag=str(state.version),
-        attributes={name: attribute(value) for name, value in state.attributes.items()},
-        request_id=state.request_id,
-        start_time=instant(state.started_at),
-        update_time=instant(state.updated_at),
-        end_time=None if state.ended_at is None else instant(state.ended_at),
-        forward_deadline=instant(state.forward_deadline_at),
-        cause=None if state.cause is None else _cause(state.cause),
-        attention=list(dict.fromkeys(state.attention)),
-        trace_id=f"{state.trace.trace_id:032x}",
-    )
-    if view in {pb.SAGA_VIEW_STEPS, pb.SAGA_VIEW_FULL}:
-        shown = _Shown(plans, state.plan) if view == pb.SAGA_VIEW_FULL else None
-        message.steps.extend(_step(state.plan, step, shown) for step in state.steps.values())
-        if shown:
-            message.input.CopyFrom(shown.payload(state.input))
-            if state.output is not None:
-                message.output.CopyFrom(shown.payload(state.output))
-    return message
-
-
-class _Shown:
-    """Payloads of one saga, as bytes and as JSON."""
-
-    def __init__(self, plans: Plans, plan: Plan) -> None:
-        self._plans = plans
-        self._plan = plan
-
-    def payload(self, payload: Payload) -> pb.SagaPayload:
-        """Return both forms; JSON is left out where nobody can read the message any more."""
-        return pb.SagaPayload(typed=packed(payload), json=json_of(self._plans, self._plan, payload))
-
-
-def json_of(plans: Plans, plan: Plan, payload: Payload) -> struct_pb2.Struct | None:
-    """Return a payload as JSON for people; None where it cannot be read."""
-    try:
-        return struct(plans.to_json(plan, payload))
-    except (OrchestratorError, ValueError, json_format.Error):
-        return None
-
-
-def _cause(cause: Cause) -> pb.SagaCause:
-    return pb.SagaCause(
-        kind=CAUSE[cause.kind], message=cause.message, step=cause.step or "", code=cause.code, reason=cause.reason
-    )
-
-
-def _step(plan: Plan, state: StepState, shown: _Shown | None) -> pb.SagaStep:
-    step = plan.steps[state.id]
-    undo_call = step.compensation.call if step.compensation else None
-    return pb.SagaStep(
-        step=state.id,
-        status=STEP_STATUS[state.status],
-        outcome=OUTCOME[state.outcome] if state.outcome else pb.STEP_OUTCOME_UNSPECIFIED,
-        settle_reason=state.settle_reason or "",
-        code=state.code,
-        message=state.message,
-        attention=state.stuck or "",
-        forward=_operation(step.call, state.forward, shown) if state.forward else None,
-        undo=_operation(undo_call, state.undo, shown) if state.undo else None,
-        reply=shown.payload(state.reply) if shown and state.reply else None,
-    )
-
-
-def _operation(call: Call | None, state: OperationState, shown: _Shown | None) -> pb.StepOperation:
-    message = pb.StepOperation(
-        idempotency_key=state.key,
-        method=call.method if call else "",
-        target=call.target if call else "",
-        start_time=instant(state.started_at),
-        attempts=state.attempts,
-        retry_time=None if state.retry_at is None else instant(state.retry_at),
-        parked=state.parked,
-        last_code=state.last.code if state.last else "",
-        last_message=state.last.message if state.last else "",
-        request=shown.payload(state.request) if shown else None,
-    )
-    if state.open:
-        message.open.attempt = state.open.number
-        message.open.open_time.CopyFrom(instant(state.open.opened_at))
-        message.open.deadline.CopyFrom(instant(state.open.deadline_at))
-    return message

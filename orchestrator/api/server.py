@@ -1,4 +1,4 @@
-"""The gRPC server: our two services, the standard ones, the edge around them, and how it stops."""
+"""The gRPC server: our three services, the standard ones, the edge around them, and how it stops."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,17 +9,26 @@ from orchestrator import limits
 from orchestrator.api.admission import Admission, Room
 from orchestrator.api.definitions import DefinitionService
 from orchestrator.api.interceptor import Edge
+from orchestrator.api.operators import OperatorService
 from orchestrator.api.sagas import SagaService
 from orchestrator.api.standard import HEALTH_CHECK, Health, health_pb2_grpc, reflection_handlers
 from orchestrator.definition.revisions import Revisions
 from orchestrator.errors import ConfigError
 from orchestrator.ports.clock import Clock
 from orchestrator.runtime.orchestrator import Orchestrator
-from orchestrator.v1 import definition_service_pb2, definition_service_pb2_grpc, saga_service_pb2, saga_service_pb2_grpc
+from orchestrator.v1 import (
+    definition_service_pb2,
+    definition_service_pb2_grpc,
+    operator_service_pb2,
+    operator_service_pb2_grpc,
+    saga_service_pb2,
+    saga_service_pb2_grpc,
+)
 
 SAGA_SERVICE = saga_service_pb2.DESCRIPTOR.services_by_name["SagaService"].full_name
 DEFINITION_SERVICE = definition_service_pb2.DESCRIPTOR.services_by_name["DefinitionService"].full_name
-SERVICES = (SAGA_SERVICE, DEFINITION_SERVICE)
+OPERATOR_SERVICE = operator_service_pb2.DESCRIPTOR.services_by_name["OperatorService"].full_name
+SERVICES = (SAGA_SERVICE, DEFINITION_SERVICE, OPERATOR_SERVICE)
 
 
 class Listen(Protocol):
@@ -67,6 +76,8 @@ class ApiServer:
         self._server = grpc.aio.server(interceptors=(edge,), options=_options(bounds))
         sagas = SagaService(orchestrator=orchestrator, plans=revisions, admission=self._admission, clock=clock)
         saga_service_pb2_grpc.add_SagaServiceServicer_to_server(sagas, self._server)
+        operators = OperatorService(orchestrator=orchestrator, plans=revisions, clock=clock)
+        operator_service_pb2_grpc.add_OperatorServiceServicer_to_server(operators, self._server)
         definitions = DefinitionService(revisions=revisions)
         definition_service_pb2_grpc.add_DefinitionServiceServicer_to_server(definitions, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -109,7 +120,8 @@ def room_of(method: str, request: object) -> Room:
     """Return which bound a call counts against."""
     if isinstance(request, saga_service_pb2.WaitSagaRequest | saga_service_pb2.WatchSagaRequest):
         return Room.WAIT
-    if isinstance(request, saga_service_pb2.StartSagaRequest) and request.wait == saga_service_pb2.START_WAIT_TERMINAL:
+    start = request.start if isinstance(request, saga_service_pb2.SignalWithStartRequest) else request
+    if isinstance(start, saga_service_pb2.StartSagaRequest) and start.wait == saga_service_pb2.START_WAIT_TERMINAL:
         return Room.WAIT
     if method == HEALTH_CHECK:
         return Room.FREE

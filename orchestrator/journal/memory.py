@@ -16,6 +16,7 @@ from orchestrator.journal.search import check_query
 from orchestrator.limits import READ_RECORDS_MAX
 from orchestrator.ports.catalogue import Revision
 from orchestrator.ports.journal import Append, AppendResult, PositionedRecord, Record, Rest, SearchQuery, SearchRow
+from orchestrator.saga.events import OperatorActed
 from orchestrator.saga.state import TERMINAL
 
 _Stored = tuple[int, int, str, bytes]
@@ -112,6 +113,14 @@ class MemoryJournal:
             )
             for at, (saga, version) in entries
         ]
+
+    async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
+        found = [
+            one
+            for one in await self.since(0, len(self._live().positions))
+            if isinstance(one.record.event, OperatorActed)
+        ]
+        return [one for one in reversed(found) if before is None or one.position < before][:limit]
 
     async def close(self) -> None:
         self._closed = True

@@ -161,6 +161,14 @@ class Journal(Protocol):
         """Return records of all streams with a position greater than the given, in order of position."""
         ...
 
+    async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
+        """Return the `OperatorActed` records of all streams, newest first, with a position below the given.
+
+        From the newest on where none is given. It is an index of its own: people act seldom, and everything else is
+        not looked at.
+        """
+        ...
+
     async def close(self) -> None:
         """Let go of the store; closing twice is harmless."""
 

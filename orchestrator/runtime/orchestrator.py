@@ -15,7 +15,7 @@ from orchestrator.ids import SagaId
 from orchestrator.limits import DRAIN_POLL_S, READ_RECORDS_MAX
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import Invoker
-from orchestrator.ports.journal import Journal, Record, SearchQuery, SearchRow
+from orchestrator.ports.journal import Journal, PositionedRecord, Record, SearchQuery, SearchRow
 from orchestrator.ports.observer import Observer
 from orchestrator.ports.plans import JsonInput, Plans
 from orchestrator.runtime.actor import Surroundings
@@ -195,6 +195,15 @@ class Orchestrator:
         if not records and await self._journal.row(saga) is None:
             raise NotFound("saga", name, "list what there is with ListSagas")
         return records
+
+    async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
+        """Return what people did to any saga (R25), newest first, from before a position in the store."""
+        return await self._journal.acts(before, limit)
+
+    async def started_by(self, request_id: str) -> SagaId | None:
+        """Return the saga that was started with this request id, as a child is with its call's key."""
+        row = await self._journal.row_by_request(request_id)
+        return None if row is None else row.saga_id
 
     async def list(self, query: SearchQuery) -> Sequence[SearchRow]:
         """Return one page of sagas."""

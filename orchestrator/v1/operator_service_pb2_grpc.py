@@ -111,7 +111,7 @@ class OperatorServiceServicer(object):
     """
 
     def ListAttention(self, request, context):
-        """Lists the sagas that need a person, each with every reason, the longest waiting first.
+        """Lists the sagas that need a person, each with every reason, the oldest first.
 
         Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: an unknown attention reason, page_size or page_token).
 

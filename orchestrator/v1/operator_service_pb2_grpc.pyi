@@ -42,7 +42,7 @@ class OperatorServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> OperatorServiceAsyncStub: ...
     ListAttention: _grpc.UnaryUnaryMultiCallable[_operator_service_pb2.ListAttentionRequest, _operator_service_pb2.ListAttentionResponse]
-    """Lists the sagas that need a person, each with every reason, the longest waiting first.
+    """Lists the sagas that need a person, each with every reason, the oldest first.
 
     Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: an unknown attention reason, page_size or page_token).
 
@@ -154,7 +154,7 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAttention: _aio.UnaryUnaryMultiCallable[_operator_service_pb2.ListAttentionRequest, _operator_service_pb2.ListAttentionResponse]  # type: ignore[assignment]
-    """Lists the sagas that need a person, each with every reason, the longest waiting first.
+    """Lists the sagas that need a person, each with every reason, the oldest first.
 
     Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: an unknown attention reason, page_size or page_token).
 
@@ -269,7 +269,7 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operator_service_pb2.ListAttentionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operator_service_pb2.ListAttentionResponse, _abc.Awaitable[_operator_service_pb2.ListAttentionResponse]]:
-        """Lists the sagas that need a person, each with every reason, the longest waiting first.
+        """Lists the sagas that need a person, each with every reason, the oldest first.
 
         Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: an unknown attention reason, page_size or page_token).
 

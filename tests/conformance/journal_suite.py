@@ -14,7 +14,7 @@ from orchestrator.limits import JOURNAL_LOOP_ROWS_MAX
 from orchestrator.ports.catalogue import Catalogue, Revision
 from orchestrator.ports.journal import Append, Cursors, Journal, PositionedRecord, Rest, SearchQuery, SearchRow
 from orchestrator.saga.state import TERMINAL, SagaStatus
-from tests.conformance.journal_values import append, cancelled, opened
+from tests.conformance.journal_values import acted, append, cancelled, opened
 
 
 class Store(Journal, Catalogue, Cursors, Protocol):
@@ -230,6 +230,16 @@ class JournalSuite:
         assert positions[0] > 0
         assert seen[3].record == (await store.read(A))[2]
 
+    async def test_what_people_did_is_found_over_all_sagas_newest_first(self, store: Store) -> None:
+        await taken(store, append("a", acted("ann", 1), cancelled(2)), append("b", acted("ben", 3)))
+        await taken(store, append("b", cancelled(4), acted("cat", 5), after=1))
+        found = await store.acts(None, 9)
+        assert [(entry.saga_id, entry.record.version) for entry in found] == [("b", 3), ("b", 1), ("a", 1)]
+        assert found[0].record == (await store.read(SagaId("b")))[2]
+        assert await store.acts(None, 2) == found[:2]
+        assert await store.acts(found[1].position, 9) == found[2:]
+        assert await store.acts(found[2].position, 9) == []
+
     # --- search ------------------------------------------------------------------------------------------------------
 
     async def test_search_matches_every_filter_together(self, store: Store) -> None:
@@ -408,6 +418,7 @@ class JournalSuite:
             lambda: store.search(SearchQuery()),
             lambda: store.count(SearchQuery()),
             lambda: store.since(0, 1),
+            lambda: store.acts(None, 1),
             lambda: store.save("spans", 1),
             lambda: store.get("epro"),
             lambda: store.activate("epro", "r1"),

@@ -4,7 +4,7 @@ from typing import Any
 
 from orchestrator.ids import SagaId, StepId
 from orchestrator.ports.journal import Append, Record, SearchRow
-from orchestrator.saga.events import AttemptOpened, CancelRequested, Event
+from orchestrator.saga.events import AttemptOpened, CancelRequested, Event, OperatorActed, Verb
 from orchestrator.saga.plan import Operation
 from orchestrator.saga.state import SagaStatus
 from orchestrator.values import Payload
@@ -13,6 +13,11 @@ from orchestrator.values import Payload
 def cancelled(number: int, *, at: float = 1.0) -> Event:
     """Return the smallest event, told apart by its number."""
     return CancelRequested(at=at, reason=f"reason {number}")
+
+
+def acted(by: str, number: int) -> Event:
+    """Return what a person did."""
+    return OperatorActed(at=float(number), verb=Verb.PAUSE, by=by, reason=f"reason {number}")
 
 
 def opened(number: int, size_bytes: int = 1_000) -> Event:

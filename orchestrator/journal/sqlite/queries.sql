@@ -40,6 +40,12 @@ SELECT r.position, s.saga_id, r.version, r.epoch, r.type, r.checksum, r.body
 FROM records r JOIN sagas s ON s.id = r.saga
 WHERE r.position > ? ORDER BY r.position LIMIT ?;
 
+-- What people did, newest first.
+-- name: acts
+SELECT r.position, s.saga_id, r.version, r.epoch, r.type, r.checksum, r.body
+FROM records r JOIN sagas s ON s.id = r.saga
+WHERE r.type = 'OperatorActed' AND r.position < ? ORDER BY r.position DESC LIMIT ?;
+
 -- name: row
 SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
        started_at, updated_at, ended_at, wake_at, rest, attention, failure

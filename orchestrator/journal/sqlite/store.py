@@ -1,10 +1,10 @@
 """`SqliteJournal`: journal, catalogue and cursors in one file with one owner."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import apsw
 
@@ -23,6 +23,8 @@ from orchestrator.ports.catalogue import Revision
 from orchestrator.ports.journal import Append, AppendResult, PositionedRecord, Record, SearchQuery, SearchRow
 
 _T = TypeVar("_T")
+# SQLite's own largest row id.
+_MAX_POSITION: Final = 2**63 - 1
 _Encoded = list[tuple[int, int, str, bytes]]
 
 logger: Final = logging.getLogger(__name__)
@@ -99,6 +101,16 @@ class SqliteJournal:
         while seen > position and not found:  # a page of damage is not the end
             position = seen
             seen, found = await self._reader.far(partial(_read_since, position=position, limit=limit))
+        return found
+
+    async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
+        """As the port says; a record that cannot be trusted is left out here: its saga's own reader reports it."""
+        self._check_open()
+        below = _MAX_POSITION if before is None else before
+        lowest, found = await self._reader.far(partial(_read_acts, before=below, limit=limit))
+        while lowest < below and not found:  # a page of damage is not the end
+            below = lowest
+            lowest, found = await self._reader.far(partial(_read_acts, before=below, limit=limit))
         return found
 
     async def close(self) -> None:
@@ -225,10 +237,19 @@ def _read_stream(connection: apsw.Connection, saga_id: SagaId, after_version: in
 
 def _read_since(connection: apsw.Connection, position: int, limit: int) -> tuple[int, list[PositionedRecord]]:
     """Return the position of the page's last record and what of the page is readable."""
+    return _positioned(connection.execute(SQL["since"], (position, limit)), position)
+
+
+def _read_acts(connection: apsw.Connection, before: int, limit: int) -> tuple[int, list[PositionedRecord]]:
+    """Return the position of the page's last record and what of the page is readable."""
+    return _positioned(connection.execute(SQL["acts"], (before, limit)), before)
+
+
+def _positioned(page: Iterable[tuple[Any, ...]], position: int) -> tuple[int, list[PositionedRecord]]:
     found: list[PositionedRecord] = []
     damaged: list[JournalCorrupted] = []
     last = position
-    for last, saga_id, *columns in connection.execute(SQL["since"], (position, limit)):
+    for last, saga_id, *columns in page:
         try:
             record = rows.record_of(saga_id, tuple(columns))
         except JournalCorrupted as exc:
@@ -236,7 +257,7 @@ def _read_since(connection: apsw.Connection, position: int, limit: int) -> tuple
             continue
         found.append(PositionedRecord(position=last, saga_id=saga_id, record=record))
     if damaged:
-        logger.warning("%d records after position %d are left out, the first: %s", len(damaged), position, damaged[0])
+        logger.warning("%d records beside position %d are left out, the first: %s", len(damaged), position, damaged[0])
     return last, found
 
 

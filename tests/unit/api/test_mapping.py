@@ -12,17 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import limits
-from orchestrator.api import events, mapping
+from orchestrator.api import events, mapping, views
 from orchestrator.errors import InputInvalid
 from orchestrator.ids import SagaId, StepId
-from orchestrator.ports.journal import Record, SearchRow
+from orchestrator.ports.journal import Record, Rest, SearchRow
 from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime.requests import ConflictPolicy, Until
 from orchestrator.runtime.rows import row_of
 from orchestrator.saga import events as ev
 from orchestrator.saga.events import CauseKind, Phase
-from orchestrator.saga.plan import Operation, Outcome, Plan
+from orchestrator.saga.explain import WaitKind
+from orchestrator.saga.plan import Operation, Outcome, Plan, StepKind
 from orchestrator.saga.state import SagaStatus, StepStatus, blank
+from orchestrator.saga.undoplan import StayingReason
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
 from orchestrator.values import Payload, TraceContext
@@ -117,6 +119,9 @@ def test_what_json_cannot_say_is_refused() -> None:
         (mapping.OUTCOME, Outcome, pb.StepOutcome),
         (mapping.OPERATION, Operation, pb.OperationKind),
         (mapping.CAUSE, CauseKind, pb.SagaCauseKind),
+        (mapping.KIND, StepKind, pb.StepKind),
+        (mapping.WAIT, WaitKind, pb.SagaWaitKind),
+        (mapping.STAYING, StayingReason, pb.StayingReason),
     ],
 )
 def test_every_word_has_one_on_the_wire_and_none_is_left_over(
@@ -221,12 +226,12 @@ def test_a_row_shows_what_a_list_promises() -> None:
         attention="UNDO_REFUSED,DATA_LOSS",
         failure="score refused",
     )
-    saga = mapping.listed(row)
+    saga = views.listed(row)
     assert (saga.sequence, saga.etag, saga.status) == (9, "9", pb.SAGA_STATUS_NEEDS_ATTENTION)
     assert list(saga.attention) == ["UNDO_REFUSED", "DATA_LOSS"]
     assert saga.cause.message == "score refused"
     assert not saga.HasField("end_time")
-    calm = mapping.listed(dataclasses.replace(row, attention="", failure="", ended_at=3.0))
+    calm = views.listed(dataclasses.replace(row, attention="", failure="", ended_at=3.0))
     assert (list(calm.attention), calm.HasField("cause"), calm.end_time.seconds) == ([], False, 3)
 
 
@@ -319,8 +324,8 @@ def test_get_and_list_name_a_reason_for_attention_once() -> None:
     refused = ev.AttentionReason.UNDO_REFUSED
     lost = ev.AttentionReason.DATA_LOSS
     state = dataclasses.replace(blank(PLAN), attention=(refused, lost, refused))
-    shown = mapping.saga(state, pb.SAGA_VIEW_BASIC, Reader())  # type: ignore[arg-type]  # reads, which is all that is asked
-    listed = mapping.listed(row_of(state, None, 1))
+    shown = views.saga(state, pb.SAGA_VIEW_BASIC, Reader())  # type: ignore[arg-type]  # reads, which is all that is asked
+    listed = views.listed(row_of(state, None, Rest.AWAKE, 1))
     assert list(shown.attention) == list(listed.attention) == ["UNDO_REFUSED", "DATA_LOSS"]
 
 
