@@ -7,6 +7,8 @@ import pytest
 
 from orchestrator.ids import SagaId
 from orchestrator.journal import codec
+from orchestrator.saga.events import AttentionReason, CauseKind, Phase, SettleReason, SkipReason, Verb
+from orchestrator.saga.plan import Operation, Outcome
 from tests.golden.writing import FOLDER, plain
 
 JOURNALS = sorted(FOLDER.glob("*/*.jsonl"))
@@ -37,6 +39,16 @@ def test_a_journal_of_any_release_reads_as_it_was_meant(path: Path) -> None:
 @pytest.mark.parametrize("path", JOURNALS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_golden_stream_is_a_stream(path: Path) -> None:
     assert [line["version"] for line in lines(path)] == list(range(1, len(lines(path)) + 1))
+
+
+def test_every_word_of_the_format_is_golden() -> None:
+    """A word that no golden journal has could be renamed unseen."""
+    text = "".join(path.read_text() for path in JOURNALS)
+    words = [
+        word.value for kind in (Verb, SettleReason, CauseKind, AttentionReason, SkipReason, Phase) for word in kind
+    ]
+    words += [word.value for kind in (Operation, Outcome) for word in kind]
+    assert [word for word in words if f'"{word}"' not in text] == []
 
 
 def test_every_event_type_is_golden() -> None:

@@ -40,6 +40,7 @@ from orchestrator.saga.events import (
 )
 from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.values import Payload, TraceContext
+from tests.golden import shapes
 
 FOLDER = Path(__file__).parent
 
@@ -63,7 +64,7 @@ def main(release: str) -> None:
     """Write what is not there yet."""
     folder = FOLDER / release
     folder.mkdir(exist_ok=True)
-    for name, events in JOURNALS.items():
+    for name, events in {**JOURNALS, **shapes.JOURNALS}.items():
         path = folder / f"{name}.jsonl"
         if path.exists():
             print(f"{path.name} of {release} is written already and stays as it is")
