@@ -35,6 +35,7 @@ from orchestrator.ids import SagaId, StepId, item_of, saga_id
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import CallRequest, OnReport
 from orchestrator.ports.journal import Journal
+from orchestrator.ports.plans import Plans
 from orchestrator.runtime.asking import Asking
 from orchestrator.runtime.directory import Directory
 from orchestrator.runtime.requests import Started, StartRequest
@@ -89,10 +90,18 @@ class Children:
     """Starts, finds, cancels and undoes child sagas, and tells parents of their ends."""
 
     def __init__(
-        self, *, journal: Journal, clock: Clock, directory: Directory, asking: Asking, starting: Starting
+        self,
+        *,
+        journal: Journal,
+        plans: Plans,
+        clock: Clock,
+        directory: Directory,
+        asking: Asking,
+        starting: Starting,
     ) -> None:
         """Take the parts; nothing happens before a parent calls."""
         self._journal = journal
+        self._plans = plans
         self._clock = clock
         self._directory = directory
         self._asking = asking
@@ -194,14 +203,16 @@ class Children:
             self._begun.pop(call.key).set()
 
     async def _begin(self, call: CallRequest, name: SagaId) -> Started:
+        """Start it; its own deadline is never later than its parent's, and never later than its definition says."""
         definition, _, revision = call.method.partition("/")
+        plan = await self._plans.plan(definition, revision)
         request = StartRequest(
             definition=definition,
             revision=revision,
             input=call.request,
             saga_id=name,
             request_id=call.key,
-            forward_s=max(call.deadline_at - self._clock.now(), 0.0),
+            forward_s=min(plan.forward_s, max(call.deadline_at - self._clock.now(), 0.0)),
         )
         return await self._starting.start(request, parent=_parent(call), sampled=call.trace.sampled)
 

@@ -93,7 +93,12 @@ class Orchestrator:
             sampled=sampled,
         )
         self._children = self._around.children = Children(
-            journal=journal, clock=clock, directory=self._directory, asking=self._asking, starting=self._starting
+            journal=journal,
+            plans=plans,
+            clock=clock,
+            directory=self._directory,
+            asking=self._asking,
+            starting=self._starting,
         )
         self._recovery = Recovery(journal, self._directory, invoker, clock)
 

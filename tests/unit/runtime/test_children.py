@@ -172,7 +172,22 @@ def test_a_parents_deadline_is_its_childs() -> None:
             assert ended.status is SagaStatus.COMPENSATED
             assert ended.ended_at is not None
             assert ended.ended_at - ended.started_at < 25.0
-            assert await statuses(process, "s.c") == ["COMPENSATED"]
+            made = await process.orchestrator.get("s.c")
+            assert made.status is SagaStatus.COMPENSATED
+            assert made.forward_deadline_at == ended.forward_deadline_at
+
+    run(story())
+
+
+def test_a_childs_own_deadline_is_not_made_longer() -> None:
+    async def story() -> None:
+        hasty = named("child", plan(wait("w"), forward_s=7.0))
+        process = Process(answering(), PARENT, hasty)
+        async with process.orchestrator.running():
+            await process.start()
+            assert (await process.ended()).status is SagaStatus.COMPENSATED
+            made = await process.orchestrator.get("s.c")
+            assert made.forward_deadline_at == made.started_at + 7.0
 
     run(story())
 
