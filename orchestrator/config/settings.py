@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from orchestrator import limits
 from orchestrator.errors import ConfigError
 from orchestrator.invoker import targets as invoker
-from orchestrator.ports.methods import MethodFacts, Outcomes
+from orchestrator.ports.methods import MethodFacts
+from orchestrator.saga.plan import OutcomeProfile
 
 
 def _exists(path: Path) -> Path:
@@ -96,7 +97,7 @@ class MethodSettings(_Section):
     """The method honours the idempotency key, or does not, whatever its target or its annotation says."""
     barrier: bool | None = None
     """The method keeps the barrier contract, or does not, whatever its target or its annotation says."""
-    outcomes: Outcomes | None = None
+    outcomes: OutcomeProfile | None = None
     """How the method means its status codes, whatever its target or its annotation says."""
 
     @model_validator(mode="after")
@@ -107,7 +108,7 @@ class MethodSettings(_Section):
 
     def facts(self) -> MethodFacts:
         """Return the same as a definition's calls take it."""
-        return MethodFacts(idempotent=self.idempotent, barrier=self.barrier, outcomes=self.outcomes)
+        return MethodFacts(idempotent=self.idempotent, barrier=self.barrier, profile=self.outcomes)
 
 
 class TargetSettings(_Section):
@@ -127,7 +128,7 @@ class TargetSettings(_Section):
     barrier: bool | None = None
     """Its methods keep the barrier contract, so an unknown call may be undone at once (rules R12a, R13). Absent: as
     they are annotated, otherwise they do not."""
-    outcomes: Outcomes | None = None
+    outcomes: OutcomeProfile | None = None
     """How its methods mean their status codes: `default` is gRPC's way, in `dtm` ABORTED is a refusal and
     FAILED_PRECONDITION asks for a repetition (rule R6). Absent: as they are annotated, otherwise `default`."""
     methods: dict[str, MethodSettings] = {}
@@ -150,7 +151,7 @@ class TargetSettings(_Section):
             descriptors=self.descriptors.source(),
             tls=tls,
             insecure=self.insecure,
-            every=MethodFacts(idempotent=self.idempotent, barrier=self.barrier, outcomes=self.outcomes),
+            every=MethodFacts(idempotent=self.idempotent, barrier=self.barrier, profile=self.outcomes),
             methods={method: differs.facts() for method, differs in self.methods.items()},
         )
 

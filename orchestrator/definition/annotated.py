@@ -17,12 +17,15 @@ from google.protobuf.descriptor_pb2 import MethodDescriptorProto, MethodOptions
 from orchestrator.definition.diagnostics import At, Code
 from orchestrator.definition.model import Compensate, Definition, Step
 from orchestrator.frozen import frozen
-from orchestrator.ports.methods import MethodFacts, Outcomes, TargetFacts
-from orchestrator.saga.plan import StepKind
+from orchestrator.ports.methods import MethodFacts, TargetFacts
+from orchestrator.saga.plan import OutcomeProfile, StepKind
 from orchestrator.v1.annotations_pb2 import SagaMethod
 from orchestrator.v1.annotations_pb2 import saga as annotation
 
-_OUTCOMES: Final[Mapping[int, Outcomes]] = {SagaMethod.DEFAULT: "default", SagaMethod.DTM: "dtm"}
+_PROFILES: Final[Mapping[int, OutcomeProfile]] = {
+    SagaMethod.DEFAULT: OutcomeProfile.DEFAULT,
+    SagaMethod.DTM: OutcomeProfile.DTM,
+}
 
 
 @frozen
@@ -35,7 +38,8 @@ class Declared:
     """Asking it twice does no harm, whatever it answers the second time."""
     barrier: bool
     """It keeps the barrier contract (R13)."""
-    outcomes: Outcomes
+    profile: OutcomeProfile
+    """How its status codes are meant (R6)."""
 
 
 @frozen
@@ -59,7 +63,7 @@ def declared(target: TargetFacts, method: MethodDescriptor) -> Declared:
     owner = MethodFacts(
         idempotent=said.idempotent if said.HasField("idempotent") else None,
         barrier=said.barrier if said.HasField("barrier") else None,
-        outcomes=_OUTCOMES.get(said.outcome_profile),
+        profile=_PROFILES.get(said.outcome_profile),
     )
     facts = target.of(full_name(method)).over(owner)
     # What changes nothing may be asked twice, and when it is refused later, the earlier call changed nothing either.
@@ -69,7 +73,7 @@ def declared(target: TargetFacts, method: MethodDescriptor) -> Declared:
         # Less than the key: a repeated Delete may answer NOT_FOUND although the first one was applied.
         repeatable=idempotent or options.idempotency_level == MethodOptions.IDEMPOTENT,
         barrier=bool(facts.barrier),
-        outcomes=facts.outcomes or "default",
+        profile=facts.profile or OutcomeProfile.DEFAULT,
     )
 
 

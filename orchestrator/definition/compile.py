@@ -87,6 +87,7 @@ def _call(bound: BoundCall, timeout_s: float | None, retry: RetryPolicy, facts_o
         retry=replace(retry, explicit=True) if facts.repeatable else retry,
         idempotent=facts.idempotent,
         barrier=facts.barrier,
+        profile=facts.profile,
     )
 
 

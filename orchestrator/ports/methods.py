@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Literal, Protocol
+from typing import Protocol
 
 from orchestrator.frozen import frozen
-
-Outcomes = Literal["default", "dtm"]
-"""How a service means its status codes: as gRPC documents them, or as services written for DTM do (R6)."""
+from orchestrator.saga.plan import OutcomeProfile
 
 
 @frozen
@@ -18,7 +16,7 @@ class MethodFacts:
     """It honours the idempotency key (R8a)."""
     barrier: bool | None = None
     """It keeps the barrier contract (R13)."""
-    outcomes: Outcomes | None = None
+    profile: OutcomeProfile | None = None
     """How its status codes are meant (R6)."""
 
     def over(self, other: "MethodFacts") -> "MethodFacts":
@@ -26,7 +24,7 @@ class MethodFacts:
         return MethodFacts(
             idempotent=other.idempotent if self.idempotent is None else self.idempotent,
             barrier=other.barrier if self.barrier is None else self.barrier,
-            outcomes=self.outcomes or other.outcomes,
+            profile=self.profile or other.profile,
         )
 
 

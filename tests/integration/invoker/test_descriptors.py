@@ -19,6 +19,7 @@ from orchestrator.invoker.descriptors import pool_of
 from orchestrator.limits import REFLECTION_ATTEMPTS_MAX
 from orchestrator.ports.methods import MethodFacts
 from orchestrator.saga.events import Phase
+from orchestrator.saga.plan import OutcomeProfile
 from tests.integration.invoker.calling import Caller, calling
 from tests.integration.invoker.peers import Context, dead_address, serving, started
 
@@ -347,7 +348,7 @@ async def test_facts_are_what_was_declared() -> None:
         name="shop",
         address=dead_address(),
         every=MethodFacts(idempotent=True),
-        methods={"shop.v1.Shop/Buy": MethodFacts(idempotent=False, outcomes="dtm")},
+        methods={"shop.v1.Shop/Buy": MethodFacts(idempotent=False, profile=OutcomeProfile.DTM)},
     )
     other = TargetConfig(name="archive", address=dead_address(), every=MethodFacts(barrier=True))
     async with calling(target, other) as caller:
@@ -357,6 +358,6 @@ async def test_facts_are_what_was_declared() -> None:
         assert shop
         assert archive
         assert shop.of("shop.v1.Shop/Sell") == MethodFacts(idempotent=True)
-        assert shop.of("shop.v1.Shop/Buy") == MethodFacts(idempotent=False, outcomes="dtm")
+        assert shop.of("shop.v1.Shop/Buy") == MethodFacts(idempotent=False, profile=OutcomeProfile.DTM)
         assert archive.of("shop.v1.Shop/Buy") == MethodFacts(barrier=True)
         assert methods.facts("nowhere") is None

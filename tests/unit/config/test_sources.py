@@ -8,6 +8,7 @@ from orchestrator.config import Flag, Settings, load, to_yaml
 from orchestrator.errors import ConfigError
 from orchestrator.invoker.targets import DescriptorSetFile, ProtoFiles, Reflection, TargetConfig, Tls
 from orchestrator.ports.methods import MethodFacts
+from orchestrator.saga.plan import OutcomeProfile
 
 Write = Callable[[str], Path]
 
@@ -206,14 +207,14 @@ def test_targets_become_what_the_invoker_takes(tmp_path: Path, write: Write) -> 
     assert plain == TargetConfig(name="plain", address="127.0.0.1:1", descriptors=Reflection())
     assert set_.tls == Tls(ca=tmp_path / "ca.pem")
     assert set_.descriptors == DescriptorSetFile(path=tmp_path / "image.binpb")
-    assert set_.every == MethodFacts(idempotent=True, barrier=True, outcomes="dtm")
+    assert set_.every == MethodFacts(idempotent=True, barrier=True, profile=OutcomeProfile.DTM)
     assert not set_.insecure
     assert files.descriptors == ProtoFiles(files=(tmp_path / "x.proto",), include=(tmp_path,))
     assert files.insecure
     assert methods.every == MethodFacts(idempotent=True)
     assert methods.methods == {
         "a.B/C": MethodFacts(idempotent=False),
-        "a.B/D": MethodFacts(barrier=True, outcomes="default"),
+        "a.B/D": MethodFacts(barrier=True, profile=OutcomeProfile.DEFAULT),
     }
 
 

@@ -1,5 +1,7 @@
 """Facts about methods: who is believed, and what follows for a plan."""
 
+from dataclasses import replace
+
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
@@ -9,7 +11,7 @@ from orchestrator.definition.diagnostics import At, Findings, Nowhere
 from orchestrator.definition.model import Compensate, Definition, Step
 from orchestrator.ids import StepId
 from orchestrator.ports.methods import MethodFacts, TargetFacts
-from orchestrator.saga.plan import Call
+from orchestrator.saga.plan import Call, OutcomeProfile
 from orchestrator.v1 import annotations_pb2
 from orchestrator.v1.annotations_pb2 import SagaMethod
 from tests.unit.definition.desk import Desk
@@ -18,6 +20,9 @@ from tests.unit.definition.shop import as_set, stock_file
 STOCK = "stock.v1.Stock"
 METHODS = Types(as_set(stock_file())).methods(STOCK)
 UNSAID = TargetFacts(name="stock")
+
+
+NOTHING = Declared(idempotent=False, repeatable=False, barrier=False, profile=OutcomeProfile.DEFAULT)
 
 
 def of(method: str, target: TargetFacts = UNSAID) -> Declared:
@@ -29,26 +34,26 @@ def said(**facts: object) -> TargetFacts:
 
 
 def test_nothing_is_believed_of_a_method_of_which_nothing_is_said() -> None:
-    assert of("Move") == Declared(idempotent=False, repeatable=False, barrier=False, outcomes="default")
+    assert of("Move") == NOTHING
 
 
 def test_an_owner_is_believed() -> None:
-    assert of("Reserve") == Declared(idempotent=True, repeatable=True, barrier=True, outcomes="default")
-    assert of("Ship") == Declared(idempotent=False, repeatable=False, barrier=False, outcomes="dtm")
+    assert of("Reserve") == replace(NOTHING, idempotent=True, repeatable=True, barrier=True)
+    assert of("Ship") == replace(NOTHING, profile=OutcomeProfile.DTM)
 
 
 def test_a_read_may_be_asked_twice_however_its_owner_says_that_it_is_one() -> None:
-    assert of("Count") == of("Look") == Declared(idempotent=True, repeatable=True, barrier=False, outcomes="default")
+    assert of("Count") == of("Look") == replace(NOTHING, idempotent=True, repeatable=True)
 
 
 def test_that_a_repetition_does_no_harm_is_not_that_it_replays_its_reply() -> None:
-    assert of("Put") == Declared(idempotent=False, repeatable=True, barrier=False, outcomes="default")
+    assert of("Put") == replace(NOTHING, repeatable=True)
 
 
 def test_the_configuration_of_a_target_goes_before_the_owner() -> None:
     assert of("Reserve", said(idempotent=False, barrier=False)) == of("Move")
     assert of("Move", said(idempotent=True, barrier=True)) == of("Reserve")
-    assert of("Ship", said(outcomes="default")) == of("Move")
+    assert of("Ship", said(profile=OutcomeProfile.DEFAULT)) == of("Move")
     assert of("Look", said(idempotent=False)) == of("Move")
     assert of("Put", said(idempotent=True)).idempotent
 
@@ -56,11 +61,11 @@ def test_the_configuration_of_a_target_goes_before_the_owner() -> None:
 def test_the_configuration_of_a_method_goes_before_that_of_its_target_fact_by_fact() -> None:
     target = TargetFacts(
         name="stock",
-        every=MethodFacts(idempotent=True, outcomes="dtm"),
+        every=MethodFacts(idempotent=True, profile=OutcomeProfile.DTM),
         methods={f"{STOCK}/Move": MethodFacts(idempotent=False), f"{STOCK}/Reserve": MethodFacts(barrier=False)},
     )
-    assert of("Move", target) == Declared(idempotent=False, repeatable=False, barrier=False, outcomes="dtm")
-    assert of("Reserve", target) == Declared(idempotent=True, repeatable=True, barrier=False, outcomes="dtm")
+    assert of("Move", target) == replace(NOTHING, profile=OutcomeProfile.DTM)
+    assert of("Reserve", target) == replace(of("Move", target), idempotent=True, repeatable=True)
 
 
 def test_an_annotation_is_read_where_the_pool_does_not_know_it() -> None:
@@ -97,21 +102,21 @@ async def test_what_an_owner_says_reaches_the_plan(desk: Desk) -> None:
     steps:
       a: {{call: stock/{STOCK}/Reserve, compensate: {{call: stock/{STOCK}/Release}}}}
       b: {{call: stock/{STOCK}/Put, compensate: none}}
-      c: {{call: stock/{STOCK}/Move, compensate: none}}
+      c: {{call: stock/{STOCK}/Ship, compensate: none}}
     """
     await desk.keep(text)
     a, b, c = (await desk.fresh().plan("probe")).steps.values()
     undo = a.compensation
     assert undo is not None
 
-    def facts(call: Call) -> tuple[bool, bool, bool]:
-        return call.idempotent, call.barrier, call.retry.explicit
+    def facts(call: Call) -> tuple[bool, bool, bool, str]:
+        return call.idempotent, call.barrier, call.retry.explicit, call.profile.value
 
     assert [facts(call) for call in (a.call, undo.call, b.call, c.call)] == [
-        (True, True, True),
-        (True, False, True),
-        (False, False, True),
-        (False, False, False),
+        (True, True, True, "default"),
+        (True, False, True, "default"),
+        (False, False, True, "default"),
+        (False, False, False, "dtm"),
     ]
     assert a.id == StepId("a")
 
