@@ -89,6 +89,16 @@ def errors_page() -> str:
         own = f"`{kind.reason}`" if "reason" in vars(kind) else "see right"
         code = f"`{codes[name]}`" if name in codes else "none: it never leaves the process"
         page.append(f"| `{name}` | {own} | {code} | {kind.fault} | {kind.retry} | {meaning} |")
+    page += [
+        "\n## Why a saga's state does not allow a request\n",
+        (
+            "All of them are `FAILED_PRECONDITION`, with `PreconditionFailure` naming the reason and the saga.\n"
+            "Nothing was changed.\n"
+        ),
+        "| reason | what it means, and what to do |",
+        "|---|---|",
+    ]
+    page += [f"| `{reason}` | {meaning} |" for reason, meaning in errors.REFUSALS.items()]
     return "\n".join(page) + "\n"
 
 

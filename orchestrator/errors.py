@@ -25,9 +25,9 @@ A class exists only where somebody would catch it. A step whose call fails is *n
 outcome. `reason` is published (it is `ErrorInfo.reason` on the wire) and never renamed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class Fault(StrEnum):
@@ -106,8 +106,27 @@ class AlreadyExists(RequestError):
     reason = "SAGA_ALREADY_EXISTS"
 
 
+REFUSALS: Final[Mapping[str, str]] = {
+    "TERMINAL_STATE": "The saga has ended, and an ended saga is never changed. To do it over, start a new one.",
+    "ETAG_MISMATCH": "The saga has changed since you looked at it. Look again, then decide.",
+    "PAST_PIVOT": "The saga's pivot is applied: it can only succeed now, and is neither cancelled nor run again.",
+    "PIVOT_UNDECIDED": "Nobody knows yet whether the saga's pivot is applied. Wait for its end, or resolve it.",
+    "GOING_BACKWARD": "The saga is being undone as a whole. What is stuck can be retried, resolved or skipped.",
+    "CALLS_IN_FLIGHT": "Calls are open whose end would be lost. Pause the saga, and ask again when they have ended.",
+    "STEP_UNKNOWN": "The saga has no such step, or the item has not begun. The sentence names the steps there are.",
+    "STEP_STATE": "The step is not in a state in which the verb makes sense, or the verb would guess. The sentence says"
+    " which, and what to do instead; `saga explain` lists what would be taken.",
+    "SIGNAL_UNKNOWN": "The saga's definition waits for no such signal. The sentence names those it knows.",
+    "SIGNALS_FULL": "The saga has as many signals as it can keep.",
+    "NOT_STARTED": "The start of the saga is not recorded yet. Ask again when it is answered.",
+    "ALREADY_STARTED": "The saga has been started already.",
+    "RESPONSE_TOO_LARGE": "The answer is larger than a message may be. Ask for a smaller view.",
+}
+"""Every reason of `Rejected`, with what it means and what to do."""
+
+
 class Rejected(RequestError):
-    """The saga's state does not allow the request; `reason`: `TERMINAL_STATE`, `RESPONSE_TOO_LARGE`."""
+    """The saga's state does not allow the request; the reasons stand in a table of their own."""
 
     def __init__(self, reason: str, message: str, **metadata: str) -> None:
         """Name the rule and say what is true now."""

@@ -241,10 +241,10 @@ class OperatorServiceServicer(object):
     def RerunFromStep(self, request, context):
         """Undoes a step and all that follows it, then runs them again under new keys.
 
-        Reasons: `STEP_UNKNOWN`, `STEP_STATE`, `GOING_BACKWARD`, `PAST_PIVOT` (FAILED_PRECONDITION: no such step; it has
-        not begun, or is inside a scope; the saga is being undone; its pivot is past or undecided); `SAGA_NOT_FOUND`
-        (NOT_FOUND); `TERMINAL_STATE`, `ETAG_MISMATCH` (FAILED_PRECONDITION); `INPUT_INVALID` (INVALID_ARGUMENT);
-        `MAILBOX_FULL` (RESOURCE_EXHAUSTED); `DRAINING`, `JOURNAL_UNAVAILABLE` (UNAVAILABLE).
+        Reasons: `STEP_UNKNOWN`, `STEP_STATE`, `GOING_BACKWARD`, `PAST_PIVOT`, `PIVOT_UNDECIDED` (FAILED_PRECONDITION: no
+        such step; it has not begun, or is inside a scope; the saga is being undone; its pivot is past; or undecided);
+        `SAGA_NOT_FOUND` (NOT_FOUND); `TERMINAL_STATE`, `ETAG_MISMATCH` (FAILED_PRECONDITION); `INPUT_INVALID`
+        (INVALID_ARGUMENT); `MAILBOX_FULL` (RESOURCE_EXHAUSTED); `DRAINING`, `JOURNAL_UNAVAILABLE` (UNAVAILABLE).
 
         Retry: safe with an `etag`: a second one is then refused.
         """

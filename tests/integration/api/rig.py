@@ -1,7 +1,8 @@
 """A server on loopback over the real runtime and a journal in memory; only the called services are played.
 
-The one definition here, `job`, has a step `work` that can be undone. Its calls wait in `Hands.open` until the test
-answers them, so a test decides when a saga moves.
+The usual definition, `job`, has a step `work` that can be undone. Its calls wait in `Hands.open` until the test answers
+them, so a test decides when a saga moves. The others are `definitions.py`'s: one for each way in which a saga waits for
+somebody. What a method answers is told beforehand in `Hands.answers`.
 """
 
 import asyncio
@@ -29,11 +30,14 @@ from orchestrator.runtime import Orchestrator
 from orchestrator.saga.events import Phase, Report
 from orchestrator.saga.plan import Call, Compensation, Facts, Plan, RetryPolicy, Step, StepKind
 from orchestrator.v1.definition_service_pb2_grpc import DefinitionServiceStub
+from orchestrator.v1.operator_service_pb2_grpc import OperatorServiceStub
 from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 from orchestrator.values import JSON_TYPE, Payload
+from tests.integration.api.definitions import PLANS
 
-if TYPE_CHECKING:  # these two are names of the stubs, for types only
+if TYPE_CHECKING:  # these three are names of the stubs, for types only
     from orchestrator.v1.definition_service_pb2_grpc import DefinitionServiceAsyncStub
+    from orchestrator.v1.operator_service_pb2_grpc import OperatorServiceAsyncStub
     from orchestrator.v1.saga_service_pb2_grpc import SagaServiceAsyncStub
 
 WORK = StepId("work")
@@ -85,15 +89,32 @@ class Hands:
 
     answer_at_once: bool = True
     open: list[Open] = field(default_factory=list)
+    answers: dict[str, list[Report]] = field(default_factory=dict)
+    """Last part of a method's name -> what it answers, one after the other; then as every other."""
+    held: set[str] = field(default_factory=set)
+    """Methods that do not answer by themselves."""
     began: asyncio.Event = field(default_factory=asyncio.Event)
 
     def begin(self, call: CallRequest, on_report: OnReport) -> Open:
         opened = Open(call, on_report)
         self.open.append(opened)
         self.began.set()
-        if self.answer_at_once:
+        name = call.method.rpartition("/")[2]
+        if self.answers.get(name):
+            opened.end(self.answers[name].pop(0))
+        elif self.answer_at_once and name not in self.held:
             opened.end(done(call.request))
         return opened
+
+    def refuse(self, *names: str, code: str = "FAILED_PRECONDITION") -> None:
+        """Let the next call of each method be refused."""
+        for name in names:
+            report = Report(code=code, phase=Phase.REPLIED, message=f"{name} will not")
+            self.answers.setdefault(name, []).append(report)
+
+    def called(self, name: str) -> list[CallRequest]:
+        """The calls of a method, in order."""
+        return [one.call for one in self.open if one.call.method.endswith(f"/{name}")]
 
     def in_flight(self) -> Mapping[str, int]:
         return {"shop": sum(not one.is_over for one in self.open)}
@@ -162,6 +183,8 @@ class Shelf:
     kept: list[Revision] = field(default_factory=lambda: [kept("r1", active=True)])
 
     async def plan(self, definition: str, revision: str = "") -> Plan:
+        if definition in PLANS:
+            return PLANS[definition]
         return plan_of((await self.get(definition, revision)).revision)
 
     def input(self, plan: Plan, given: Payload | JsonInput) -> Payload:
@@ -171,6 +194,15 @@ class Shelf:
             return json_payload(**given.values)
         if given.type_name != plan.input_type:
             raise InputInvalid("input", f"is a {given.type_name}, and {plan.definition} takes a {plan.input_type}")
+        return given
+
+    def payload(self, plan: Plan, type_name: str, given: Payload | JsonInput, path: str) -> Payload:
+        if isinstance(given, JsonInput):
+            if "nonsense" in given.values:
+                raise InputInvalid(f"{path}.nonsense", f"is not a field of {type_name}")
+            return json_payload(**given.values)
+        if given.type_name != type_name:
+            raise InputInvalid(path, f"is a {given.type_name}, and a {type_name} is wanted")
         return given
 
     def to_json(self, plan: Plan, payload: Payload) -> Mapping[str, object]:
@@ -255,6 +287,10 @@ class Rig:
     @property
     def sagas(self) -> "SagaServiceAsyncStub":
         return SagaServiceStub(self.channel)
+
+    @property
+    def operators(self) -> "OperatorServiceAsyncStub":
+        return OperatorServiceStub(self.channel)
 
     @property
     def definitions(self) -> "DefinitionServiceAsyncStub":

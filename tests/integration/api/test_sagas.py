@@ -1,7 +1,6 @@
 """SagaService over loopback and the real runtime: what each method answers, in words and in errors."""
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Any
 
 import grpc
@@ -14,46 +13,14 @@ from orchestrator import limits
 from orchestrator.ids import SagaId
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
-from tests.integration.api.rig import json_payload, running, status_of
+from tests.integration.api.refusals import refused, struct
+from tests.integration.api.rig import json_payload, running
 
 REQUEST_ID = "6f9a3c0e-2b1d-4c55-9d5e-0a1b2c3d4e5f"
 
 
 def job(saga_id: str = "", **more: Any) -> rpc.StartSagaRequest:
     return rpc.StartSagaRequest(saga_id=saga_id, definition="job", **more)
-
-
-def struct(**values: object) -> struct_pb2.Struct:
-    return json_format.ParseDict(values, struct_pb2.Struct())
-
-
-async def refused(call: Awaitable[object]) -> tuple[grpc.StatusCode, dict[str, object]]:
-    """The code and the details by type; every error has ErrorInfo of our domain and a request id."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    status = status_of(caught.value)
-    assert status is not None
-    kinds = (
-        error_details_pb2.ErrorInfo,
-        error_details_pb2.BadRequest,
-        error_details_pb2.ResourceInfo,
-        error_details_pb2.RetryInfo,
-        error_details_pb2.PreconditionFailure,
-        error_details_pb2.RequestInfo,
-    )
-    found: dict[str, object] = {"message": status.message}
-    for detail in status.details:
-        for kind in kinds:
-            message = kind()
-            if detail.Unpack(message):
-                found[kind.DESCRIPTOR.name] = message
-    info = found["ErrorInfo"]
-    assert isinstance(info, error_details_pb2.ErrorInfo)
-    assert info.domain == "orchestrator"
-    request = found["RequestInfo"]
-    assert isinstance(request, error_details_pb2.RequestInfo)
-    assert request.request_id
-    return caught.value.code(), {**found, "reason": info.reason, "metadata": dict(info.metadata)}
 
 
 async def test_a_start_is_answered_with_the_saga_and_is_in_the_journal() -> None:

@@ -120,3 +120,15 @@ def test_a_bug_says_nothing_of_itself() -> None:
     wire = status.internal("mine-7")
     assert wire.code is grpc.StatusCode.INTERNAL
     assert "mine-7" in wire.message
+
+
+@pytest.mark.parametrize("reason", errors.REFUSALS)
+def test_every_refusal_is_a_failed_precondition_that_names_its_reason_and_its_saga(reason: str) -> None:
+    wire = status.to_wire(errors.Rejected(reason, "it cannot be", saga_id="s-1"), "r-1")
+    assert wire.code is grpc.StatusCode.FAILED_PRECONDITION
+    found = status_pb2.Status.FromString(wire.details)
+    info, failure = error_details_pb2.ErrorInfo(), error_details_pb2.PreconditionFailure()
+    assert found.details[0].Unpack(info)
+    assert found.details[1].Unpack(failure)
+    assert (info.reason, info.metadata["saga_id"]) == (reason, "s-1")
+    assert (failure.violations[0].type, failure.violations[0].subject) == (reason, "s-1")
