@@ -18,7 +18,7 @@ from orchestrator.frozen import changed, frozen, frozen_tuple
 from orchestrator.ids import SagaId, StepId
 from orchestrator.limits import EXPLORE_PROGRESS_STATES, EXPLORE_STATES_MAX
 from orchestrator.saga import SagaState, blank, check, decide
-from orchestrator.saga.commands import Command, Moment, StartSaga
+from orchestrator.saga.commands import Command, Moment, Recovered, StartSaga
 from orchestrator.saga.events import Event
 from orchestrator.saga.plan import Operation, Plan
 from orchestrator.saga.state import StepState, operation_of
@@ -27,6 +27,7 @@ from orchestrator.values import Payload, TraceContext
 _BEGIN_AT = 1_000_000.0
 _TICK_S = 0.001
 _NOWHERE = -1
+_OPERATIONS = tuple(Operation)
 
 
 Answers = tuple[tuple[Choice, bool], ...]
@@ -200,7 +201,8 @@ def outcomes(chooser: Chooser, state: SagaState, answers: Answers, move: Move) -
     while todo:
         taken = todo.pop()
         chooser.answers = dict(taken.answers)
-        moment = Moment(at=max(state.updated_at + _TICK_S, move.not_before_at, _BEGIN_AT), entropy=0.5, epoch=1)
+        epoch = max(state.epoch, 1) + isinstance(move.command, Recovered)
+        moment = Moment(at=max(state.updated_at + _TICK_S, move.not_before_at, _BEGIN_AT), entropy=0.5, epoch=epoch)
         try:
             decision = decide(state, move.command, moment)
             check(decision.state)
@@ -280,7 +282,7 @@ def _shape(state: SagaState) -> Hashable:
 def _step_shape(step: StepState) -> Hashable:
     if step.status.value == "PENDING":
         return None
-    operations = tuple(_operation_shape(step, operation) for operation in Operation)
+    operations = tuple(_operation_shape(step, operation) for operation in _OPERATIONS)
     return (step.status, step.outcome, step.settle_reason, step.in_else, step.undo_request is None, operations)
 
 

@@ -5,13 +5,14 @@ are on a path. Beside the machine's state the world keeps what is true: which ef
 """
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Final
 
 from orchestrator.explore.abstract import HAS_FAILED, NOT_YET, SAYS_NO, SAYS_YES
 from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import StepId
 from orchestrator.saga import SagaState, owed
-from orchestrator.saga.commands import AttemptReported, CancelSaga, Command, SignalSaga, TimerFired
+from orchestrator.saga.commands import AttemptReported, CancelSaga, Command, Recovered, SignalSaga, TimerFired
 from orchestrator.saga.effects import AbortCall, SendCall, SetTimer, TimerKind
 from orchestrator.saga.events import Phase, Report
 from orchestrator.saga.plan import CHILD_TARGET, Operation, Sleep, Step, StepKind, Wait
@@ -23,6 +24,7 @@ Effects = frozenset[StepId]
 
 _MADE: Final = "made"
 _NOT_MADE: Final = "not made"
+_CHOSEN_FREELY_MAX: Final = 3
 
 
 @frozen_tuple
@@ -44,14 +46,23 @@ def moves(state: SagaState, effects: Effects) -> list[Move]:
     outstanding = owed(state)
     aborted = {(e.step, e.operation) for e in outstanding if isinstance(e, AbortCall)}
     found: list[Move] = []
-    for call in sorted((e for e in outstanding if isinstance(e, SendCall)), key=str):
+    for call in sorted((e for e in outstanding if isinstance(e, SendCall)), key=_place):
         found += _ends(state, call, effects, was_stopped=(call.step, call.operation) in aborted)
-    for effect in sorted((e for e in outstanding if isinstance(e, SetTimer)), key=str):
+    for effect in sorted((e for e in outstanding if isinstance(e, SetTimer)), key=_due):
         found += _timer(state, effect, effects)
     found += _signals(state, effects)
+    found += _crashes(state, [e for e in outstanding if isinstance(e, SendCall)], effects)
     if not (state.is_backward or state.is_terminal or state.cancel_reason is not None or state.is_past_pivot):
         found.append(Move("somebody cancels the saga", CancelSaga(reason=""), effects, "cancelled"))
     return found
+
+
+def _place(call: SendCall) -> tuple[str, str, int]:
+    return call.step, call.operation.value, call.attempt
+
+
+def _due(effect: SetTimer) -> tuple[float, str, str]:
+    return effect.due_at, effect.timer.kind.value, effect.timer.step or ""
 
 
 def _timer(state: SagaState, effect: SetTimer, effects: Effects) -> Iterator[Move]:
@@ -82,6 +93,37 @@ def _signals(state: SagaState, effects: Effects) -> Iterator[Move]:
             yield Move(f"signal {body.signal} comes", command, effects)
 
 
+def _crashes(state: SagaState, calls: list[SendCall], effects: Effects) -> Iterator[Move]:
+    """The orchestrator is killed while calls are open: each of them took place, or did not, and nobody saw it."""
+    if not calls:
+        return  # nothing is lost that the records do not tell
+    doubtful = [call for call in sorted(calls, key=_place) if _may_change(state, call, effects)]
+    subsets = [()] if not doubtful else _subsets(doubtful)
+    for done in subsets:
+        after = effects
+        for call in done:
+            after = after - {call.step} if call.operation is Operation.COMPENSATE else after | {call.step}
+        words = ", ".join(f"{call.step}{_verb(call)}" for call in done)
+        told = f"the orchestrator is killed, and {words} went through" if words else "the orchestrator is killed"
+        yield Move(told, Recovered(), after, "killed")
+
+
+def _may_change(state: SagaState, call: SendCall, effects: Effects) -> bool:
+    """Return whether a call that nobody sees the end of may have changed the world."""
+    if call.operation is Operation.COMPENSATE:
+        return call.step in effects
+    step = state.plan.step_of(call.step)
+    plain = step.awaits is None and step.kind is not StepKind.READ
+    return call.operation is Operation.FORWARD and plain and call.step not in effects
+
+
+def _subsets(calls: list[SendCall]) -> list[tuple[SendCall, ...]]:
+    """Return every choice among a few calls; of many, none, all, and each alone."""
+    if len(calls) <= _CHOSEN_FREELY_MAX:
+        return [chosen for size in range(len(calls) + 1) for chosen in combinations(calls, size)]
+    return [(), tuple(calls), *((call,) for call in calls)]
+
+
 def _ends(state: SagaState, call: SendCall, effects: Effects, *, was_stopped: bool) -> Iterator[Move]:
     step = state.plan.step_of(call.step)
     for word, report, truth, fault in _reports(
@@ -89,8 +131,12 @@ def _ends(state: SagaState, call: SendCall, effects: Effects, *, was_stopped: bo
     ):
         after = {_MADE: effects | {call.step}, _NOT_MADE: effects - {call.step}}.get(truth, effects)
         command = AttemptReported(step=call.step, operation=call.operation, attempt=call.attempt, report=report)
-        verb = "" if call.operation is Operation.FORWARD else f" ({call.operation})"
+        verb = _verb(call)
         yield Move(f"{call.step}{verb} {word}", command, after, f"{call.step}{verb}: {word}" if fault else "")
+
+
+def _verb(call: SendCall) -> str:
+    return "" if call.operation is Operation.FORWARD else f" ({call.operation})"
 
 
 Said = tuple[str, Report, str, bool]

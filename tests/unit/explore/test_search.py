@@ -151,3 +151,10 @@ def test_a_saga_that_ends_with_an_effect_left_is_a_flaw_whatever_the_machine_thi
 
 def _applied(state: SagaState) -> StepState:
     return changed(state.steps[StepId("a")], status=StepStatus.APPLIED)
+
+
+def test_the_orchestrator_is_killed_at_every_point_and_the_saga_ends_all_the_same() -> None:
+    report = explore(two_steps(), faults=1)
+    assert ends_of(report, "killed") == {SagaStatus.COMPLETED: {(Word.DONE, Word.DONE)}}
+    unkeyed = explore(plan(step("a")), faults=1)
+    assert ends_of(unkeyed, "killed") == {SagaStatus.COMPENSATED: {(Word.UNDONE,)}}
