@@ -3,7 +3,9 @@
 ::
 
     saga COMMAND            main.py imports the command's module, and nothing else
-      |-- sagas.py          start, get, list, count, wait, cancel        one gRPC call each
+      |-- sagas.py          start, signal, get, list, count, wait, cancel   one gRPC call each
+      |-- explaining.py     explain, undo-plan                           why, what next, what would be undone
+      |-- repairing.py      attention, repair, audit                     what only a person may
       |-- events.py         watch, history, trace -> waterfall.py        drawn from the saga's events
       |-- definitions.py    definitions create, list, get, revisions, activate
       |-- check.py          check                                        works without a server
@@ -11,6 +13,7 @@
       |-- serve.py          serve, config                                the only commands that read settings
       `-- demo.py           demo -> mesh.py, traffic.py, ledgers.py      a mesh of processes, a kill, a proof
     session.py              the connection, and what its errors mean
+    showing.py              a saga, as a person reads it
     output.py, exits.py     what is printed where; how it ends
 
 Invariants:

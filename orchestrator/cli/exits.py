@@ -14,6 +14,7 @@ class Exit(IntEnum):
     COMPENSATED = 3
     NOT_FOUND = 4
     NEEDS_ATTENTION = 5
+    TERMINATED = 6
     UNAVAILABLE = 69
     STORAGE = 74
     CONFIG = 78
@@ -28,6 +29,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.COMPENSATED: "the saga ended COMPENSATED: it failed or was cancelled, and nothing of it is left",
     Exit.NOT_FOUND: "the saga, definition or revision does not exist",
     Exit.NEEDS_ATTENTION: "the saga NEEDS_ATTENTION: it cannot go on without a person",
+    Exit.TERMINATED: "the saga ended TERMINATED: a person ended it as it was",
     Exit.UNAVAILABLE: "no orchestrator answers, or it cannot record now (EX_UNAVAILABLE)",
     Exit.STORAGE: "`serve` alone: the journal could record no more, and the process left (EX_IOERR)",
     Exit.CONFIG: "a setting is wrong, or a port or path cannot be used (EX_CONFIG)",

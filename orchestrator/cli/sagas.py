@@ -1,4 +1,4 @@
-"""Commands about one saga, or about many: start, get, list, count, wait, cancel."""
+"""Commands about one saga, or about many: start, signal, get, list, count, wait, cancel."""
 
 import time
 from collections.abc import Sequence
@@ -8,8 +8,9 @@ import click
 
 from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.given import ATTRIBUTE, DURATION, INPUT
-from orchestrator.cli.output import duration, echo, instant, note, paint, plain, seconds_of, tame, word
+from orchestrator.cli.output import duration, echo, instant, note
 from orchestrator.cli.session import Session, connected, pages
+from orchestrator.cli.showing import exit_of, show, show_undo_plan, status_of, took, why
 from orchestrator.limits import CLI_CALL_S, CLI_POLL_S, CLI_RECONNECT_S
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def get(session: Session, saga_id: str, *, payloads: bool) -> None:
 
     view = SAGA_VIEW_FULL if payloads else SAGA_VIEW_STEPS
     saga = session.sagas.GetSaga(GetSagaRequest(saga_id=saga_id, view=view), timeout=CLI_CALL_S).saga
-    _show(session, saga)
+    show(session.printer, saga)
 
 
 @click.command("list")
@@ -108,7 +109,7 @@ def list_(session: Session, *, where: str, order: str, limit: int, everything: b
         session.printer.messages(sagas)
         return
     rows = [
-        (saga.saga_id, saga.definition, _status(saga), instant(saga.start_time), _took(saga), _why(saga))
+        (saga.saga_id, saga.definition, status_of(saga), instant(saga.start_time), took(saga), why(saga))
         for saga in sagas
     ]
     session.printer.columns(("saga", "definition", "status", "started", "took", "why"), rows)
@@ -149,22 +150,78 @@ def wait(session: Session, saga_id: str, *, timeout: float | None) -> int:
 @click.command()
 @click.argument("saga_id")
 @click.option("--reason", default="", help="Why, for those who read its history.")
+@click.option("--etag", default="", help="Refuse where the saga has changed since: the etag of `saga get -o json`.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; show what would be undone.")
 @click.option("--wait", "waits", is_flag=True, help="Wait until everything is undone, and exit as `saga wait` does.")
 @connected
-def cancel(session: Session, saga_id: str, *, reason: str, waits: bool) -> int | None:
+def cancel(session: Session, saga_id: str, *, reason: str, etag: str, dry_run: bool, waits: bool) -> int | None:
     """Cancel a saga: stop what is in flight, undo what was done."""
     from orchestrator.v1.saga_pb2 import SAGA_VIEW_STEPS
     from orchestrator.v1.saga_service_pb2 import CancelSagaRequest
 
-    request = CancelSagaRequest(saga_id=saga_id, reason=reason, view=SAGA_VIEW_STEPS)
+    if dry_run and waits:
+        raise click.UsageError("--wait has nothing to wait for with --dry-run")
+    request = CancelSagaRequest(saga_id=saga_id, reason=reason, view=SAGA_VIEW_STEPS, etag=etag, validate_only=dry_run)
     response = session.sagas.CancelSaga(request, timeout=CLI_CALL_S)
     if waits:
         return _wait(session, saga_id, None)
     if not session.printer.is_table:
         session.printer.message(response)
+    elif dry_run:
+        show_undo_plan(session.printer, response.undo_plan)
     elif not session.printer.quiet:
-        echo(f"{saga_id} is {_status(response.saga)}")
+        echo(f"{saga_id} is {status_of(response.saga)}")
     return None
+
+
+@click.command()
+@click.argument("saga_id")
+@click.argument("name")
+@click.option("--payload", type=INPUT, default="{}", help="JSON object, @FILE, or - for standard input.")
+@click.option("--request-id", default="", help="A UUID: the same one is the same signal, for ever.")
+@click.option("--start", "definition", default="", help="Start a saga of this definition first, where there is none.")
+@click.option("--input", "given", type=INPUT, help="With --start: its input.")
+@connected
+def signal(
+    session: Session,
+    saga_id: str,
+    name: str,
+    *,
+    payload: dict[str, object],
+    request_id: str,
+    definition: str,
+    given: dict[str, object] | None,
+) -> None:
+    """Hand SAGA_ID the signal NAME, for the step that waits for it or will wait for it. It is durable on return."""
+    import uuid
+
+    from google.protobuf.json_format import ParseDict
+
+    from orchestrator.v1.saga_service_pb2 import SignalSagaRequest, SignalWithStartRequest, StartSagaRequest
+
+    if given is not None and not definition:
+        raise click.UsageError("--input goes with --start; what comes with the signal is --payload")
+    # One for each line typed; who must be able to repeat one gives --request-id.
+    once = request_id or str(uuid.uuid4())  # noqa: TID251  (a person's own)
+    sent = SignalSagaRequest(signal=name, request_id=once)
+    ParseDict(payload, sent.json)
+    if definition:
+        asked = SignalWithStartRequest(start=StartSagaRequest(saga_id=saga_id, definition=definition), signal=sent)
+        ParseDict(given or {}, asked.start.json)
+        response = session.sagas.SignalWithStart(asked, timeout=CLI_CALL_S)
+        told = f"{'started' if response.created else 'exists already:'} {saga_id}, and it has signal {name}"
+        if not session.printer.is_table:
+            session.printer.message(response)
+            return
+    else:
+        sent.saga_id = saga_id
+        answer = session.sagas.SignalSaga(sent, timeout=CLI_CALL_S)
+        told = f"{saga_id} has signal {name}; it is {status_of(answer.saga)}"
+        if not session.printer.is_table:
+            session.printer.message(answer)
+            return
+    if not session.printer.quiet:
+        echo(told)
 
 
 def _wait(session: Session, saga_id: str, timeout_s: float | None) -> int:
@@ -180,7 +237,7 @@ def _wait(session: Session, saga_id: str, timeout_s: float | None) -> int:
     while True:
         left_s = CLI_POLL_S if until_at is None else until_at - time.monotonic()  # noqa: TID251  (the same)
         if left_s <= 0:
-            stands = f"is {_status(saga)}" if saga else "was not seen"
+            stands = f"is {status_of(saga)}" if saga else "was not seen"
             raise Failure(f"{saga_id} {stands} after {duration(timeout_s or 0)}; it goes on without you", Exit.TIMEOUT)
         request = WaitSagaRequest(saga_id=saga_id, view=SAGA_VIEW_STEPS)
         request.timeout.FromNanoseconds(int(min(left_s, CLI_POLL_S) * 1e9))
@@ -196,8 +253,8 @@ def _wait(session: Session, saga_id: str, timeout_s: float | None) -> int:
             continue
         saga, is_told = response.saga, False
         if response.reached:
-            _show(session, saga)
-            return _exit_of(saga)
+            show(session.printer, saga)
+            return exit_of(saga)
 
 
 def _value(value: str | float | bool) -> "Value":  # noqa: FBT001  (one of three kinds, not a switch)
@@ -213,78 +270,3 @@ def _is_restarting(failed: Exception) -> bool:
 
     code = getattr(failed, "code", lambda: None)()
     return code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
-
-
-def _exit_of(saga: "Saga") -> Exit:
-    match _status(saga):
-        case "COMPLETED":
-            return Exit.OK
-        case "COMPENSATED":
-            return Exit.COMPENSATED
-        case "NEEDS_ATTENTION":
-            return Exit.NEEDS_ATTENTION
-        case _:
-            return Exit.FAILED
-
-
-def _show(session: Session, saga: "Saga") -> None:
-    if not session.printer.is_table:
-        session.printer.message(saga)
-        return
-    if session.printer.quiet:
-        return
-    took = _took(saga)
-    session.printer.fields(
-        [
-            ("saga", saga.saga_id),
-            ("status", _status(saga)),
-            ("definition", f"{saga.definition} {click.style(saga.revision, dim=True)}"),
-            ("started", instant(saga.start_time)),
-            ("ended", instant(saga.end_time) + (f", after {took}" if took else "")),
-            ("cause", _cause(saga)),
-            ("attention", ", ".join(saga.attention)),
-            (
-                "attributes",
-                tame(", ".join(f"{name}={plain(value)}" for name, value in sorted(saga.attributes.items()))),
-            ),
-            ("trace", saga.trace_id),
-        ]
-    )
-    if saga.steps:
-        echo("")
-        session.printer.columns(("step", "status", "attempts", "code", "message"), [*map(_step_row, saga.steps)])
-
-
-def _step_row(step: "object") -> tuple[str, str, str, str, str]:
-    from orchestrator.v1.saga_pb2 import SagaStep, StepStatus
-
-    assert isinstance(step, SagaStep)
-    attempts = str(step.forward.attempts) if step.HasField("forward") else ""
-    if step.HasField("undo"):
-        attempts += f" + {step.undo.attempts} undo"
-    text = " ".join(filter(None, (step.attention, step.message)))
-    return step.step, word(StepStatus.Name(step.status), "STEP_STATUS_"), attempts, step.code, tame(text)
-
-
-def _cause(saga: "Saga") -> str:
-    if not saga.HasField("cause"):
-        return ""
-    where = f"{saga.cause.step}: " if saga.cause.step else ""
-    # A reply that means no came with OK, which says nothing about why.
-    answer = "refused:" if saga.cause.reason == "REFUSED" else saga.cause.code
-    return where + tame(" ".join(filter(None, (answer, saga.cause.message or saga.cause.reason))))
-
-
-def _status(saga: "Saga") -> str:
-    from orchestrator.v1.saga_pb2 import SagaStatus
-
-    return word(SagaStatus.Name(saga.status), "SAGA_STATUS_")
-
-
-def _took(saga: "Saga") -> str:
-    end = seconds_of(saga.end_time)
-    return duration(end - seconds_of(saga.start_time)) if end else ""
-
-
-def _why(saga: "Saga") -> str:
-    return " ".join([*(paint(reason) for reason in saga.attention), tame(saga.cause.message)])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from google.rpc.status_pb2 import Status
 
     from orchestrator.v1.definition_service_pb2_grpc import DefinitionServiceStub
+    from orchestrator.v1.operator_service_pb2_grpc import OperatorServiceStub
     from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 
 ExitCode = int | None
@@ -37,6 +38,13 @@ class Session:
         from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 
         return SagaServiceStub(self.channel)
+
+    @property
+    def operators(self) -> "OperatorServiceStub":
+        """Return the client of OperatorService."""
+        from orchestrator.v1.operator_service_pb2_grpc import OperatorServiceStub
+
+        return OperatorServiceStub(self.channel)
 
     @property
     def definitions(self) -> "DefinitionServiceStub":

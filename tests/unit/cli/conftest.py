@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from orchestrator.cli.main import run
-from orchestrator.v1 import definition_service_pb2, saga_service_pb2
+from orchestrator.v1 import definition_service_pb2, operator_service_pb2, saga_service_pb2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +25,8 @@ class FakeServer:
     address: str = ""
     answers: dict[str, Callable[[Any, grpc.ServicerContext], Any]] = field(default_factory=dict)
     asked: list[tuple[str, Any]] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+    """Of the last call."""
 
     def answer(self, method: str, *replies: Message | Callable[[Any, grpc.ServicerContext], Any]) -> None:
         """Answer a method with these, one after the other; the last one again and again."""
@@ -62,7 +64,7 @@ def server() -> Iterator[FakeServer]:
     fake = FakeServer()
     pool = ThreadPoolExecutor(max_workers=4)
     listening = grpc.server(pool)
-    for file in (saga_service_pb2, definition_service_pb2):
+    for file in (saga_service_pb2, operator_service_pb2, definition_service_pb2):
         for service in file.DESCRIPTOR.services_by_name.values():
             handlers = {method.name: _handler(fake, method) for method in service.methods}
             listening.add_generic_rpc_handlers(
@@ -78,6 +80,7 @@ def server() -> Iterator[FakeServer]:
 def _handler(fake: FakeServer, method: Any) -> "grpc.RpcMethodHandler[Any, Any]":
     def answered(request: Any, context: grpc.ServicerContext) -> Any:
         fake.asked.append((method.name, request))
+        fake.metadata = {key: str(value) for key, value in context.invocation_metadata()}
         return fake.answers[method.name](request, context)
 
     make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler

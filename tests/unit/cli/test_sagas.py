@@ -75,6 +75,7 @@ def test_a_timeout_without_a_wait_is_refused(saga: Saga) -> None:
         (pb.SAGA_STATUS_COMPLETED, Exit.OK),
         (pb.SAGA_STATUS_COMPENSATED, Exit.COMPENSATED),
         (pb.SAGA_STATUS_NEEDS_ATTENTION, Exit.NEEDS_ATTENTION),
+        (pb.SAGA_STATUS_TERMINATED, Exit.TERMINATED),
     ],
 )
 @pytest.mark.parametrize("command", [("wait", "R-1"), ("start", "epro", "--wait"), ("cancel", "R-1", "--wait")])
@@ -90,7 +91,7 @@ def test_waiting_ends_as_the_saga_does(
     )
     ended = saga(*command)
     assert ended.code == code
-    assert ended.err == ""
+    assert ended.err == ("next: saga explain R-1\n" if code is Exit.NEEDS_ATTENTION else "")
     assert len(server.requests("WaitSaga")) == 2
 
 
