@@ -337,6 +337,8 @@ COMMIT_HOLD_S = 0.002
 COMMIT_STREAMS_MAX = 1_000
 # Records read at once when a saga is folded.
 READ_RECORDS_MAX = 10_000
+# Records folded before other sagas have their turn: some ten milliseconds.
+FOLD_RECORDS_MAX = 500
 # Callers that wait for or watch sagas in one process, each with an open RPC.
 WATCHERS_MAX = 10_000
 # When a caller who was turned away should come back, where nothing better is known.

@@ -16,6 +16,7 @@ from orchestrator.limits import (
     ACTORS_MAX,
     CRASH_PAUSE_S,
     ENDED_KEPT_MAX,
+    FOLD_RECORDS_MAX,
     PASSIVATION_WAIT_S_MIN,
     READ_RECORDS_MAX,
     RETRY_AFTER_S_DEFAULT,
@@ -218,7 +219,10 @@ class Directory:
         plan = await self._plans.plan(first.definition, first.revision)
         state = blank(plan)
         while records:
-            state = _folded(saga_id, state, records)
+            for begin in range(0, len(records), FOLD_RECORDS_MAX):
+                if begin:
+                    await asyncio.sleep(0)  # one turn: others have their turns while a long saga is read
+                state = _folded(saga_id, state, records[begin : begin + FOLD_RECORDS_MAX])
             records = await self._page(saga_id, state.version) if len(records) >= READ_RECORDS_MAX else ()
         return state
 
