@@ -35,6 +35,7 @@ def test_an_empty_journal_is_sound_and_says_that_nothing_was_checked(saga: Saga,
     assert {each["id"] for each in values["invariants"]} == set(INVARIANTS)
     assert all(each["not_checked"] for each in values["invariants"] if not each["checked"])
     assert values["violations"] == []
+    assert (values["left_count"], values["left"]) == (0, [])
 
 
 def test_a_folder_without_ledgers_is_refused_before_the_journal_is_opened(saga: Saga, tmp_path: Path) -> None:
