@@ -18,6 +18,7 @@ There is no deadline here: the child has got its parent's as its own, and an end
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine
 
 from orchestrator.errors import (
     AlreadyExists,
@@ -45,6 +46,7 @@ from orchestrator.saga import SagaState, SagaStatus
 from orchestrator.saga.commands import CancelSaga, UndoChild
 from orchestrator.saga.events import Parent, Phase, Report
 from orchestrator.saga.plan import Operation
+from orchestrator.saga.state import TERMINAL
 from orchestrator.values import Payload
 
 logger = logging.getLogger("orchestrator.children")
@@ -55,16 +57,23 @@ _NO_REPLY = Payload("google.protobuf.Empty", b"")
 class ChildCall:
     """A call that is a child saga, as long as its parent is in memory and waits for it."""
 
-    __slots__ = ("_children", "_on_report", "call", "child", "is_aborted", "is_over")
+    __slots__ = ("_children", "_on_report", "call", "child", "driven", "is_aborted", "is_over")
 
     def __init__(self, children: "Children", call: CallRequest, on_report: OnReport) -> None:
         self.call = call
         self.child: SagaId | None = None
         """Known once it was started or found."""
+        self.driven = 0
+        """How much is on its way for it: a start, a cancel, an undo."""
         self.is_aborted = False
         self.is_over = False
         self._children = children
         self._on_report = on_report
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether nothing is to come but the child's end."""
+        return not self.driven
 
     def abort(self) -> None:
         """Have the child cancelled; the report comes with its true end."""
@@ -139,11 +148,16 @@ class Children:
                 opened.end(self._forward_report(opened, state))
             else:
                 self._run(opened)  # it may have completed although it was to be cancelled
-        if not waiting and self._directory.active(state.parent.saga_id) is None:
-            self._to_wake[state.parent.saga_id] = None
-            if not self._is_waking:
-                self._is_waking = True
-                self._tasks.spawn(self._wake_parents(), self._waking_failed)
+        if not waiting:
+            self._wake(state.parent.saga_id)
+
+    def set_aside(self, saga: SagaId, error: IntegrityError) -> None:
+        """Hear that a saga was quarantined: if it is a child, its parent needs a person as well."""
+        for opened in list(self._waiting.get(saga, ())):
+            opened.end(self._error_report(opened, error))
+        actor = self._directory.active(saga)
+        if actor is not None and actor.state.parent is not None:
+            self._wake(actor.state.parent.saga_id)
 
     async def close(self) -> None:
         """Stop what is on its way; recovery asks again."""
@@ -156,7 +170,14 @@ class Children:
         if drive is None:
             opened.end(self._report(opened, "UNIMPLEMENTED", Phase.REPLIED, "a child saga is not asked that"))
         else:
-            self._tasks.spawn(drive(opened), lambda error: self._failed(opened, error))
+            opened.driven += 1
+            self._tasks.spawn(self._driven(opened, drive), lambda error: self._failed(opened, error))
+
+    async def _driven(self, opened: ChildCall, drive: Callable[[ChildCall], Coroutine[None, None, None]]) -> None:
+        try:
+            await drive(opened)
+        finally:
+            opened.driven -= 1
 
     async def _forward(self, opened: ChildCall) -> None:
         found = await self._find(opened.call.key)
@@ -165,12 +186,13 @@ class Children:
             return
         if found is None:
             found = (await self._start(opened.call)).saga_id
+        self._directory.supervisor.refuse_quarantined(found)
         self._wait_for(opened, found)
         if opened.is_aborted:
             await self._cancel(found, f"cancelled by its parent saga {opened.call.saga_id}")
-        state = await self._directory.state(found)
-        if state.is_terminal:
-            opened.end(self._forward_report(opened, state))
+        row = await self._journal.row(found)
+        if row is not None and row.status in TERMINAL:  # read only then: a child may be long, and asleep
+            opened.end(self._forward_report(opened, await self._directory.state(found)))
 
     async def _undo(self, opened: ChildCall) -> None:
         while (begun := self._begun.get(opened.call.forward_key)) is not None:
@@ -237,6 +259,14 @@ class Children:
         opened.end(self._error_report(opened, error))
 
     # --- waking parents ----------------------------------------------------------------------------------------------
+
+    def _wake(self, parent: SagaId) -> None:
+        if self._directory.active(parent) is not None:
+            return  # it asks, or has asked, for itself
+        self._to_wake[parent] = None
+        if not self._is_waking:
+            self._is_waking = True
+            self._tasks.spawn(self._wake_parents(), self._waking_failed)
 
     async def _wake_parents(self) -> None:
         """One after the other, however many children end at once."""

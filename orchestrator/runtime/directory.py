@@ -10,7 +10,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from orchestrator.errors import JournalCorrupted, NotFound, OrchestratorError, Overloaded, VersionConflict
+from orchestrator.errors import (
+    IntegrityError,
+    JournalCorrupted,
+    NotFound,
+    OrchestratorError,
+    Overloaded,
+    VersionConflict,
+)
 from orchestrator.ids import SagaId
 from orchestrator.limits import (
     ACTORS_MAX,
@@ -43,7 +50,7 @@ class Directory:
         self._plans = plans
         self._around = around
         self._watchers = watchers
-        self.supervisor = Supervisor(around.observer)
+        self.supervisor = Supervisor(around.observer, self._set_aside)
         self._active: dict[SagaId, Actor] = {}
         self._activating: dict[SagaId, asyncio.Event] = {}
         self._leaving: dict[SagaId, asyncio.TimerHandle] = {}
@@ -130,10 +137,11 @@ class Directory:
 
         One that waits for children goes when none of them has ended for a while: most end soon, and one after another.
         """
-        if self._active.get(actor.saga_id) is not actor or not self._may_leave(actor):
+        if self._active.get(actor.saga_id) is not actor:
             return
         if not actor.has_children:
-            self._let_rest(actor)
+            if self._may_leave(actor):
+                self._let_rest(actor)
         elif actor.saga_id not in self._leaving:
             self._leave_later(actor)
 
@@ -146,12 +154,10 @@ class Directory:
 
     def _has_waited(self, actor: Actor, version: int) -> None:
         del self._leaving[actor.saga_id]
-        if self._active.get(actor.saga_id) is not actor or not self._may_leave(actor):
-            return
-        if actor.state.version == version:
+        if actor.state.version == version and self._may_leave(actor):
             self._let_rest(actor)
         else:
-            self._leave_later(actor)
+            self.rest(actor)
 
     def _let_rest(self, actor: Actor) -> None:
         self._leave(actor, VersionConflict(f"saga {actor.saga_id!r} has left memory"))
@@ -179,6 +185,9 @@ class Directory:
         self._leave(actor, error)
         if again and not self._around.is_draining:
             asyncio.get_running_loop().call_later(CRASH_PAUSE_S, self._restart, actor)
+
+    def _set_aside(self, saga_id: SagaId, error: IntegrityError) -> None:
+        self._around.children.set_aside(saga_id, error)
 
     def _restart(self, crashed: Actor) -> None:
         """Go on from the last durable state, which is what the records fold to (M15)."""

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, assert_never
 
-from orchestrator.ids import attempt_span_id, is_traced
+from orchestrator.errors import IntegrityError
+from orchestrator.ids import SagaId, attempt_span_id, is_traced
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import CallRequest, Invoker, OnReport, OpenCall
 from orchestrator.ports.observer import Observer
@@ -28,6 +29,11 @@ CallId = tuple[str, Operation, int]
 class OpenChild(OpenCall, Protocol):
     """A call that is a child saga."""
 
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether nothing is to come but the child's end."""
+        ...
+
     def let_go(self) -> None:
         """Wait for it no longer; the child goes on."""
         ...
@@ -42,6 +48,10 @@ class ChildCalls(Protocol):
 
     def ended(self, state: SagaState) -> None:
         """Hear that a saga with a parent has ended."""
+        ...
+
+    def set_aside(self, saga: SagaId, error: IntegrityError) -> None:
+        """Hear that a saga was quarantined."""
         ...
 
 
@@ -63,8 +73,8 @@ class Hands:
 
     @property
     def open_calls(self) -> int:
-        """Return how many calls are on the wire."""
-        return len(self._calls)
+        """Return how many calls are on the wire, or on their way to a child."""
+        return len(self._calls) + sum(not child.is_waiting for child in self._open_children.values())
 
     @property
     def has_children(self) -> bool:

@@ -21,9 +21,10 @@ logger = logging.getLogger("orchestrator.supervisor")
 class Supervisor:
     """Decides what becomes of an actor that raised."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, on_quarantined: Callable[[SagaId, IntegrityError], None]) -> None:
         """Begin with nobody set aside."""
         self._observer = observer
+        self._on_quarantined = on_quarantined
         self._crashes: dict[SagaId, int] = {}
         """By the last crash, the oldest first."""
         self._quarantined: dict[SagaId, IntegrityError] = {}
@@ -80,3 +81,4 @@ class Supervisor:
             self._quarantined[saga_id] = error
         logger.error("saga %s is quarantined: %s", saga_id, error.message, extra={"saga_id": saga_id})
         self._observer.quarantined(saga_id, error.reason)
+        self._on_quarantined(saga_id, error)

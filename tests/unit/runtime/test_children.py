@@ -14,7 +14,7 @@ from orchestrator.runtime.children import child_name
 from orchestrator.saga import SagaState, SagaStatus, StepStatus
 from orchestrator.saga.commands import Audit, TerminateSaga
 from orchestrator.saga.events import AttemptOpened, AttentionReason, Report, SagaStarted
-from orchestrator.saga.plan import Operation, Plan, StepKind
+from orchestrator.saga.plan import Facts, Operation, Plan, StepKind
 from orchestrator.values import Payload
 from tests.kit.machine import report
 from tests.kit.parts import child, each, named, sleep, wait
@@ -388,5 +388,53 @@ def test_the_parents_place_is_in_the_childs_first_record() -> None:
             assert isinstance(first, SagaStarted)
             assert first.parent is not None
             assert first.parent.step == C
+
+    run(story())
+
+
+def test_a_parent_is_not_let_go_while_its_child_is_being_started() -> None:
+    async def story() -> None:
+        process = Process(answering(), plan(child("c"), forward_s=1_000.0), CHILD)
+        async with process.orchestrator.running():
+            await process.start()
+            process.journal.gate.clear()
+            parent = process.orchestrator._directory.active(SagaId("s"))
+            assert parent is not None
+            await process.orchestrator.wait("s", Until.TERMINAL, 0, 4 * PASSIVATION_WAIT_S_MIN)
+            assert not parent.is_idle
+            assert process.orchestrator._directory.active(SagaId("s")) is parent
+            process.journal.gate.set()
+            assert (await process.ended()).status is SagaStatus.COMPLETED
+
+    run(story())
+
+
+def test_a_child_that_is_set_aside_puts_its_parent_before_a_person() -> None:
+    async def story() -> None:
+        def bug(_facts: Facts) -> Payload:
+            raise ZeroDivisionError("a bug in a rendered expression")
+
+        broken = named("child", plan(step("x", idempotent=True), step("y", "x", request=bug)))
+        process = Process(answering(), PARENT, broken)
+        async with process.orchestrator.running():
+            await process.start()
+            state = await process.ended()
+            assert (state.status, state.attention) == (SagaStatus.NEEDS_ATTENTION, (AttentionReason.DATA_LOSS,))
+            assert process.orchestrator.stats().quarantined == 1
+
+    run(story())
+
+
+def test_a_child_that_is_set_aside_wakes_a_parent_that_left_memory() -> None:
+    async def story() -> None:
+        def bug(_facts: Facts) -> Payload:
+            raise ZeroDivisionError("a bug in a rendered expression")
+
+        broken = named("child", plan(sleep("z", for_s=60.0), step("y", "z", request=bug), forward_s=1_000.0))
+        process = Process(answering(), replace(PARENT, forward_s=1_000.0), broken)
+        async with process.orchestrator.running():
+            await process.start()
+            state = await process.ended()
+            assert (state.status, state.attention) == (SagaStatus.NEEDS_ATTENTION, (AttentionReason.DATA_LOSS,))
 
     run(story())

@@ -34,7 +34,7 @@ def crash(supervisor: Supervisor, name: str) -> bool:
 
 def test_the_sagas_that_crashed_longest_ago_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "QUARANTINED_MAX", 3)
-    supervisor = Supervisor(Silence())
+    supervisor = Supervisor(Silence(), lambda _saga, _error: None)
     for _ in range(CRASHES_MAX - 1):
         assert all([crash(supervisor, "again"), crash(supervisor, "once")])
     assert all([crash(supervisor, "third"), crash(supervisor, "other")])  # four are more than three
@@ -43,7 +43,7 @@ def test_the_sagas_that_crashed_longest_ago_are_forgotten_first(monkeypatch: pyt
 
 
 def test_a_saga_that_crashes_again_and_again_is_set_aside_among_others_that_do() -> None:
-    supervisor = Supervisor(Silence())
+    supervisor = Supervisor(Silence(), lambda _saga, _error: None)
     told = [(crash(supervisor, "bad"), crash(supervisor, f"once{number}"))[0] for number in range(CRASHES_MAX)]
     assert told == [True] * (CRASHES_MAX - 1) + [False]
     assert supervisor.is_quarantined(SagaId("bad"))
