@@ -76,6 +76,10 @@ def _show(printer: Printer, findings: "Findings") -> None:
     if hidden := findings.violation_count - len(findings.violations):
         echo(f"and {hidden:,} violations more")
     if not printer.quiet:
+        for left in findings.left:
+            echo(f"no violation: {left}")
+        if more := findings.left_count - len(findings.left):
+            echo(f"and {more:,} more that people let stand")
         note(
             f"{findings.sagas:,} sagas, {findings.records:,} records, {findings.effects:,} ledger lines: "
             f"{findings.violation_count:,} violations"
@@ -104,6 +108,8 @@ def _values(findings: "Findings") -> object:
             {"invariant": v.invariant, "saga_id": v.saga_id, "message": v.message, "records": list(v.versions)}
             for v in findings.violations
         ],
+        "left_count": findings.left_count,
+        "left": [{"saga_id": each.saga_id, "path": each.path, "why": each.why} for each in findings.left],
     }
 
 

@@ -176,7 +176,7 @@ def _acted(state: SagaState, event: OperatorActed) -> SagaState:
     if old.forward is None:
         return _saga(state, event)
     # A person's word settles what the wire left in doubt.
-    new = changed(old, forward=changed(old.forward, unknown=False, polled=False))
+    new = changed(old, forward=changed(old.forward, unknown=False, polled=False), stuck=None)
     if event.step in state.steps:
         return _saga(state, event, steps={**state.steps, event.step: new})
     return _saga(state, event, items=state.items.set(event.step, new))
@@ -252,7 +252,9 @@ def _step(state: SagaState, event: StepEvent) -> SagaState:
             more["rollbacks"] = {root: rollback for root, rollback in state.rollbacks.items() if root != path}
         body = state.plan.steps[path].body
         if isinstance(body, Wait) and event.reason is SettleReason.DONE:
-            taken, *left = state.signals[body.signal]
+            taken, *left = state.signals.get(body.signal, ()) or (None,)
+            if taken is None:
+                raise JournalCorrupted(f"step {path!r} took signal {body.signal!r}, which had not come")
             more["signals"] = {**state.signals, body.signal: tuple(left)}
             new = changed(new, reply=taken.payload)
     steps = dict(state.steps)

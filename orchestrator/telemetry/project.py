@@ -94,7 +94,10 @@ def _began(view: SagaView, event: ev.StepBegan) -> SagaView:
 
 def _settled(view: SagaView, event: ev.StepSettled) -> Told:
     view = _counted(view, event)
-    view, rolled_back = _closed_rollback(view, event.step, event.at)
+    rolled_back: tuple[SpanData, ...] = ()
+    if event.step in view.rollbacks and event.step not in view.rollbacks[event.step].steps:
+        # The scope has failed, or is given up. What is run again from a step ends with its reset instead.
+        view, rolled_back = _closed_rollback(view, event.step, event.at)
     key = event.step, _FORWARD
     if not ids.is_traced(event.step):
         return untold(view, event.step, _FORWARD), rolled_back

@@ -1,61 +1,38 @@
 """One stream against its plan: one function an invariant, each a dumb reading of the records.
 
-They recompute from the events what must be true, rather than asking the machine that wrote them.
+They recompute from the events what must be true, rather than asking the machine that wrote them. What is about order is
+in `order.py`.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from uuid import UUID
 
 from orchestrator.errors import InvariantViolated, JournalCorrupted
-from orchestrator.ids import StepId, idempotency_key
-from orchestrator.ports.journal import Record, SearchRow
-from orchestrator.saga import SagaState, blank, check, fold, owed, wake_at
+from orchestrator.ids import idempotency_key
+from orchestrator.ports.journal import Record, Rest, SearchRow
+from orchestrator.saga import SagaState, SagaStatus, blank, check, check_steps, fold, owed, wake_at
+from orchestrator.saga.effects import SendCall
 from orchestrator.saga.events import (
-    AttemptOpened,
+    POLL,
     AttemptSettled,
+    AttentionRaised,
+    CauseKind,
     CompensationBegan,
     Phase,
     Report,
-    SagaCompensated,
+    RetryScheduled,
     SagaCompleted,
-    SagaStarted,
-    StepSettled,
-    StepUndone,
+    SettleReason,
+    StepStuck,
 )
-from orchestrator.saga.plan import Operation, Outcome, Plan, TriggerRule
+from orchestrator.saga.plan import OnFailure, Operation, Plan, Step, StepKind, Wait
+from orchestrator.saga.state import StepStatus
+from orchestrator.verify import order
 from orchestrator.verify.findings import Findings, Violation
-
-OperationKey = tuple[StepId, Operation]
+from orchestrator.verify.stream import ENDINGS, Life, Stream, sorted_stream
 
 _TARGET_TO_BLAME = frozenset({"UNIMPLEMENTED", "UNAUTHENTICATED", "PERMISSION_DENIED"})
 """Answers that cost no retry budget (R7)."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Stream:
-    """The records of one saga, sorted into what the checks ask for."""
-
-    row: SearchRow
-    plan: Plan
-    records: Sequence[Record]
-    state: SagaState | None
-    """What the records fold to; None where they do not."""
-    uid: UUID | None = None
-    is_over: bool = False
-    """Its last record ends it."""
-    opened: dict[OperationKey, list[tuple[int, AttemptOpened]]] = field(default_factory=dict)
-    settled: dict[OperationKey, list[tuple[int, AttemptSettled]]] = field(default_factory=dict)
-    ended: dict[StepId, tuple[int, StepSettled]] = field(default_factory=dict)
-    undone: dict[StepId, int] = field(default_factory=dict)
-    backward_from: int | None = None
-    """Version of CompensationBegan."""
-
-    def broken(self, invariant: str, message: str, *versions: int) -> Violation:
-        """Return a violation in this saga."""
-        return Violation(invariant=invariant, saga_id=self.row.saga_id, message=message, versions=versions)
-
 
 Check = Callable[[Stream], Iterator[Violation]]
 
@@ -69,6 +46,7 @@ def check_stream(row: SearchRow, plan: Plan, records: Sequence[Record], findings
     try:
         state = fold(blank(plan), (record.event for record in records))
         check(state)
+        check_steps(state, state.items)
     except (JournalCorrupted, InvariantViolated) as error:
         broken.append(Violation(invariant="I5", saga_id=row.saga_id, message=error.message))
     findings.add("I5", broken)
@@ -76,35 +54,6 @@ def check_stream(row: SearchRow, plan: Plan, records: Sequence[Record], findings
     for invariant, rule in RULES.items():
         findings.add(invariant, rule(stream))
     return stream
-
-
-def sorted_stream(row: SearchRow, plan: Plan, records: Sequence[Record], state: SagaState | None) -> Stream:
-    """Return the records by what they are about; steps that the plan does not have are the fold's to complain of."""
-    stream = Stream(row=row, plan=plan, records=records, state=state)
-    known = {None, *plan.steps}
-    for record in records:
-        if getattr(record.event, "step", None) in known:
-            _sort(stream, record)
-    stream.is_over = bool(records) and isinstance(records[-1].event, SagaCompleted | SagaCompensated)
-    return stream
-
-
-def _sort(stream: Stream, record: Record) -> None:
-    match record.event:
-        case SagaStarted() as event:
-            stream.uid = event.uid
-        case AttemptOpened() as event:
-            stream.opened.setdefault((event.step, event.operation), []).append((record.version, event))
-        case AttemptSettled() as event:
-            stream.settled.setdefault((event.step, event.operation), []).append((record.version, event))
-        case StepSettled() as event:
-            stream.ended[event.step] = record.version, event
-        case StepUndone() as event:
-            stream.undone[event.step] = record.version
-        case CompensationBegan():
-            stream.backward_from = record.version
-        case _:
-            pass  # the other events bear on no rule that reads single records
 
 
 def versions_are_dense(stream: Stream) -> Iterator[Violation]:
@@ -128,132 +77,147 @@ def row_agrees(stream: Stream) -> Iterator[Violation]:
     """I4."""
     if stream.state is None:
         return
-    told = stream.row.status, stream.row.version
-    true = stream.state.status, stream.state.version
+    row, state = stream.row, stream.state
+    told = row.status, row.version, {word for word in row.attention.split(",") if word}
+    true = state.status, state.version, {reason.value for reason in state.attention}
     if told != true:
-        yield stream.broken("I4", f"the row says {told}, the records say {true}", stream.state.version)
+        yield stream.broken("I4", f"the row says {told}, the records say {true}", state.version)
 
 
 def attempts_end_once(stream: Stream) -> Iterator[Violation]:
-    """I11."""
-    for key, opened in stream.opened.items():
-        ends = Counter(event.attempt for _, event in stream.settled.get(key, []))
-        for version, event in opened:
-            count = ends[event.attempt]
-            if count > 1 or (count == 0 and stream.is_over):
-                yield stream.broken("I11", f"attempt {event.attempt} of {key[0]} has {count} ends", version)
+    """I11: a request to stop may outlive its saga, and so may any call of one that a person ended."""
+    for life in stream.every_life():
+        for operation, opened in life.opened.items():
+            ends = Counter(event.attempt for _, event in life.settled.get(operation, []))
+            open_is_wrong = stream.is_over and operation is not Operation.STOP and not stream.was_cut_short
+            for version, event in opened:
+                count = ends[event.attempt]
+                if count > 1 or (count == 0 and open_is_wrong):
+                    yield stream.broken("I11", f"attempt {event.attempt} of {life.path} has {count} ends", version)
 
 
 def keys_are_derived(stream: Stream) -> Iterator[Violation]:
-    """I12."""
+    """I12: and one key stands for one request, in all lives of a step."""
     if stream.uid is None:
         return
-    for (step, operation), opened in stream.opened.items():
-        expected = idempotency_key(stream.uid, step, operation.value)
-        for version, event in opened:
-            if event.key != expected:
-                yield stream.broken("I12", f"{operation.value} of {step} has key {event.key}", version)
+    for lives in stream.lives.values():
+        seen: dict[str, object] = {}
+        spent: set[str] = set()
+        for life in lives:
+            mine: set[str] = set()
+            for operation, opened in life.opened.items():
+                for version, event in opened:
+                    mine.add(event.key)
+                    named = f"{operation.value} of {life.path}"
+                    if event.key != idempotency_key(stream.uid, life.path, operation.value, event.manual_epoch):
+                        yield stream.broken("I12", f"{named} has key {event.key}", version)
+                    if event.key in spent:
+                        yield stream.broken("I12", f"{named} was begun anew under key {event.key}", version)
+                    if event.request is not None and seen.setdefault(event.key, event.request) != event.request:
+                        yield stream.broken("I12", f"{named} sent another request under key {event.key}", version)
+            spent |= mine
 
 
 def attempts_obey_the_policy(stream: Stream) -> Iterator[Violation]:
     """I14: of the attempts that count; one that was lost, or whose target is to blame, does not."""
-    for (step, operation), settled in stream.settled.items():
-        planned = stream.plan.steps[step]
-        call = (
-            planned.call
-            if operation is Operation.FORWARD or planned.compensation is None
-            else planned.compensation.call
-        )
-        counted = [version for version, event in settled if _costs(event.report)]
-        most = call.retry.max_attempts
-        if most and len(counted) > most:
-            yield stream.broken(
-                "I14", f"{operation.value} of {step} was tried {len(counted)} times of {most}", *counted
-            )
+    for life in stream.every_life():
+        step = stream.plan.step_of(life.path)
+        for operation in life.settled:
+            if operation is Operation.AWAIT or (operation is Operation.FORWARD and _insists(stream.plan, step)):
+                continue  # asked until it is done
+            most = step.call_of(operation).retry.max_attempts
+            counted = _longest_run(life, operation)
+            if most and len(counted) > most:
+                named = f"{operation.value} of {life.path}"
+                yield stream.broken("I14", f"{named} was tried {len(counted)} times of {most}", *counted)
+
+
+def _insists(plan: Plan, step: Step) -> bool:
+    has_to = step.kind is StepKind.RETRIABLE or step.on_failure is OnFailure.RETRY or plan.is_after_pivot(step.id)
+    return has_to and not step.optional
+
+
+def _longest_run(life: Life, operation: Operation) -> list[int]:
+    """Return the most attempts in a row that cost budget: a person, or an answer that says not yet, makes it fresh."""
+    longest: list[int] = []
+    run: list[int] = []
+    for version, event in sorted([*life.settled[operation], *life.renewed], key=lambda entry: entry[0]):
+        if isinstance(event, AttemptSettled):
+            run = [*run, version] if _costs(event.report) else run
+            longest = max(longest, run, key=len)
+        elif not isinstance(event, RetryScheduled) or _renews(event, operation):
+            run = []
+    return longest
+
+
+def _renews(event: RetryScheduled, operation: Operation) -> bool:
+    if event.operation is operation:
+        return event.reason == POLL
+    return event.operation is Operation.FORWARD  # which begins with a clean sheet for whoever asks about it
 
 
 def _costs(report: Report) -> bool:
     return not (report.parked or report.phase is Phase.LOST or report.code in _TARGET_TO_BLAME)
 
 
-def steps_wait_for_predecessors(stream: Stream) -> Iterator[Violation]:
-    """I15: for the default rule, which is nearly all; the other rules are the machine's own property tests."""
-    for step in stream.plan.steps.values():
-        opened = stream.opened.get((step.id, Operation.FORWARD))
-        if opened is None or step.trigger.rule is not TriggerRule.ALL_SUCCESS:
-            continue
-        began = opened[0][0]
-        for need in step.needs:
-            end = stream.ended.get(need)
-            if end is None or end[0] > began or end[1].outcome is not Outcome.APPLIED:
-                yield stream.broken("I15", f"{step.id} started before {need} was applied", began)
-
-
-def nothing_starts_backward(stream: Stream) -> Iterator[Violation]:
-    """I17."""
-    if stream.backward_from is None:
-        return
-    for (step, operation), opened in stream.opened.items():
-        late = [version for version, _ in opened if version > stream.backward_from]
-        if operation is Operation.FORWARD and late:
-            yield stream.broken("I17", f"{step} was called after compensation began", *late)
-
-
-def undone_is_what_was_done(stream: Stream) -> Iterator[Violation]:
-    """I18: both ways round."""
-    for step in stream.undone:
-        outcome = stream.ended[step][1].outcome if step in stream.ended else None
-        if outcome not in {Outcome.APPLIED, Outcome.UNKNOWN}:
-            yield stream.broken("I18", f"{step} was undone with outcome {outcome}", stream.undone[step])
-    if not (stream.is_over and isinstance(stream.records[-1].event, SagaCompensated)):
-        return
-    for step, (version, event) in stream.ended.items():
-        wanted = event.outcome is not Outcome.NOT_APPLIED and stream.plan.steps[step].is_undoable
-        if wanted and step not in stream.undone:
-            yield stream.broken("I18", f"{step} was {event.outcome.value} and is not undone", version)
-
-
-def undo_waits_for_calls(stream: Stream) -> Iterator[Violation]:
-    """I19, the orchestrator's half: no undo opens while a forward call is open."""
-    closed = [version for (_, op), ends in stream.settled.items() if op is Operation.FORWARD for version, _ in ends]
-    last = max(closed, default=0)
-    for (step, operation), opened in stream.opened.items():
-        if operation is Operation.COMPENSATE and opened[0][0] < last:
-            yield stream.broken("I19", f"{step} was being undone while a forward call was open", opened[0][0], last)
-
-
-def later_is_undone_earlier(stream: Stream) -> Iterator[Violation]:
-    """I20: unless the author ordered it otherwise."""
-    if stream.plan.has_own_order:
-        return
-    wanted = [s for s, (_, e) in stream.ended.items() if e.outcome is not Outcome.NOT_APPLIED]
-    wanted = [s for s in wanted if stream.plan.steps[s].is_undoable and (s, Operation.FORWARD) in stream.opened]
-    for first in wanted:
-        undo = stream.opened.get((first, Operation.COMPENSATE))
-        if undo is None:
-            continue
-        for second in wanted:
-            began = stream.opened[second, Operation.FORWARD][0][0]
-            if began > stream.ended[first][0] and stream.undone.get(second, undo[0][0]) >= undo[0][0]:
-                yield stream.broken("I20", f"{first} was undone before {second}, which began after it", undo[0][0])
-
-
 def terminal_is_last(stream: Stream) -> Iterator[Violation]:
-    """I25."""
-    ends = [r.version for r in stream.records if isinstance(r.event, SagaCompleted | SagaCompensated)]
-    if len(ends) > 1 or (ends and ends[0] != stream.records[-1].version):
-        yield stream.broken("I25", f"{len(ends)} terminal events, {len(stream.records)} records", *ends)
+    """I25: but for a child that had completed and is undone by its parent."""
+    ends = [at for at, record in enumerate(stream.records) if isinstance(record.event, ENDINGS)]
+    for at in ends:
+        if at == len(stream.records) - 1:
+            continue
+        event, following = stream.records[at].event, stream.records[at + 1].event
+        by_parent = isinstance(following, CompensationBegan) and following.cause.kind is CauseKind.PARENT
+        if not (isinstance(event, SagaCompleted) and by_parent and stream.parent is not None):
+            versions = [stream.records[each].version for each in ends]
+            yield stream.broken("I25", f"{len(ends)} terminal events, {len(stream.records)} records", *versions)
+            return
+
+
+def signals_come_once(stream: Stream) -> Iterator[Violation]:
+    """I29: a repeated signal is the same one, and no step takes one that has not come."""
+    seen: dict[str, int] = {}
+    for version, event in stream.signals:
+        if event.request_id in seen:
+            message = f"signal {event.signal} of request {event.request_id} is recorded twice"
+            yield stream.broken("I29", message, seen[event.request_id], version)
+        seen[event.request_id] = version
+    taken: Counter[str] = Counter()
+    for version, signal in _taken(stream):
+        taken[signal] += 1
+        if taken[signal] > sum(1 for at, event in stream.signals if event.signal == signal and at < version):
+            yield stream.broken("I29", f"a step took signal {signal}, which had not come", version)
+
+
+def _taken(stream: Stream) -> list[tuple[int, str]]:
+    found: list[tuple[int, str]] = []
+    for life in stream.every_life():
+        body = stream.plan.step_of(life.path).body
+        if isinstance(body, Wait):
+            found += [(at, body.signal) for at, event in life.ended if event.reason is SettleReason.DONE]
+    return sorted(found)
 
 
 def nobody_is_forgotten(stream: Stream) -> Iterator[Violation]:
-    """I35."""
-    if stream.state is None or stream.state.is_terminal:
+    """I35: and whoever is asked is told why."""
+    for record, following in zip(stream.records, [*stream.records[1:], None], strict=True):
+        if isinstance(record.event, StepStuck):
+            told = following.event if following is not None else None
+            if not (isinstance(told, AttentionRaised) and told.step == record.event.step):
+                yield stream.broken("I35", f"{record.event.step} is stuck and nobody was told", record.version)
+    state, row = stream.state, stream.row
+    if state is None or state.is_terminal:
         return
-    due_at = wake_at(owed(stream.state))
-    if due_at is not None and stream.row.wake_at is None:
-        yield stream.broken("I35", f"something is owed at {due_at:.3f}, its row has no wake-up", stream.state.version)
-    if not (owed(stream.state) or stream.state.attention):
-        yield stream.broken("I35", "it is not terminal, owes nothing and has asked nobody", stream.state.version)
+    if state.status is SagaStatus.NEEDS_ATTENTION and not (state.attention and row.attention):
+        yield stream.broken("I35", "it needs attention and gives no reason", state.version)
+    due_at = wake_at(owed(state))
+    if due_at is not None and row.wake_at is None:
+        yield stream.broken("I35", f"something is owed at {due_at:.3f}, its row has no wake-up", state.version)
+    waits = state.is_paused or any(state.step(path).status is StepStatus.WAITING for path in state.live)
+    if row.rest is Rest.ASLEEP and any(isinstance(effect, SendCall) for effect in owed(state)):
+        yield stream.broken("I35", "calls are open, and its row says that nobody need take it up", state.version)
+    if not (owed(state) or state.attention or waits):
+        yield stream.broken("I35", "it is not terminal, owes nothing and has asked nobody", state.version)
 
 
 RULES: dict[str, Check] = {
@@ -263,11 +227,13 @@ RULES: dict[str, Check] = {
     "I11": attempts_end_once,
     "I12": keys_are_derived,
     "I14": attempts_obey_the_policy,
-    "I15": steps_wait_for_predecessors,
-    "I17": nothing_starts_backward,
-    "I18": undone_is_what_was_done,
-    "I19": undo_waits_for_calls,
-    "I20": later_is_undone_earlier,
+    "I15": order.steps_wait_for_predecessors,
+    "I17": order.nothing_starts_backward,
+    "I18": order.undone_is_what_was_done,
+    "I19": order.undo_waits_for_calls,
+    "I20": order.later_is_undone_earlier,
+    "I21": order.nothing_is_risked_after_the_pivot,
     "I25": terminal_is_last,
+    "I29": signals_come_once,
     "I35": nobody_is_forgotten,
 }

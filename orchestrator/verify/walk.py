@@ -4,7 +4,7 @@ The search rows of all sagas are held in memory, because the ledgers and the ans
 about 1 KB a saga with two attributes, a gigabyte for a million. Records are not: one saga's at a time.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import replace
 
 from orchestrator.errors import IntegrityError, NotFound
@@ -12,9 +12,18 @@ from orchestrator.ids import SagaId
 from orchestrator.limits import READ_RECORDS_MAX, VERIFY_PAGE_ROWS
 from orchestrator.ports.journal import Journal, Record, SearchQuery, SearchRow
 from orchestrator.ports.plans import Plans
+from orchestrator.verify.families import Families
 from orchestrator.verify.findings import Findings, Violation
-from orchestrator.verify.streams import Stream, check_stream
-from orchestrator.verify.witnesses import Ledgers, check_answers, check_effects, check_strangers
+from orchestrator.verify.stream import Stream
+from orchestrator.verify.streams import check_stream
+from orchestrator.verify.witnesses import (
+    Ledgers,
+    check_answers,
+    check_effects,
+    check_signals,
+    check_strangers,
+    left_standing,
+)
 
 Progress = Callable[[int, int], None]
 """Hears how many sagas are done, of how many."""
@@ -26,20 +35,32 @@ async def verify(
     *,
     ledgers: Ledgers | None = None,
     answers: Mapping[SagaId, str] | None = None,
+    signals: Mapping[SagaId, Collection[str]] | None = None,
     on_progress: Progress | None = None,
 ) -> Findings:
-    """Check a store that nobody writes to. `answers`: saga -> the end a caller was told, "" for accepted."""
+    """Check a store that nobody writes to.
+
+    `answers`: saga -> the end a caller was told, "" for accepted. `signals`: saga -> request ids of signals that their
+    senders were told are recorded.
+    """
     findings = Findings()
     rows = [row async for row in _rows(journal)]
     definitions = {row.saga_id: row.definition for row in rows}
     _check_rows(len(rows), (await journal.count(SearchQuery())).get("", 0), findings)
     keeping = None if ledgers is None else ledgers.keeping(definitions)
+    families = Families()
     for number, row in enumerate(rows, 1):
         stream = await _check_saga(row, journal, plans, findings)
-        if stream is not None and ledgers is not None and keeping is not None:
-            check_effects(stream, ledgers, keeping.get(row.definition, frozenset()), findings)
+        if stream is not None:
+            families.take(stream)
+            findings.leave(left_standing(stream))
+            if signals is not None:
+                check_signals(stream, signals.get(row.saga_id, ()), findings)
+            if ledgers is not None and keeping is not None:
+                check_effects(stream, ledgers, keeping.get(row.definition, frozenset()), findings)
         if on_progress is not None:
             on_progress(number, len(rows))
+    families.check(set(definitions), findings)
     if ledgers is None:
         findings.not_checked |= dict.fromkeys(("I10", "I13", "I24"), "no ledgers were given")
     else:
@@ -48,7 +69,7 @@ async def verify(
     if answers is None:
         findings.not_checked["I7"] = "no answers of callers were given"
     else:
-        check_answers(answers, {row.saga_id: row.status.value for row in rows}, findings)
+        check_answers(answers, {row.saga_id: row.status.value for row in rows}, families.all_children(), findings)
     findings.finish()
     return findings
 

@@ -7,16 +7,17 @@ something changed because of the call). A last line without its newline was neve
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import ConfigError
-from orchestrator.ids import SagaId, StepId
+from orchestrator.ids import SagaId, StepId, item_of
+from orchestrator.saga.events import SagaTerminated
 from orchestrator.saga.plan import Operation
 from orchestrator.saga.state import StepState, StepStatus
-from orchestrator.verify.findings import Findings, Violation
-from orchestrator.verify.streams import Stream
+from orchestrator.verify.findings import Findings, Left, Violation
+from orchestrator.verify.stream import Stream
 
 LEDGER_SUFFIX = ".ledger.jsonl"
 
@@ -26,9 +27,14 @@ _STANDS: Mapping[StepStatus, frozenset[int]] = {
     StepStatus.NOT_APPLIED: frozenset({0}),
     StepStatus.SKIPPED: frozenset({0}),
     StepStatus.PENDING: frozenset({0}),
-    # An unknown outcome of a step that has no undo is all that may remain of an ended saga.
+    # An unknown outcome of a step that has no undo is all that may remain of an ended saga, by itself.
     StepStatus.UNSETTLED: frozenset({0, 1}),
 }
+
+
+_ENDS = frozenset({"COMPLETED", "COMPENSATED", "TERMINATED"})
+_LATER = frozenset({"COMPENSATING", "NEEDS_ATTENTION", "COMPENSATED", "TERMINATED"})
+"""What a child may be after somebody was told that it has completed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,22 +92,23 @@ class Ledgers:
     def _take(self, effect: LedgerLine) -> None:
         self.count += 1
         self.by_key[effect.key] += effect.count
-        forward = effect.operation == Operation.FORWARD
-        self.net[effect.saga_id, effect.step] += effect.count if forward else -effect.count
+        # Asking about a call, or for its end, is no effect of the step.
+        sign = {Operation.FORWARD.value: 1, Operation.COMPENSATE.value: -1}.get(effect.operation, 0)
+        self.net[effect.saga_id, effect.step] += effect.count * sign
         self.keys.setdefault(effect.saga_id, {})[effect.key] = effect.step
 
     def keeping(self, definitions: Mapping[SagaId, str]) -> Mapping[str, frozenset[StepId]]:
-        """Return definition -> steps whose service keeps a ledger: it has a line of that step for some saga."""
+        """Return definition -> steps whose service keeps a ledger: it has a line of that step, or of an item of it."""
         found: dict[str, set[StepId]] = {}
         for saga_id, step in self.net:
-            found.setdefault(definitions.get(saga_id, ""), set()).add(step)
+            found.setdefault(definitions.get(saga_id, ""), set()).add(item_of(step)[0])
         return {definition: frozenset(steps) for definition, steps in found.items()}
 
 
 def check_effects(stream: Stream, ledgers: Ledgers, keeping: frozenset[StepId], findings: Findings) -> None:
     """I10, I13, I24: the services' account of one saga against its own; `keeping`: steps that ledgers account for."""
     saga_id = stream.row.saga_id
-    recorded = {event.key for opened in stream.opened.values() for _, event in opened}
+    recorded = {event.key for life in stream.every_life() for opened in life.opened.values() for _, event in opened}
     seen = ledgers.keys.get(saga_id, {})
     findings.add(
         "I10", (stream.broken("I10", f"{seen[k]} acted under key {k}") for k in seen if k not in recorded), len(seen)
@@ -110,17 +117,46 @@ def check_effects(stream: Stream, ledgers: Ledgers, keeping: frozenset[StepId], 
     findings.add(
         "I13", (stream.broken("I13", f"{seen[key]} took effect twice under {key}") for key in twice), len(seen)
     )
-    if stream.state is not None and stream.state.is_terminal:
-        steps = [stream.state.steps[step] for step in stream.plan.steps if step in keeping]
-        findings.add("I24", _unbalanced(stream, steps, ledgers), len(steps))
+    state = stream.state
+    if state is not None and state.is_terminal and not isinstance(stream.ending, SagaTerminated):
+        by_hand = {each.path for each in left_standing(stream)} | stream.resolved()
+        paths = [
+            each
+            for each in (*state.steps.values(), *state.items.values())
+            if item_of(each.id)[0] in keeping and each.items is None and each.id not in by_hand
+        ]
+        findings.add("I24", _unbalanced(stream, paths, ledgers), len(paths))
 
 
-def _unbalanced(stream: Stream, steps: list[StepState], ledgers: Ledgers) -> Iterator[Violation]:
-    for state in steps:
-        step, status = state.id, state.status
-        net = ledgers.net[stream.row.saga_id, step]
-        if net not in _STANDS.get(status, frozenset()):
-            yield stream.broken("I24", f"{step} is {status.value}, and {net} of its effect stands")
+def _unbalanced(stream: Stream, paths: list[StepState], ledgers: Ledgers) -> Iterator[Violation]:
+    for state in paths:
+        path, status = state.id, state.status
+        net = ledgers.net[stream.row.saga_id, path]
+        # A step that had not come to its end when a person completed the saga may have been applied.
+        unknown = frozenset({0, 1}) if stream.was_cut_short else frozenset[int]()
+        if net not in _STANDS.get(status, unknown):
+            yield stream.broken("I24", f"{path} is {status.value}, and {net} of its effect stands")
+
+
+def left_standing(stream: Stream) -> Iterator[Left]:
+    """Yield what a person let stand: effects left, words said in place of a service's, sagas ended as they were."""
+    saga_id = stream.row.saga_id
+    for life in stream.every_life():
+        if life.left is not None:
+            yield Left(saga_id=saga_id, path=life.path, why="was left as it is")
+    for path in sorted(stream.resolved()):
+        yield Left(saga_id=saga_id, path=path, why="is what a person said, not what its service said")
+    if isinstance(stream.ending, SagaTerminated):
+        for path in stream.ending.left or (StepId(""),):
+            yield Left(saga_id=saga_id, path=path, why="was left by a termination")
+
+
+def check_signals(stream: Stream, told: Collection[str], findings: Findings) -> None:
+    """I29: a signal that was answered OK is in the journal (M14)."""
+    recorded = {event.request_id for _, event in stream.signals}
+    lost = sorted(set(told) - recorded)
+    message = "the sender of signal {} was told that it is recorded"
+    findings.add("I29", (stream.broken("I29", message.format(request_id)) for request_id in lost), len(told))
 
 
 def check_strangers(known: set[SagaId], ledgers: Ledgers, findings: Findings) -> None:
@@ -136,10 +172,16 @@ def check_strangers(known: set[SagaId], ledgers: Ledgers, findings: Findings) ->
     )
 
 
-def check_answers(answers: Mapping[SagaId, str], statuses: Mapping[SagaId, str], findings: Findings) -> None:
-    """I7: a saga that a caller was told is accepted exists, and one that was told ended has ended just so."""
+def check_answers(
+    answers: Mapping[SagaId, str], statuses: Mapping[SagaId, str], children: Collection[SagaId], findings: Findings
+) -> None:
+    """I7: a saga that a caller was told is accepted exists, and one that was told ended has ended just so.
+
+    But for `children`: one that has completed may be undone by its parent since.
+    """
     for saga_id, told in answers.items():
         true = statuses.get(saga_id)
-        lost = true is None or (told in {"COMPLETED", "COMPENSATED"} and told != true)
+        expected = {told, *(_LATER if told == "COMPLETED" and saga_id in children else ())}
+        lost = true is None or (told in _ENDS and true not in expected)
         message = f"a caller was told {told or 'accepted'}, the journal says {true or 'nothing'}"
         findings.add("I7", [Violation(invariant="I7", saga_id=saga_id, message=message)] if lost else [])

@@ -2,10 +2,13 @@ import json
 from pathlib import Path
 
 import apsw
+import pytest
 
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.output import Printer
+from orchestrator.cli.verify import _show, _values
 from orchestrator.journal.sqlite import ownership
-from orchestrator.verify import INVARIANTS
+from orchestrator.verify import INVARIANTS, Findings, Left
 from tests.unit.cli.conftest import Saga
 
 
@@ -36,6 +39,16 @@ def test_an_empty_journal_is_sound_and_says_that_nothing_was_checked(saga: Saga,
     assert all(each["not_checked"] for each in values["invariants"] if not each["checked"])
     assert values["violations"] == []
     assert (values["left_count"], values["left"]) == (0, [])
+
+
+def test_what_people_let_stand_is_shown_and_is_no_violation(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = Findings()
+    findings.leave([Left(saga_id="s", path="reserve[17]", why="was left as it is")])
+    _show(Printer(), findings)
+    assert "no violation: saga s: reserve[17] was left as it is\n" in capsys.readouterr().out
+    values = _values(findings)
+    assert isinstance(values, dict)
+    assert values["left"] == [{"saga_id": "s", "path": "reserve[17]", "why": "was left as it is"}]
 
 
 def test_a_folder_without_ledgers_is_refused_before_the_journal_is_opened(saga: Saga, tmp_path: Path) -> None:

@@ -5,14 +5,16 @@ from dataclasses import dataclass, replace
 
 from orchestrator.ids import SagaId, StepId
 from orchestrator.ports.journal import Record, SearchRow
-from orchestrator.runtime.rows import row_of
-from orchestrator.saga import wake_at
+from orchestrator.runtime.rows import rest_of, row_of
+from orchestrator.saga import owed, wake_at
 from orchestrator.saga.events import AttemptOpened, AttemptSettled, Event
 from orchestrator.saga.plan import Operation, Plan
 from orchestrator.verify import Findings
-from orchestrator.verify.streams import Stream, check_stream
+from orchestrator.verify.stream import Stream
+from orchestrator.verify.streams import check_stream
 from tests.kit.machine import Machine, report, started
 from tests.kit.plans import plan, retry, step
+from tests.unit.telemetry.shapes import Guide
 
 PLAN = plan(
     step("check", read=True),
@@ -55,7 +57,7 @@ class Sample:
 
 def sample_of(machine: Machine) -> Sample:
     records = tuple(Record(version=n, epoch=1, event=event) for n, event in enumerate(machine.events, 1))
-    row = row_of(machine.state, wake_at(machine.owed), epoch=1)
+    row = row_of(machine.state, wake_at(machine.owed), rest_of(machine.state, machine.owed, is_draining=False), epoch=1)
     return Sample(plan=machine.plan, row=row, records=records)
 
 
@@ -78,6 +80,14 @@ def compensated() -> Sample:
 
 def running() -> Sample:
     return sample_of(started(PLAN).replies("check"))
+
+
+def sample_of_guide(told: Guide) -> Sample:
+    """A history of any shape, with the row that its last append would have."""
+    effects = owed(told.state)
+    rest = rest_of(told.state, effects, is_draining=False)
+    row = row_of(told.state, wake_at(effects), rest, epoch=told.epoch)
+    return Sample(plan=told.plan, row=row, records=tuple(told.records))
 
 
 Spoil = Callable[[Sample], Sample]
