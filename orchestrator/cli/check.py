@@ -82,11 +82,7 @@ async def _judge(texts: Sequence[Source], methods: "Methods") -> "list[Diagnosti
     from orchestrator.journal.memory import MemoryJournal
 
     revisions = Revisions(MemoryJournal(), methods, SystemClock())
-    found: list[Diagnostic] = []
-    for name, text in texts:
-        _, diagnostics = await revisions.create_revision(text, name, validate_only=True)
-        found += diagnostics
-    return found
+    return [one for _, found in await revisions.create_together(texts, validate_only=True) for one in found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

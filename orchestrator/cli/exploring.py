@@ -296,8 +296,7 @@ def _compiled(
         revisions = Revisions(MemoryJournal(), methods, SystemClock())
         names: list[str] = []
         errors = False
-        for name, text in texts:
-            revision, diagnostics = await revisions.create_revision(text, name)
+        for revision, diagnostics in await revisions.create_together(texts):
             for one in diagnostics:
                 note(coloured_finding(one))
             errors = errors or any(one.severity is Severity.ERROR for one in diagnostics)

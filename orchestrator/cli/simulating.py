@@ -37,7 +37,7 @@ _OPERATIONS = {"": Operation.FORWARD, "undo": Operation.COMPENSATE} | {
 
 
 def _seconds(value: object) -> object:
-    from orchestrator.definition.model import seconds
+    from orchestrator.definition.durations import seconds
 
     return seconds(value) if isinstance(value, str) else value
 

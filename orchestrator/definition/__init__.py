@@ -13,16 +13,22 @@ to `Findings`, and the author gets all of them at once, each with a code, a plac
 `diagnostics`       codes, places, findings
 `yaml` `emit`       text -> plain values and their places, refusing what YAML should not do; and back
 `model` `shapes`    the tree of keys, also the JSON Schema; wrong shapes as findings
-`builder`           the same tree from Python
+`builder` `block`   the same tree from Python
 `descriptors`       the called services' types: merged, cut down, pinned; one private pool per revision
 `expressions`       the one home of CEL
-`scope`             which names may be read where, and how each is read from recorded facts
+`names`             which names may be read where, and how each is read from recorded facts
 `holes` `template`  `${ … }` in texts; trees with expressions in them against messages
 `fits` `fields`     which types fill which fields; values into fields (`wellknown` for Timestamp and its like)
-`paths` `render`    plain paths, copied; everything as pure functions for the machine
-`check` `rules`     names and expressions; edges, what may be read when, undo (`graph` answers them)
-`compile`           defaults, facts about methods, the plan
-`revisions`         content-addressed revisions and their plans (implements `ports.plans.Plans`)
+`paths` `lists`     plain paths, copied; lists of `for_each`, read where they are recorded
+`render`            everything as pure functions for the machine (`operations`: what answers about operations say)
+`flat` `found`      all steps, whatever scope they stand in; targets, methods, types, other definitions
+`bodies`            rules about one step by itself: which keys go together, is its undo said
+`edges` `rules`     who waits for whom, across scopes; what may be read when, order of undo (`graph` answers them)
+`pivot`             R15: what is over before the pivot, and what may follow it
+`annotated`         what the owners of the methods said
+`check` `compile`   all rules, one after the other (`bound`: what was found); defaults and the plan
+`pinning`           what a revision keeps beside its text: descriptors, and the revisions of its children
+`revisions`         content-addressed revisions and their plans (implements `ports.plans.Plans`; `payloads`)
 ==================  ===================================================================================================
 
 Invariants
@@ -34,21 +40,23 @@ Invariants
 * No author's text makes a reader crash, loop, or need memory out of proportion: YAML aliases, tags and merge keys are
   refused at the parser's events, every size has a bound in `limits.py`.
 
-Data edges are inferred from what `request` and `when` read, because both are evaluated before the call. What is
-evaluated when a step settles (`refuse`, `reason`, `compensate`) must read upstream steps only: a finding says so,
-rather than an edge that nobody wrote.
+Data edges are inferred from what is read before a step begins (`request`, `when`, `for_each`, `sleep`, a child's
+`input`). What is evaluated later (`refuse`, `reason`, `until`, `probe`, `compensate`) must read upstream steps only: a
+finding says so, rather than an edge that nobody wrote. An edge that crosses a scope is the scope's.
 
 May import: `ports`, `saga.plan`, `errors`, `limits`, `values`, `ids`; of libraries ruamel in `yaml` and CEL in
-`expressions` only. Read next: `check.py`, which names the rules; then `scope.py` and `template.py`.
+`expressions` only. Read next: `check.py`, which names the rules; then `names.py` and `template.py`.
 """
 
-from orchestrator.definition.builder import Built, SagaBuilder, StepRef, cel, retry, undo
+from orchestrator.definition.block import Block, StepRef, cel, for_each, probe, retry, undo, until
+from orchestrator.definition.builder import Built, SagaBuilder
 from orchestrator.definition.diagnostics import Code, Diagnostic, Severity
 from orchestrator.definition.emit import to_yaml
 from orchestrator.definition.model import Definition
 from orchestrator.definition.revisions import Revisions
 
 __all__ = [
+    "Block",
     "Built",
     "Code",
     "Definition",
@@ -58,7 +66,10 @@ __all__ = [
     "Severity",
     "StepRef",
     "cel",
+    "for_each",
+    "probe",
     "retry",
     "to_yaml",
     "undo",
+    "until",
 ]

@@ -15,7 +15,8 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodDescriptorProto, MethodOptions
 
 from orchestrator.definition.diagnostics import At, Code
-from orchestrator.definition.model import Compensate, Definition, Step
+from orchestrator.definition.flat import Flat
+from orchestrator.definition.model import Compensate, Step
 from orchestrator.frozen import frozen
 from orchestrator.ports.methods import MethodFacts, TargetFacts
 from orchestrator.saga.plan import OutcomeProfile, StepKind
@@ -77,10 +78,10 @@ def declared(target: TargetFacts, method: MethodDescriptor) -> Declared:
     )
 
 
-def contradictions(definition: Definition, called: Mapping[str, Called], top: At) -> None:
+def contradictions(flat: Flat, called: Mapping[str, Called], top: At) -> None:
     """Warn where a step is not what the owners of its methods say; the definition wins, its author knows the saga."""
     for name, found in called.items():
-        at, step = top / "steps" / name, definition.steps[name]
+        at, step = At(top.findings, flat[name].path), flat[name].step
         if found.forward is None:
             continue
         _kind(step, found.forward, at)

@@ -1,264 +1,168 @@
 """What a definition means, checked before the first call: one function per rule, all findings at once.
 
-`check` resolves names (targets, methods, types), compiles every expression and applies the rules about the graph. What
-it resolved is returned for `compile.py`; it is complete only when no error was found.
+`check` finds what is named (`found.py`), compiles every expression and applies the rules: about single steps
+(`bodies.py`), about edges (`edges.py`, `rules.py`), about the pivot (`pivot.py`). What it resolved is returned for
+`compile.py`; it is complete only when no error was found.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from google.protobuf.descriptor import Descriptor
 
-from google.protobuf.descriptor import Descriptor, MethodDescriptor
-
-from orchestrator.definition import annotated, graph, render, rules
-from orchestrator.definition.annotated import Called
-from orchestrator.definition.descriptors import Types
-from orchestrator.definition.diagnostics import At, Code, Findings, did_you_mean, listing
+from orchestrator.definition import annotated, bodies, edges, found, lists, pivot, render, rules
+from orchestrator.definition.bound import Bound, BoundCall, BoundStep, Services
+from orchestrator.definition.diagnostics import At, Code, Findings
+from orchestrator.definition.expressions import DYN
+from orchestrator.definition.flat import Flat, Placed, flatten
 from orchestrator.definition.model import Compensate, Definition, Step
-from orchestrator.definition.scope import Scope, base_scope, step_scope
+from orchestrator.definition.names import Names, before_steps, during_steps
 from orchestrator.ids import STEP_ID
 from orchestrator.limits import ATTRIBUTES_MAX, STEPS_MAX
-from orchestrator.saga.plan import Guard, Render, RenderAttributes, RenderText
-from orchestrator.values import JSON_TYPE
-
-JSON: Final = "json"
-"""How a definition writes untyped input."""
-_RESERVED: Final = frozenset({"in", "true", "false", "null"})
-"""Words that CEL's grammar does not take as a field name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """The called services as they are known to one check."""
-
-    types: Types
-    serves: Mapping[str, frozenset[str]]
-    """Target -> its services' full names; a target that is absent could not be asked."""
-    configured: Sequence[str]
-    unreachable: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Target -> why it could not be asked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoundCall:
-    """A call whose names were found."""
-
-    target: str
-    method: MethodDescriptor
-    render: Render | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class BoundStep:
-    """A step whose names were found and whose expressions compile."""
-
-    call: BoundCall | None = None
-    undo: BoundCall | None = None
-    undo_reads_reply: bool = False
-    when: Guard | None = None
-    refuse: Guard | None = None
-    reason: RenderText | None = None
-    needs: frozenset[str] = frozenset()
-
-
-@dataclass(slots=True, kw_only=True)
-class Bound:
-    """What a check resolved."""
-
-    input_type: str
-    steps: dict[str, BoundStep]
-    attributes: RenderAttributes | None = None
-    output: Render | None = None
+from orchestrator.saga.plan import ForEach, Guard
 
 
 def check(definition: Definition, services: Services, findings: Findings) -> Bound:
     """Apply every rule; the result is complete where `findings.has_errors` stays false."""
     top = At(findings, ())
-    input_ = _input(definition, services, top)
+    flat = flatten(definition, top)
+    input_ = found.input_type(definition, services, top)
+    found.targets(definition, flat, services, top)
+    _step_ids(flat, top)
     bound = Bound(
+        flat=flat,
         input_type=input_.full_name if input_ is not None else "",
-        steps={step: BoundStep() for step in definition.steps},
+        steps={name: found.resolve(one, definition, services, top) for name, one in flat.items()},
     )
-    _targets(definition, services, top)
-    _step_ids(definition, top)
-    for name, step in definition.steps.items():
-        at = top / "steps" / name
-        bound.steps[name].call = _call(step.call, definition, services, at / "call")
-        if isinstance(step.compensate, Compensate):
-            bound.steps[name].undo = _call(step.compensate.call, definition, services, at / "compensate" / "call")
-    scopes = _scopes(bound, input_, services.types)
-    _expressions(definition, bound, scopes, top)
-    needs = rules.edges(definition, scopes[1].uses, top)
-    for name, found in needs.items():
-        bound.steps[name].needs = found
-    for name in rules.undo_needs_reply(scopes[1].uses):
-        bound.steps[name].undo_reads_reply = True
-    ancestors = graph.ancestors(needs)
-    rules.cycles(needs, top)
-    rules.settled_reads(scopes[1].uses, ancestors)
-    rules.patience(definition, top)
-    rules.undo_said(definition, top)
-    rules.undo_order(definition, ancestors, top)
-    rules.triggers(definition, needs, top)
-    rules.absent_replies(definition, scopes[1].uses)
-    annotated.contradictions(definition, {name: _called(step) for name, step in bound.steps.items()}, top)
+    bodies.judge(flat, bound.steps, services, top)
+    _signals(flat, top)
+    known = during_steps(services.types, input_, bound.offers())
+    _expressions(definition, bound, (before_steps(services.types, input_), known), top)
+    _graph(definition, bound, known, top)
+    annotated.contradictions(flat, {name: step.called for name, step in bound.steps.items()}, top)
     return bound
 
 
-# --- names ---------------------------------------------------------------------------------------------------------
+def _graph(definition: Definition, bound: Bound, known: Names, top: At) -> None:
+    flat, uses = bound.flat, known.uses
+    needs = edges.edges(flat, uses, top)
+    for name, direct in needs.items():
+        bound.steps[name].needs = direct
+    for name in rules.undo_needs_reply(uses):
+        bound.steps[name].undo_reads_reply = True
+    edges.cycles(flat, needs, top)
+    rules.settled_reads(flat, uses, edges.upstream(flat, needs))
+    rules.undo_order(flat, needs, top)
+    rules.triggers(flat, needs, top)
+    rules.absent_replies(flat, uses)
+    pivot.judge(flat, needs, top)
+    bodies.deadlines(definition, flat, needs, top)
 
 
-def _input(definition: Definition, services: Services, top: At) -> Descriptor | None:
-    name = JSON_TYPE if definition.input == JSON else definition.input
-    found = services.types.message(name)
-    if found is None and services.unreachable:
-        return None  # it may be that target's; its absence is a finding already
-    if found is None:
-        known = services.types.messages()
-        fix = did_you_mean(name, known) or f"write `json`, or a message of the targets: {listing(known)}"
-        (top / "input").value(Code.UNKNOWN_TYPE, f"no target of this definition knows the message type {name}", fix)
-    return found
-
-
-def _targets(definition: Definition, services: Services, top: At) -> None:
-    used = {text.partition("/")[0] for _, text in _written_calls(definition)}
-    seen: set[str] = set()
-    for index, target in enumerate(definition.targets):
-        at = top / "targets" / index
-        if target in seen:
-            at.value(Code.INVALID_VALUE, f"target `{target}` is listed twice", "remove one")
-        seen.add(target)
-        if target not in services.configured:
-            fix = did_you_mean(target, services.configured) or f"configured are: {listing(services.configured)}"
-            at.value(Code.UNKNOWN_TARGET, f"target `{target}` is not configured", fix)
-        elif target in services.unreachable:
-            fix = "start the service, or configure its descriptors (`descriptors: {files: […]}`)"
-            why = f"target `{target}` did not tell its methods: {services.unreachable[target]}"
-            at.value(Code.TARGET_UNREACHABLE, why, fix)
-        elif target not in used:
-            at.value(Code.UNUSED_TARGET, f"no step calls target `{target}`", "remove it")
-
-
-def _written_calls(definition: Definition) -> Iterable[tuple[str, str]]:
-    for name, step in definition.steps.items():
-        yield name, step.call
-        if isinstance(step.compensate, Compensate):
-            yield name, step.compensate.call
-
-
-def split_call(text: str) -> tuple[str, str, str] | None:
-    """Return target, service and method of `target/package.Service/Method`; None where it is not that."""
-    match text.split("/"):
-        case [target, service, method] if target and service and method:
-            return target, service, method
-        case _:
-            return None
-
-
-def needed(definition: Definition) -> tuple[frozenset[str], str]:
-    """Return the services a definition calls and its input type: what its descriptors must hold."""
-    split = (split_call(text) for _, text in _written_calls(definition))
-    return frozenset(found[1] for found in split if found), definition.input
-
-
-def _call(text: str, definition: Definition, services: Services, at: At) -> BoundCall | None:
-    parts = split_call(text)
-    if parts is None:
-        at.value(Code.INVALID_VALUE, f"`{text}` is not a call", "write target/package.Service/Method")
-        return None
-    target, service, name = parts
-    if target not in definition.targets:
-        known = did_you_mean(target, definition.targets)
-        fix = known or f"add `{target}` to `targets`"
-        at.value(Code.UNDECLARED_TARGET, f"target `{target}` is not in this definition's `targets`", fix)
-        return None
-    served = services.serves.get(target)
-    if served is None:
-        return None  # not configured or not reachable, which is a finding of its own
-    if service not in served:
-        fix = did_you_mean(service, served) or f"its services: {listing(sorted(served))}"
-        at.value(Code.UNKNOWN_METHOD, f"target `{target}` has no service {service}", fix)
-        return None
-    methods = services.types.methods(service)
-    method = methods.get(name)
-    if method is None and service not in services.types.services():
-        return None  # its file lost against another target's, which is a finding of its own
-    if method is None:
-        fix = did_you_mean(name, methods) or f"its methods: {listing(methods)}"
-        at.value(Code.UNKNOWN_METHOD, f"service {service} has no method `{name}`", fix)
-        return None
-    if method.client_streaming or method.server_streaming:
-        message = f"{service}/{name} is a streaming method; a step calls unary ones"
-        at.value(Code.STREAMING_METHOD, message, "offer a unary method")
-        return None
-    return BoundCall(target=target, method=method)
-
-
-def _called(step: BoundStep) -> Called:
-    return Called(forward=step.call.method if step.call else None, undo=step.undo.method if step.undo else None)
-
-
-def _step_ids(definition: Definition, top: At) -> None:
-    if len(definition.steps) > STEPS_MAX:
-        message = f"{len(definition.steps)} steps, more than the {STEPS_MAX} a saga may have"
+def _step_ids(flat: Flat, top: At) -> None:
+    if len(flat) > STEPS_MAX:
+        message = f"{len(flat)} steps, more than the {STEPS_MAX} a saga may have"
         (top / "steps").key(Code.TOO_LARGE, message, "split it into several sagas")
-    for name in definition.steps:
-        at = top / "steps" / name
+    for name, one in flat.items():
+        at = At(top.findings, one.path)
         if STEP_ID.fullmatch(name) is None:
             fixed = "".join(char if char.isascii() and char.isalnum() else "_" for char in name.lower()).strip("_")
             fix = f"write `{fixed}`" if STEP_ID.fullmatch(fixed) else "write a name such as `reserve_stock`"
             why = f"`{name}` is not a step id: a letter a-z, then a-z 0-9 _ (a dash is minus in an expression)"
             at.key(Code.INVALID_VALUE, why, fix)
-        elif name in _RESERVED:
+        elif bodies.is_reserved(name):
             at.key(Code.INVALID_VALUE, f"`{name}` is a word of the expression language", f"write `{name}_step`")
+
+
+def _signals(flat: Flat, top: At) -> None:
+    """A signal has one type, whichever step waits for it."""
+    types: dict[str, tuple[str, str]] = {}
+    for name, one in flat.items():
+        if one.step.wait is None:
+            continue
+        first, type_ = types.setdefault(one.step.wait.signal, (name, one.step.wait.type))
+        if type_ != one.step.wait.type:
+            message = f"signal `{one.step.wait.signal}` is a {type_} where step `{first}` waits for it"
+            (At(top.findings, one.path) / "wait" / "type").value(
+                Code.INVALID_VALUE, message, "wait for another signal, or for the same type"
+            )
 
 
 # --- expressions ---------------------------------------------------------------------------------------------------
 
 
-def _scopes(bound: Bound, input_: Descriptor | None, types: Types) -> tuple[Scope, Scope]:
-    replies = {name: step.call.method.output_type if step.call else None for name, step in bound.steps.items()}
-    return base_scope(types, input_), step_scope(types, input_, replies)
-
-
-def _expressions(definition: Definition, bound: Bound, scopes: tuple[Scope, Scope], top: At) -> None:
-    before, during = scopes
+def _expressions(definition: Definition, bound: Bound, names: tuple[Names, Names], top: At) -> None:
+    before, during = names
     if len(definition.attributes) > ATTRIBUTES_MAX:
         message = f"{len(definition.attributes)} attributes, more than {ATTRIBUTES_MAX}"
         (top / "attributes").key(Code.TOO_LARGE, message, "keep those one searches for")
     if definition.attributes:
         bound.attributes = render.compile_attributes(definition.attributes, top / "attributes", before)
-    for name, step in definition.steps.items():
-        _step_expressions(step, bound.steps[name], during, top / "steps" / name)
+    for name, one in bound.flat.items():
+        _step_expressions(one, bound.steps[name], during, At(top.findings, one.path))
     if definition.output is not None:
-        bound.output = render.compile_output(definition.output, top / "output", during)
+        output = render.compile_output(definition.output, top / "output", during)
+        if output is not None:
+            bound.output, bound.output_type = output
 
 
-def _step_expressions(step: Step, bound: BoundStep, scope: Scope, at: At) -> None:
-    if bound.call is not None:
-        rendering = render.compile_message(step.request, bound.call.method.input_type, at / "request", scope)
-        bound.call = BoundCall(target=bound.call.target, method=bound.call.method, render=rendering)
+def _step_expressions(one: Placed, bound: BoundStep, names: Names, at: At) -> None:
+    step = one.step
     if step.when is not None:
-        bound.when = _guard(step.when, at / "when", scope)
-    settled = scope.with_reply(bound.call.method.output_type if bound.call is not None else None)
+        bound.when = _guard(step.when, at / "when", names)
+    if step.sleep is not None:
+        bound.asleep = render.compile_sleep(step.sleep, at / "sleep", names)
+    known = _for_each(step, bound, names, at)
+    if bound.call is not None:
+        bound.call = _rendering(bound.call, step.request, at / "request", known)
+    _child_input(step, bound, known, at / "input")
+    settled = known.with_reply(bound.reply)
     if step.refuse is not None:
         bound.refuse = _guard(step.refuse, at / "refuse", settled)
+    if step.until is not None:
+        bound.until = _guard(step.until, at / "until", settled)
     if step.reason is not None:
         bound.reason = render.compile_sentence(step.reason, at / "reason", settled)
-        if step.refuse is None:
-            message = "`reason` explains a `refuse`, and there is none"
-            (at / "reason").key(Code.INVALID_VALUE, message, "add `refuse:`, or remove `reason:`")
     if isinstance(step.compensate, Compensate) and bound.undo is not None:
-        where = at / "compensate" / "request"
-        rendering = render.compile_message(step.compensate.request, bound.undo.method.input_type, where, settled)
-        bound.undo = BoundCall(target=bound.undo.target, method=bound.undo.method, render=rendering)
+        bound.undo = _rendering(bound.undo, step.compensate.request, at / "compensate" / "request", settled)
+    _probe(step, bound, known, at / "probe")
 
 
-def _guard(text: str, at: At, scope: Scope) -> Guard | None:
-    found = render.compile_guard(text, at, scope)
-    if found is None:
+def _for_each(step: Step, bound: BoundStep, names: Names, at: At) -> Names:
+    """Return the names of what is read for one item, or of the step where it has none."""
+    if step.for_each is None:
+        return names
+    compiled = lists.compile_items(step.for_each, at / "for_each", names)
+    if compiled is None:
+        return names.with_item(step.item, DYN)  # what is wrong was said: no more about it
+    items, element = compiled
+    bound.for_each = ForEach(items=items, parallel=step.parallel, tolerate=step.tolerate)
+    return names.with_item(step.item, element)
+
+
+def _child_input(step: Step, bound: BoundStep, known: Names, at: At) -> None:
+    if bound.child is None:
+        return
+    descriptor: Descriptor | None = known.types.message(bound.child.input_type)
+    assert descriptor is not None  # what a child takes is pinned with its parent
+    bound.child_input = render.compile_message(step.input if step.input is not None else {}, descriptor, at, known)
+
+
+def _probe(step: Step, bound: BoundStep, known: Names, at: At) -> None:
+    if step.probe is None or bound.probe is None:
+        return
+    bound.probe = _rendering(bound.probe, step.probe.request, at / "request", known)
+    answered = known.with_reply(bound.probe.method.output_type)
+    bound.read_probe = render.compile_probe(step.probe, bound.reply, at, answered)
+
+
+def _rendering(call: BoundCall, request: render.Tree, at: At, known: Names) -> BoundCall:
+    rendering = render.compile_message(request, call.method.input_type, at, known)
+    return BoundCall(target=call.target, method=call.method, render=rendering)
+
+
+def _guard(text: str, at: At, known: Names) -> Guard | None:
+    compiled = render.compile_guard(text, at, known)
+    if compiled is None:
         return None
-    guard, expression = found
+    guard, expression = compiled
     if not expression.names:
         at.value(Code.CONSTANT_GUARD, "this condition reads nothing, so it always gives the same answer", "remove it")
     return guard

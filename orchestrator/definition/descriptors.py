@@ -32,6 +32,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from orchestrator.definition import operations
 from orchestrator.limits import PARSED_PAYLOADS_BYTES_MAX
 from orchestrator.v1 import annotations_pb2
 from orchestrator.values import Payload
@@ -52,6 +53,10 @@ _OWN: Final[Sequence[FileDescriptor]] = (
     annotations_pb2.DESCRIPTOR,
 )
 _OWN_NAMES: Final = frozenset(file.name for file in _OWN)
+
+
+_PIN: Final = "@saga/"
+"""What the name of a file begins with that pins a child's revision: `@saga/settle_leg/r0123456789ab`."""
 
 
 class DescriptorsBroken(Exception):
@@ -112,6 +117,24 @@ def closure(files: Mapping[str, File], roots: Iterable[str]) -> bytes:
     return found.SerializeToString(deterministic=True)
 
 
+def pin(descriptors: bytes, children: Mapping[str, str]) -> bytes:
+    """Add which revisions of other definitions are run as children: each is an empty file, so that a set holds all."""
+    found = descriptor_pb2.FileDescriptorSet.FromString(descriptors)
+    for name, revision in sorted(children.items()):
+        found.file.add(name=f"{_PIN}{name}/{revision}")
+    return found.SerializeToString(deterministic=True) if children else descriptors
+
+
+def pinned(descriptors: bytes) -> Mapping[str, str]:
+    """Return what `pin` has added: definition -> revision; nothing where the set cannot be read."""
+    try:
+        files = descriptor_pb2.FileDescriptorSet.FromString(descriptors).file
+    except DecodeError:
+        return {}
+    parts = (file.name.split("/") for file in files if file.name.startswith(_PIN))
+    return {each[1]: each[2] for each in parts if len(each) == 3}  # noqa: PLR2004  (prefix, definition, revision)
+
+
 class Types:
     """The message types and methods of one revision. Not thread-safe beyond reading; built once, never changed."""
 
@@ -151,7 +174,7 @@ class Types:
         try:
             return self.pool.FindMessageTypeByName(name)
         except KeyError:
-            return None
+            return operations.MESSAGES.get(name)
 
     def parse(self, payload: Payload, descriptor: Descriptor) -> Message:
         """Return a payload as a message, shared with other readers: never change it. Raise `DecodeError`."""

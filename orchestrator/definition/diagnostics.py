@@ -38,6 +38,7 @@ class Code(StrEnum):
     WRONG_SHAPE = "E103 wrong-shape"
     INVALID_VALUE = "E104 invalid-value"
     NOT_SUPPORTED_YET = "E105 not-supported-yet"
+    MISPLACED_KEY = "E106 misplaced-key"
 
     UNKNOWN_TARGET = "E201 unknown-target"
     UNDECLARED_TARGET = "E202 undeclared-target"
@@ -46,6 +47,8 @@ class Code(StrEnum):
     TARGET_UNREACHABLE = "E205 target-unreachable"
     DESCRIPTOR_CONFLICT = "E206 descriptor-conflict"
     UNKNOWN_TYPE = "E207 unknown-type"
+    UNKNOWN_DEFINITION = "E208 unknown-definition"
+    DEFINITION_CYCLE = "E209 definition-cycle"
 
     UNKNOWN_STEP = "E301 unknown-step"
     SELF_REFERENCE = "E302 self-reference"
@@ -56,6 +59,13 @@ class Code(StrEnum):
     READ_HAS_UNDO = "E307 read-has-undo"
     NOTHING_TO_UNDO = "E308 nothing-to-undo"
     UNDO_CYCLE = "E309 undo-cycle"
+    PIVOT_MISPLACED = "E310 pivot-misplaced"
+    BESIDE_PIVOT = "E311 beside-pivot"
+    AFTER_PIVOT = "E312 after-pivot"
+    RETRIABLE_MISPLACED = "E313 retriable-misplaced"
+    CANNOT_UNDO = "E314 cannot-undo"
+    UNSAFE_POLL = "E315 unsafe-poll"
+    PAST_DEADLINE = "E316 past-deadline"
 
     EXPRESSION_SYNTAX = "E401 expression-syntax"
     EXPRESSION_INVALID = "E402 expression-invalid"
@@ -73,6 +83,7 @@ class Code(StrEnum):
     UNUSED_TARGET = "W603 unused-target"
     CONSTANT_GUARD = "W604 constant-guard"
     REPLY_MAY_BE_ABSENT = "W605 reply-may-be-absent"
+    ENDLESS_REFUSAL = "W606 endless-refusal"
     UNLIKE_ANNOTATION = "W610 unlike-annotation"
 
     @property
@@ -166,9 +177,8 @@ class Findings:
 
     def add(self, code: Code, place: Place, path: Path, message: str, fix: str = "") -> None:
         """Add a finding at a place."""
-        step = str(path[1]) if len(path) > 1 and path[0] == "steps" else ""
         found = Diagnostic(
-            code=code, place=place, path=dotted(path), step=step, saga=self.saga, message=message, fix=fix
+            code=code, place=place, path=dotted(path), step=part_of(path)[0], saga=self.saga, message=message, fix=fix
         )
         self.keep(found)
 
@@ -228,6 +238,21 @@ def dotted(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
+
+
+def part_of(path: Path) -> tuple[str, Path]:
+    """Return the innermost step that a path leads into, and the rest of the path; no step outside of `steps`."""
+    step, rest = "", path
+    while True:
+        match rest:
+            case ("steps", name, *_) if not step:
+                step, rest = str(name), rest[2:]
+            case ("scope", "steps", name, *_) if step:
+                step, rest = str(name), rest[3:]
+            case ("else", name, *_) if step:
+                step, rest = str(name), rest[2:]
+            case _:
+                return step, rest
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ _FORBIDDEN: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 def to_yaml(definition: Definition) -> str:
     """Return the text of a definition; what equals its default is left out."""
-    tree: JsonValue = definition.model_dump(exclude_defaults=True)
+    tree: JsonValue = definition.model_dump(exclude_defaults=True, by_alias=True)
     return "".join(f"{line}\n" for line in _lines(tree, 0))
 
 

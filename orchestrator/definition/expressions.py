@@ -56,6 +56,7 @@ class ValueType:
 
 BOOL: Final = ValueType("BOOL")
 DYN: Final = ValueType("DYN")
+INT: Final = ValueType("INT")
 STRING: Final = ValueType("STRING")
 TIMESTAMP: Final = ValueType("TIMESTAMP")
 
@@ -174,9 +175,32 @@ def message_type(descriptor: Descriptor) -> ValueType:
     return ValueType(descriptor.full_name)
 
 
+def list_of(element: ValueType) -> ValueType:
+    """Return the type of a list."""
+    return ValueType("LIST", (element,))
+
+
+_SIMPLE: Final = {
+    "BOOL": cel.Type.BOOL,
+    "BYTES": cel.Type.BYTES,
+    "DOUBLE": cel.Type.DOUBLE,
+    "DURATION": cel.Type.DURATION,
+    "INT": cel.Type.INT,
+    "STRING": cel.Type.STRING,
+    "TIMESTAMP": cel.Type.TIMESTAMP,
+    "UINT": cel.Type.UINT,
+}
+
+
 def _declared(type_: ValueType) -> cel.Type:
-    simple = {"BOOL": cel.Type.BOOL, "STRING": cel.Type.STRING, "TIMESTAMP": cel.Type.TIMESTAMP, "DYN": cel.Type.DYN}
-    return simple.get(type_.name) or cel.Type(type_.name)
+    if type_.name == "LIST":
+        return cel.Type.List(_declared(type_.of[0]))
+    if type_.name == "MAP":
+        return cel.Type.Map(_declared(type_.of[0]), _declared(type_.of[1]))
+    if "." in type_.name:
+        return cel.Type(type_.name)
+    # null, a type, an optional: what they are is seen when they are there
+    return _SIMPLE.get(type_.name, cel.Type.DYN)
 
 
 def _type(name: str) -> ValueType:

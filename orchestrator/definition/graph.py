@@ -35,7 +35,8 @@ def cycles(edges: Mapping[str, Collection[str]]) -> Sequence[Sequence[str]]:
     return found
 
 
-def _shortest(start: str, edges: Mapping[str, Collection[str]]) -> Sequence[str]:
+def path(start: str, end: str, edges: Mapping[str, Collection[str]]) -> list[str]:
+    """Return a shortest path by at least one edge; there must be one."""
     came: dict[str, str] = {}
     todo = [start]
     for current in todo:  # grows while it is walked: breadth first
@@ -43,7 +44,27 @@ def _shortest(start: str, edges: Mapping[str, Collection[str]]) -> Sequence[str]
             if following not in came:
                 came[following] = current
                 todo.append(following)
-    way = [came[start]]
+    way = [end, came[end]]
     while way[-1] != start:
         way.append(came[way[-1]])
     return way[::-1]
+
+
+def in_order(edges: Mapping[str, Collection[str]]) -> list[str]:
+    """Return all nodes, what a node points to before the node; what goes in circles is left out."""
+    left = {name: set(found) for name, found in edges.items()}
+    back: dict[str, list[str]] = {name: [] for name in edges}
+    for name, found in edges.items():
+        for other in found:
+            back[other].append(name)
+    ready = [name for name, found in left.items() if not found]
+    for name in ready:  # grows while it is walked
+        for follower in back[name]:
+            left[follower].discard(name)
+            if not left[follower]:
+                ready.append(follower)
+    return ready
+
+
+def _shortest(start: str, edges: Mapping[str, Collection[str]]) -> Sequence[str]:
+    return path(start, start, edges)[:-1]

@@ -14,12 +14,12 @@ from google.protobuf.message import Message
 
 from orchestrator.definition.descriptors import enum_of, is_map, message_of
 from orchestrator.definition.expressions import Expression
-from orchestrator.definition.scope import Reading, Scope
+from orchestrator.definition.names import Names, Reading
 
 Evaluate = Callable[[Reading], object]
 
 
-def copied(expression: Expression, into: FieldDescriptor, scope: Scope, *, is_element: bool) -> Evaluate | None:
+def copied(expression: Expression, into: FieldDescriptor, known: Names, *, is_element: bool) -> Evaluate | None:
     """Return a reader of the field a plain path names; None where it must be evaluated.
 
     `is_element` says that the value is one element of a repeated field or of a map, not a whole field.
@@ -28,21 +28,21 @@ def copied(expression: Expression, into: FieldDescriptor, scope: Scope, *, is_el
     if not expression.path:
         return None
     name, *rest = expression.path
-    start = scope.names[name].message
+    start = known.names[name].message
     if start is None:
         return None
     if not rest:
         same = not is_list and into.message_type is not None and into.message_type.full_name == start.full_name
         return (lambda reading: reading.message(name)) if same else None
-    way = _way(start, rest)
-    if way is None or not _same_type(way[-1], into, is_list=is_list):
+    fields = way(start, rest)
+    if fields is None or not _same_type(fields[-1], into, is_list=is_list):
         return None
-    keeps_presence = way[-1].has_presence and into.has_presence and not is_element
-    return _reader(name, way, keeps_presence=keeps_presence)
+    keeps_presence = fields[-1].has_presence and into.has_presence and not is_element
+    return _reader(name, fields, keeps_presence=keeps_presence)
 
 
-def _reader(name: str, way: Sequence[FieldDescriptor], *, keeps_presence: bool) -> Evaluate:
-    *over, last = (field.name for field in way)
+def _reader(name: str, fields: Sequence[FieldDescriptor], *, keeps_presence: bool) -> Evaluate:
+    *over, last = (field.name for field in fields)
 
     def read(reading: Reading) -> object:
         found = reading.message(name)
@@ -55,7 +55,7 @@ def _reader(name: str, way: Sequence[FieldDescriptor], *, keeps_presence: bool) 
     return read
 
 
-def _way(start: Descriptor, parts: Sequence[str]) -> Sequence[FieldDescriptor] | None:
+def way(start: Descriptor, parts: Sequence[str]) -> Sequence[FieldDescriptor] | None:
     """Return the fields along a path; None where it leaves plain messages, as in a map's key."""
     way: list[FieldDescriptor] = []
     message: Descriptor | None = start

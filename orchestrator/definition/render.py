@@ -3,6 +3,7 @@
 Each returns its value or an `ExpressionFailure` that names the place in the definition and the reason; none raises.
 """
 
+import datetime
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,22 +14,37 @@ from pydantic import JsonValue
 from orchestrator.definition import fields, holes, template
 from orchestrator.definition.descriptors import message_class
 from orchestrator.definition.diagnostics import At, Code
+from orchestrator.definition.durations import seconds
 from orchestrator.definition.expressions import EvaluationFailed, Expression
 from orchestrator.definition.misfit import Misfit, joined, kind
-from orchestrator.definition.scope import Reading, Scope
+from orchestrator.definition.model import Probe
+from orchestrator.definition.names import OWN_REPLY, Names, Reading
 from orchestrator.definition.template import Node
 from orchestrator.limits import ATTRIBUTE_CHARS_MAX, PAYLOAD_BYTES_MAX
-from orchestrator.saga.plan import ExpressionFailure, Facts, Guard, Render, RenderAttributes, RenderText
+from orchestrator.saga.plan import (
+    Answer,
+    ExpressionFailure,
+    Facts,
+    Guard,
+    Outcome,
+    ReadAnswer,
+    Render,
+    RenderAttributes,
+    RenderSeconds,
+    RenderText,
+)
 from orchestrator.values import JSON_TYPE, Attributes, AttributeValue, Payload
 
+Tree = JsonValue
 _TEXTS: Final = frozenset({"STRING", "DYN"})
+_TIMES: Final = frozenset({"DURATION", "INT", "UINT", "DOUBLE", "DYN"})
 _ATTRIBUTES: Final = frozenset({"STRING", "INT", "UINT", "DOUBLE", "BOOL", "DYN"})
 
 
-def compile_guard(text: str, at: At, scope: Scope) -> tuple[Guard, Expression] | None:
+def compile_guard(text: str, at: At, known: Names) -> tuple[Guard, Expression] | None:
     """Compile a condition, written bare or as one `${ … }`."""
     hole = holes.bare(text, at)
-    expression = scope.compile(hole.source, at, hole.offset) if hole is not None else None
+    expression = known.compile(hole.source, at, hole.offset) if hole is not None else None
     if expression is None or hole is None:
         return None
     if expression.type.name not in {"BOOL", "DYN"}:
@@ -38,7 +54,7 @@ def compile_guard(text: str, at: At, scope: Scope) -> tuple[Guard, Expression] |
 
     def guard(facts: Facts) -> bool | ExpressionFailure:
         try:
-            value = Reading(scope, expression.names, facts).evaluate(expression)
+            value = Reading(known, expression.names, facts).evaluate(expression)
         except EvaluationFailed as failed:
             return _failure(where, failed.why, expression.source)
         if isinstance(value, bool):
@@ -48,16 +64,16 @@ def compile_guard(text: str, at: At, scope: Scope) -> tuple[Guard, Expression] |
     return guard, expression
 
 
-def compile_sentence(text: str, at: At, scope: Scope) -> RenderText | None:
+def compile_sentence(text: str, at: At, known: Names) -> RenderText | None:
     """Compile a sentence for people; a single expression must give a text."""
-    node = template.check_text(text, at, scope, _TEXTS)
+    node = template.check_text(text, at, known, _TEXTS)
     if node is None:
         return None
     where = at.dotted
 
     def render(facts: Facts) -> str | ExpressionFailure:
         try:
-            value = node.value(Reading(scope, node.names, facts))
+            value = node.value(Reading(known, node.names, facts))
         except EvaluationFailed as failed:
             return _failure(where, failed.why, text)
         return value if isinstance(value, str) else _failure(where, f"a text is needed, not {kind(value)}", text)
@@ -65,10 +81,10 @@ def compile_sentence(text: str, at: At, scope: Scope) -> RenderText | None:
     return render
 
 
-def compile_attributes(given: Mapping[str, JsonValue], at: At, scope: Scope) -> RenderAttributes | None:
+def compile_attributes(given: Mapping[str, JsonValue], at: At, known: Names) -> RenderAttributes | None:
     """Compile searchable attributes: flat, small, of four types."""
     checked = {
-        name: template.check_text(value, at / name, scope, _ATTRIBUTES) if isinstance(value, str) else Node(value)
+        name: template.check_text(value, at / name, known, _ATTRIBUTES) if isinstance(value, str) else Node(value)
         for name, value in given.items()
     }
     nodes = {name: node for name, node in checked.items() if node is not None}
@@ -76,7 +92,7 @@ def compile_attributes(given: Mapping[str, JsonValue], at: At, scope: Scope) -> 
     where = at.dotted
 
     def render(facts: Facts) -> Attributes | ExpressionFailure:
-        reading = Reading(scope, names, facts)
+        reading = Reading(known, names, facts)
         found: dict[str, AttributeValue] = {}
         for name, node in nodes.items():
             try:
@@ -94,13 +110,16 @@ def compile_attributes(given: Mapping[str, JsonValue], at: At, scope: Scope) -> 
     return render if len(nodes) == len(given) else None
 
 
-def compile_message(tree: JsonValue, descriptor: Descriptor, at: At, scope: Scope) -> Render | None:
+def compile_message(tree: JsonValue, descriptor: Descriptor, at: At, known: Names) -> Render | None:
     """Compile a request: a tree of fields, or one expression that gives the whole message."""
     if isinstance(tree, str):
-        node = template.check_whole(tree, descriptor, at, scope)
-        return None if node is None else _filling(node, descriptor, at, scope)
+        node = template.check_whole(tree, descriptor, at, known)
+        return None if node is None else _filling(node, descriptor, at, known)
     assert isinstance(tree, dict)  # the model takes nothing else
-    nodes = template.check_fields(tree, descriptor, at, scope)
+    if descriptor.full_name == JSON_TYPE:
+        free = template.check_free(tree, at, known)
+        return None if free is None else _filling(free, descriptor, at, known)
+    nodes = template.check_fields(tree, descriptor, at, known)
     if nodes is None:
         return None
     make, where = message_class(descriptor), at.dotted
@@ -117,40 +136,95 @@ def compile_message(tree: JsonValue, descriptor: Descriptor, at: At, scope: Scop
     def render(facts: Facts) -> Payload | ExpressionFailure:
         message = make()
         message.CopyFrom(prototype)
-        failure = _put_all(message, dynamic, Reading(scope, names, facts), where)
+        failure = _put_all(message, dynamic, Reading(known, names, facts), where)
         return failure or _payload(message, where)
 
     return render
 
 
-def compile_output(tree: JsonValue, at: At, scope: Scope) -> Render | None:
-    """Compile a saga's output: one message as it is, or a JSON object."""
+def compile_output(tree: JsonValue, at: At, known: Names) -> tuple[Render, str] | None:
+    """Compile a saga's output, and say of which type it is: one message as it is, or a JSON object."""
     if not isinstance(tree, str):
-        node = template.check_free(tree, at, scope)
-        struct = scope.types.message(JSON_TYPE)
+        struct = known.types.message(JSON_TYPE)
         assert struct is not None  # every pool holds the well-known types
-        return None if node is None else _filling(node, struct, at, scope)
+        found = compile_message(tree, struct, at, known)
+        return None if found is None else (found, JSON_TYPE)
     hole = holes.whole(tree, at)
-    expression = scope.compile(hole.source, at, hole.offset) if hole is not None else None
+    expression = known.compile(hole.source, at, hole.offset) if hole is not None else None
     if expression is None or hole is None:
         return None
     # an untyped value can only be a JSON object
     name = JSON_TYPE if expression.type.name in {"DYN", "MAP"} else expression.type.name
-    descriptor = scope.types.message(name)
+    descriptor = known.types.message(name)
     if descriptor is None:
         message = f"an output is a message or a mapping, this is {expression.type}"
         at.inside(Code.RESULT_TYPE, hole.offset, message, "write a mapping")
         return None
-    return compile_message(tree, descriptor, at, scope)
+    found = compile_message(tree, descriptor, at, known)
+    return None if found is None else (found, name)
 
 
-def _filling(node: Node, descriptor: Descriptor, at: At, scope: Scope) -> Render:
+def compile_sleep(text: str, at: At, known: Names) -> RenderSeconds | None:
+    """Compile how long a step lets pass: a duration as written, or an expression that gives one or seconds."""
+    if "${" not in text:
+        constant_s = seconds(text)
+        return lambda _: constant_s
+    hole = holes.whole(text, at)
+    expression = known.compile(hole.source, at, hole.offset) if hole is not None else None
+    if expression is None or hole is None:
+        return None
+    if expression.type.name not in _TIMES:
+        message = f"a duration or a number of seconds is needed, this is {expression.type}"
+        at.inside(Code.RESULT_TYPE, hole.offset, message, "write duration(…) or double(…)")
+        return None
+    where = at.dotted
+
+    def render(facts: Facts) -> float | ExpressionFailure:
+        try:
+            value = Reading(known, expression.names, facts).evaluate(expression)
+        except EvaluationFailed as failed:
+            return _failure(where, failed.why, expression.source)
+        if isinstance(value, datetime.timedelta):
+            return value.total_seconds()
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        why = f"a duration or a number of seconds is needed, not {kind(value)}"
+        return _failure(where, why, expression.source)
+
+    return render
+
+
+def compile_probe(probe: Probe, reply: Descriptor | None, at: At, known: Names) -> ReadAnswer | None:
+    """Compile what a probe's reply says; `known` has it as `reply`, and the argument is the type of the step's own."""
+    compiled = compile_guard(probe.applied, at / "applied", known)
+    own = known.names[OWN_REPLY].message
+    made: Render | None = None
+    if probe.reply is not None and reply is not None:
+        made = compile_message(probe.reply, reply, at / "reply", known)
+    if compiled is None or (probe.reply is not None and made is None):
+        return None
+    guard, _ = compiled
+    is_same = own is not None and reply is not None and own.full_name == reply.full_name
+
+    def read(facts: Facts) -> Answer | ExpressionFailure:
+        is_applied = guard(facts)
+        if isinstance(is_applied, ExpressionFailure):
+            return is_applied
+        if not is_applied:
+            return Answer(outcome=Outcome.NOT_APPLIED)
+        found = made(facts) if made is not None else facts.own_reply if is_same else None
+        return found if isinstance(found, ExpressionFailure) else Answer(outcome=Outcome.APPLIED, reply=found)
+
+    return read
+
+
+def _filling(node: Node, descriptor: Descriptor, at: At, known: Names) -> Render:
     make, where = message_class(descriptor), at.dotted
 
     def render(facts: Facts) -> Payload | ExpressionFailure:
         message = make()
         try:
-            fields.fill(message, node.value(Reading(scope, node.names, facts)))
+            fields.fill(message, node.value(Reading(known, node.names, facts)))
         except EvaluationFailed as failed:
             return _failure(where, failed.why)
         except Misfit as misfit:

@@ -10,33 +10,28 @@ types it started with.
 """
 
 import asyncio
-import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
-from orchestrator.definition import fields
-from orchestrator.definition.check import Bound, Services, check, needed
+from orchestrator.definition import bodies, found, graph
+from orchestrator.definition.bound import Bound, Child, Lost, Services
+from orchestrator.definition.check import check
 from orchestrator.definition.compile import compile_plan
-from orchestrator.definition.descriptors import DescriptorsBroken, Merged, Types, closure, merge, message_class
-from orchestrator.definition.diagnostics import Code, Diagnostic, Findings, Nowhere, Origins, did_you_mean
-from orchestrator.definition.misfit import Misfit, joined
+from orchestrator.definition.descriptors import DescriptorsBroken, Types, message_class, pinned
+from orchestrator.definition.diagnostics import At, Diagnostic, Findings, Nowhere, Origins, did_you_mean
+from orchestrator.definition.flat import flatten
 from orchestrator.definition.model import Definition
+from orchestrator.definition.payloads import from_json, oversized
+from orchestrator.definition.pinning import Surroundings, canonical, content_address, judge
 from orchestrator.definition.shapes import parse
 from orchestrator.definition.yaml import read
 from orchestrator.errors import InputInvalid, JournalCorrupted, NotFound, PlanMissing, TargetUnreachable
-from orchestrator.limits import (
-    DESCRIPTORS_BYTES_MAX,
-    JSON_DEPTH_MAX,
-    JSON_NODES_MAX,
-    PAYLOAD_BYTES_MAX,
-    PLANS_MAX,
-)
+from orchestrator.limits import COMPENSATION_S_DEFAULT, DESCRIPTORS_BYTES_MAX, PAYLOAD_BYTES_MAX, PLANS_MAX
 from orchestrator.ports.catalogue import Catalogue, Revision
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.methods import Methods
@@ -46,12 +41,37 @@ from orchestrator.values import Payload
 
 Created = tuple[Revision | None, Sequence[Diagnostic]]
 Key = tuple[str, str]
+Source = tuple[str, str]
+"""What findings call a text by, and the text."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Compiled:
     plan: Plan
     types: Types
+    child: Child
+    """As a parent would see it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A definition that is to become a revision."""
+
+    definition: Definition
+    findings: Findings
+    source: str
+
+    @property
+    def children(self) -> frozenset[str]:
+        return found.children(flatten(self.definition, At(Findings(origins=self.findings.origins), ())))
+
+
+@dataclass(slots=True)
+class _Given:
+    """Definitions that are given together, as far as they have become revisions."""
+
+    made: dict[str, tuple[Child, bytes]]
+    lost: dict[str, Lost]
 
 
 class Revisions:
@@ -71,35 +91,90 @@ class Revisions:
 
         Returns the revision (None where there are errors) and every finding. With `validate_only` nothing is kept.
         """
-        definition, findings = await asyncio.to_thread(_read, source, filename)
-        if definition is None:
-            return None, findings.sorted()
-        return await self.create_from(definition, findings.origins, canonical(source), validate_only=validate_only)
+        created = await self.create_together([(filename, source)], validate_only=validate_only)
+        return created[0]
+
+    async def create_together(self, sources: Sequence[Source], *, validate_only: bool = False) -> Sequence[Created]:
+        """Do the same for several texts, in any order, whose sagas may run each other as children."""
+        results: dict[int, Created] = {}
+        drafts: dict[int, _Draft] = {}
+        for index, (filename, source) in enumerate(sources):
+            definition, findings = await asyncio.to_thread(_read, source, filename)
+            results[index] = None, findings.sorted()
+            if definition is not None:
+                drafts[index] = _Draft(definition=definition, findings=findings, source=canonical(source))
+        given = _Given({}, _cycles(drafts.values()))
+        for draft in _in_order(drafts.values()):
+            created = await self._create(draft, given, validate_only=validate_only)
+            results |= {index: created for index, each in drafts.items() if each is draft}
+        return [results[index] for index in range(len(sources))]
 
     async def create_from(
         self, definition: Definition, origins: Origins, source: str, *, validate_only: bool = False
     ) -> Created:
         """Check a tree that was built or read, and keep its source; see `create_revision`."""
         findings = Findings(origins=origins, saga=definition.saga)
+        draft = _Draft(definition=definition, findings=findings, source=source)
+        return await self._create(draft, _Given({}, _cycles([draft])), validate_only=validate_only)
+
+    async def _create(self, draft: _Draft, given: _Given, *, validate_only: bool) -> Created:
+        definition, findings = draft.definition, draft.findings
+        name = definition.saga
+        given.lost.setdefault(name, Lost(f"definition `{name}` has errors of its own", "mend them first"))
         sets, unreachable = await self._descriptors(definition)
-        configured = tuple(self._methods.targets())
-        found = await asyncio.to_thread(_judge, definition, findings, sets, unreachable, configured)
-        if found is None or findings.has_errors:
+        children, lost = await self._children(draft, given)
+        there = Surroundings(
+            sets=sets,
+            unreachable=unreachable,
+            configured=tuple(self._methods.targets()),
+            children=children,
+            lost_children=lost,
+            facts_of=self._methods.facts,
+        )
+        judged = await asyncio.to_thread(judge, definition, findings, there)
+        if judged is None or findings.has_errors:
             return None, findings.sorted()
-        bound, types, descriptors = found
+        bound, types, descriptors = judged
         revision = Revision(
-            definition=definition.saga,
-            revision=content_address(source, descriptors),
-            source=source,
+            definition=name,
+            revision=content_address(draft.source, descriptors),
+            source=draft.source,
             descriptors=descriptors,
             created_at=self._clock.now(),
         )
+        child = _as_child(definition, bound, revision.revision)
+        given.made[name] = child, descriptors
         if not validate_only:
             plan = compile_plan(definition, bound, revision.revision, self._methods.facts)
             await self._catalogue.put(revision)
-            self._keep(_Compiled(plan, types))
+            self._keep(_Compiled(plan=plan, types=types, child=child))
             revision = await self._catalogue.get(revision.definition, revision.revision) or revision
         return revision, findings.sorted()
+
+    async def _children(self, draft: _Draft, given: _Given) -> tuple[dict[str, tuple[Child, bytes]], dict[str, Lost]]:
+        """Find the definitions that are run as children: among those given together, or active in the catalogue."""
+        children: dict[str, tuple[Child, bytes]] = {}
+        lost: dict[str, Lost] = {}
+        own = draft.definition.saga
+        for name in sorted(draft.children):
+            if name in given.made:
+                children[name] = given.made[name]
+            elif name in given.lost:
+                lost[name] = given.lost[name]
+            elif (stored := await self._catalogue.get(name)) is None:
+                names = [one.definition for one in await self._catalogue.definitions()]
+                fix = did_you_mean(name, [*names, *given.made]) or "create it first, or give its file with this one"
+                lost[name] = Lost(f"there is no definition `{name}`", fix)
+            else:
+                try:
+                    async with self._compiling:
+                        children[name] = (await self._load(stored)).child, stored.descriptors
+                except PlanMissing as error:
+                    lost[name] = Lost(error.message, "create it again")
+            if name in children and own in children[name][0].below:
+                del children[name]
+                lost[name] = _circle((own, name, "…", own))
+        return children, lost
 
     async def _descriptors(self, definition: Definition) -> tuple[dict[str, bytes], dict[str, str]]:
         found: dict[str, bytes] = {}
@@ -160,17 +235,31 @@ class Revisions:
             return known.plan
         async with self._compiling:
             stored = await self.get(definition, revision)
-            known = self._known(definition, stored.revision)
-            if known is None:
-                known = await asyncio.to_thread(self._compile, stored)
-                self._keep(known)
+            known = await self._load(stored)
             if not revision:
                 self._active[definition] = stored.revision
             return known.plan
 
-    def _compile(self, stored: Revision) -> _Compiled:
+    async def _load(self, stored: Revision) -> _Compiled:
+        """Return a compiled revision, its children first; only one at a time is compiled."""
+        known = self._known(stored.definition, stored.revision)
+        if known is not None:
+            return known
+        children: dict[str, Child] = {}
+        for name, revision in pinned(stored.descriptors).items():
+            child = await self._catalogue.get(name, revision)
+            if child is None:
+                raise PlanMissing(
+                    f"{_name(stored)} runs revision {revision} of definition {name}, which is not in the catalogue"
+                )
+            children[name] = (await self._load(child)).child
+        known = await asyncio.to_thread(self._compile, stored, children)
+        self._keep(known)
+        return known
+
+    def _compile(self, stored: Revision, children: Mapping[str, Child]) -> _Compiled:
         definition, findings = _read(stored.source, f"{stored.definition}/{stored.revision}")
-        name = f"revision {stored.revision} of definition {stored.definition}"
+        name = _name(stored)
         if definition is None:
             raise _missing(name, findings)
         try:
@@ -179,11 +268,12 @@ class Revisions:
             raise PlanMissing(f"{name} cannot be used: its descriptors are broken ({error})") from error
         # what is pinned was checked when it was kept: every target serves every service of it
         every = dict.fromkeys(definition.targets, frozenset(types.services()))
-        services = Services(types=types, serves=every, configured=definition.targets)
+        services = Services(types=types, serves=every, configured=definition.targets, children=children)
         bound = check(definition, services, findings)
         if findings.has_errors:
             raise _missing(name, findings)
-        return _Compiled(compile_plan(definition, bound, stored.revision, self._methods.facts), types)
+        plan = compile_plan(definition, bound, stored.revision, self._methods.facts)
+        return _Compiled(plan=plan, types=types, child=_as_child(definition, bound, stored.revision))
 
     def _known(self, definition: str, revision: str) -> _Compiled | None:
         found = self._compiled.get((definition, revision))
@@ -206,11 +296,11 @@ class Revisions:
         """Check a message against a type of the plan; raise `InputInvalid` with the field's path below `path`."""
         descriptor = self._message(plan, type_name)
         if isinstance(given, JsonInput):
-            return _from_json(given.values, descriptor, self._types(plan), path)
+            return from_json(given.values, descriptor, self._types(plan), path)
         if given.type_name != type_name:
             raise InputInvalid(path, f"is a {given.type_name}, definition {plan.definition} takes {type_name}")
         if given.size_bytes > PAYLOAD_BYTES_MAX:
-            raise _oversized(given.size_bytes, path)
+            raise oversized(given.size_bytes, path)
         try:
             message_class(descriptor).FromString(given.data)
         except DecodeError as error:
@@ -245,17 +335,44 @@ class Revisions:
         return found
 
 
-def canonical(source: str) -> str:
-    """Return the form of a text that is kept and addressed: the same on every system."""
-    return source.replace("\r\n", "\n").rstrip() + "\n"
+def _as_child(definition: Definition, bound: Bound, revision: str) -> Child:
+    compensation_s = definition.deadline.compensation
+    below = [step.child for step in bound.steps.values() if step.child is not None]
+    return Child(
+        definition=definition.saga,
+        revision=revision,
+        input_type=bound.input_type,
+        output_type=bound.output_type,
+        budget_s=bodies.forward_s(definition, bound.flat)
+        + (compensation_s if compensation_s is not None else COMPENSATION_S_DEFAULT),
+        has_pivot=any(one.step.kind == "pivot" for one in bound.flat.values()),
+        depth=max((child.depth + 1 for child in below), default=0),
+        below=frozenset[str]().union(*(child.below | {child.definition} for child in below)),
+    )
 
 
-def content_address(source: str, descriptors: bytes) -> str:
-    """Return a revision's id."""
-    digest = hashlib.sha256(source.encode())
-    digest.update(b"\0")  # no text holds one, so the two parts cannot be confused
-    digest.update(descriptors)
-    return f"r{digest.hexdigest()[:12]}"
+def _cycles(drafts: Iterable[_Draft]) -> dict[str, Lost]:
+    """Return the definitions given together that run each other, each with the way round."""
+    edges = _edges(drafts)
+    return {name: _circle((*cycle, cycle[0])) for cycle in graph.cycles(edges) for name in cycle}
+
+
+def _circle(names: Sequence[str]) -> Lost:
+    why = f"these definitions run each other: {' -> '.join(names)}"
+    return Lost(why, "let one of them do without the other", is_cycle=True)
+
+
+def _edges(drafts: Iterable[_Draft]) -> dict[str, list[str]]:
+    runs = {draft.definition.saga: draft.children for draft in drafts}
+    return {name: sorted(each for each in children if each in runs) for name, children in runs.items()}
+
+
+def _in_order(drafts: Iterable[_Draft]) -> list[_Draft]:
+    """Return drafts so that each comes after its children; those that run each other come last."""
+    every = list(drafts)
+    first = graph.in_order(_edges(every))
+    place = {name: index for index, name in enumerate(first)}
+    return sorted(every, key=lambda draft: place.get(draft.definition.saga, len(place)))
 
 
 def _read(source: str, filename: str) -> tuple[Definition | None, Findings]:
@@ -270,98 +387,10 @@ def _read(source: str, filename: str) -> tuple[Definition | None, Findings]:
     return parse(document.root, findings), findings
 
 
-def _judge(
-    definition: Definition,
-    findings: Findings,
-    sets: Mapping[str, bytes],
-    unreachable: Mapping[str, str],
-    configured: Sequence[str],
-) -> tuple[Bound, Types, bytes] | None:
-    merged = merge(sets)
-    _conflicts(definition, merged, findings)
-    services, input_type = needed(definition)
-    descriptors = closure(merged.files, _roots(merged, services, input_type))
-    try:
-        types = Types(descriptors)
-    except DescriptorsBroken as error:
-        findings.at_key(
-            Code.DESCRIPTOR_CONFLICT, ("targets",), f"the targets' descriptors do not fit together: {error}"
-        )
-        return None
-    known = Services(
-        types=types, serves=merged.services, configured=configured, unreachable={**unreachable, **merged.broken}
-    )
-    return check(definition, known, findings), types, descriptors
-
-
-def _conflicts(definition: Definition, merged: Merged, findings: Findings) -> None:
-    for conflict in merged.conflicts:
-        first, second = conflict.targets
-        path = ("targets", list(definition.targets).index(second))
-        message = f"targets `{first}` and `{second}` have different files named {conflict.file}"
-        fix = "deploy both with one version of it, or rename one"
-        findings.at_value(Code.DESCRIPTOR_CONFLICT, path, message, fix)
-
-
-def _roots(merged: Merged, services: frozenset[str], input_type: str) -> Sequence[str]:
-    """Return the files that declare what a definition names."""
-    roots: list[str] = []
-    for name, file in merged.files.items():
-        prefix = f"{file.package}." if file.package else ""
-        declares = any(prefix + service.name in services for service in file.service)
-        messages = {prefix + message.name for message in file.message_type}
-        # a nested type is named after the message around it
-        is_input = input_type in messages or any(input_type.startswith(f"{one}.") for one in messages)
-        if declares or is_input:
-            roots.append(name)
-    return roots
+def _name(stored: Revision) -> str:
+    return f"revision {stored.revision} of definition {stored.definition}"
 
 
 def _missing(name: str, findings: Findings) -> PlanMissing:
     first = next((found.render() for found in findings.sorted()), "")
     return PlanMissing(f"{name} no longer compiles: {first}")
-
-
-def _from_json(values: Mapping[str, object], descriptor: Descriptor, types: Types, path: str) -> Payload:
-    _bound_json(values, path)
-    message = message_class(descriptor)()
-    try:
-        json_format.ParseDict(cast("dict[str, Any]", values), message, descriptor_pool=types.pool)
-        data = message.SerializeToString(deterministic=True)
-    except (json_format.ParseError, TypeError, ValueError) as error:
-        raise _explained(values, descriptor, error, path) from error
-    if len(data) > PAYLOAD_BYTES_MAX:
-        raise _oversized(len(data), path)
-    return Payload(descriptor.full_name, data)
-
-
-def _explained(values: Mapping[str, object], descriptor: Descriptor, error: Exception, path: str) -> InputInvalid:
-    """Say where the input is wrong: the parser's own text names no list index and no way down."""
-    scratch: Message = message_class(descriptor)()
-    try:
-        fields.fill(scratch, values)
-    except Misfit as misfit:
-        hint = f" ({misfit.fix})" if misfit.fix else ""
-        return InputInvalid(joined(path, misfit.path), f"{misfit.why}{hint}")
-    return InputInvalid(path, str(error).splitlines()[0])
-
-
-def _bound_json(values: Mapping[str, object], path: str) -> None:
-    """Refuse what would exhaust the parser's stack or this process's memory, before anything is parsed (D-11)."""
-    todo: list[tuple[object, int]] = [(values, 1)]
-    nodes = 0
-    while todo:
-        value, depth = todo.pop()
-        nodes += 1
-        if depth > JSON_DEPTH_MAX:
-            raise InputInvalid(path, f"is nested more than {JSON_DEPTH_MAX} deep")
-        if nodes > JSON_NODES_MAX:
-            raise InputInvalid(path, f"has more than {JSON_NODES_MAX} values")
-        if isinstance(value, Mapping):
-            todo.extend((item, depth + 1) for item in cast("Mapping[str, object]", value).values())
-        elif isinstance(value, (list, tuple)):
-            todo.extend((item, depth + 1) for item in cast("Sequence[object]", value))
-
-
-def _oversized(size_bytes: int, path: str) -> InputInvalid:
-    return InputInvalid(path, f"has {size_bytes} bytes, more than the {PAYLOAD_BYTES_MAX} allowed")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.definition.diagnostics import Code, Findings, Path, did_you_mean, listing
+from orchestrator.definition.durations import duration_text
 from orchestrator.definition.misfit import clipped, kind
 from orchestrator.definition.model import (
     AtLeast,
@@ -18,28 +19,37 @@ from orchestrator.definition.model import (
     Compensation,
     Deadline,
     Definition,
+    Probe,
     Retry,
+    Scope,
     Step,
-    duration_text,
+    Wait,
 )
 
 # Keys of the language that this version does not run yet: refused by name, so that nobody takes them for a typo.
 _LATER: Final = frozenset({
     # of a definition
-    "locks", "priority", "concurrency", "schedule", "on_failure", "imports", "serialize_by",
+    "locks", "priority", "concurrency", "schedule", "imports", "serialize_by",
     # of a step
-    "for_each", "as", "parallel", "until", "every", "at_most", "sleep", "wait", "saga", "input", "scope", "else",
-    "probe", "confirm", "expect",
+    "confirm", "expect",
 })  # fmt: skip
-_LATER_KINDS: Final = ("pivot", "retriable")
 _TAGS: Final = frozenset({"text", "mapping"})
-_PARTS: Final[dict[str, type[BaseModel]]] = {
-    "steps": Step,
-    "compensate": Compensate,
-    "retry": Retry,
-    "deadline": Deadline,
-    "compensation": Compensation,
-    "trigger": AtLeast,
+_TREES: Final = frozenset({(Definition, "output"), *((part, "request") for part in (Step, Compensate, Probe)),
+                           (Step, "input"), (Probe, "reply")})  # fmt: skip
+"""Keys that hold a tree of any depth."""
+_UNIONS: Final = frozenset({(Step, "compensate"), (Step, "trigger")})
+_STEPS: Final = frozenset({(Definition, "steps"), (Scope, "steps"), (Step, "else")})
+_PARTS: Final[Mapping[tuple[type[BaseModel], str], type[BaseModel]]] = {
+    (Definition, "deadline"): Deadline,
+    (Definition, "compensation"): Compensation,
+    (Step, "compensate"): Compensate,
+    (Step, "trigger"): AtLeast,
+    (Step, "retry"): Retry,
+    (Step, "probe"): Probe,
+    (Step, "wait"): Wait,
+    (Step, "scope"): Scope,
+    (Compensate, "retry"): Retry,
+    (Probe, "retry"): Retry,
 }
 
 
@@ -54,30 +64,28 @@ def parse(values: Mapping[str, object], findings: Findings) -> Definition | None
 
 
 def _explain(error: ErrorDetails, findings: Findings) -> None:
-    path = _path(error["loc"])
+    path, part = _path(error["loc"])
+    known = [field.alias or key for key, field in part.model_fields.items()]
     name = str(path[-1]) if path else ""
     match error["type"]:
         case "extra_forbidden" if name in _LATER:
             message = f"`{name}` is not supported yet by this version"
             findings.at_key(Code.NOT_SUPPORTED_YET, path, message, "remove it")
         case "extra_forbidden":
-            known = _keys(path[:-1])
             fix = did_you_mean(name, known) or f"known keys here: {listing(known, 16)}"
             findings.at_key(Code.UNKNOWN_KEY, path, f"unknown key `{name}`", fix)
         case "missing":
             findings.at_key(Code.MISSING_KEY, path[:-1], f"the key `{name}` is missing", f"add `{name}:`")
         case "value_error":
             findings.at_value(Code.INVALID_VALUE, path, str(error.get("ctx", {}).get("error", error["msg"])))
-        case "literal_error" if name == "kind" and error["input"] in _LATER_KINDS:
-            message = f"`kind: {error['input']}` is not supported yet by this version"
-            findings.at_value(Code.NOT_SUPPORTED_YET, path, message, "use `compensatable` or `read`")
         case "literal_error":
             expected = str(error.get("ctx", {}).get("expected", ""))
             words = re.findall(r"'([^']+)'", expected)
             fix = did_you_mean(str(error["input"]), words) or f"one of {listing(words)}"
             findings.at_value(Code.INVALID_VALUE, path, f"`{clipped(str(error['input']))}` is not known here", fix)
         case "string_pattern_mismatch":
-            message = "a saga's name is 1 to 63 characters out of a-z 0-9 _ and starts with a letter"
+            what = {"saga": "a saga's name", "signal": "a signal's name"}.get(name, "a name")
+            message = f"{what} is 1 to 63 characters out of a-z 0-9 _ and starts with a letter"
             findings.at_value(Code.INVALID_VALUE, path, message)
         case "too_short":
             findings.at_value(Code.INVALID_VALUE, path, "must not be empty", "write at least one entry")
@@ -94,30 +102,32 @@ def _explain(error: ErrorDetails, findings: Findings) -> None:
             findings.at_value(Code.WRONG_SHAPE, path, f"{_words(message)}, not {kind(error['input'])}")
 
 
-def _path(loc: tuple[int | str, ...]) -> Path:
-    """Drop what pydantic puts between keys: the tag of a union's member, the type of a JSON value."""
+def _path(loc: tuple[int | str, ...]) -> tuple[Path, type[BaseModel]]:
+    """Drop what pydantic puts between keys: tags of unions, types of JSON values. Say in which part the last key is."""
     kept: list[int | str] = []
-    values_from: int | None = None
-    for index, part in enumerate(loc):
-        before = loc[index - 1] if index else ""
-        is_tag = before in {"compensate", "trigger"} and part in _TAGS
-        # below a request every key comes after the type of what holds it
-        is_type = values_from is not None and (index - values_from) % 2 == 1
-        if is_tag or is_type or part == "[key]":
-            continue
-        if values_from is None and (part == "output" or (part == "request" and len(kept) > 1)):
-            values_from = index
-        kept.append(part)
-    return tuple(kept)
-
-
-def _keys(path: Path) -> list[str]:
-    """Return the keys known at a path."""
     part: type[BaseModel] = Definition
-    for index, name in enumerate(path):
-        if isinstance(name, str) and name in _PARTS and not (index == 1 and path[0] == "steps"):
-            part = _PARTS[name]
-    return list(part.model_fields)
+    tree_from: int | None = None
+    is_id = is_union = False
+    last = part
+    for index, word in enumerate(loc):
+        is_type = tree_from is not None and (index - tree_from) % 2 == 1
+        if is_type or word == "[key]" or (is_union and word in _TAGS):
+            is_union = False
+            continue
+        kept.append(word)
+        last, at = part, (part, str(word))
+        is_union = not is_id and at in _UNIONS
+        if tree_from is not None:
+            continue
+        if is_id:
+            part, is_id = Step, False
+        elif at in _TREES:
+            tree_from = index
+        elif at in _STEPS:
+            is_id = True
+        else:
+            part = _PARTS.get(at, part)
+    return tuple(kept), last
 
 
 def _words(message: str) -> str:

@@ -18,8 +18,8 @@ from orchestrator.definition.expressions import STRING, Expression, ValueType
 from orchestrator.definition.fits import ANY_TYPE, TREE_TYPES, element_name, field_name, fits, fits_message, fits_single
 from orchestrator.definition.holes import Hole, Parts
 from orchestrator.definition.misfit import Misfit, kind
+from orchestrator.definition.names import Names, Reading
 from orchestrator.definition.paths import Evaluate, copied
-from orchestrator.definition.scope import Reading, Scope
 
 _TEXT_TYPES: Final = frozenset({"STRING", "INT", "UINT", "DOUBLE", "BOOL", "TIMESTAMP", "DYN"})
 
@@ -44,7 +44,7 @@ def names_of(nodes: Iterable[Node]) -> frozenset[str]:
 
 
 def check_fields(
-    tree: Mapping[str, JsonValue], descriptor: Descriptor, at: At, scope: Scope
+    tree: Mapping[str, JsonValue], descriptor: Descriptor, at: At, known: Names
 ) -> Sequence[tuple[FieldDescriptor, Node]] | None:
     """Check a mapping against a message's fields."""
     try:
@@ -60,7 +60,7 @@ def check_fields(
             (at / name).key(Code.UNKNOWN_FIELD, misfit.why, misfit.fix)
             continue
         given.add(field.name)
-        node = _field(value, field, at / name, scope)
+        node = _field(value, field, at / name, known)
         if node is not None:
             nodes.append((field, node))
     for field in descriptor.fields:
@@ -69,39 +69,39 @@ def check_fields(
     return nodes if len(nodes) == len(tree) else None
 
 
-def check_whole(text: str, descriptor: Descriptor, at: At, scope: Scope) -> Node | None:
+def check_whole(text: str, descriptor: Descriptor, at: At, known: Names) -> Node | None:
     """Check one expression that gives a whole message."""
     hole = holes.whole(text, at)
-    expression = scope.compile(hole.source, at, hole.offset) if hole is not None else None
+    expression = known.compile(hole.source, at, hole.offset) if hole is not None else None
     if expression is None or hole is None:
         return None
     if not fits_message(descriptor, expression.type):
         at.inside(Code.FIELD_TYPE, hole.offset, f"{descriptor.full_name} is needed, this is {expression.type}")
         return None
     name = expression.path[0] if len(expression.path) == 1 else ""
-    if name and scope.names[name].message == descriptor:
+    if name and known.names[name].message == descriptor:
         return Node(evaluate=lambda reading: reading.message(name), names=expression.names)
     return Node(evaluate=lambda reading: reading.evaluate(expression), names=expression.names)
 
 
-def check_free(tree: JsonValue, at: At, scope: Scope) -> Node | None:
+def check_free(tree: JsonValue, at: At, known: Names) -> Node | None:
     """Check a JSON value whose expressions may give anything."""
     if isinstance(tree, dict):
-        return _mapping({name: check_free(item, at / name, scope) for name, item in tree.items()})
+        return _mapping({name: check_free(item, at / name, known) for name, item in tree.items()})
     if isinstance(tree, list):
-        return _sequence([check_free(item, at / index, scope) for index, item in enumerate(tree)])
-    return check_text(tree, at, scope) if isinstance(tree, str) else Node(tree)
+        return _sequence([check_free(item, at / index, known) for index, item in enumerate(tree)])
+    return check_text(tree, at, known) if isinstance(tree, str) else Node(tree)
 
 
-def check_text(text: str, at: At, scope: Scope, allowed: frozenset[str] | None = None) -> Node | None:
+def check_text(text: str, at: At, known: Names, allowed: frozenset[str] | None = None) -> Node | None:
     """Check a text; one that is a single expression may give one of the allowed types (None: any)."""
     parts = holes.split(text, at)
     if parts is None:
         return None
     hole = holes.only(parts)
     if hole is None:
-        return _interpolated(parts, at, scope)
-    expression = scope.compile(hole.source, at, hole.offset)
+        return _interpolated(parts, at, known)
+    expression = known.compile(hole.source, at, hole.offset)
     if expression is None:
         return None
     name = expression.type.name
@@ -116,36 +116,36 @@ def check_text(text: str, at: At, scope: Scope, allowed: frozenset[str] | None =
 # --- one field -----------------------------------------------------------------------------------------------------
 
 
-def _field(tree: JsonValue, field: FieldDescriptor, at: At, scope: Scope) -> Node | None:
+def _field(tree: JsonValue, field: FieldDescriptor, at: At, known: Names) -> Node | None:
     """Check the value of a whole field: single, repeated or map."""
     if isinstance(tree, str) or not field.is_repeated:
-        return _single(tree, field, at, scope, is_element=False)
+        return _single(tree, field, at, known, is_element=False)
     if is_map(field) and isinstance(tree, dict):
         _, value_field = map_fields(field)
         for name in tree:
             _literal_key(name, field, at / name)
         return _mapping(
-            {name: _single(item, value_field, at / name, scope, is_element=True) for name, item in tree.items()}
+            {name: _single(item, value_field, at / name, known, is_element=True) for name, item in tree.items()}
         )
     if not is_map(field) and isinstance(tree, list):
-        return _sequence([_single(item, field, at / index, scope, is_element=True) for index, item in enumerate(tree)])
+        return _sequence([_single(item, field, at / index, known, is_element=True) for index, item in enumerate(tree)])
     need = "write a mapping" if is_map(field) else "write a list"
     at.value(Code.FIELD_TYPE, f"{field_name(field)} is needed, not {kind(tree)}", need)
     return None
 
 
-def _single(tree: JsonValue, field: FieldDescriptor, at: At, scope: Scope, *, is_element: bool) -> Node | None:
+def _single(tree: JsonValue, field: FieldDescriptor, at: At, known: Names, *, is_element: bool) -> Node | None:
     """Check one value: a whole field, an element, or a map's value."""
     message = message_of(field) if field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE else None
     if message is not None and message.full_name == ANY_TYPE:
         at.value(Code.ANY_FIELD, "a field of type google.protobuf.Any cannot be filled", "leave it out")
         return None
     if isinstance(tree, str) and "${" in tree:
-        return _expression(tree, field, at, scope, is_element=is_element)
+        return _expression(tree, field, at, known, is_element=is_element)
     if message is not None and message.full_name in TREE_TYPES:
-        return _literal(check_free(tree, at, scope), field, at, is_element=is_element)
+        return _literal(check_free(tree, at, known), field, at, is_element=is_element)
     if message is not None and isinstance(tree, dict) and not is_map(field):
-        nodes = check_fields(tree, message, at, scope)
+        nodes = check_fields(tree, message, at, known)
         return None if nodes is None else _mapping({found.name: node for found, node in nodes})
     return _literal(Node(tree), field, at, is_element=is_element)
 
@@ -172,27 +172,27 @@ def _literal_key(name: str, field: FieldDescriptor, at: At) -> None:
         at.key(Code.FIELD_TYPE, f"as a key, {misfit.why}", misfit.fix)
 
 
-def _expression(text: str, field: FieldDescriptor, at: At, scope: Scope, *, is_element: bool) -> Node | None:
+def _expression(text: str, field: FieldDescriptor, at: At, known: Names, *, is_element: bool) -> Node | None:
     parts = holes.split(text, at)
     if parts is None:
         return None
     hole = holes.only(parts)
     accepts = fits_single if is_element else fits
     if hole is None:
-        node = _interpolated(parts, at, scope)
+        node = _interpolated(parts, at, known)
         if node is not None and not accepts(field, STRING):
             at.value(Code.FIELD_TYPE, f"{field_name(field)} is needed, this is a text", "write one ${ … } alone")
             return None
         # a text without a hole, `$${`, is a literal like any other
         return _literal(node, field, at, is_element=is_element)
-    expression = scope.compile(hole.source, at, hole.offset)
+    expression = known.compile(hole.source, at, hole.offset)
     if expression is None:
         return None
     if not accepts(field, expression.type):
         need = element_name(field) if is_element else field_name(field)
         _wrong_type(at, hole.offset, need, expression.type)
         return None
-    read = copied(expression, field, scope, is_element=is_element)
+    read = copied(expression, field, known, is_element=is_element)
     return Node(evaluate=read or (lambda reading: reading.evaluate(expression)), names=expression.names)
 
 
@@ -208,8 +208,8 @@ def _wrong_type(at: At, offset: int, need: str, given: ValueType) -> None:
 # --- parts ---------------------------------------------------------------------------------------------------------
 
 
-def _interpolated(parts: Parts, at: At, scope: Scope) -> Node | None:
-    pieces = [part if isinstance(part, str) else _piece(part, at, scope) for part in parts]
+def _interpolated(parts: Parts, at: At, known: Names) -> Node | None:
+    pieces = [part if isinstance(part, str) else _piece(part, at, known) for part in parts]
     kept = [piece for piece in pieces if piece is not None]
     if len(kept) < len(pieces):
         return None
@@ -223,15 +223,15 @@ def _interpolated(parts: Parts, at: At, scope: Scope) -> Node | None:
     return Node(evaluate=evaluate, names=frozenset[str]().union(*(one.names for one in expressions)))
 
 
-def _piece(hole: Hole, at: At, scope: Scope) -> Expression | None:
-    expression = scope.compile(hole.source, at, hole.offset)
+def _piece(hole: Hole, at: At, known: Names) -> Expression | None:
+    expression = known.compile(hole.source, at, hole.offset)
     if expression is None:
         return None
     if expression.type.name not in _TEXT_TYPES:
         message = f"{expression.type} cannot stand inside a text{_only(_TEXT_TYPES)}"
         at.inside(Code.RESULT_TYPE, hole.offset, message, "write string(…)")
         return None
-    text = scope.language.as_text(expression)
+    text = known.language.as_text(expression)
     if isinstance(text, Expression):
         return text
     at.inside(Code.EXPRESSION_SYNTAX, hole.offset, text[0].message, "make it shorter")

@@ -14,9 +14,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from orchestrator.definition.durations import seconds
 from orchestrator.definition.fits import ANY_TYPE, DURATION_TYPE, FIELD_MASK_TYPE, TIMESTAMP_TYPE, TREE_TYPES
 from orchestrator.definition.misfit import Misfit, clipped, kind
-from orchestrator.definition.model import seconds
 
 # Past this a double no longer holds every integer, and JSON numbers are doubles.
 EXACT_INT_MAX: Final = 2**53

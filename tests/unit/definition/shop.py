@@ -1,5 +1,6 @@
 """A service with a field of every kind, described without generated code."""
 
+from google.longrunning import operations_pb2
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     FieldDescriptorProto,
@@ -85,6 +86,20 @@ def stock_file(**said: SagaMethod) -> FileDescriptorProto:
     for name, level in (("Look", MethodOptions.NO_SIDE_EFFECTS), ("Put", MethodOptions.IDEMPOTENT)):
         method = service.method.add(name=name, input_type=".stock.v1.Amount", output_type=".stock.v1.Amount")
         method.options.idempotency_level = level
+    return file
+
+
+def jobs_file() -> FileDescriptorProto:
+    """Return a service whose methods answer with long-running operations; the file of those is not brought along."""
+    file = FileDescriptorProto(name="jobs/v1/jobs.proto", package="jobs.v1", syntax="proto3")
+    file.dependency.append("google/longrunning/operations.proto")
+    _message(file, "Job", "job_id string")
+    _message(file, "Result", "result_id string")
+    service = file.service.add(name="Jobs")
+    for name, response in (("Run", "Result"), ("Begin", ""), ("Lose", "Nowhere")):
+        method = service.method.add(name=name, input_type=".jobs.v1.Job", output_type=".google.longrunning.Operation")
+        if response:
+            method.options.Extensions[operations_pb2.operation_info].response_type = response
     return file
 
 

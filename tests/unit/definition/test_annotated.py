@@ -8,6 +8,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from orchestrator.definition.annotated import Called, Declared, contradictions, declared
 from orchestrator.definition.descriptors import DescriptorsBroken, Types, merge
 from orchestrator.definition.diagnostics import At, Findings, Nowhere
+from orchestrator.definition.flat import flatten
 from orchestrator.definition.model import Compensate, Definition, Step
 from orchestrator.ids import StepId
 from orchestrator.ports.methods import MethodFacts, TargetFacts
@@ -140,7 +141,8 @@ def test_a_probe_is_a_read_of_the_step_it_is_asked_for(probe: str, wrong: str) -
     definition = Definition(saga="probe", input="json", targets=("stock",), steps={"a": step})
     findings = Findings(origins=Nowhere("probe.yaml"))
 
-    contradictions(definition, {"a": Called(forward=METHODS["Reserve"], probe=METHODS[probe])}, At(findings, ()))
+    flat = flatten(definition, At(findings, ()))
+    contradictions(flat, {"a": Called(forward=METHODS["Reserve"], probe=METHODS[probe])}, At(findings, ()))
 
     assert [one.message for one in findings.kept] == ([wrong] if wrong else [])
 
@@ -150,7 +152,8 @@ def test_a_probe_of_another_method_is_told() -> None:
     definition = Definition(saga="probe", input="json", targets=("stock",), steps={"a": step})
     findings = Findings(origins=Nowhere("probe.yaml"))
 
-    contradictions(definition, {"a": Called(forward=METHODS["Move"], probe=METHODS["Count"])}, At(findings, ()))
+    flat = flatten(definition, At(findings, ()))
+    contradictions(flat, {"a": Called(forward=METHODS["Move"], probe=METHODS["Count"])}, At(findings, ()))
 
     assert [one.message for one in findings.kept] == [
         "Count is declared to probe stock.v1.Stock/Reserve, not stock.v1.Stock/Move"

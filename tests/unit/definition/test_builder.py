@@ -11,8 +11,9 @@ from pydantic import JsonValue, ValidationError
 
 from orchestrator.definition import SagaBuilder, cel, retry, undo
 from orchestrator.definition.builder import Built
+from orchestrator.definition.durations import duration_text, seconds
 from orchestrator.definition.emit import to_yaml
-from orchestrator.definition.model import Definition, duration_text, seconds
+from orchestrator.definition.model import Definition
 from orchestrator.definition.revisions import Revisions
 from orchestrator.definition.yaml import read
 from orchestrator.errors import DefinitionInvalid
@@ -152,7 +153,6 @@ def test_wrong_shapes_are_told_all_at_once() -> None:
 
     assert [line.split("error", 1)[1] for line in caught.value.findings] == [
         "[E104]: saga: a saga's name is 1 to 63 characters out of a-z 0-9 _ and starts with a letter",
-        "[E104]: targets: must not be empty (fix: write at least one entry)",
         "[E002]: steps.a: step `a` is added twice (fix: rename one of them)",
         "[E104]: steps.a.kind: `reed` is not known here (fix: did you mean read?)",
     ]

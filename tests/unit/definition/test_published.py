@@ -16,8 +16,11 @@ from orchestrator.definition.model import (
     Compensation,
     Deadline,
     Definition,
+    Probe,
     Retry,
+    Scope,
     Step,
+    Wait,
 )
 from orchestrator.limits import DIAGNOSTICS_MAX
 
@@ -58,9 +61,10 @@ def test_the_schema_names_itself_and_describes_every_key() -> None:
 
 def test_every_key_is_documented() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    parts = (Definition, Deadline, Step, Compensate, Retry, AtLeast, Compensation)
+    parts = (Definition, Deadline, Step, Probe, Wait, Scope, Compensate, Retry, AtLeast, Compensation)
+    keys = {field.alias or name for part in parts for name, field in part.model_fields.items()}
 
-    missing = {key for part in parts for key in part.model_fields if f"`{key}`" not in page}
+    missing = {key for key in keys if f"`{key}`" not in page}
 
     assert missing == set()
 

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from orchestrator.definition import compile as compiling
 from orchestrator.definition import revisions as under_test
 from orchestrator.definition.diagnostics import Severity
-from orchestrator.definition.revisions import canonical
+from orchestrator.definition.pinning import canonical
 from orchestrator.errors import NotFound, PlanMissing
 from orchestrator.ids import StepId
 from orchestrator.limits import DESCRIPTORS_BYTES_MAX

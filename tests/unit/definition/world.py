@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from google.longrunning import operations_pb2
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
@@ -22,7 +23,7 @@ from services.epro.v1 import (
     scoring_service_pb2,
     validator_service_pb2,
 )
-from tests.unit.definition.shop import as_set, old_file, shop_file, stock_file
+from tests.unit.definition.shop import as_set, jobs_file, old_file, shop_file, stock_file
 
 EPRO: Mapping[str, FileDescriptor] = {
     "validator": validator_service_pb2.DESCRIPTOR,
@@ -50,6 +51,13 @@ def descriptor_set(*roots: FileDescriptor) -> bytes:
     return FileDescriptorSet(file=found.values()).SerializeToString()
 
 
+def with_imports(file: FileDescriptorProto, *imports: FileDescriptor) -> bytes:
+    """Return a file that has no generated code, and what it imports."""
+    found = FileDescriptorSet.FromString(descriptor_set(*imports))
+    found.file.append(file)
+    return found.SerializeToString()
+
+
 def every_target() -> dict[str, bytes | None]:
     """Return the demo's services, a shop, one that is down, and one that has another file of the shop's name."""
     other = shop_file()
@@ -63,6 +71,7 @@ def every_target() -> dict[str, bytes | None]:
         "shop": as_set(shop_file()),
         "old": as_set(old_file()),
         "stock": as_set(stock_file()),
+        "jobs": with_imports(jobs_file(), operations_pb2.DESCRIPTOR),
         "kiosk": as_set(other),
         "offline": None,
         "garbled": b"\xff\xff\xff",
@@ -159,12 +168,25 @@ class FixedFacts:
     replies: Mapping[str, Payload] = field(default_factory=dict)
     statuses: Mapping[str, str] = field(default_factory=dict)
     own_reply: Payload | None = None
+    index: int | None = None
+    item: object = None
+    many: Mapping[str, Sequence[Payload]] = field(default_factory=dict)
+    failed: Mapping[str, int] = field(default_factory=dict)
     saga_id: SagaId = SagaId("report-1")
     uid: UUID = UUID(int=5)
     started_at: float = 1_700_000_000.25
 
     def reply_of(self, step: StepId) -> Payload | None:
         return self.replies.get(step)
+
+    def replies_of(self, step: StepId) -> Sequence[Payload]:
+        return self.many.get(step, ())
+
+    def applied_count(self, step: StepId) -> int:
+        return len(self.many.get(step, ()))
+
+    def failed_count(self, step: StepId) -> int:
+        return self.failed.get(step, 0)
 
     def status_of(self, step: StepId) -> str:
         return self.statuses.get(step, "APPLIED" if step in self.replies else "PENDING")
