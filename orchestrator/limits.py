@@ -352,6 +352,12 @@ SWEEP_INTERVAL_S = 0.5
 # Share of the time that passes by which the process's clock goes faster or slower to follow a wall clock that was set:
 # an hour is made up for in four days, and no timer is off by more than this share of its length.
 CLOCK_SLEW_MAX = 0.01
+# Records from which on a saga is read back beside the others rather than before them: half a second of work.
+LONG_RECORDS = 20_000
+# Such sagas read at once: each may be hundreds of megabytes.
+LONG_AT_ONCE = 2
+# Parents brought back at once when children end: a long one among them does not hold up the others.
+WAKERS_MAX = 4
 # How often it is asked whether a saga that needs an actor has none; there are none, so this only bounds a bug's harm.
 ORPHANS_INTERVAL_S = 60.0
 # Unfinished sagas read at once at start.

@@ -33,6 +33,7 @@ from orchestrator.errors import (
     Rejected,
 )
 from orchestrator.ids import SagaId, StepId, item_of, saga_id
+from orchestrator.limits import WAKERS_MAX
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import CallRequest, OnReport
 from orchestrator.ports.journal import Journal
@@ -120,7 +121,7 @@ class Children:
         """Key -> a start that is on its way: an undo waits for it, so that nothing is undone before it is done."""
         self._waiting: dict[SagaId, set[ChildCall]] = {}
         self._to_wake: dict[SagaId, None] = {}
-        self._is_waking = False
+        self._wakers = 0
 
     def begin(self, call: CallRequest, on_report: OnReport) -> ChildCall:
         """Begin a call; what goes wrong is a report."""
@@ -264,12 +265,12 @@ class Children:
         if self._directory.active(parent) is not None:
             return  # it asks, or has asked, for itself
         self._to_wake[parent] = None
-        if not self._is_waking:
-            self._is_waking = True
+        if self._wakers < WAKERS_MAX:
+            self._wakers += 1
             self._tasks.spawn(self._wake_parents(), self._waking_failed)
 
     async def _wake_parents(self) -> None:
-        """One after the other, however many children end at once."""
+        """One after the other, a few of us at a time, however many children end at once."""
         try:
             while self._to_wake:
                 parent = next(iter(self._to_wake))
@@ -282,7 +283,7 @@ class Children:
                     logger.warning("saga %s was not woken by its child: %s", parent, error)
                 await asyncio.sleep(0)  # one turn: reading the journal may not have waited
         finally:
-            self._is_waking = False
+            self._wakers -= 1
 
     def _waking_failed(self, error: BaseException) -> None:
         logger.error("waking parents failed; a restart finds them", exc_info=error)

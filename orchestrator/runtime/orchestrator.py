@@ -116,6 +116,7 @@ class Orchestrator:
                 recovering.cancel()
                 sweeping.cancel()
                 await self._children.close()
+                await self._recovery.close()
                 self._directory.flush()
                 self._committer.close()
                 await asyncio.wait([committing])

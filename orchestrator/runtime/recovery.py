@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from orchestrator.errors import IntegrityError, OrchestratorError
 from orchestrator.ids import SagaId
 from orchestrator.limits import (
+    LONG_AT_ONCE,
+    LONG_RECORDS,
     ORPHANS_INTERVAL_S,
     RECOVERY_CALLS_MAX,
     RECOVERY_PAGE_ROWS,
@@ -27,8 +29,9 @@ from orchestrator.limits import (
 )
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import Invoker
-from orchestrator.ports.journal import Journal, Rest
+from orchestrator.ports.journal import Journal, Rest, SearchRow
 from orchestrator.runtime.directory import Directory
+from orchestrator.runtime.tasks import Tasks
 
 logger = logging.getLogger("orchestrator.recovery")
 
@@ -42,6 +45,10 @@ class Recovery:
         self._directory = directory
         self._invoker = invoker
         self._clock = clock
+        self._tasks = Tasks()
+        self._long: set[SagaId] = set()
+        """Sagas of many records that are being read beside the others."""
+        self._room_for_long = asyncio.Semaphore(LONG_AT_ONCE)
         self.recovered_count = 0
         self.orphaned_count = 0
         """Sagas found without an actor that should have had one: a bug each."""
@@ -60,7 +67,7 @@ class Recovery:
         after = ""
         while rows := await self._journal.awake(after, RECOVERY_PAGE_ROWS):
             for row in rows:
-                await self._take_up(row.saga_id)
+                await self._take_up(row)
                 await self._breathe()
             after = rows[-1].saga_id
         if self.recovered_count:
@@ -83,7 +90,7 @@ class Recovery:
                     continue
                 self.orphaned_count += 1
                 logger.error("saga %s needs an actor and had none; it is taken up (I35)", row.saga_id)
-                await self._take_up(row.saga_id)
+                await self._take_up(row)
             after = rows[-1].saga_id
             await asyncio.sleep(0)  # one turn: reading the journal may not have waited
         return found
@@ -100,13 +107,35 @@ class Recovery:
         while rows := await self._journal.due(before_at, RECOVERY_PAGE_ROWS, after):
             for row in rows:
                 if self._directory.wake(row.saga_id) is None and self._directory.has_room:
-                    await self._take_up(row.saga_id)
+                    await self._take_up(row)
                     await asyncio.sleep(0)  # one turn, as in recovery
             after = (rows[-1].wake_at or before_at, rows[-1].saga_id)
 
-    async def _take_up(self, saga_id: SagaId) -> None:
-        if self._directory.supervisor.is_quarantined(saga_id):
+    async def _take_up(self, row: SearchRow) -> None:
+        """Bring a saga back; one that takes seconds to be read must not keep the others from waking in time."""
+        if self._directory.knows(row.saga_id):
             return
+        if row.version < LONG_RECORDS:
+            await self._bring_back(row.saga_id)
+        elif row.saga_id not in self._long:
+            self._long.add(row.saga_id)
+            self._tasks.spawn(self._bring_back_long(row.saga_id), self._was_not_brought_back)
+
+    async def _bring_back_long(self, saga_id: SagaId) -> None:
+        try:
+            async with self._room_for_long:
+                await self._bring_back(saga_id)
+        finally:
+            self._long.discard(saga_id)
+
+    def _was_not_brought_back(self, error: BaseException) -> None:
+        logger.error("taking up a long saga failed; it is found again", exc_info=error)
+
+    async def close(self) -> None:
+        """Stop what is on its way; the next process begins it anew."""
+        await self._tasks.cancel()
+
+    async def _bring_back(self, saga_id: SagaId) -> None:
         try:
             self._directory.rest(await self._directory.actor(saga_id))
             self.recovered_count += 1

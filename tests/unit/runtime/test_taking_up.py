@@ -1,11 +1,16 @@
 """Whoever waits in the journal is taken up, whatever other sagas and their services do."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
+
+import pytest
 
 from orchestrator.ids import SagaId
 from orchestrator.limits import PASSIVATION_WAIT_S_MIN, RECOVERY_CALLS_MAX, RECOVERY_PAGE_ROWS
 from orchestrator.ports.invoker import CallRequest
-from orchestrator.runtime import StartRequest
+from orchestrator.ports.journal import Record
+from orchestrator.runtime import StartRequest, Until, recovery
 from orchestrator.saga import SagaStatus
 from orchestrator.saga.events import Report
 from orchestrator.values import Payload
@@ -86,5 +91,36 @@ def test_a_page_of_quarantined_sagas_hides_no_sleeping_one() -> None:
             services.is_mended = True
             assert (await heir.ended("good", timeout_s=3 * SLEEP_S)).status is SagaStatus.COMPLETED
             assert heir.orchestrator.stats().quarantined == len(bad)
+
+    run(story())
+
+
+def test_a_saga_of_very_many_records_is_read_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        monkeypatch.setattr(recovery, "LONG_RECORDS", 4)
+        services = Services()
+        process = Process(services, plan(step("calm", idempotent=True, policy=CALM), step("b", "calm")))
+        async with process.orchestrator.running():
+            for name in ("a-long", "b-short"):
+                await process.start(name)
+            await until(lambda: process.orchestrator.stats().active_actors == 0)
+            for version in (4, 5, 6):  # more attempts in vain, so that it is long
+                await process.orchestrator.wait("a-long", Until.CHANGE, version - 1, 2 * SLEEP_S)
+        process.clock.step_s = 2 * SLEEP_S
+        heir = process.heir()
+        services.is_mended = True
+        gate = asyncio.Event()
+        read = heir.journal.read
+
+        async def slowly(saga_id: SagaId, after_version: int = 0, limit: int = 10_000) -> Sequence[Record]:
+            if saga_id == "a-long":
+                await gate.wait()
+            return await read(saga_id, after_version, limit)
+
+        heir.journal.read = slowly  # type: ignore[method-assign]
+        async with heir.orchestrator.running():
+            assert (await heir.ended("b-short")).status is SagaStatus.COMPLETED
+            gate.set()
+            assert (await heir.ended("a-long")).status is SagaStatus.COMPLETED
 
     run(story())
