@@ -2,21 +2,21 @@
 
 The life of an actor::
 
-      start, or a message for a sleeping saga, or recovery
+      start, or a message for a sleeping saga, or its alarm, or the end of its child, or recovery
                         |
                         v
                  read the records, fold them                       (directory.py)
                         |
                         v
-       Recovered: calls still open are UNKNOWN, what is owed is owed anew
+       Recovered: calls still open are UNKNOWN, what is owed is owed anew; children go on
                         |
                         v
     +--> take messages -> decide -> append -> durable -> perform what is newly owed   (actor.py)
     |                                  |                        |
     |                                  v                        v
-    |                     group commit of all actors     calls, timers                (committer.py, perform.py)
+    |                     group commit of all actors     calls, timers, children      (committer.py, perform.py, children.py)
     |                                                           |
-    +----------------- reports, timers, cancels ----------------+
+    +------- reports, timers, cancels, signals, repairs --------+
                         |
                         v
         ended, or idle for a while: leaves memory                  (passivation.py)
@@ -28,14 +28,20 @@ Invariants:
   its append; nothing else ever waits for company.
 * Nothing is performed that is not durable; nothing durable is forgotten: `owed` derives it again after any crash.
 * A caller is answered after the commit, never before.
+* A saga that sleeps, waits for a signal or a person, or is paused has no actor, no task and no timer: one search row
+  says when it is due, and one sweep finds it (`recovery.py`). A restart reads the sagas that are awake and no others.
+* A child saga is found by its call's key, by whoever asks, as often as it is asked for (`children.py`).
 * A bug or a bad record ends one actor and no other (`supervisor.py`).
 * Every queue has a bound with a name in `limits.py`, and every waiting caller is answered, also at the end.
 
 Draining: the process takes no new saga and begins no new call, records what still comes in, and leaves the rest to
 recovery. Being killed is the same without the politeness; there is no state that only lives in memory.
 
-May import: `ports`, `saga`, and what is below them; never a sibling. The façade is `orchestrator.py`. Read next:
-`actor.py`, then `directory.py`, then `orchestrator.py`.
+The façade is `orchestrator.py`: start, signal, cancel, repair, look. What a caller gives becomes a command in
+`messages.py` and `starting.py`, and is put to the actor by `asking.py`.
+
+May import: `ports`, `saga`, and what is below them; never a sibling. Read next: `actor.py`, then `directory.py`, then
+`orchestrator.py`; why it is so is in `docs/design/runtime.md`.
 """
 
 from orchestrator.runtime.orchestrator import Orchestrator, RuntimeStats
