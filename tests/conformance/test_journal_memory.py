@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator.journal import MemoryJournal
+from tests.conformance.journal_search_suite import SearchSuite
 from tests.conformance.journal_suite import JournalSuite, Open, Store
 
 
-class TestMemoryJournal(JournalSuite):
+class TestMemoryJournal(JournalSuite, SearchSuite):
     @pytest.fixture
     def opener(self, tmp_path: Path) -> Open:
         last: list[MemoryJournal] = []
