@@ -27,7 +27,7 @@ from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 from orchestrator.verify import Findings, Ledgers, read_ledgers, verify
 from services.epro.v1 import admin_service_pb2
 from services.ledger import Entry, read_directory
-from tests.kit.mesh import ROOT, Program, channel, clear_faults, counted, set_fault
+from tests.kit.mesh import ROOT, Program, calls_of, channel, clear_faults, counted, set_fault
 
 DEFINITIONS = ROOT / "compose" / "definitions"
 CALL_S = 20.0
@@ -51,6 +51,11 @@ class Example:
     programs: tuple[Served, ...]
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Target -> what is configured about it beside its address, the key and the barrier."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files of its definitions, what is started by another first."""
+        return [DEFINITIONS / f"{name}.yaml" for name in (*self.children, self.definition)]
 
 
 def without_key(method: str) -> Mapping[str, Any]:
@@ -157,6 +162,10 @@ class Stage:
         """Wait for a fact in a method's counters."""
         await counted(self.address(target), method, holds)
 
+    async def calls(self, target: str, method: str) -> int:
+        """Return how often a method was called."""
+        return await calls_of(self.address(target), method)
+
     def effects(self, name: str) -> list[str]:
         """The methods that changed something for a saga, or about what it is about, in the order of their effects."""
         return [entry.method for entry in self._entries() if entry.effect and name in {entry.saga_id, entry.report_id}]
@@ -187,8 +196,7 @@ class Stage:
 
     def _configure(self) -> None:
         """Write the orchestrator's configuration; JSON is YAML."""
-        paths = [DEFINITIONS / f"{name}.yaml" for name in (*self.example.children, self.example.definition)]
-        for path in paths:
+        for path in self.example.paths:
             text = path.read_text(encoding="utf-8")
             for unhurried, hurried in self._hurried.items():
                 text = text.replace(unhurried, hurried)
@@ -198,7 +206,7 @@ class Stage:
             "api": {"port": 0},
             "http": {"port": 0},
             "store": "sqlite:saga.sqlite",
-            "definitions": [path.name for path in paths],
+            "definitions": [path.name for path in self.example.paths],
             "targets": {
                 target: {"address": program.address, **kept, **self.example.settings.get(target, {})}
                 for served, program in self._programs.items()
@@ -237,6 +245,11 @@ class Told:
     def steps(self) -> dict[str, str]:
         """Step -> its status."""
         return {each.step: StepStatus.Name(each.status).removeprefix("STEP_STATUS_") for each in self.saga.steps}
+
+    @property
+    def why(self) -> str:
+        """Why it went backward, in a sentence."""
+        return self.saga.cause.message
 
     @property
     def output(self) -> dict[str, Any]:

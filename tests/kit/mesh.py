@@ -209,6 +209,14 @@ async def counted(address: str, method: str, holds: Callable[[admin_service_pb2.
             await asyncio.sleep(0.01)  # poll: the stats are all that the program tells
 
 
+async def calls_of(address: str, method: str) -> int:
+    """Return how often a method was called since its program started."""
+    async with channel(address) as connection:
+        stub = admin_service_pb2_grpc.FaultServiceStub(connection)
+        stats = await stub.GetStats(admin_service_pb2.GetStatsRequest(), timeout=10)
+    return next(each.calls for each in stats.methods if each.method == method)
+
+
 def reports() -> list[dict[str, object]]:
     """Return the shipped reports."""
     return [json.loads(line) for line in REPORTS.read_text(encoding="utf-8").splitlines()]
