@@ -15,8 +15,9 @@ from orchestrator.cli.events import WIDTH_PIPED, coloured, glyphs_here, width_he
 from orchestrator.cli.ledgers import Answer, Result, is_alerted, is_refused
 from orchestrator.cli.mesh import Mesh
 from orchestrator.cli.output import duration, echo, note, wants_colour
+from orchestrator.cli.story import Waterfall, fold
 from orchestrator.cli.traffic import Client
-from orchestrator.cli.waterfall import Waterfall, draw, fold
+from orchestrator.cli.waterfall import draw
 
 
 async def show(client: Client, result: Result, *, is_last: bool, kept: Path | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.exits import Exit, Failure
-from orchestrator.cli.output import duration, echo, note, plain, seconds_of, tame
+from orchestrator.cli.output import duration, echo, note, plain
 from orchestrator.cli.session import Session, connected, pages
 from orchestrator.limits import CLI_CALL_S, CLI_RECONNECT_S, CLI_RESUME_S_MAX
 
@@ -26,38 +26,49 @@ WIDTH_MIN = 60
 @click.argument("saga_id")
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="SEQUENCE", help="Only what came after this.")
 @click.option("--payloads", is_flag=True, help="With -o json or yaml: requests and replies, too.")
+@click.option("--items", is_flag=True, help="Every event of every item of a list, not how many are done.")
 @connected
-def watch(session: Session, saga_id: str, *, after: int, payloads: bool) -> None:
+def watch(session: Session, saga_id: str, *, after: int, payloads: bool, items: bool) -> None:
     """Show a saga's events as they happen, until it has ended.
 
     No event is missed and none shown twice, not even while the server restarts. With -o json every event is one line.
+    The items of a list are counted, in a line at each tenth of them.
     """
-    began_at = 0.0
-    for event in _follow(session, saga_id, after, payloads=payloads):
-        at = seconds_of(event.event_time)
-        began_at = began_at or at
-        if not session.printer.is_table:
+    from orchestrator.cli.lines import line_of, told
+
+    events = _follow(session, saga_id, after, payloads=payloads)
+    if not session.printer.is_table:
+        for event in events:
             session.printer.values(plain(event), stream=True)
-        else:
-            echo(f"{event.sequence:>5}  {'+' + duration(at - began_at):>12}  {tame(event.summary)}")
+            sys.stdout.flush()
+        return
+    began_at = 0.0
+    for line in map(line_of, events) if items else told(events, is_live=True):
+        began_at = began_at or line.at
+        echo(f"{line.last:>5}  {'+' + duration(line.at - began_at):>12}  {line.text}")
         sys.stdout.flush()
 
 
 @click.command()
 @click.argument("saga_id")
 @click.option("--payloads", is_flag=True, help="With -o json or yaml: requests and replies, too.")
+@click.option("--items", is_flag=True, help="Every event of every item of a list, not how many are done.")
 @connected
-def history(session: Session, saga_id: str, *, payloads: bool) -> None:
-    """Show all events of a saga: what happened, in order."""
+def history(session: Session, saga_id: str, *, payloads: bool, items: bool) -> None:
+    """Show all events of a saga: what happened, in order.
+
+    The items of a list are counted in one line for as long as nothing else happens. With -o json or yaml every event
+    is there.
+    """
+    from orchestrator.cli.lines import line_of, told
+
     events = _events(session, saga_id, payloads=payloads)
     if not session.printer.is_table:
-        session.printer.messages(events)
+        session.printer.messages(list(events))
         return
-    began_at = seconds_of(events[0].event_time) if events else 0.0
-    rows = [
-        (str(event.sequence), "+" + duration(seconds_of(event.event_time) - began_at), event.type, tame(event.summary))
-        for event in events
-    ]
+    lines = list(map(line_of, events) if items else told(events))
+    began_at = lines[0].at if lines else 0.0
+    rows = [(line.sequence, "+" + duration(line.at - began_at), line.kind, line.text) for line in lines]
     session.printer.columns(("seq", "at", "event", "what happened"), rows)
 
 
@@ -67,7 +78,8 @@ def history(session: Session, saga_id: str, *, payloads: bool) -> None:
 @connected
 def trace(session: Session, saga_id: str, *, width: int | None) -> None:
     """Draw a saga's waterfall: steps, attempts, outcomes and undo, with their durations."""
-    from orchestrator.cli.waterfall import draw, fold
+    from orchestrator.cli.story import fold
+    from orchestrator.cli.waterfall import draw
 
     drawn = fold(saga_id, _events(session, saga_id, payloads=False))
     if not session.printer.is_table:
@@ -100,7 +112,8 @@ def coloured(line: "Line") -> str:
     return "".join(click.style(text, fg=colour) if colour else text for text, colour in line).rstrip()
 
 
-def _events(session: Session, saga_id: str, *, payloads: bool) -> "list[SagaEvent]":
+def _events(session: Session, saga_id: str, *, payloads: bool) -> "Iterator[SagaEvent]":
+    """Give all events page by page: of a list of many items they are too many to be held at once."""
     from orchestrator.v1.saga_pb2 import SAGA_VIEW_BASIC, SAGA_VIEW_FULL
     from orchestrator.v1.saga_service_pb2 import ListSagaEventsRequest
 
@@ -113,7 +126,7 @@ def _events(session: Session, saga_id: str, *, payloads: bool) -> "list[SagaEven
         response = session.sagas.ListSagaEvents(request, timeout=CLI_CALL_S)
         return response.events, response.next_page_token
 
-    return list(pages(fetch, 0))
+    return pages(fetch, 0)
 
 
 def _follow(session: Session, saga_id: str, after: int, *, payloads: bool) -> "Iterator[SagaEvent]":

@@ -175,7 +175,8 @@ def inputs_of(script: Script, revisions: "Revisions", plan: Plan, cancel_at: flo
 def drawn(printer: Printer, plan: Plan, revisions: "Revisions", played: Played, width: int | None) -> None:
     """Draw the waterfall, and say how it ended."""
     from orchestrator.api.events import event as message_of
-    from orchestrator.cli.waterfall import draw, fold
+    from orchestrator.cli.story import fold
+    from orchestrator.cli.waterfall import draw
     from orchestrator.ports.journal import Record
 
     records = [Record(version=number, epoch=1, event=event) for number, event in enumerate(played.events, 1)]

@@ -69,8 +69,14 @@ class Client:
 
     async def events(self, saga_id: str) -> list[SagaEvent]:
         """Return all events of a saga."""
+        found: list[SagaEvent] = []
         request = ListSagaEventsRequest(saga_id=saga_id, page_size=1_000)
-        return list((await self._ask(lambda: self.stub.ListSagaEvents(request, timeout=CLI_CALL_S))).events)
+        while True:
+            page = await self._ask(lambda: self.stub.ListSagaEvents(request, timeout=CLI_CALL_S))
+            found += page.events
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
 
     async def statuses(self) -> dict[str, str]:
         """Return every saga of the orchestrator with its status, read anew."""

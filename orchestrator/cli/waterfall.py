@@ -7,24 +7,26 @@
     adverse_event        ▒▒▒▒                                8 ms  NOT_APPLIED
     undo archive             █████                          10 ms  UNDONE
 
-One row per operation. Its bar is made of its attempts, drawn by what each of them meant, with dots while it waited
-to try again; a row of more than one attempt has them listed below it. A line is a sequence of (text, colour).
+One row per step and undo. Its bar is made of its attempts, drawn by what each of them meant, with dots while it slept,
+waited, or was to be tried again; a row of more than one attempt has them listed below it. The items of a list are one
+row together, with how many came to which end. A line is a sequence of (text, colour).
 """
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 
-from orchestrator.cli.output import STYLES, duration, seconds_of, tame, width_of, word
-from orchestrator.v1.saga_pb2 import OPERATION_KIND_COMPENSATE, SagaEvent, StepOutcome
+from orchestrator.cli.output import STYLES, duration, width_of
+from orchestrator.cli.story import Attempt, Row, Waterfall
 
 Segment = tuple[str, str]
 Line = Sequence[Segment]
 
 LABEL_CHARS_MAX = 28
 BAR_CHARS_MIN = 10
+TOOK_CHARS_MIN = 8
 ATTEMPTS_LISTED_MAX = 8
-UNDO = "undo "
+MARKS_SHOWN_MAX = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,132 +44,6 @@ UNICODE = Glyphs()
 ASCII = Glyphs(applied="#", not_applied="x", unknown="?", open=">", waiting=".")
 
 
-@dataclass(slots=True, kw_only=True)
-class Attempt:
-    """One call on the wire; `ended_at` is None while nobody knows its end."""
-
-    number: int
-    opened_at: float
-    ended_at: float | None = None
-    outcome: str = ""
-    code: str = ""
-
-
-@dataclass(slots=True, kw_only=True)
-class Row:
-    """One operation of one step, or a step that was passed over."""
-
-    step: str
-    is_undo: bool
-    started_at: float
-    ended_at: float | None = None
-    ending: str = ""
-    note: str = ""
-    attempts: list[Attempt] = field(default_factory=list[Attempt])
-
-    @property
-    def label(self) -> str:
-        """Return the row's name."""
-        return f"{UNDO}{self.step}" if self.is_undo else self.step
-
-
-@dataclass(slots=True, kw_only=True)
-class Waterfall:
-    """A saga as its events drew it."""
-
-    saga_id: str
-    definition: str = ""
-    trace_id: str = ""
-    status: str = "RUNNING"
-    started_at: float = 0.0
-    last_at: float = 0.0
-    is_ended: bool = False
-    cause: str = ""
-    backward_at: float | None = None
-    restarted_at: list[float] = field(default_factory=list[float])
-    rows: list[Row] = field(default_factory=list[Row])
-
-    def to_values(self) -> dict[str, object]:
-        """Return plain values for programs; times are Unix seconds."""
-        return asdict(self)
-
-
-def fold(saga_id: str, events: Iterable[SagaEvent]) -> Waterfall:
-    """Read a saga's events from the first on."""
-    drawn = Waterfall(saga_id=saga_id)
-    open_rows: dict[tuple[str, bool], Row] = {}
-    epoch = 0
-    for event in events:
-        at = seconds_of(event.event_time)
-        if epoch and event.epoch > epoch:
-            drawn.restarted_at.append(at)
-        epoch, drawn.last_at = event.epoch, at
-        if event.step and event.type not in _SAGA_EVENTS:
-            _fold_step(drawn, open_rows, event, at)
-        else:
-            _fold_saga(drawn, event, at)
-    return drawn
-
-
-_SAGA_EVENTS = frozenset({"CompensationBegan", "AttentionRaised"})
-
-
-def _fold_saga(drawn: Waterfall, event: SagaEvent, at: float) -> None:
-    match event.type:
-        case "SagaStarted":
-            drawn.started_at = at
-            drawn.definition = event.details.fields["definition"].string_value
-            drawn.trace_id = event.details.fields["trace_id"].string_value
-        case "CompensationBegan":
-            drawn.status, drawn.backward_at = "COMPENSATING", at
-            where = f"{event.step} " if event.step else ""
-            drawn.cause = where + tame(event.summary.removeprefix("going backward").removeprefix(": "))
-        case "AttentionRaised":
-            drawn.status = "NEEDS_ATTENTION"
-        case "SagaCompleted":
-            drawn.status, drawn.is_ended = "COMPLETED", True
-        case "SagaCompensated":
-            drawn.status, drawn.is_ended = "COMPENSATED", True
-        case _:
-            pass  # an event type of a newer server says nothing to this drawing
-
-
-def _fold_step(drawn: Waterfall, rows: dict[tuple[str, bool], Row], event: SagaEvent, at: float) -> None:
-    key = (event.step, event.operation == OPERATION_KIND_COMPENSATE or event.type == "StepUndone")
-    row = rows.get(key)
-    if row is None:
-        row = rows[key] = Row(step=event.step, is_undo=key[1], started_at=at)
-        drawn.rows.append(row)
-    match event.type:
-        case "AttemptOpened":
-            row.attempts.append(Attempt(number=event.attempt, opened_at=at))
-        case "AttemptSettled":
-            _settle(row, event, at)
-        case "StepSettled":
-            row.ended_at, row.ending = at, word(StepOutcome.Name(event.outcome), "STEP_OUTCOME_")
-            reason = event.details.fields["reason"].string_value
-            row.note = "" if reason == "REPLIED" else reason
-        case "StepUndone":
-            row.ended_at, row.ending = at, "UNDONE"
-            row.note = "nothing was there" if event.details.fields["nothing_to_undo"].bool_value else ""
-        case "StepStuck":
-            row.ending, row.note = "STUCK", event.details.fields["reason"].string_value
-        case "StepSkipped":
-            row.ended_at, row.ending = at, "SKIPPED"
-            row.note = event.details.fields["reason"].string_value
-        case _:
-            pass  # RetryScheduled shows as the gap between two attempts
-
-
-def _settle(row: Row, event: SagaEvent, at: float) -> None:
-    for attempt in row.attempts:
-        if attempt.number == event.attempt:
-            attempt.ended_at, attempt.code = at, event.code
-            attempt.outcome = word(StepOutcome.Name(event.outcome), "STEP_OUTCOME_")
-            if event.details.fields["phase"].string_value == "LOST":
-                attempt.code = "lost in a restart"
-
-
 def draw(drawn: Waterfall, width: int, glyphs: Glyphs = UNICODE) -> list[Line]:
     """Lay a waterfall out in so many columns."""
     lines = _head(drawn, width)
@@ -176,18 +52,19 @@ def draw(drawn: Waterfall, width: int, glyphs: Glyphs = UNICODE) -> list[Line]:
     labels = [_fit(row.label, LABEL_CHARS_MAX) for row in drawn.rows]
     label_width = max(map(width_of, labels))
     ending_width = max(len(row.ending) for row in drawn.rows)
-    bar_width = max(width - label_width - ending_width - 14, BAR_CHARS_MIN)
+    tooks = [_took(row, drawn) for row in drawn.rows]
+    took_width = max(TOOK_CHARS_MIN, *map(len, tooks))
+    bar_width = max(width - label_width - ending_width - took_width - 6, BAR_CHARS_MIN)
     total_s = max(drawn.last_at - drawn.started_at, 1e-6)
     scale = f"0{duration(total_s):>{bar_width - 1}}"
     lines += [[], [(" " * (label_width + 2) + scale, "bright_black")]]
-    for row, label in zip(drawn.rows, labels, strict=True):
-        took = "" if row.ending == "SKIPPED" else duration((row.ended_at or drawn.last_at) - row.started_at)
+    for row, label, took in zip(drawn.rows, labels, tooks, strict=True):
         bar = _bar(row, drawn, bar_width, total_s, glyphs)
         lines.append(
             [
                 (label + " " * (label_width - width_of(label) + 2), ""),
                 *bar,
-                (f"  {took:>8}  ", ""),
+                (f"  {took:>{took_width}}  ", ""),
                 (row.ending, STYLES.get(row.ending, "")),
             ]
         )
@@ -196,11 +73,17 @@ def draw(drawn: Waterfall, width: int, glyphs: Glyphs = UNICODE) -> list[Line]:
     return [*lines, [], [(legend, "bright_black")]] if legend else lines
 
 
+def _took(row: Row, drawn: Waterfall) -> str:
+    return "" if row.ending == "SKIPPED" else duration((row.ended_at or drawn.last_at) - row.started_at)
+
+
 def _head(drawn: Waterfall, width: int) -> list[Line]:
     took = duration(drawn.last_at - drawn.started_at)
     first: list[Segment] = [(f"{drawn.saga_id}  {drawn.definition}  ", "")]
     first += [(drawn.status, STYLES.get(drawn.status, "")), (f" {'in' if drawn.is_ended else 'since'} {took}", "")]
     lines: list[Line] = [first]
+    if drawn.parent:
+        lines.append([(f"child of {drawn.parent}", "bright_black")])
     if drawn.trace_id:
         lines.append([(f"trace {drawn.trace_id}", "bright_black")])
     if drawn.backward_at is not None:
@@ -209,6 +92,11 @@ def _head(drawn: Waterfall, width: int) -> list[Line]:
         lines += [[(part, "")] for part in textwrap.wrap(text, width, subsequent_indent="  ")]
     for at in drawn.restarted_at:
         lines.append([(f"the orchestrator restarted, and went on after {duration(at - drawn.started_at)}", "yellow")])
+    for mark in drawn.marks[:MARKS_SHOWN_MAX]:
+        text = f"after {duration(mark.at - drawn.started_at)}: {mark.text}"
+        lines += [[(part, "cyan")] for part in textwrap.wrap(text, width, subsequent_indent="  ")]
+    if more := len(drawn.marks) + drawn.marks_untold - MARKS_SHOWN_MAX:
+        lines += [[(f"and {more:,} signals and verbs more", "cyan")]] if more > 0 else []
     return lines
 
 
@@ -225,7 +113,12 @@ def _bar(row: Row, drawn: Waterfall, width: int, total_s: float, glyphs: Glyphs)
     def fill(where: slice, glyph: str, colour: str) -> None:
         cells[where] = [(glyph, colour)] * (where.stop - where.start)
 
-    if row.attempts:
+    whole = cells_of(row.started_at, row.ended_at or drawn.last_at)
+    if row.items is not None:
+        fill(whole, *_glyph_of(row, glyphs))
+    elif row.waits:
+        fill(whole, glyphs.waiting, "bright_black")
+    elif row.attempts:
         fill(cells_of(row.attempts[0].opened_at, row.ended_at or drawn.last_at), glyphs.waiting, "bright_black")
     for attempt in row.attempts:
         glyph, colour = _glyph(attempt, glyphs)
@@ -235,8 +128,19 @@ def _bar(row: Row, drawn: Waterfall, width: int, total_s: float, glyphs: Glyphs)
     return _joined(cells)
 
 
+def _glyph_of(row: Row, glyphs: Glyphs) -> Segment:
+    """Return how the items of a list are drawn, all as one."""
+    if row.ending == "UNDONE":
+        return glyphs.applied, STYLES["UNDONE"]
+    return _glyph_by(row.ending, glyphs)
+
+
 def _glyph(attempt: Attempt, glyphs: Glyphs) -> Segment:
-    match attempt.outcome:
+    return _glyph_by(attempt.outcome, glyphs)
+
+
+def _glyph_by(outcome: str, glyphs: Glyphs) -> Segment:
+    match outcome:
         case "APPLIED":
             return glyphs.applied, "green"
         case "NOT_APPLIED":
@@ -259,29 +163,32 @@ def _joined(cells: Iterable[Segment]) -> list[Segment]:
 
 def _footnotes(row: Row, drawn: Waterfall, indent: int, width: int) -> list[Line]:
     said: list[str] = []
-    if len(row.attempts) > 1:
+    if len(row.attempts) > 1 or any(one.operation for one in row.attempts):
         listed = row.attempts[:ATTEMPTS_LISTED_MAX]
-        said = [
-            f"{one.number} {one.code or 'open'} {duration((one.ended_at or drawn.last_at) - one.opened_at)}"
-            for one in listed
-        ]
+        operation = None
+        for one in listed:
+            took = duration((one.ended_at or drawn.last_at) - one.opened_at)
+            which = f"{one.operation or 'attempt'} " if one.operation != operation else ""
+            operation = one.operation
+            said.append(f"{which}{one.number} {one.code or 'open'} {took}")
         if more := len(row.attempts) - len(listed):
             said.append(f"{more} more")
-        said[0] = f"attempt {said[0]}"
-    text = "; ".join(filter(None, (row.note, ", ".join(said))))
+    items = "" if row.items is None else row.items.undo_words() if row.is_undo else row.items.words()
+    text = "; ".join(filter(None, (row.note, items, ", ".join(said))))
     room = max(width - indent, BAR_CHARS_MIN)
     return [[(" " * indent + part, "bright_black")] for part in textwrap.wrap(text, room)]
 
 
 def _legend(drawn: Waterfall, glyphs: Glyphs) -> str:
     seen = {attempt.outcome for row in drawn.rows for attempt in row.attempts}
+    seen |= {row.ending for row in drawn.rows if row.items is not None}
     known = {
         "NOT_APPLIED": f"{glyphs.not_applied} not applied",
         "UNKNOWN": f"{glyphs.unknown} unknown",
         "": f"{glyphs.open} open",
     }
     shown = [text for outcome, text in known.items() if outcome in seen]
-    if any(len(row.attempts) > 1 for row in drawn.rows):
+    if any(len(row.attempts) > 1 or (row.waits and row.items is None) for row in drawn.rows):
         shown.append(f"{glyphs.waiting} waiting")
     return "   ".join([f"{glyphs.applied} applied", *shown]) if shown else ""
 

@@ -5,7 +5,8 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator.cli.output import width_of
-from orchestrator.cli.waterfall import ASCII, Line, Waterfall, draw, fold
+from orchestrator.cli.story import Waterfall, fold
+from orchestrator.cli.waterfall import ASCII, Line, draw
 from orchestrator.v1 import saga_pb2 as pb
 
 BEGAN_S = 1_767_600_000
