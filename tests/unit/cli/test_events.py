@@ -109,3 +109,36 @@ def test_trace_is_80_columns_without_colours_in_a_pipe(server: FakeServer, saga:
     assert ended.out.startswith("R-1    COMPLETED in 9 ms\n")
     assert max(map(len, ended.out.splitlines())) <= 80
     assert json.loads(saga("trace", "R-1", "-o", "json").out)["rows"][0]["step"] == "score"
+
+
+def item(sequence: int, kind: str, index: int) -> pb.SagaEvent:
+    made = event(sequence, kind, f"reserve[{index}] {kind}")
+    made.step, made.operation, made.attempt = f"reserve[{index}]", pb.OPERATION_KIND_FORWARD, 1
+    made.outcome = pb.STEP_OUTCOME_APPLIED
+    return made
+
+
+def list_of_two() -> list[pb.SagaEvent]:
+    began = event(2, "StepBegan", "reserve began, 2 items")
+    began.step = "reserve"
+    began.details.update({"count": 2})
+    calls = [item(3, "AttemptOpened", 0), item(4, "AttemptOpened", 1)]
+    return [event(1, "SagaStarted", "started shop"), began, *calls, item(5, "StepSettled", 0)]
+
+
+def test_history_counts_the_items_of_a_list_and_shows_each_where_that_is_wanted(server: FakeServer, saga: Saga) -> None:
+    server.answer("ListSagaEvents", rpc.ListSagaEventsResponse(events=list_of_two()))
+    folded = saga("history", "R-1").out.splitlines()
+    assert folded[-1] == "3-5  +4 ms  items        reserve: 1 of 2 items done, 1 under way"
+    assert len(folded) == 4
+    assert len(saga("history", "R-1", "--items").out.splitlines()) == 6
+    assert len(json.loads(saga("history", "R-1", "-o", "json").out)) == 5, "programs get every event"
+
+
+def test_watch_counts_the_items_of_a_list_as_they_end(server: FakeServer, saga: Saga) -> None:
+    server.answer("WatchSaga", stream(*list_of_two()))
+    shown = saga("watch", "R-1").out.splitlines()
+    assert shown[-1] == "    5         +4 ms  reserve: 1 of 2 items done, 1 under way"
+    assert len(shown) == 3
+    assert len(saga("watch", "R-1", "--items").out.splitlines()) == 5
+    assert len(saga("watch", "R-1", "-o", "json").out.splitlines()) == 5

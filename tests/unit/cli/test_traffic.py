@@ -96,3 +96,11 @@ async def test_statuses_are_read_from_every_page(server: FakeServer) -> None:
     server.answer("ListSagas", lambda request, _: second if request.page_token else first)
     async with connect(server.address) as client:
         assert await client.statuses() == {"a": "COMPLETED", "b": "COMPENSATED"}
+
+
+async def test_a_saga_of_many_events_is_read_to_its_end(server: FakeServer) -> None:
+    first = rpc.ListSagaEventsResponse(events=[pb.SagaEvent(sequence=1)], next_page_token="two")
+    second = rpc.ListSagaEventsResponse(events=[pb.SagaEvent(sequence=2)])
+    server.answer("ListSagaEvents", lambda request, _: second if request.page_token else first)
+    async with connect(server.address) as client:
+        assert [event.sequence for event in await client.events("R-1")] == [1, 2]
