@@ -8,6 +8,7 @@ import pytest
 from orchestrator.errors import ConfigError
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.journal.sqlite.schema import Migration, migrate, shipped
+from orchestrator.journal.sqlite.sql import SQL
 
 
 @pytest.fixture
@@ -128,3 +129,38 @@ def test_a_migration_that_fails_leaves_nothing() -> None:
     with pytest.raises(apsw.SQLError):
         migrate(connection, [good, bad], "f")
     assert connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
+
+
+async def test_a_file_of_the_first_release_is_brought_up_and_its_sagas_are_awake(file: Path) -> None:
+    old = apsw.Connection(str(file))
+    old.pragma("journal_mode", "wal")
+    migrate(old, shipped()[:1], str(file))
+    for number, status in enumerate(("RUNNING", "COMPENSATING", "COMPLETED")):
+        old.execute(
+            "INSERT INTO sagas (saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,"
+            " started_at, updated_at, ended_at, wake_at, attention, failure)"
+            " VALUES (?, 'u', '', 'd', 'r', ?, 1, 1, '{}', 1, 1, NULL, 5.0, '', '')",
+            (f"s{number}", status),
+        )
+    old.close()
+    journal = SqliteJournal.open(file)
+    assert [(row.saga_id, row.rest) for row in await journal.awake("", 9)] == [("s0", "awake"), ("s1", "awake")]
+    assert [row.saga_id for row in await journal.due(9.0, 9)] == ["s0", "s1"]
+    await journal.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "values", "index"),
+    [
+        ("awake", ("", 9), "sagas_awake"),
+        ("due", (9.0, 1.0, "", 9), "sagas_due"),
+        ("row_by_request", ("r",), "sagas_by_request"),
+    ],
+)
+def test_what_a_start_and_the_sweep_ask_is_looked_up(query: str, values: tuple[object, ...], index: str) -> None:
+    connection = apsw.Connection(":memory:")
+    migrate(connection, shipped(), "f")
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {SQL[query]}", values).fetchall()
+    said = "; ".join(str(row[3]) for row in plan)
+    assert f"USING INDEX {index}" in said
+    assert "TEMP B-TREE" not in said, "the rows come in the index's own order"
