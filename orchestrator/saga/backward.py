@@ -16,6 +16,7 @@ from orchestrator.limits import CLOCK_SKEW_S, UNDO_PARALLEL_MAX
 from orchestrator.saga import calls
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.events import (
+    AttentionRaised,
     AttentionReason,
     Cause,
     CompensationBegan,
@@ -38,7 +39,20 @@ def begin(draft: Draft, cause: Cause) -> None:
     moment = draft.moment
     draft.record(CompensationBegan(at=moment.at, cause=cause, deadline_at=moment.at + draft.state.compensation_s))
     _stop_all(draft, draft.state.plan.steps)
+    for step in _stuck(draft.state):
+        # What was stuck while only a part of the saga was being undone asks for a person still.
+        assert step.stuck is not None  # it is stuck
+        draft.record(AttentionRaised(at=moment.at, reason=step.stuck, step=step.id, message=step.message))
     advance(draft)
+
+
+def _stuck(state: SagaState) -> list[StepState]:
+    """Return the steps and items whose undo asks for a person."""
+    found = [step for step in state.steps.values() if step.status is StepStatus.STUCK]
+    for step in state.steps.values():
+        if step.items is not None and step.items.stuck:
+            found += [item for item in state.items_of(step.id) if item.status is StepStatus.STUCK]
+    return found
 
 
 def roll_back(draft: Draft, root: StepId, steps: Collection[StepId], cause: Cause) -> None:

@@ -17,10 +17,15 @@ def attempt_deadline_at(
     pivot or comes after it (R17): they are bounded by their own timeout only, and trying goes on.
     """
     end_at = moment.at + call.timeout_s
-    if operation is not Operation.FORWARD or state.is_past_pivot or (state.is_at_pivot and step != state.plan.pivot):
+    if operation is not Operation.FORWARD or not has_deadline(state, step):
         return end_at
     end_at = min(end_at, state.forward_deadline_at, *_scope_ends(state, step))
     return end_at if end_at > moment.at else None
+
+
+def has_deadline(state: SagaState, step: StepId) -> bool:
+    """Return whether a forward call is bound by the saga's deadline: not past the pivot, nor beside one undecided."""
+    return not (state.is_past_pivot or (state.is_at_pivot and step != state.plan.pivot))
 
 
 def _scope_ends(state: SagaState, step: StepId) -> list[float]:

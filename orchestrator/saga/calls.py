@@ -24,7 +24,7 @@ from orchestrator.saga.events import (
     StepUndone,
 )
 from orchestrator.saga.facts import facts_of
-from orchestrator.saga.outcome import Again, AttemptEnd, Begin, Settle, Stick, Verdict, judge, meaning
+from orchestrator.saga.outcome import Again, AttemptEnd, Begin, Settle, Stick, Verdict, before_probe, judge, meaning
 from orchestrator.saga.plan import ExpressionFailure, Operation, Outcome, Render
 from orchestrator.saga.state import SagaState, StepState, StepStatus, insists, operation_of
 from orchestrator.saga.wanted import known_outcome, wanted
@@ -59,9 +59,7 @@ def give_up(draft: Draft, path: StepId, reason: SettleReason) -> None:
     step = draft.state.step(path)
     assert step.forward is not None  # it was tried, or was to be
     end = end_of(draft, path, Operation.FORWARD, step.forward.last or NEVER_SENT)
-    verdict = wanted(end, Settle(known_outcome(draft.state, path), reason))
-    if not (isinstance(verdict, Stick) and step.status is StepStatus.STUCK):
-        conclude(draft, end, verdict)
+    conclude(draft, end, wanted(end, Settle(known_outcome(draft.state, path), reason)))
 
 
 NEVER_SENT = Report(code="", phase=Phase.NOT_SENT, message="nothing was sent")
@@ -190,10 +188,9 @@ def _begin(draft: Draft, end: AttemptEnd, operation: Operation, render: Render) 
     reply = end.report.reply if end.operation is Operation.FORWARD else None
     request = bounded(render(facts_of(draft.state, end.path, reply)))
     if isinstance(request, ExpressionFailure):
-        # What was applied without a reply stays known to be applied; all else is in doubt.
-        known = operation is Operation.PROBE and end.operation is Operation.FORWARD and end.report.reply is None
-        outcome = end.outcome if known else Outcome.UNKNOWN
-        failed = Settle(outcome, SettleReason.EXPRESSION_FAILED, message=f"{operation.value}: {request.message}")
+        failed = Settle(
+            before_probe(end), SettleReason.EXPRESSION_FAILED, message=f"{operation.value}: {request.message}"
+        )
         unprobed = changed(end, operation=Operation.PROBE) if operation is Operation.PROBE else end
         conclude(draft, end, wanted(unprobed, failed))
         return
@@ -201,7 +198,10 @@ def _begin(draft: Draft, end: AttemptEnd, operation: Operation, render: Render) 
 
 
 def stick(draft: Draft, path: StepId, operation: Operation, reason: AttentionReason, message: str) -> None:
-    """Put a step before a person."""
+    """Put a step before a person, unless it is there already."""
+    known = draft.state.find(path)
+    if known is not None and known.status is StepStatus.STUCK:
+        return
     at, told = draft.moment.at, clipped(message)
     draft.record(StepStuck(at=at, step=path, operation=operation, reason=reason, message=told))
     draft.record(AttentionRaised(at=at, reason=reason, step=path, message=told))

@@ -12,6 +12,7 @@ from orchestrator.errors import InvariantViolated
 from orchestrator.ids import StepId, idempotency_key
 from orchestrator.saga.backward import comes_before, remaining
 from orchestrator.saga.events import SettleReason
+from orchestrator.saga.forward import can_begin
 from orchestrator.saga.owed import owes
 from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, operation_of
@@ -47,6 +48,8 @@ def waits_for_something(state: SagaState) -> None:
         return
     if any(state.step(path).status is StepStatus.WAITING for path in state.live):
         return  # for a signal, past the pivot, where no deadline bounds it
+    if not state.is_backward and can_begin(state):
+        return  # left by a process about to stop to the one that comes after it
     if state.status is not SagaStatus.NEEDS_ATTENTION or not state.attention:
         raise _violated("M8", state, f"{state.status.value}, yet nothing is owed and nobody was asked")
 
@@ -118,8 +121,8 @@ def attempts_are_dense(state: SagaState, step: StepState) -> None:
     """M9: attempts are numbered 1..n; an open one is the last; those that count are not more than those there were."""
     for operation in _operations(step):
         wrong = operation.open is not None and operation.open.number != operation.attempts
-        reopened = operation.attempts == 0 and operation.retry_at is not None
-        if wrong or (operation.attempts < 1 and not reopened) or operation.spent > operation.attempts:
+        never_sent = operation.attempts == 0 and operation.key == ""  # reopened with another request
+        if wrong or (operation.attempts < 1 and not never_sent) or operation.spent > operation.attempts:
             raise _violated("M9", state, f"step {step.id} has attempts out of order")
 
 
@@ -127,11 +130,9 @@ def keys_are_derived(state: SagaState, step: StepState) -> None:
     """M10: a key is a function of saga, step, operation and manual epoch."""
     for kind in Operation:
         operation = operation_of(step, kind)
-        if operation is None or operation.attempts == 0:
-            continue
-        # A reopened operation takes its new key with its next attempt.
-        epochs = {operation.manual_epoch, operation.manual_epoch - (operation.retry_at is not None)}
-        if operation.key not in {idempotency_key(state.uid, step.id, kind.value, epoch) for epoch in epochs}:
+        if operation is None or (operation.key == "" and operation.open is None):
+            continue  # reopened, it takes its new key with its next attempt
+        if operation.key != idempotency_key(state.uid, step.id, kind.value, operation.manual_epoch):
             raise _violated("M10", state, f"{kind.value} of step {step.id} has key {operation.key}")
 
 
@@ -147,7 +148,8 @@ def deadlines_nest(state: SagaState, step: StepState) -> None:
     forward = step.forward
     if forward is None or forward.open is None or state.is_past_pivot:
         return
-    if state.is_at_pivot and step.id != state.plan.pivot:
+    pivot = state.plan.pivot
+    if pivot is not None and step.id != pivot and state.steps[pivot].forward is not None:
         return  # what runs beside the pivot may have to outlast it
     if forward.open.deadline_at > state.forward_deadline_at + _ROUNDING_S:
         raise _violated("M12", state, f"step {step.id} may run past the saga's deadline")

@@ -164,7 +164,7 @@ def _ended(state: SagaState, event: Event, **changes: object) -> SagaState:
 
 def _ahead(state: SagaState) -> frozenset[StepId]:
     """Add what is being undone now: more is to be undone from here on, some of which would have come before."""
-    return state.ahead.union(path for path in state.live if state.step(path).status is StepStatus.UNDOING)
+    return state.ahead.union(step.id for step in state.steps.values() if step.undo is not None)
 
 
 def _acted(state: SagaState, event: OperatorActed) -> SagaState:

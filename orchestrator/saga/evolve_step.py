@@ -31,6 +31,7 @@ from orchestrator.saga.state import (
     StepStatus,
     operation_of,
 )
+from orchestrator.saga.wanted import IN_DOUBT
 
 StepEvent = (
     AttemptOpened
@@ -65,7 +66,7 @@ def with_event(step: StepState, event: StepEvent, version: int, status: StepStat
                 step, status=status, started_version=version, began_at=event.at, due_at=event.due_at, items=items
             )
         case StepStuck():
-            return changed(step, status=status, stuck=event.reason, message=event.message)
+            return changed(step, status=status, stuck=event.reason, message=event.message, stop=_asked(step))
         case StepReopened():
             return _reopened(step, event, status)
         case StepSkipped() | StepUndone() | StepLeft():
@@ -96,6 +97,8 @@ def _opened(step: StepState, event: AttemptOpened, version: int, status: StepSta
         )
         if event.operation is not Operation.FORWARD:
             step = _asked_no_more(step)
+        if event.operation is Operation.PROBE:
+            step = changed(step, stop=_asked(step))
         return _with_operation(step, event.operation, after, status)
     if event.request is None:
         raise JournalCorrupted(f"the first attempt of {event.operation.value} of step {step.id!r} has no request")
@@ -110,6 +113,8 @@ def _opened(step: StepState, event: AttemptOpened, version: int, status: StepSta
     )
     if event.operation is Operation.FORWARD:
         return changed(step, status=status, forward=first, started_version=version, began_at=event.at)
+    if event.operation is Operation.PROBE:
+        step = changed(step, stop=_asked(step))
     return _with_operation(_asked_no_more(step), event.operation, first, status)
 
 
@@ -118,6 +123,11 @@ def _asked_no_more(step: StepState) -> StepState:
     if step.forward is None or step.forward.retry_at is None:
         return step
     return changed(step, forward=changed(step.forward, retry_at=None, parked=False))
+
+
+def _asked(step: StepState) -> OperationState | None:
+    """Call off the asking to stop: what was to be stopped is awaited no more, and nobody need answer."""
+    return None if step.stop is None else changed(step.stop, open=None, retry_at=None)
 
 
 def _closed(operation: OperationState, event: AttemptSettled) -> OperationState:
@@ -146,7 +156,10 @@ def _scheduled(step: StepState, event: RetryScheduled, status: StepStatus) -> St
         asked = (step.probe, step.awaiting)
         probe, awaiting = (None if of is None else changed(of, spent=0, retry_at=None) for of in asked)
         step = changed(step, probe=probe, awaiting=awaiting)
-        waiting = changed(waiting, unknown=event.reason != FOUND[Outcome.NOT_APPLIED])
+        unknown = waiting.unknown or event.reason == FOUND[Outcome.UNKNOWN]
+        unknown = unknown and event.reason != FOUND[Outcome.NOT_APPLIED]
+        polled = waiting.polled or event.reason == FOUND[Outcome.APPLIED]
+        waiting = changed(waiting, unknown=unknown, polled=polled)
     return _with_operation(step, event.operation, waiting, status)
 
 
@@ -161,15 +174,21 @@ def _reopened(step: StepState, event: StepReopened, status: StepStatus) -> StepS
         again = changed(
             before,
             request=before.request if event.request is None else event.request,
+            # A new key is made with the next attempt.
+            key="" if event.as_new else before.key,
             manual_epoch=before.manual_epoch + 1 if event.as_new else before.manual_epoch,
-            unknown=before.unknown and not event.as_new,
+            unknown=(before.unknown or _is_in_doubt(step, event.operation)) and not event.as_new,
         )
     again = changed(again, retry_at=event.at, spent=0, budget_at=event.at, parked=False)
     return changed(_with_operation(step, event.operation, again, status), stuck=None, message="")
 
 
+def _is_in_doubt(step: StepState, operation: Operation) -> bool:
+    return operation is Operation.FORWARD and step.stuck in IN_DOUBT
+
+
 def _settled(step: StepState, event: StepSettled, version: int, status: StepStatus) -> StepState:
-    reply, forward, stop = event.reply, step.forward, step.stop
+    reply, forward = event.reply, step.forward
     told = event.reason not in {SettleReason.PROBED, SettleReason.RESOLVED} and step.awaiting is None
     if reply is None and told and event.outcome is Outcome.APPLIED and forward is not None and forward.last is not None:
         reply = forward.last.reply
@@ -177,8 +196,7 @@ def _settled(step: StepState, event: StepSettled, version: int, status: StepStat
         step,
         status=status,
         forward=None if forward is None else changed(forward, retry_at=None, parked=False),
-        # Whoever was asked to stop what has ended by itself need not answer any more.
-        stop=None if stop is None else changed(stop, open=None, retry_at=None),
+        stop=_asked(step),
         outcome=event.outcome,
         settle_reason=event.reason,
         code=event.code,

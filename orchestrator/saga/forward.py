@@ -185,18 +185,28 @@ def tally_of(state: SagaState, needs: frozenset[StepId]) -> Tally:
 def _move(draft: Draft) -> bool:
     """Look once at everything that may move; return whether something ended on the spot, so others may be free now."""
     seen = len(draft.events)
-    holds = draft.moment.is_draining or draft.state.is_paused or parts.asks_forward(draft.state)
     parts.advance_waits(draft)
-    parts.advance_items(draft, _may_begin_item if not holds else None, start_item)
+    # Before the items: what has failed in a scope stops all of it.
     parts.advance_scopes(draft, failure)
-    new = draft.events[seen:]
-    if any(isinstance(event, StepSettled | ElseBegan) for event in new):
+    if not _has_ended(draft, seen):
+        parts.advance_items(draft, _may_begin_item, start_item)
+    if _has_ended(draft, seen):
         return True
-    return not holds and _start_frontier(draft)
+    return not _is_held(draft) and _start_frontier(draft)
+
+
+def _has_ended(draft: Draft, seen: int) -> bool:
+    """Return whether something came to an end since: others may be free now, or it was the first error (R14)."""
+    return any(isinstance(event, StepSettled | ElseBegan) for event in draft.events[seen:])
+
+
+def _is_held(draft: Draft) -> bool:
+    """Return whether nothing new begins for now: the process is about to stop, or a person has the word."""
+    return draft.moment.is_draining or draft.state.is_paused or parts.asks_forward(draft.state)
 
 
 def _may_begin_item(draft: Draft) -> bool:
-    return calls.open_count(draft.state, Operation.FORWARD) < FORWARD_PARALLEL_MAX
+    return not _is_held(draft) and calls.open_count(draft.state, Operation.FORWARD) < FORWARD_PARALLEL_MAX
 
 
 def _start_frontier(draft: Draft) -> bool:
@@ -220,6 +230,15 @@ def _start_frontier(draft: Draft) -> bool:
             return True
         ended = ended or status in {StepStatus.SKIPPED, StepStatus.WAITING}
     return ended
+
+
+def can_begin(state: SagaState) -> bool:
+    """Return whether some step is free to begin."""
+    pending = (step for step in state.plan.steps.values() if state.steps[step.id].status is StepStatus.PENDING)
+    return any(
+        _is_open(state, step) and readiness(step.trigger, tally_of(state, step.needs)) is not Readiness.WAIT
+        for step in pending
+    )
 
 
 def _is_open(state: SagaState, step: Step) -> bool:

@@ -19,8 +19,8 @@ The invoker says what the wire said (code and phase); here is what it means. Rul
 An answer made on our side (phase SENT) with a configuration code is UNKNOWN: something in between said no, perhaps
 after the request had passed. A service narrows a failure with ErrorInfo metadata `applied=true|false`, DATA_LOSS
 excepted: a transient failure that was not applied is asked again, whatever the method. A negative push-back means that
-a forward call is not asked again; an undo goes on at its own pace. *Safe* is a read, a method that honours the
-idempotency key, or, for UNAVAILABLE and for RESOURCE_EXHAUSTED with push-back, a `retry` the author wrote down.
+a forward call is not asked again; an undo goes on at its own pace. *Safe* is a read, a poll, a method that honours
+the idempotency key, or, for UNAVAILABLE and for RESOURCE_EXHAUSTED with push-back, a `retry` the author wrote down.
 A method of the `dtm` profile has two rows the other way round: ABORTED is a refusal, FAILED_PRECONDITION asks again.
 
 That is what the wire means; what the step is for has the last word, in `wanted.py`.
@@ -31,7 +31,7 @@ from typing import assert_never
 from orchestrator.frozen import frozen, frozen_tuple
 from orchestrator.ids import StepId
 from orchestrator.limits import ATTEMPTS_MAX, CLOCK_SKEW_S
-from orchestrator.saga.budget import has_attempts_left, retry_delay_s
+from orchestrator.saga.budget import has_attempts_left, has_deadline, retry_delay_s
 from orchestrator.saga.commands import Moment
 from orchestrator.saga.events import AttentionReason, Phase, Report, SettleReason
 from orchestrator.saga.facts import facts_of
@@ -92,7 +92,7 @@ class Again:
     operation: Operation | None = None
     """What to ask again, where it is not the operation that has just ended."""
     found: Outcome | None = None
-    """What another operation has found out about the forward calls so far."""
+    """What has been found out about the forward calls so far, where their own answers do not tell."""
 
 
 @frozen_tuple
@@ -219,7 +219,7 @@ def _judge_forward(end: AttemptEnd) -> Verdict:
     if not _has_budget(end) and not (insists(end.state, end.step) and end.after.attempts < ATTEMPTS_MAX):
         return Settle(settled, SettleReason.ATTEMPTS_EXHAUSTED)
     delay_s = _delay_s(end)
-    if not end.state.is_past_pivot and end.moment.at + delay_s >= end.state.forward_deadline_at:
+    if end.moment.at + delay_s >= end.state.forward_deadline_at and has_deadline(end.state, end.path):
         return Settle(settled, SettleReason.DEADLINE_EXCEEDED)
     return Again(delay_s, end.is_parked)
 
@@ -227,6 +227,8 @@ def _judge_forward(end: AttemptEnd) -> Verdict:
 def _read_reply(end: AttemptEnd) -> Verdict:
     """An OK reply may say "not yet" (a poll), or name what is to be awaited."""
     applied = Settle(Outcome.APPLIED, SettleReason.REPLIED)
+    if end.report.reply is None and end.step.awaits is not None:
+        return Settle(Outcome.UNKNOWN, SettleReason.UNANSWERED, message="the operation it began is not known")
     if end.report.reply is None:
         # ALREADY_EXISTS, or the service's word: the effect is there and the reply is not. A probe may know it (R6).
         return Begin(Operation.PROBE) if end.step.probe is not None else applied
@@ -312,7 +314,7 @@ def _judge_probe(end: AttemptEnd) -> Verdict:
         return _unprobed(end, report.message)
     if outcome is Outcome.APPLIED or (outcome is Outcome.NOT_APPLIED and not _may_be_on_its_way(end)):
         return Settle(outcome, SettleReason.PROBED, message=message, reply=reply, code="OK" if reply else None)
-    if outcome is Outcome.NOT_APPLIED and _before_probe(end) is not Outcome.APPLIED:
+    if outcome is Outcome.NOT_APPLIED and before_probe(end) is not Outcome.APPLIED:
         assert end.current.forward is not None  # it is what is probed
         return Again(max(end.current.forward.drained_at + CLOCK_SKEW_S - end.moment.at, 0.0), polled=True)
     if _has_budget(end) and outcome is None:
@@ -322,15 +324,15 @@ def _judge_probe(end: AttemptEnd) -> Verdict:
 
 def _unprobed(end: AttemptEnd, message: str) -> Settle:
     """Probing is over and has not told: what was known before is all that is known."""
-    known = _before_probe(end)
+    known = before_probe(end)
     reason = SettleReason.REPLIED if known is Outcome.APPLIED else SettleReason.UNANSWERED
     return Settle(known, reason, message=f"the probe did not tell: {message}")
 
 
-def _before_probe(end: AttemptEnd) -> Outcome:
+def before_probe(end: AttemptEnd) -> Outcome:
     """Return what was known before the probe: that the call was applied, without its reply; otherwise nothing."""
     forward = end.current.forward
-    if forward is None or forward.last is None or forward.last.reply is not None or end.current.awaiting is not None:
+    if forward is None or forward.last is None or forward.last.reply is not None or end.step.awaits is not None:
         return Outcome.UNKNOWN
     said = meaning(forward.last, unknown_before=forward.unknown, profile=end.step.call.profile)
     return Outcome.APPLIED if said is Outcome.APPLIED else Outcome.UNKNOWN
@@ -338,7 +340,7 @@ def _before_probe(end: AttemptEnd) -> Outcome:
 
 def _may_be_on_its_way(end: AttemptEnd) -> bool:
     forward = end.current.forward
-    if forward is None or not forward.unknown or _before_probe(end) is Outcome.APPLIED:
+    if forward is None or not forward.unknown or before_probe(end) is Outcome.APPLIED:
         return False
     return end.moment.at < forward.drained_at + CLOCK_SKEW_S
 
@@ -395,7 +397,7 @@ def _may_ask_again(end: AttemptEnd) -> bool:
 
 def is_safe(end: AttemptEnd) -> bool:
     """Return whether asking twice does no harm whatever became of the first time."""
-    return end.step.kind is StepKind.READ or end.step.call.idempotent
+    return end.step.kind is StepKind.READ or end.step.call.idempotent or end.step.poll is not None
 
 
 def folded(end: AttemptEnd) -> Outcome:

@@ -71,22 +71,24 @@ def _waited_in_vain(draft: Draft, step: StepState, message: str) -> None:
     calls.settle(draft, step.id, Outcome.NOT_APPLIED, reason, None, started_at=step.began_at, message=message)
 
 
-def advance_items(draft: Draft, may_begin: MayBegin | None, start: Start) -> None:
+def advance_items(draft: Draft, may_begin: MayBegin, start: Start) -> None:
     """Begin the next items of every `for_each` step as its window has room, and settle the step when it is over."""
     for step in _waiting(draft):
-        if step.items is not None:
-            _advance_items(draft, draft.state.plan.steps[step.id], may_begin, start)
+        if step.items is not None and _advance_items(draft, draft.state.plan.steps[step.id], may_begin, start):
+            return  # it may be the first error, past which nothing begins (R14)
 
 
-def _advance_items(draft: Draft, step: Step, may_begin: MayBegin | None, start: Start) -> None:
+def _advance_items(draft: Draft, step: Step, may_begin: MayBegin, start: Start) -> bool:
+    """Do so for one step; return whether it has come to its end."""
     for_each = step.for_each
     assert for_each is not None  # the step has items
     while not _over(draft, step, for_each.tolerate):
         items = _items(draft, step.id)
         full = items.under_way >= for_each.parallel or items.began == items.count
-        if full or items.stuck or may_begin is None or not may_begin(draft):
-            return
+        if full or items.stuck or not may_begin(draft):
+            return False
         start(draft, step, item_path(step.id, items.began))
+    return True
 
 
 def _over(draft: Draft, step: Step, tolerate: int) -> bool:

@@ -108,7 +108,6 @@ SETTLED_AS: Mapping[Outcome, Step] = {
     Outcome.UNKNOWN: Step.UNSETTLED,
 }
 _SETTLED = frozenset(SETTLED_AS.values())
-_GIVEN_UP = frozenset({Step.NOT_APPLIED, Step.UNSETTLED})
 _RESET = frozenset({Step.PENDING})
 
 STEP: Mapping[Step, Mapping[EventType, frozenset[Step]]] = {
@@ -139,7 +138,7 @@ STEP: Mapping[Step, Mapping[EventType, frozenset[Step]]] = {
         AttemptOpened: frozenset({Step.IN_FLIGHT, Step.PROBING}),
         StepReopened: frozenset({Step.BACKING_OFF}),
         StepStuck: frozenset({Step.STUCK}),
-        StepSettled: _GIVEN_UP,
+        StepSettled: _SETTLED,
     },
     Step.WAITING: {
         AttemptOpened: frozenset({Step.WAITING, Step.PROBING}),

@@ -13,7 +13,7 @@ from orchestrator.saga.outcome import Again, AttemptEnd, Begin, Settle, Stick, V
 from orchestrator.saga.plan import CHILD_TARGET, OnFailure, Operation, Outcome, StepKind
 from orchestrator.saga.state import SagaState, StepStatus, insists
 
-_IN_DOUBT = frozenset(
+IN_DOUBT = frozenset(
     {AttentionReason.OUTCOME_UNKNOWN, AttentionReason.EXPRESSION_FAILED, AttentionReason.ATTEMPTS_EXCEEDED}
 )
 """Why a step asks for a person of which an answer was heard, and yet nobody knows what it did."""
@@ -52,7 +52,8 @@ def _insist(end: AttemptEnd, verdict: Settle) -> Verdict:
         # The same child would give the same answer for ever.
         return Stick(AttentionReason.FAILED)
     delay_s = backoff_s(retry, max(forward.spent - 1, 0), end.moment.entropy)
-    found = None if end.operation is Operation.FORWARD else verdict.outcome
+    told = end.operation is not Operation.FORWARD or verdict.outcome is Outcome.APPLIED
+    found = verdict.outcome if told else None
     return Again(max(delay_s, retry.initial_backoff_s), operation=Operation.FORWARD, found=found)
 
 
@@ -66,7 +67,7 @@ def known_outcome(state: SagaState, path: StepId) -> Outcome:
         return Outcome.APPLIED
     if forward.unknown or forward.open is not None:
         return Outcome.UNKNOWN
-    in_doubt = step.stuck in _IN_DOUBT or step.status is StepStatus.WAITING
+    in_doubt = step.stuck in IN_DOUBT or step.status in {StepStatus.WAITING, StepStatus.PROBING}
     if in_doubt and forward.last is not None:
         said = meaning(forward.last, unknown_before=False, profile=plan_step.call.profile)
         return Outcome.NOT_APPLIED if said is Outcome.NOT_APPLIED else Outcome.UNKNOWN

@@ -9,9 +9,19 @@ from uuid import UUID
 from orchestrator.errors import RequestError
 from orchestrator.ids import SagaId, StepId
 from orchestrator.saga import Decision, SagaState, SagaStatus, blank, check, decide, fold, owed
-from orchestrator.saga.commands import AttemptReported, CancelSaga, Command, Moment, Recovered, StartSaga, TimerFired
+from orchestrator.saga.commands import (
+    AttemptReported,
+    Audit,
+    CancelSaga,
+    Command,
+    Moment,
+    Recovered,
+    SignalSaga,
+    StartSaga,
+    TimerFired,
+)
 from orchestrator.saga.effects import Effect, SendCall, SetTimer, Timer
-from orchestrator.saga.events import Event, Phase, Report
+from orchestrator.saga.events import Event, Parent, Phase, Report
 from orchestrator.saga.outcome import CONFIGURATION, NEVER_FROM_THE_LIBRARY
 from orchestrator.saga.plan import Operation, Plan
 from orchestrator.saga.state import operation_of
@@ -19,6 +29,15 @@ from orchestrator.values import Attributes, Payload, TraceContext
 
 BEGIN_AT = 1_000_000.0
 UID = UUID("6f1c4a2e-0000-4000-8000-000000000001")
+PARENT = Parent(saga_id=SagaId("p"), uid=UUID(int=7), step=StepId("child"), trace_id=1, span_id=2)
+_BY_WORD = {
+    "forward": Operation.FORWARD,
+    "await": Operation.AWAIT,
+    "probe": Operation.PROBE,
+    "stop": Operation.STOP,
+    "undo": Operation.COMPENSATE,
+}
+"""What `reply` calls an operation."""
 _ANSWERS = NEVER_FROM_THE_LIBRARY | CONFIGURATION | {"OK", "DATA_LOSS"}
 
 
@@ -77,7 +96,13 @@ class Machine:
         return decision.events
 
     def start(
-        self, *, forward_s: float | None = None, attributes: Attributes | None = None, data: bytes = b"input"
+        self,
+        *,
+        forward_s: float | None = None,
+        attributes: Attributes | None = None,
+        data: bytes = b"input",
+        parent: Parent | None = None,
+        signal: SignalSaga | None = None,
     ) -> tuple[Event, ...]:
         return self.tell(
             StartSaga(
@@ -88,18 +113,31 @@ class Machine:
                 trace=TraceContext(trace_id=1, span_id=0, sampled=True),
                 attributes=attributes or {},
                 forward_s=forward_s,
+                parent=parent,
+                signal=signal,
             )
         )
 
     def cancel(self, reason: str = "") -> tuple[Event, ...]:
         return self.tell(CancelSaga(reason=reason))
 
+    def signal(self, name: str = "go", request_id: str = "r1", data: bytes = b"sent") -> tuple[Event, ...]:
+        return self.tell(SignalSaga(signal=name, request_id=request_id, payload=Payload("Signal", data)))
+
+    def audit(self, reason: str = "seen", *, if_version: int | None = None) -> Audit:
+        """Who a person is in these stories, and why."""
+        return Audit(by="ann", reason=reason, if_version=if_version)
+
     def reply(self, step: str, given: Report | str = "OK", *, attempt: int | None = None) -> tuple[Event, ...]:
-        """Report on the open call of a step: its undo where that is open, or `step` ends in `.undo`."""
+        """Report on the open call of a step or item: the last of them, unless `step` ends in `.undo`, `.probe`, …"""
         name, _, word = step.partition(".")
-        state = self.state.steps[StepId(name)]
-        of = Operation.COMPENSATE if word or (state.undo and state.undo.open) else Operation.FORWARD
-        operation = operation_of(state, of)
+        state = self.state.find(StepId(name))
+        of = _BY_WORD[word] if word else Operation.FORWARD
+        if state is not None and not word:
+            for each in Operation:
+                found = operation_of(state, each)
+                of = each if found is not None and found.open is not None else of
+        operation = None if state is None else operation_of(state, of)
         number = attempt or (operation.attempts if operation else 1)
         said = report(given) if isinstance(given, str) else given
         return self.tell(AttemptReported(step=StepId(name), operation=of, attempt=number, report=said))

@@ -1,39 +1,49 @@
 """What is right, said again and stupidly: each oracle reads the finished record of a saga from the beginning.
 
-They share no code with the machine but the names of events, and take no short cut that the machine takes.
+They share no code with the machine but the names of events, and take no short cut that the machine takes. A step that
+is begun anew (`StepsReset`) has a new life, and every oracle looks at one life at a time.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from orchestrator.ids import StepId
+from orchestrator.ids import StepId, idempotency_key, item_of
 from orchestrator.saga.events import (
     AttemptOpened,
     AttemptSettled,
     CompensationBegan,
+    ElseBegan,
     Event,
+    OperatorActed,
     Phase,
     RetryScheduled,
     SagaCompensated,
     SagaCompleted,
     SagaStarted,
+    SagaTerminated,
+    SignalReceived,
+    StepReopened,
     StepSettled,
     StepSkipped,
+    StepsReset,
     StepUndone,
 )
-from orchestrator.saga.plan import Call, Operation, Outcome, Plan, Step, StepKind, TriggerRule, UndoOrder
+from orchestrator.saga.plan import (
+    Call,
+    OnFailure,
+    Operation,
+    Outcome,
+    Plan,
+    Scope,
+    Step,
+    StepKind,
+    TriggerRule,
+    UndoOrder,
+    Wait,
+)
+from tests.properties.machine_story import At, Ends, Story, is_begun, lives, step_of, whole_story
 
-Ends = dict[StepId, str]
-"""Step -> `good`, `bad` or `skipped`; a step that has not ended is absent."""
-
-
-def ends_after(events: Sequence[Event]) -> Ends:
-    ends: Ends = {}
-    for event in events:
-        if isinstance(event, StepSkipped):
-            ends[event.step] = "skipped"
-        elif isinstance(event, StepSettled):
-            ends[event.step] = "good" if (event.outcome, event.reason) == (Outcome.APPLIED, "REPLIED") else "bad"
-    return ends
+# --- forward ---------------------------------------------------------------------------------------------------------
 
 
 def trigger_says(step: Step, ends: Ends) -> str:
@@ -68,98 +78,206 @@ def _met(step: Step, ends: list[str], count: int, *, early: bool) -> bool:
             return ends.count("good") >= step.trigger.count
 
 
+def broken(plan: Plan, story: Story, step: StepId) -> list[StepId]:
+    """The required steps beside a step, or beside a scope around it, that have failed."""
+    found: list[StepId] = []
+    around: StepId | None = step
+    while around is not None:
+        scope = plan.steps[around].scope
+        beside = {each.id for each in plan.steps.values() if each.scope == scope}
+        if scope is not None:
+            beside &= set(_branch(plan, story, scope))
+        bad = [each for each in beside if story.ends.get(each) == "bad" and not plan.steps[each].optional]
+        found += [each for each in bad if not story.is_rolled_back(each)]
+        around = scope
+    return found
+
+
+def _branch(plan: Plan, story: Story, scope: StepId) -> tuple[StepId, ...]:
+    body = plan.steps[scope].body
+    assert isinstance(body, Scope)
+    return body.otherwise if scope in story.in_else else body.steps
+
+
 def frontier(plan: Plan, events: Sequence[Event]) -> None:
-    """Which steps may start, and that nothing starts after the first error or after going backward."""
-    backward = False
-    for number, event in enumerate(events):
-        ends = ends_after(events[:number])
-        broken = [step for step, end in ends.items() if end == "bad" and not plan.steps[step].optional]
-        if isinstance(event, CompensationBegan):
-            backward = True
+    """Which steps may start, and that nothing starts after the first error, after going backward, or while held."""
+    for _, event, story in lives(events):
+        if isinstance(event, AttemptOpened) and event.operation in {Operation.FORWARD, Operation.COMPENSATE}:
+            assert not story.paused, f"{event.operation} of {event.step} is opened in a saga that is paused"
         if isinstance(event, AttemptOpened) and event.operation is Operation.FORWARD:
-            assert not backward, f"{event.step} is called after the saga went backward"
-            if event.attempt == 1:
-                assert not broken, f"{event.step} starts after {broken} failed"
-                assert trigger_says(plan.steps[event.step], ends) == "start", f"{event.step} starts with {ends}"
-        if isinstance(event, StepSkipped):
-            assert not backward
-            assert (event.reason == "GUARD_FALSE") == (trigger_says(plan.steps[event.step], ends) == "start")
-        if isinstance(event, SagaCompleted):
-            assert set(ends) == set(plan.steps), "completed before every step had ended"
-            assert not broken, f"completed although {broken} failed"
+            assert story.backward is None, f"{event.step} is called after the saga went backward"
+            assert not story.is_rolled_back(event.step), f"{event.step} is called in a part that is undone"
+        if is_begun(event):
+            path = step_of(event)
+            _may_begin(plan, story, path)
+        if isinstance(event, StepSkipped) and event.reason != "OPERATOR":
+            assert story.backward is None
+            assert (event.reason == "GUARD_FALSE") == (trigger_says(plan.steps[event.step], story.ends) == "start")
+        if isinstance(event, SagaCompleted) and not story.forced:
+            top = {step.id for step in plan.steps.values() if step.scope is None}
+            assert top <= set(story.ends), "completed before every step had ended"
+            bad = [step for step in top if story.ends[step] == "bad" and not plan.steps[step].optional]
+            assert not bad, f"completed although {bad} failed"
+            assert not story.rollbacks
+            assert not [at for at in story.open if at[1] is not Operation.STOP], "completed with calls open"
+
+
+def _may_begin(plan: Plan, story: Story, path: StepId) -> None:
+    step_id, index = item_of(path)
+    step = plan.steps[step_id]
+    forward_stuck = [at for at, of in story.stuck.items() if of is not Operation.COMPENSATE and at != path]
+    assert not forward_stuck or path in story.reopened, f"{path} begins while a person is asked about {forward_stuck}"
+    assert not broken(plan, story, step_id), f"{path} starts after {broken(plan, story, step_id)} failed"
+    if step.scope is not None:
+        assert step.scope in story.began, f"{path} begins before its scope"
+        assert step.scope not in story.ends, f"{path} begins after its scope has ended"
+        assert step_id in _branch(plan, story, step.scope), f"{path} is of the other branch"
+    if index is None:
+        assert trigger_says(step, story.ends) == "start", f"{path} starts with {story.ends}"
+        return
+    assert step.for_each is not None
+    begun = {each for each in story.began if item_of(each)[0] == step_id and each != step_id} | {
+        each for each in story.ends if item_of(each)[0] == step_id and each != step_id
+    }
+    under_way = [each for each in begun - {path} if each not in story.ends]
+    assert len(under_way) < step.for_each.parallel, f"{path} begins beside {under_way}"
+    before = {item_of(each)[1] for each in begun - {path}} | {item_of(each)[1] for each in story.stuck}
+    assert set(range(index)) <= before, f"{path} begins before {before}"
+    assert step_id not in story.ends, f"{path} begins after its step has ended"
 
 
 def frontier_is_complete(plan: Plan, events: Sequence[Event]) -> None:
-    """Nothing waits that could start: asked of a saga that goes forward, is not draining and has no failure."""
-    begun = {event.step for event in events if isinstance(event, AttemptOpened | StepSkipped | StepSettled)}
-    ends = ends_after(events)
-    late = [step.id for step in plan.steps.values() if step.id not in begun and trigger_says(step, ends) != "wait"]
-    assert not late, f"{late} could have started"
+    """Nothing waits that could start: asked of a saga that goes forward and is neither draining nor held."""
+    story = whole_story(events)
+    if story.paused or any(of is not Operation.COMPENSATE for of in story.stuck.values()):
+        return
+    begun = set(story.began) | set(story.ends) | set(story.stuck) | story.reopened
+    for step in plan.steps.values():
+        scope = step.scope
+        if step.id in begun or story.is_rolled_back(step.id) or broken(plan, story, step.id):
+            continue
+        if scope is not None and (
+            scope not in begun or scope in story.ends or step.id not in _branch(plan, story, scope)
+        ):
+            continue
+        assert trigger_says(step, story.ends) == "wait", f"{step.id} could have started"
+
+
+def pivot_rule(plan: Plan, events: Sequence[Event]) -> None:
+    """M6: nobody goes back while the pivot is undecided or after it was applied, and nothing guesses what it did."""
+    if plan.pivot is None:
+        return
+    after = _all_after(plan, plan.pivot)
+    for _, event, story in lives(events):
+        is_applied = story.outcomes.get(plan.pivot) is Outcome.APPLIED
+        called = any(at == (plan.pivot, Operation.FORWARD) for at in story.open) or plan.pivot in story.began
+        undecided = called and plan.pivot not in story.ends
+        if isinstance(event, CompensationBegan):
+            assert not is_applied, "the saga goes backward past its pivot"
+            assert not undecided, "the saga goes backward while nobody knows whether its pivot was applied"
+        if isinstance(event, StepSettled) and event.step == plan.pivot:
+            assert event.outcome is not Outcome.UNKNOWN, "a pivot was given up"
+        if is_begun(event):
+            path = step_of(event)
+            step = plan.step_of(path)
+            if step.id in after and step.trigger.rule is TriggerRule.ALL_SUCCESS:
+                assert is_applied, f"{path} begins before the pivot is applied"
+            if undecided or is_applied:
+                undoable = step.compensation is not None and step.kind is StepKind.COMPENSATABLE
+                assert not undoable, f"{path} begins beside or after the pivot, and could have to be undone"
+
+
+def _all_after(plan: Plan, step: StepId) -> set[StepId]:
+    return {each for each in plan.steps if step in _all_needs(plan, each)}
+
+
+# --- backward --------------------------------------------------------------------------------------------------------
 
 
 def undone_set(plan: Plan, events: Sequence[Event]) -> None:
     """I18: what is undone is every applied or unknown step that has an undo, and nothing else."""
-    settled = {event.step: event.outcome for event in events if isinstance(event, StepSettled)}
-    wanted = {
-        step
-        for step, outcome in settled.items()
-        if outcome is not Outcome.NOT_APPLIED
-        and plan.steps[step].compensation is not None
-        and plan.steps[step].kind is not StepKind.READ
-    }
-    undone = [event.step for event in events if isinstance(event, StepUndone)]
-    asked = {e.step for e in events if isinstance(e, AttemptOpened) and e.operation is Operation.COMPENSATE}
-    assert len(undone) == len(set(undone)), "a step was undone twice"
-    assert set(undone) <= wanted
-    assert asked <= wanted
-    if isinstance(events[-1], SagaCompensated):
-        assert set(undone) == wanted
-        assert events[-1].undone_count == len(wanted)
+    undone = 0
+    for _, event, story in lives(events):
+        wanted = story.wanted(plan)
+        if isinstance(event, StepUndone):
+            assert event.step not in story.undone, f"{event.step} was undone twice"
+            assert event.step in wanted, f"{event.step} was undone, and had nothing to undo"
+            undone += 1
+        if isinstance(event, AttemptOpened) and event.operation is Operation.COMPENSATE:
+            assert event.step in wanted, f"{event.step} is undone, and has nothing to undo"
+            going = story.backward is not None or story.is_rolled_back(event.step)
+            assert going, f"{event.step} is undone in a saga that goes forward"
+        gone = set(story.undone) | story.left
+        if isinstance(event, SagaCompensated):
+            assert wanted <= gone, f"compensated, and {wanted - gone} is still there"
+            assert event.undone_count == len(story.undone)
+        over = isinstance(event, ElseBegan | StepsReset) and event.step in story.rollbacks
+        failed = isinstance(event, StepSettled) and event.reason == "SCOPE_FAILED"
+        if over or failed:
+            root = step_of(event)
+            inside = {path for path in wanted if item_of(path)[0] in story.rollbacks[root].steps}
+            assert inside <= gone, f"{root} is undone, and {inside - gone} is still there"
 
 
 def undo_order(plan: Plan, events: Sequence[Event]) -> None:
-    """I20: the reverse of completion along edges, in time and as the author wrote."""
-    began: dict[StepId, int] = {}
-    settled: dict[StepId, int] = {}
-    asked: dict[StepId, int] = {}
-    undone: dict[StepId, int] = {}
-    for number, event in enumerate(events):
-        if isinstance(event, AttemptOpened):
-            (began if event.operation is Operation.FORWARD else asked).setdefault(event.step, number)
-        elif isinstance(event, StepSettled):
-            settled[event.step] = number
-        elif isinstance(event, StepUndone):
-            undone[event.step] = number
-    undoable = [
-        event.step
-        for event in events
-        if isinstance(event, StepSettled)
-        and event.outcome is not Outcome.NOT_APPLIED
-        and plan.steps[event.step].compensation is not None
-    ]
-    must = {(a, b) for a in undoable for b in undoable if a != b and _must_precede(plan, a, b, began, settled)}
-    if _has_circle(undoable, must):
-        return
-    for first, second in must:
-        if second in asked:
-            assert first in undone, f"{second} was being undone while {first} was not"
-            assert undone[first] < asked[second], f"{second} was undone before {first}"
+    """I20: the reverse of completion along edges, in time and as the author wrote; items the last first."""
+    for _, event, story in lives(events):
+        if not isinstance(event, AttemptOpened) or event.operation is not Operation.COMPENSATE:
+            continue
+        if event.step in story.asked:
+            continue
+        step_id, index = item_of(event.step)
+        inside = set(plan.steps)
+        if story.backward is None:
+            inside = {s for each in story.rollbacks.values() if step_id in each.steps for s in each.steps}
+        gone = set(story.undone) | story.left
+        there = {path for path in story.wanted(plan) - gone if item_of(path)[0] in inside}
+        must = _Order(plan, story)
+        undoable = sorted({item_of(path)[0] for path in story.wanted(plan) if item_of(path)[0] in inside})
+        pairs = {(a, b) for a in undoable for b in undoable if a != b and must.precede(a, b)}
+        if not _has_circle(undoable, pairs):
+            late = [path for path in there if (item_of(path)[0], step_id) in pairs]
+            assert not late, f"{event.step} is undone before {late}"
+        if index is not None:
+            _window(plan.steps[step_id], event.step, story, there)
 
 
-def _must_precede(plan: Plan, a: StepId, b: StepId, began: dict[StepId, int], settled: dict[StepId, int]) -> bool:
-    """Whether the undo of `a` comes before that of `b`."""
-    own_a, own_b = plan.steps[a].compensation, plan.steps[b].compensation
-    assert own_a is not None
-    assert own_b is not None
-    if a in own_b.after:
-        return True
-    if b in own_a.after:
-        return False
-    if own_a.first != own_b.first:
-        return own_a.first
-    if settled[a] < settled[b]:
-        return False
-    return plan.undo_order is UndoOrder.SEQUENTIAL or began[a] > settled[b] or b in _all_needs(plan, a)
+def _window(step: Step, path: StepId, story: Story, there: set[StepId]) -> None:
+    assert step.for_each is not None
+    index = item_of(path)[1]
+    assert index is not None
+    mine = {each for each in there if item_of(each)[0] == step.id and each not in story.stuck}
+    open_ones = {each for each in mine if (each, Operation.COMPENSATE) in story.open}
+    assert len(open_ones) < step.for_each.parallel, f"{path} is undone beside {open_ones}"
+    above = [each for each in mine if (item_of(each)[1] or 0) > index and each not in story.asked]
+    assert len(above) < step.for_each.parallel, f"{path} is undone before {above}"
+
+
+@dataclass
+class _Order:
+    plan: Plan
+    story: Story
+
+    def _settled(self, step: StepId) -> int:
+        """When a step came to its end; one with items when the last of them did."""
+        return max(at for path, at in self.story.settled.items() if item_of(path)[0] == step)
+
+    def precede(self, a: StepId, b: StepId) -> bool:
+        """Whether the undo of `a` comes before that of `b`."""
+        own_a, own_b = self.plan.steps[a].compensation, self.plan.steps[b].compensation
+        assert own_a is not None
+        assert own_b is not None
+        if a in own_b.after:
+            return True
+        if b in own_a.after:
+            return False
+        if own_a.first != own_b.first:
+            return own_a.first
+        if self._settled(a) < self._settled(b):
+            return False
+        if self.plan.undo_order is UndoOrder.SEQUENTIAL or self.story.began[a] > self._settled(b):
+            return True
+        return b in _all_needs(self.plan, a)
 
 
 def _all_needs(plan: Plan, step: StepId) -> set[StepId]:
@@ -169,50 +287,114 @@ def _all_needs(plan: Plan, step: StepId) -> set[StepId]:
     return found
 
 
-def _has_circle(steps: list[StepId], must: set[tuple[StepId, StepId]]) -> bool:
+def _has_circle(steps: Sequence[StepId], must: set[tuple[StepId, StepId]]) -> bool:
     left = set(steps)
     while free := {step for step in left if not any((other, step) in must for other in left)}:
         left -= free
     return bool(left)
 
 
+def stopped_operations(plan: Plan, events: Sequence[Event]) -> None:
+    """R22: a long-running operation that is not wanted any more is asked to stop, and awaited to its end."""
+    seen: set[StepId] = set()
+    for _, event, story in lives(events):
+        if isinstance(event, AttemptOpened) and event.operation is Operation.STOP:
+            stopped = story.backward is not None or story.is_rolled_back(event.step) or event.step == plan.pivot
+            items = item_of(event.step)[1] is not None and item_of(event.step)[0] in story.ends
+            assert stopped or items, f"{event.step} is stopped, and is wanted"
+            seen.add(event.step)
+        if isinstance(event, SagaCompensated | SagaCompleted) and not story.forced:
+            awaited = [at for at, of in story.open if of is Operation.AWAIT]
+            assert not awaited, f"{awaited} are not awaited to their end"
+
+
+# --- attempts --------------------------------------------------------------------------------------------------------
+
+
+def insists(plan: Plan, step: Step) -> bool:
+    """Whether a step may be asked beyond its own budget."""
+    return step.kind is StepKind.RETRIABLE or step.on_failure is OnFailure.RETRY or plan.pivot is not None
+
+
 def budget(plan: Plan, events: Sequence[Event]) -> None:
     """Attempts, keys, deadlines and pauses stay within what the plan allows."""
     start = events[0]
     assert isinstance(start, SagaStarted)
-    keys: dict[tuple[StepId, Operation], str] = {}
-    spent: dict[tuple[StepId, Operation], int] = {}
-    tried: dict[tuple[StepId, Operation], int] = {}
-    last: dict[tuple[StepId, Operation], AttemptSettled] = {}
-    for event in events:
+    keys: dict[tuple[StepId, Operation, int], str] = {}
+    epochs: dict[At, int] = {}
+    fresh: set[At] = set()
+    spent: dict[At, int] = {}
+    tried: dict[At, int] = {}
+    last: dict[At, AttemptSettled] = {}
+    for _, event, story in lives(events):
         if isinstance(event, AttemptOpened):
             at = (event.step, event.operation)
-            call = _call(plan, at)
+            call = call_of(plan, at)
             tried[at] = tried.get(at, 0) + 1
             assert event.attempt == tried[at]
-            assert keys.setdefault(at, event.key) == event.key, "the key changed between attempts"
-            assert (event.request is not None) == (event.attempt == 1)
+            known = keys.setdefault((*at, event.manual_epoch), event.key)
+            assert known == event.key == idempotency_key(start.uid, *at, event.manual_epoch), "a key of another making"
+            assert event.manual_epoch >= epochs.get(at, 0)
+            assert event.manual_epoch == epochs.get(at, event.manual_epoch) or at in fresh, "a new key nobody asked for"
+            epochs[at] = event.manual_epoch
+            if event.operation in {Operation.FORWARD, Operation.COMPENSATE}:
+                assert (event.request is not None) == (event.attempt == 1 and at not in fresh) or at in fresh
+            fresh.discard(at)
             assert event.at < event.deadline_at <= event.at + call.timeout_s
             if event.operation is Operation.FORWARD:
-                assert event.deadline_at <= start.forward_deadline_at
-            if call.retry.max_attempts:
-                assert spent.get(at, 0) < call.retry.max_attempts, f"{at} was tried too often"
+                _deadline(plan, story, event, start.forward_deadline_at)
+            if call.retry.max_attempts and (
+                event.operation is not Operation.FORWARD or not insists(plan, plan.step_of(at[0]))
+            ):
+                limited = event.operation not in {Operation.AWAIT, Operation.PROBE}
+                assert not limited or spent.get(at, 0) < call.retry.max_attempts, f"{at} was tried too often"
         elif isinstance(event, AttemptSettled):
             at = (event.step, event.operation)
             last[at] = event
             spent[at] = spent.get(at, 0) + (0 if _is_free(event) else 1)
         elif isinstance(event, RetryScheduled):
             at = (event.step, event.operation)
-            _pause(plan, event, last[at], spent[at])
+            _pause(plan, event, last, spent.get(at, 0))
+            if event.reason == "POLL":
+                spent[at] = 0
+        elif isinstance(event, StepReopened):
+            at = (event.step, event.operation)
+            spent[at] = 0
+            fresh.add(at)
+        elif isinstance(event, StepsReset):
+            for known_of in (tried, spent):
+                for at in [at for at in known_of if item_of(at[0])[0] in event.steps]:
+                    del known_of[at]
+            fresh |= {at for at in epochs if item_of(at[0])[0] in event.steps}
     assert len(set(keys.values())) == len(keys), "two operations share a key"
 
 
-def _call(plan: Plan, at: tuple[StepId, Operation]) -> Call:
-    step = plan.steps[at[0]]
-    if at[1] is Operation.FORWARD:
-        return step.call
-    assert step.compensation is not None
-    return step.compensation.call
+def _deadline(plan: Plan, story: Story, event: AttemptOpened, forward_deadline_at: float) -> None:
+    pivot = plan.pivot
+    called = pivot is not None and pivot in story.began and event.step != pivot
+    if called or (pivot is not None and story.outcomes.get(pivot) is Outcome.APPLIED):
+        return
+    assert event.deadline_at <= forward_deadline_at
+
+
+def call_of(plan: Plan, at: At) -> Call:
+    step = plan.step_of(at[0])
+    match at[1]:
+        case Operation.FORWARD:
+            return step.call
+        case Operation.COMPENSATE:
+            assert step.compensation is not None
+            return step.compensation.call
+        case Operation.PROBE:
+            assert step.probe is not None
+            return step.probe.call
+        case Operation.AWAIT:
+            assert step.awaits is not None
+            return step.awaits.call
+        case Operation.STOP:
+            assert step.awaits is not None
+            assert step.awaits.stop is not None
+            return step.awaits.stop
 
 
 def _is_free(event: AttemptSettled) -> bool:
@@ -224,38 +406,104 @@ def _is_free(event: AttemptSettled) -> bool:
     )
 
 
-def _pause(plan: Plan, event: RetryScheduled, last: AttemptSettled, spent: int) -> None:
-    policy, said = _call(plan, (event.step, event.operation)).retry, last.report
-    pause_s = event.due_at - event.at
+def _pause(plan: Plan, event: RetryScheduled, last: dict[At, AttemptSettled], spent: int) -> None:
+    at, step = (event.step, event.operation), plan.step_of(event.step)
+    policy, pause_s = call_of(plan, at).retry, event.due_at - event.at
+    assert pause_s >= 0
+    if event.reason == "POLL" or event.reason.startswith("FOUND"):
+        return
+    said = last[at].report
     if said.phase is Phase.LOST:
-        assert pause_s == 0
+        assert pause_s == 0 or insists(plan, step)
+    elif event.operation is Operation.FORWARD and insists(plan, step):
+        longest_s = max(policy.max_backoff_s, policy.initial_backoff_s, said.retry_after_s or 0.0)
+        assert pause_s <= longest_s + 1e-6
     elif said.retry_after_s is not None and said.retry_after_s >= 0:
         longest_s = said.retry_after_s if policy.max_attempts else max(said.retry_after_s, policy.max_backoff_s)
         assert said.retry_after_s - 1e-6 <= pause_s <= longest_s + 1e-6
     elif event.parked:
         assert abs(pause_s - policy.max_backoff_s) < 1e-6
     else:
-        exact = policy.initial_backoff_s * policy.multiplier ** (spent - 1)
+        exact = policy.initial_backoff_s * policy.multiplier ** max(spent - 1, 0)
         assert -1e-6 <= pause_s <= min(policy.max_backoff_s, exact) + 1e-6
 
 
 def safety(plan: Plan, events: Sequence[Event], skew_s: float) -> None:
-    """Asking twice only where that is safe (R8a); undoing only once every forward call is over (R12)."""
-    opened: dict[StepId, AttemptOpened] = {}
+    """Asking twice only where that is safe (R8a); undoing, or believing a "no", only once a call is over (R12)."""
     unknown: dict[StepId, float] = {}
-    running: set[StepId] = set()
-    for event in events:
-        if isinstance(event, AttemptOpened) and event.operation is Operation.FORWARD:
-            step = plan.steps[event.step]
-            if event.step in unknown:
-                assert step.call.idempotent or step.kind is StepKind.READ or step.call.retry.explicit
-            opened[event.step] = event
-            running.add(event.step)
+    by_hand: set[StepId] = set()
+    for _, event, story in lives(events):
+        if isinstance(event, StepReopened) and event.operation is Operation.FORWARD:
+            by_hand.add(event.step)
+            if event.as_new:
+                unknown.pop(event.step, None)
+        elif isinstance(event, OperatorActed) and event.verb == "RESOLVE" and event.outcome is Outcome.NOT_APPLIED:
+            unknown.pop(event.step or StepId(""), None)
+        elif isinstance(event, StepsReset):
+            unknown = {path: at for path, at in unknown.items() if item_of(path)[0] not in event.steps}
+            by_hand = {path for path in by_hand if item_of(path)[0] not in event.steps}
+        elif isinstance(event, RetryScheduled) and event.reason == "FOUND_NOT_APPLIED":
+            _is_over(plan, event.step, event.at, unknown, skew_s)
+            unknown.pop(event.step, None)
+        elif isinstance(event, StepSettled) and event.reason == "PROBED" and event.outcome is Outcome.NOT_APPLIED:
+            _is_over(plan, event.step, event.at, unknown, skew_s)
         elif isinstance(event, AttemptSettled) and event.operation is Operation.FORWARD:
-            running.discard(event.step)
             if event.outcome is Outcome.UNKNOWN:
-                unknown[event.step] = max(unknown.get(event.step, 0.0), opened[event.step].deadline_at)
-        elif isinstance(event, AttemptOpened):
-            assert not running, f"{event.step} is being undone while {running} run"
-            if event.step in unknown and not plan.steps[event.step].call.barrier:
+                deadline_at = story.open[event.step, event.operation].deadline_at
+                unknown[event.step] = max(unknown.get(event.step, 0.0), deadline_at)
+        elif isinstance(event, AttemptOpened) and event.operation is Operation.FORWARD:
+            step = plan.step_of(event.step)
+            if event.step in unknown:
+                safe = step.call.idempotent or step.kind is StepKind.READ or step.call.retry.explicit or step.poll
+                assert safe or event.step in by_hand, f"{event.step} is asked again, and may do it twice"
+        elif isinstance(event, AttemptOpened) and event.operation is Operation.COMPENSATE:
+            if event.step not in story.asked:
+                _nothing_runs(story, event.step)
+            if event.step in unknown and not plan.step_of(event.step).call.barrier:
                 assert event.at >= unknown[event.step] + skew_s, f"{event.step} is undone before its call is over"
+
+
+def _is_over(plan: Plan, step: StepId, at: float, unknown: dict[StepId, float], skew_s: float) -> None:
+    """A "no" is worth nothing while the call may be on its way; a long-running operation's is about the operation."""
+    if plan.step_of(step).awaits is None:
+        assert at >= unknown.get(step, 0.0) + skew_s - 1e-6, f"{step} was believed not to be applied too soon"
+
+
+def _nothing_runs(story: Story, step: StepId) -> None:
+    """No forward call is open in the part that is undone."""
+    inside = None
+    if story.backward is None:
+        inside = {s for each in story.rollbacks.values() if item_of(step)[0] in each.steps for s in each.steps}
+    running = [
+        path
+        for path, of in story.open
+        if of not in {Operation.COMPENSATE, Operation.STOP} and (inside is None or item_of(path)[0] in inside)
+    ]
+    assert not running, f"{step} is being undone while {running} run"
+
+
+# --- the rest --------------------------------------------------------------------------------------------------------
+
+
+def signals(plan: Plan, events: Sequence[Event]) -> None:
+    """M14: every signal is recorded once, and those of one name are taken in the order they came, each by one step."""
+    waiting: dict[str, list[bytes]] = {}
+    seen: set[str] = set()
+    for event in events:
+        if isinstance(event, SignalReceived):
+            assert event.request_id not in seen, "a signal was recorded twice"
+            seen.add(event.request_id)
+            waiting.setdefault(event.signal, []).append(event.payload.data)
+        elif isinstance(event, StepSettled) and event.reason == "DONE":
+            body = plan.step_of(event.step).body
+            if isinstance(body, Wait):
+                assert event.reply is not None
+                assert event.reply.data == waiting[body.signal].pop(0), "a signal was taken out of turn"
+
+
+def termination(events: Sequence[Event]) -> None:
+    """A terminated saga says what it may have left: whatever was called and is neither undone nor known not to be."""
+    for _, event, story in lives(events):
+        if isinstance(event, SagaTerminated):
+            sure = {path for path, outcome in story.outcomes.items() if outcome is Outcome.NOT_APPLIED}
+            assert not (set(event.left) & (set(story.undone) | sure)), "what is gone is not left"

@@ -9,16 +9,18 @@ from hypothesis import strategies as st
 from orchestrator.limits import CLOCK_SKEW_S
 from orchestrator.saga import SagaStatus, StepStatus, blank, check, fold
 from orchestrator.saga.commands import Recovered
-from orchestrator.saga.events import SettleReason
-from orchestrator.saga.plan import StepKind
-from orchestrator.saga.state import SagaState
+from orchestrator.saga.events import GOOD_REASONS, OperatorActed, SagaTerminated, Verb
+from orchestrator.saga.plan import Call, StepKind
+from orchestrator.saga.state import SagaState, StepState
 from tests.kit.machine import Machine
 from tests.properties import machine_oracles as oracle
 from tests.properties.machine_plans import Tape, random_plan
+from tests.properties.machine_story import whole_story
 from tests.properties.machine_world import World
 
 # Of a fixed length, so that a shorter story is a tape with more zeros, and every run is a long one.
-tapes = st.binary(min_size=220, max_size=220)
+TAPE_BYTES = 360
+tapes = st.binary(min_size=TAPE_BYTES, max_size=TAPE_BYTES)
 
 
 def world_of(data: bytes) -> World:
@@ -33,16 +35,38 @@ def test_a_saga_keeps_every_rule_in_a_hostile_world(data: bytes) -> None:
     world.observe(_nothing_waits_that_could_start)
     machine = world.run()
     _ended_or_asked(machine)
-    oracle.frontier(machine.plan, machine.events)
-    oracle.undone_set(machine.plan, machine.events)
-    oracle.undo_order(machine.plan, machine.events)
-    oracle.budget(machine.plan, machine.events)
-    oracle.safety(machine.plan, machine.events, CLOCK_SKEW_S)
+    _keeps_every_rule(machine)
     _effects_are_conserved(world)
 
 
+@settings(max_examples=500)
+@given(tapes)
+def test_a_person_who_decides_whatever_is_asked_brings_every_saga_to_its_end(data: bytes) -> None:
+    """I35: nothing waits for ever; and whatever people decided, the rules hold and no effect is forgotten."""
+    world = world_of(data)
+    world.run()
+    world.settle_everything()
+    assert world.machine.state.is_terminal
+    assert not world.machine.owed
+    _keeps_every_rule(world.machine)
+    _effects_are_conserved(world)
+
+
+def _keeps_every_rule(machine: Machine) -> None:
+    plan, events = machine.plan, machine.events
+    oracle.frontier(plan, events)
+    oracle.pivot_rule(plan, events)
+    oracle.undone_set(plan, events)
+    oracle.undo_order(plan, events)
+    oracle.stopped_operations(plan, events)
+    oracle.budget(plan, events)
+    oracle.safety(plan, events, CLOCK_SKEW_S)
+    oracle.signals(plan, events)
+    oracle.termination(events)
+
+
 def _nothing_waits_that_could_start(machine: Machine) -> None:
-    if machine.status is SagaStatus.RUNNING and not machine.is_draining:
+    if machine.status is SagaStatus.RUNNING and not machine.is_draining and machine.state.cancel_reason is None:
         oracle.frontier_is_complete(machine.plan, machine.events)
 
 
@@ -53,23 +77,37 @@ def _ended_or_asked(machine: Machine) -> None:
         return
     assert machine.status is SagaStatus.NEEDS_ATTENTION
     assert machine.state.attention
-    assert any(step.status is StepStatus.STUCK for step in machine.state.steps.values())
+    assert any(step.status is StepStatus.STUCK for step in _everything(machine.state))
+
+
+def _everything(state: SagaState) -> list[StepState]:
+    return [*state.steps.values(), *state.items.values()]
 
 
 def _effects_are_conserved(world: World) -> None:
     """M13, at a service that keeps what it promises, and whose calls hang whenever that hurts."""
-    state, effects = world.machine.state, world.service.effects
-    for step in state.plan.steps.values():
-        status = state.steps[step.id].status
-        if state.steps[step.id].settle_reason is not SettleReason.REPLIED and status is StepStatus.APPLIED:
+    state, effects, events = world.machine.state, world.service.effects, world.machine.events
+    forced = any(isinstance(event, OperatorActed) and event.verb is Verb.FORCE_COMPLETE for event in events)
+    repeated = whole_story(events).repeated
+    for step in _everything(state):
+        spec = state.plan.step_of(step.id)
+        if not isinstance(spec.body, Call) or spec.kind is StepKind.READ or step.items is not None:
+            continue
+        if step.settle_reason not in GOOD_REASONS and step.status is StepStatus.APPLIED:
             continue  # the service may have said no, and nobody could read it: it counts as applied, which is safe
-        if state.status is SagaStatus.COMPENSATED and step.compensation is not None:
-            assert effects[step.id] == 0, f"{step.id} is {status} and left {effects[step.id]} effects"
-        if state.status is SagaStatus.COMPLETED and step.kind is not StepKind.READ:
-            if status is StepStatus.APPLIED:
-                assert effects[step.id] == 1, f"{step.id} took effect {effects[step.id]} times"
-            elif status is not StepStatus.UNSETTLED:
-                assert effects[step.id] == 0, f"{step.id} is {status}, yet it took effect"
+        count = effects[step.id]
+        is_left = step.status is StepStatus.LEFT or step.id in repeated
+        if state.status is SagaStatus.COMPENSATED and spec.is_undoable and not is_left:
+            assert count == 0, f"{step.id} is {step.status} and left {count} effects"
+        if state.status is SagaStatus.COMPLETED and not forced and step.id not in repeated:
+            if step.status is StepStatus.APPLIED:
+                assert count == 1, f"{step.id} took effect {count} times"
+            elif step.status not in {StepStatus.UNSETTLED, StepStatus.LEFT}:
+                assert count == 0, f"{step.id} is {step.status}, yet it took effect"
+    if isinstance(events[-1], SagaTerminated):
+        there = {path for path, count in effects.items() if count and state.find(path) is not None}
+        there = {path for path in there if state.plan.step_of(path).kind is not StepKind.READ}
+        assert there <= set(events[-1].left), f"{there - set(events[-1].left)} is left, and nobody said so"
 
 
 @settings(max_examples=300)
@@ -100,5 +138,4 @@ def test_a_saga_cut_off_between_any_two_appends_recovers(data: bytes, cut: int) 
     heir.machine.tell(Recovered())
     heir.be_kind()
     _ended_or_asked(heir.machine)
-    oracle.undone_set(heir.machine.plan, heir.machine.events)
-    oracle.undo_order(heir.machine.plan, heir.machine.events)
+    _keeps_every_rule(heir.machine)
