@@ -16,7 +16,7 @@ from orchestrator.explore.proof import End, Flaw, end_of, flaw_of
 from orchestrator.explore.world import Effects, Move, moves
 from orchestrator.frozen import changed, frozen, frozen_tuple
 from orchestrator.ids import SagaId, StepId
-from orchestrator.limits import EXPLORE_PROGRESS_STATES, EXPLORE_STATES_MAX
+from orchestrator.limits import CLOCK_SKEW_S, EXPLORE_PROGRESS_STATES, EXPLORE_STATES_MAX
 from orchestrator.saga import SagaState, blank, check, decide
 from orchestrator.saga.commands import Command, Moment, Recovered, StartSaga
 from orchestrator.saga.events import Event
@@ -274,16 +274,19 @@ def _shape(state: SagaState) -> Hashable:
         tuple(dict.fromkeys(state.attention)),
         tuple(sorted(state.rollbacks)),
         tuple((name, len(waiting)) for name, waiting in sorted(state.signals.items())),
-        tuple(_step_shape(step) for step in steps),
+        tuple(_step_shape(step, state.updated_at) for step in steps),
         _order(steps),
     )
 
 
-def _step_shape(step: StepState) -> Hashable:
+def _step_shape(step: StepState, now_at: float) -> Hashable:
     if step.status.value == "PENDING":
         return None
     operations = tuple(_operation_shape(step, operation) for operation in _OPERATIONS)
-    return (step.status, step.outcome, step.settle_reason, step.in_else, step.undo_request is None, operations)
+    # A probe's "no" and an undo wait for a call that may still be on its way (R12): here time does count.
+    may_run = step.forward is not None and step.forward.unknown and now_at < step.forward.drained_at + CLOCK_SKEW_S
+    told = (step.status, step.outcome, step.settle_reason, step.in_else, step.undo_request is None)
+    return (*told, may_run, operations)
 
 
 def _operation_shape(step: StepState, operation: Operation) -> Hashable:

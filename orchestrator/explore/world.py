@@ -84,6 +84,8 @@ def _timer(state: SagaState, effect: SetTimer, effects: Effects) -> Iterator[Mov
 
 
 def _signals(state: SagaState, effects: Effects) -> Iterator[Move]:
+    if state.is_backward or (state.cancel_reason is not None and not state.is_past_pivot):
+        return  # it would be refused
     for path in sorted(state.live):
         body = state.plan.step_of(path).body
         if isinstance(body, Wait) and state.step(path).status is StepStatus.WAITING:
