@@ -148,8 +148,11 @@ class Stage:
         await self.start(saga_id, given)
         return await self.ended(saga_id)
 
+    def program(self, target: str) -> Program:
+        return next(program for served, program in self._programs.items() if target in served.targets)
+
     def address(self, target: str) -> str:
-        return next(program.address for served, program in self._programs.items() if target in served.targets)
+        return self.program(target).address
 
     async def set_fault(self, target: str, **fault: Any) -> None:
         """Set an epro.v1.Fault, by its JSON names."""

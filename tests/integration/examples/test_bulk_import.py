@@ -8,7 +8,7 @@ import pytest_asyncio
 from services.importer.v1 import importer_pb2 as pb
 from services.importer.v1 import importer_pb2_grpc as pb_grpc
 from tests.kit.examples import BULK_IMPORT, Stage, judged_stage
-from tests.kit.mesh import channel
+from tests.kit.mesh import Program, channel
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -87,3 +87,27 @@ async def test_cancelling_reaches_the_operation_and_removes_every_row(stage: Sta
     assert await stage.calls("search", "CancelOperation") == 1
     assert "BuildIndex" not in stage.effects("I-cancelled")
     assert await rows_kept(stage, "I-cancelled") == 0
+
+
+async def test_killed_among_its_rows_and_at_its_operation_an_import_goes_on(stage: Stage) -> None:
+    given = rows("I-killed")
+    given.index_rows_per_second = 40
+    await stage.set_fault("catalogue", method="Insert", reportId="I-killed-30", firstCalls=1, hang={})
+    asked = await stage.calls("search", "GetOperation")
+    await stage.start("I-killed", given)
+    await stage.counted("catalogue", "Insert", lambda stats: stats.in_flight == 1)
+    await restart(stage.orchestrator)
+    await stage.clear_faults("catalogue")
+    await stage.counted("search", "GetOperation", lambda stats: stats.calls > asked)
+    await restart(stage.orchestrator)
+    await restart(stage.program("search"))
+    told = await stage.ended("I-killed")
+    assert told.status == "COMPLETED"
+    assert told.output == {"inserted": ROWS, "rejected": 0, "words": ROWS + 1}
+    assert stage.effects("I-killed") == [*["Insert"] * ROWS, "BuildIndex"]
+
+
+async def restart(program: Program) -> None:
+    """End it as a power cut would, and start it again on the same port."""
+    await program.kill()
+    await program.start()
