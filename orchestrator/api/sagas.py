@@ -23,7 +23,7 @@ from orchestrator.ports.plans import Plans
 from orchestrator.runtime.orchestrator import Orchestrator
 from orchestrator.runtime.requests import Until
 from orchestrator.saga.events import Verb
-from orchestrator.saga.explain import explain
+from orchestrator.saga.explain import explain, instant
 from orchestrator.saga.plan import Plan
 from orchestrator.saga.state import SagaState, StepState
 from orchestrator.saga.undoplan import undo_plan
@@ -157,8 +157,8 @@ class SagaService(wire.SagaServiceServicer):
         if state.is_paused:
             paused = await self._audit.of_verb(saga_id, 0, state.version, Verb.PAUSE, None)
             if paused is not None:
-                when = paused.event_time.ToDatetime().isoformat(sep=" ", timespec="seconds")
-                remark = f"paused by {paused.by} at {when}Z: {paused.reason}"
+                when = instant(mapping.instant_at(paused.event_time))
+                remark = f"paused by {paused.by} at {when}: {paused.reason}"
                 found = replace(found, remarks=(remark, *found.remarks))
         return rpc.ExplainSagaResponse(explanation=views.explanation(state, found))
 

@@ -44,7 +44,7 @@ def explain(session: Session, saga_id: str) -> None:
     if len(told.waits) > 1:
         _listed("It waits for:", [wait.message for wait in told.waits])
     if told.HasField("next_wake_time"):
-        echo(f"It moves by itself at {instant(told.next_wake_time)} at the latest.")
+        echo(f"It wakes by itself at {instant(told.next_wake_time)} at the latest.")
     if told.remarks:
         _listed("Also:", list(told.remarks))
     commands = _commands(told)

@@ -156,7 +156,7 @@ def wait(session: Session, saga_id: str, *, timeout: float | None) -> int:
 @connected
 def cancel(session: Session, saga_id: str, *, reason: str, etag: str, dry_run: bool, waits: bool) -> int | None:
     """Cancel a saga: stop what is in flight, undo what was done."""
-    from orchestrator.v1.saga_pb2 import SAGA_VIEW_STEPS
+    from orchestrator.v1.saga_pb2 import SAGA_VIEW_STEPS, SAGA_WAIT_KIND_PIVOT
     from orchestrator.v1.saga_service_pb2 import CancelSagaRequest
 
     if dry_run and waits:
@@ -170,7 +170,8 @@ def cancel(session: Session, saga_id: str, *, reason: str, etag: str, dry_run: b
     elif dry_run:
         show_undo_plan(session.printer, response.undo_plan)
     elif not session.printer.quiet:
-        echo(f"{saga_id} is {status_of(response.saga)}")
+        waiting = [wait.message for wait in response.saga.waiting_for if wait.kind == SAGA_WAIT_KIND_PIVOT]
+        echo(": ".join([f"{saga_id} is {status_of(response.saga)}", *waiting]))
     return None
 
 

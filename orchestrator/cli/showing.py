@@ -174,7 +174,7 @@ def show_undo_plan(printer: Printer, plan: "UndoPlan") -> None:
     if rows:
         printer.columns(("wave", "step", "was", "call", "when"), rows)
     else:
-        echo(f"{plan.saga_id}: nothing to undo")
+        echo(f"{plan.saga_id}: nothing would be called")
     if plan.omitted:
         echo(f"and {plan.omitted} more")
     if printer.quiet:

@@ -29,7 +29,7 @@ from orchestrator.saga.commands import (
 from orchestrator.saga.decide import decide, in_order
 from orchestrator.saga.events import AttentionReason
 from orchestrator.saga.owed import owed, wake_at
-from orchestrator.saga.plan import CHILD_TARGET, Operation, Outcome, Sleep, Wait
+from orchestrator.saga.plan import CHILD_TARGET, Operation, Outcome, Sleep, StepKind, Wait
 from orchestrator.saga.repair import may_have_an_effect, stuck_operation
 from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, operation_of
 from orchestrator.values import Payload
@@ -272,7 +272,7 @@ def _offers(state: SagaState) -> Iterator[tuple[Command, Possible]]:
     if state.is_paused:
         yield ResumeSaga(audit=audit), Possible(verb="RESUME", step=None, message="go on")
     for step in islice(chain(stuck_steps(state), _impatient(state)), VERBS_TRIED_MAX):
-        yield from _of_step(step, audit)
+        yield from _of_step(state, step, audit)
     if state.status is SagaStatus.NEEDS_ATTENTION:
         if not state.is_backward and state.cancel_reason is None:
             yield CancelSaga(reason=""), Possible(verb="CANCEL", step=None, message="undo what was done")
@@ -299,7 +299,7 @@ def _has_failed(of: OperationState) -> bool:
     return of.parked or (of.last is not None and of.last.code != "OK")
 
 
-def _of_step(step: StepState, audit: Audit) -> Iterator[tuple[Command, Possible]]:
+def _of_step(state: SagaState, step: StepState, audit: Audit) -> Iterator[tuple[Command, Possible]]:
     path, stuck = step.id, stuck_operation(step)
     is_undo = stuck is Operation.COMPENSATE or (stuck is None and step.status is StepStatus.UNDOING)
     what = "the undo" if is_undo else "the call"
@@ -307,7 +307,12 @@ def _of_step(step: StepState, audit: Audit) -> Iterator[tuple[Command, Possible]
     def offer(verb: str, message: str, outcome: Outcome | None = None) -> Possible:
         return Possible(verb=verb, step=path, message=message, outcome=outcome)
 
-    yield RetryStep(audit=audit, step=path), offer("RETRY", f"try {what} again now, under the same key")
+    again = f"try {what} again now, under the same key"
+    if not is_undo and step.forward is not None and step.forward.unknown:
+        plan_step = state.plan.step_of(path)
+        is_safe = plan_step.kind is StepKind.READ or plan_step.call.idempotent
+        again += "" if is_safe else "; it may then be done twice, because its method is not known to keep keys"
+    yield RetryStep(audit=audit, step=path), offer("RETRY", again)
     if stuck is None:
         return
     took = "say that it is undone" if is_undo else "say that the call took place"

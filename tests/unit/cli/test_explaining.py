@@ -59,7 +59,7 @@ def test_an_explanation_ends_with_the_commands_to_type(server: FakeServer, saga:
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
     assert lines[0] == "R-1 is NEEDS_ATTENTION: the undo of step ship is stuck"
-    assert "It moves by itself at 2026-01-05 08:00:00.000Z at the latest." in lines
+    assert "It wakes by itself at 2026-01-05 08:00:00.000Z at the latest." in lines
     assert "  - it is late" in lines
     commands = [line.strip().rpartition("  # ")[0].strip() for line in lines[lines.index("What you can do:") + 1 :]]
     assert commands == [
@@ -118,7 +118,14 @@ def test_an_undo_plan_has_payloads_where_asked(server: FakeServer, saga: Saga) -
 
 def test_nothing_to_undo_is_said(server: FakeServer, saga: Saga) -> None:
     server.answer("PreviewCompensation", rpc.PreviewCompensationResponse(undo_plan=pb.UndoPlan(saga_id="R-1")))
-    assert saga("undo-plan", "R-1").out == "R-1: nothing to undo\n"
+    assert saga("undo-plan", "R-1").out == "R-1: nothing would be called\n"
+
+
+def test_a_cancel_that_waits_for_its_pivot_says_so(server: FakeServer, saga: Saga) -> None:
+    wait = pb.SagaWait(kind=pb.SAGA_WAIT_KIND_PIVOT, message="a cancel waits until the pivot is known")
+    waiting = made(pb.SAGA_STATUS_RUNNING, waiting_for=[wait])
+    server.answer("CancelSaga", rpc.CancelSagaResponse(saga=waiting))
+    assert saga("cancel", "R-1").out == "R-1 is RUNNING: a cancel waits until the pivot is known\n"
 
 
 def test_a_signal_is_sent_once_under_an_id_of_its_own(server: FakeServer, saga: Saga) -> None:

@@ -190,6 +190,16 @@ def test_an_undecided_pivot_can_be_resolved_either_way_and_not_be_passed_over() 
     ]
 
 
+def test_a_retry_that_may_do_twice_says_so() -> None:
+    def warned(machine: Machine) -> bool:
+        found = explain(machine.state, machine.at).possible
+        return "may then be done twice" in next(each.message for each in found if each.verb == "RETRY")
+
+    assert warned(pivot_unknown())
+    assert not warned(undo_refused())
+    assert not warned(asks())
+
+
 def test_an_undo_without_a_request_can_be_overridden_and_not_be_retried() -> None:
     machine = unrenderable()
     assert "OVERRIDE_REQUEST a" in offered(machine)
