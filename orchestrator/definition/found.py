@@ -24,8 +24,8 @@ def input_type(definition: Definition, services: Services, top: At) -> Descripto
 
 def _message(name: str, services: Services, at: At, fix: str) -> Descriptor | None:
     found = services.types.message(JSON_TYPE if name == JSON else name)
-    if found is None and services.unreachable:
-        return None  # it may be that target's; its absence is a finding already
+    if found is None and (services.unreachable or services.lost_children):
+        return None  # it may be that target's, or that child's; its absence is a finding already
     if found is None:
         known = services.types.messages()
         fix = did_you_mean(name, known) or f"{fix}: {listing(known)}"

@@ -3,21 +3,23 @@
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
 
-from orchestrator.definition import SagaBuilder, cel, retry, undo
+from orchestrator.definition import SagaBuilder, cel, for_each, probe, retry, undo, until
 from orchestrator.definition.builder import Built
 from orchestrator.definition.durations import duration_text, seconds
 from orchestrator.definition.emit import to_yaml
-from orchestrator.definition.model import Definition
+from orchestrator.definition.model import Definition, Step
 from orchestrator.definition.revisions import Revisions
 from orchestrator.definition.yaml import read
 from orchestrator.errors import DefinitionInvalid
-from tests.unit.definition.probe import CANCEL, PLACE, tree
+from orchestrator.limits import ITEMS_PARALLEL_MAX
+from tests.unit.definition.probe import CANCEL, ORDER, PLACE, tree
 from tests.unit.definition.world import DictCatalogue, FixedClock, FixedMethods, every_target
 
 DEMO = Path(__file__).parents[3] / "compose" / "definitions" / "epro_intake.yaml"
@@ -82,6 +84,77 @@ def built_demo() -> Built:
     )
     saga.output({"score": cel(total), "record_id": cel(f"{archive.reply}.record_id"), "alerted": cel(notify.applied)})
     return saga.build()
+
+
+def built_everything() -> Built:
+    """Return a definition that has every key of the language."""
+    saga = SagaBuilder("everything", input=ORDER, targets=["shop", "jobs", "stock"], on_failure="ask", forward="2d")
+    key = {"order_id": cel("input.order_id")}
+    patient = retry(initial_backoff="1s")
+    lines = saga.step(
+        "lines",
+        PLACE,
+        request={"items": [cel("line")]},
+        for_each=for_each(cel("input.items"), item="line", parallel=4, tolerate=1),
+        compensate=undo(CANCEL, request={"order_id": cel("line.sku"), "reason": cel("string(index)")}),
+        probe=probe(PLACE, request=key, applied="reply.ok", reply=cel("reply"), timeout="3s", retry=patient),
+    )
+    look = saga.step("look", PLACE, kind="read", until=until("reply.ok", every="1s", at_most=timedelta(minutes=1)))
+    run = saga.step("run", "jobs/jobs.v1.Jobs/Begin", kind="read", response="jobs.v1.Result", poll="2s", after=[look])
+    nap = saga.sleep("nap", timedelta(minutes=10), after=[run], when=f"{lines.failed_count} == 0", optional=True)
+    word = saga.wait("word", "word", type="json", timeout="1d", after=[nap, look], trigger="all_done")
+    part = saga.scope("part", on_failure="retry", timeout="1h", after=[lines])
+    inner = part.step("inner", PLACE, kind="read")
+    part.scope("deep").sleep("deepest", cel("input.count"), after=[inner])
+    saga.otherwise(part).step("instead", PLACE, compensate="none", when=f"{inner.applied} || {inner.status} == ''")
+    trip = saga.child("trip", "child", input=key, compensate="undo", after=[part, word])
+    trips = saga.child("trips", "child", compensate="none", for_each=for_each(cel(lines.replies)), input=key)
+    pay = saga.step("pay", PLACE, kind="pivot", after=[trip, trips])
+    saga.step("ship", "stock/stock.v1.Stock/Announce", kind="retriable", after=[pay])
+    saga.output({"count": cel(lines.applied_count)})
+    return saga.build()
+
+
+async def test_every_key_in_python_and_in_yaml_is_one_tree() -> None:
+    built = built_everything()
+
+    assert read_back(built.source) == built.definition
+    revisions = Revisions(DictCatalogue(), FixedMethods(every_target()), FixedClock())
+    child = Definition.model_validate({**tree(), "saga": "child"})
+    await revisions.create_revision(to_yaml(child), "child.yaml")
+    revision, found = await revisions.create_from(built.definition, built.origins, built.source)
+    assert [str(one) for one in found] == []
+    assert revision is not None
+    fresh, _ = await revisions.create_revision(built.source, "saga.yaml")
+    assert fresh is not None
+    assert fresh.revision == revision.revision
+
+
+def test_every_key_is_written_by_the_builder() -> None:
+    source = built_everything().source
+    keys = {field.alias or name for name, field in Step.model_fields.items()} - {"refuse", "reason"}
+
+    assert {key for key in keys if f" {key}:" not in source} == set()
+
+
+def test_findings_inside_scopes_point_at_the_python_line() -> None:
+    saga = SagaBuilder("probe", input=ORDER, targets=["shop"])
+    part = saga.scope("part")  # here is the scope
+    part.step("inner", PLACE, kind="read", request={"oder_id": "x"})  # here is the inner step
+    other = saga.otherwise(part)
+    back = probe("shop/shop.v1.Shop/Find", applied="reply.ok")  # here is the probe
+    other.step("instead", PLACE, compensate="none", probe=back)
+    other.sleep("inner", "1s")  # here is the second inner step
+    built = saga.build()
+    revisions = Revisions(DictCatalogue(), FixedMethods(every_target()), FixedClock())
+
+    _, found = asyncio.run(revisions.create_from(built.definition, built.origins, built.source))
+
+    assert [(one.code.number, one.step, one.place.line) for one in found] == [
+        ("E501", "inner", line_of("# here is the inner step")),
+        ("E203", "instead", line_of("# here is the probe")),
+        ("E002", "inner", line_of("# here is the second inner step")),
+    ]
 
 
 def read_back(source: str) -> Definition:
@@ -185,10 +258,64 @@ _JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.text(max_size=8), _JSON, max_size=4), st.text(max_size=30))
-def test_every_tree_is_read_back_as_it_was_written(request: dict[str, JsonValue], description: str) -> None:
-    steps: JsonValue = {"first": {"call": PLACE, "request": request}}
-    definition = Definition.model_validate(tree(steps=steps, description=description, output=request))
+_ID = st.from_regex(r"[a-z][a-z0-9_]{0,6}", fullmatch=True)
+_TREE = st.dictionaries(st.text(max_size=8), _JSON, max_size=3)
+_LASTING = st.sampled_from(["250ms", "2s", "1.5s", "36h"])
+_TEXT = st.text(min_size=1, max_size=12).filter(lambda text: bool(text.strip()))
+_Drawn = dict[str, st.SearchStrategy[Any]]
+_AROUND: _Drawn = {
+    "after": st.lists(_ID, max_size=2),
+    "when": _TEXT,
+    "trigger": st.sampled_from(["all_done", "one_success"]) | st.fixed_dictionaries({"at_least": st.integers(1, 5)}),
+    "optional": st.booleans(),
+}
+_MANY: _Drawn = {
+    "for_each": _TEXT,
+    "as": _ID,
+    "parallel": st.integers(1, ITEMS_PARALLEL_MAX),
+    "tolerate": st.integers(0, 9),
+}
+_PROBE = st.fixed_dictionaries({"call": _TEXT, "applied": _TEXT}, optional={"request": _TREE, "reply": _TREE})
+_CALLS = st.fixed_dictionaries(
+    {"call": _TEXT},
+    optional={
+        **_AROUND,
+        **_MANY,
+        "request": _TREE,
+        "kind": st.sampled_from(["compensatable", "pivot", "retriable", "read"]),
+        "compensate": st.just("none") | st.fixed_dictionaries({"call": _TEXT}, optional={"request": _TREE}),
+        "probe": _PROBE,
+        "until": _TEXT,
+        "every": _LASTING,
+        "at_most": _LASTING,
+        "poll": _LASTING,
+        "response": _TEXT,
+    },
+)
+_WAIT: _Drawn = {"wait": st.fixed_dictionaries({"signal": _ID, "type": _TEXT}, optional={"timeout": _LASTING})}
+_LEAVES: st.SearchStrategy[Any] = (
+    _CALLS
+    | st.fixed_dictionaries({"sleep": _LASTING | st.just("${input.count}")}, optional=_AROUND)
+    | st.fixed_dictionaries(_WAIT)
+    | st.fixed_dictionaries({"saga": _TEXT}, optional={**_MANY, "input": _TREE, "compensate": st.just("undo")})
+)
+
+
+def _scopes(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    steps = st.dictionaries(_ID, inner, min_size=1, max_size=2)
+    about: _Drawn = {"on_failure": st.sampled_from(["compensate", "retry", "ask"]), "timeout": _LASTING}
+    scope = st.fixed_dictionaries({"steps": steps}, optional=about)
+    return st.fixed_dictionaries({"scope": scope}, optional={**_AROUND, "else": steps})
+
+
+_STEPS = st.dictionaries(_ID, st.recursive(_LEAVES, _scopes, max_leaves=5), min_size=1, max_size=3)
+
+
+@given(_STEPS, _TREE, st.text(max_size=30))
+def test_every_tree_is_read_back_as_it_was_written(
+    steps: dict[str, JsonValue], output: dict[str, JsonValue], description: str
+) -> None:
+    definition = Definition.model_validate(tree(steps=steps, description=description, output=output))
 
     text = to_yaml(definition)
 
