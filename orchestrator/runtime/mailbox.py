@@ -39,17 +39,18 @@ class Mailbox:
         return len(self._control) + len(self._data)
 
     def put(self, envelope: Envelope) -> None:
-        """Queue a message; raise `Overloaded` where somebody outside would make the queue grow past its bound.
+        """Queue a message; raise `Overloaded` where somebody outside would make its lane grow past its bound.
 
-        What the actor itself has coming (reports, timers) is bounded by its open calls, and is never refused.
+        What the actor itself has coming (reports, timers) is bounded by its open calls, and is never refused. A flood
+        of signals does not keep a cancel out.
         """
-        if envelope.answer is not None and len(self) >= MAILBOX_MESSAGES_MAX:
+        lane = self._control if isinstance(envelope.command, _CONTROL) else self._data
+        if envelope.answer is not None and len(lane) >= MAILBOX_MESSAGES_MAX:
             raise Overloaded(
                 "MAILBOX_FULL",
-                f"the saga has {len(self)} messages waiting; ask again in {RETRY_AFTER_S_DEFAULT:g} s",
+                f"the saga has {len(lane)} messages waiting; ask again in {RETRY_AFTER_S_DEFAULT:g} s",
                 RETRY_AFTER_S_DEFAULT,
             )
-        lane = self._control if isinstance(envelope.command, _CONTROL) else self._data
         lane.append(envelope)
 
     def take(self) -> Envelope | None:

@@ -78,7 +78,7 @@ async def test_a_damaged_record_does_not_stop_readers_of_the_whole_store(
     edit(file, "UPDATE records SET body = x'00' WHERE saga = 1 AND version < 3")
     with caplog.at_level(logging.WARNING):
         assert [(entry.saga_id, entry.record.version) for entry in await journal.since(0, 2)] == [("a", 3), ("b", 1)]
-    assert "2 records after position 0 are left out, the first: record 1 of saga 'a'" in caplog.text
+    assert "2 records beside position 0 are left out, the first: record 1 of saga 'a'" in caplog.text
     edit(file, "UPDATE records SET body = x'00'")
     assert list(await journal.since(0, 2)) == []
 

@@ -1,12 +1,26 @@
 import pytest
 
 from orchestrator.errors import Draining, OrchestratorError, Overloaded
+from orchestrator.ids import StepId
 from orchestrator.limits import MAILBOX_MESSAGES_MAX
 from orchestrator.runtime.mailbox import Envelope, Mailbox
 from orchestrator.saga import SagaState
-from orchestrator.saga.commands import CancelSaga, Recovered, TimerFired
+from orchestrator.saga.commands import (
+    Audit,
+    CancelSaga,
+    Command,
+    PauseSaga,
+    Recovered,
+    RetryStep,
+    SignalSaga,
+    TerminateSaga,
+    TimerFired,
+    UndoChild,
+)
 from orchestrator.saga.effects import Timer, TimerKind
+from orchestrator.values import Payload
 
+BY = Audit(by="ann", reason="looked at it")
 TICK = TimerFired(timer=Timer(TimerKind.DRAIN))
 
 
@@ -31,6 +45,30 @@ def test_a_caller_beyond_the_bound_is_told_to_come_back_and_the_sagas_own_news_i
     assert caught.value.retry_after_s > 0
     mailbox.put(Envelope(TICK))
     assert len(mailbox) == MAILBOX_MESSAGES_MAX + 1
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        CancelSaga(reason=""),
+        UndoChild(reason=""),
+        TerminateSaga(audit=BY),
+        PauseSaga(audit=BY),
+        RetryStep(audit=BY, step=StepId("a")),
+    ],
+    ids=lambda command: type(command).__name__,
+)
+def test_a_flood_of_signals_keeps_nobody_out_who_stops_or_mends_the_saga(control: Command) -> None:
+    mailbox = Mailbox()
+    signal = SignalSaga(signal="go", request_id="r", payload=Payload("Signal", b""))
+    for _ in range(MAILBOX_MESSAGES_MAX):
+        mailbox.put(Envelope(signal, ignored))
+    with pytest.raises(Overloaded):
+        mailbox.put(Envelope(signal, ignored))
+    mailbox.put(Envelope(control, ignored))
+    first = mailbox.take()
+    assert first is not None
+    assert first.command == control
 
 
 def test_everybody_who_waits_is_answered_at_the_end() -> None:
