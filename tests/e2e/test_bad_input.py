@@ -210,6 +210,12 @@ async def test_oversized_input_is_refused_and_the_server_goes_on(world: World) -
         (("get", "nobody"), "nobody"),
         (("cancel", "nobody"), "nobody"),
         (("history", "nobody"), "nobody"),
+        (("explain", "nobody"), "nobody"),
+        (("undo-plan", "nobody"), "nobody"),
+        (("signal", "nobody", "approved"), "nobody"),
+        (("audit", "nobody"), "nobody"),
+        (("repair", "pause", "nobody", "--reason", "x"), "nobody"),
+        (("repair", "retry", "nobody", "score", "--reason", "x"), "nobody"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else value,
 )

@@ -118,6 +118,44 @@ def test_an_ended_saga_cannot_be_cancelled(saga: Run) -> None:
     assert saga("get", "NOBODY").returncode == 4
 
 
+def test_an_ended_saga_is_explained_and_every_verb_is_refused_in_one_line(saga: Run) -> None:
+    saga("start", "epro_intake", "--id", "OVER-1", "--input", "-", "--wait", given=report(2, "OVER-1"))
+    told = saga("explain", "OVER-1")
+    assert told.returncode == 0
+    assert told.stdout.startswith("OVER-1 is COMPLETED: it has ended COMPLETED at ")
+    verbs = [
+        ("repair", "retry", "OVER-1", "score"),
+        ("repair", "resolve", "OVER-1", "score", "applied"),
+        ("repair", "skip", "OVER-1", "score"),
+        ("repair", "force-complete", "OVER-1"),
+        ("repair", "terminate", "OVER-1"),
+        ("repair", "pause", "OVER-1"),
+        ("repair", "resume", "OVER-1", "--dry-run"),
+        ("repair", "rerun", "OVER-1", "score"),
+    ]
+    for verb in verbs:
+        ended = saga(*verb, "--reason", "to see")
+        assert (ended.returncode, ended.stdout) == (1, ""), verb
+        assert ended.stderr == "saga: saga 'OVER-1' has ended COMPLETED; an ended saga is never changed (R4)\n", verb
+    for command in (("undo-plan", "OVER-1"), ("cancel", "OVER-1", "--dry-run")):
+        assert saga(*command).returncode == 1
+    assert saga("audit", "OVER-1").stdout == ""
+
+
+def test_every_new_answer_is_had_as_json_too(saga: Run) -> None:
+    saga("start", "epro_intake", "--id", "JSON-1", "--input", "-", "--wait", given=report(3, "JSON-1"))
+    assert json.loads(saga("explain", "JSON-1", "-o", "json").stdout)["saga_id"] == "JSON-1"
+    assert json.loads(saga("attention", "-o", "json").stdout) == []
+    assert json.loads(saga("audit", "-o", "json").stdout) == []
+    assert "not a status" not in saga("list", "--filter", "status = TERMINATED").stderr
+    unknown = saga("signal", "JSON-1", "approved", "-o", "json")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "has ended COMPLETED" in unknown.stderr
+    stale = saga("cancel", "JSON-1", "--etag", "one")
+    assert stale.returncode == 1
+    assert "etag: 'one' is none that this server gave" in stale.stderr
+
+
 def test_definitions_are_checked_kept_and_activated(saga: Run, mesh: tuple[Path, str], tmp_path: Path) -> None:
     source = saga("definitions", "get", "epro_intake", "-q").stdout
     assert source.rstrip() == (mesh[0] / "epro_intake.yaml").read_text().rstrip()
