@@ -7,7 +7,7 @@ order, a trip), faults are aimed at one of them, and the ledgers are read by it.
 import json
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -98,6 +98,7 @@ class Stage:
         self.folder = folder
         self.example = example
         self._hurried = hurried or {}
+        self._opened = AsyncExitStack()
         self._programs = {
             served: self._program(served.targets[0], f"services.{served.module}", "--data", served.targets[0])
             for served in example.programs
@@ -105,17 +106,20 @@ class Stage:
         self.orchestrator = self._program("orchestrator", "orchestrator", "serve", "--config", "saga.yaml")
 
     async def __aenter__(self) -> Self:
-        for program in self._programs.values():
-            await program.start()
-        self._configure()
-        self._channel = channel(await self.orchestrator.start())
-        self.sagas = SagaServiceStub(self._channel)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._channel.close()
+        await self._opened.aclose()
         for program in (self.orchestrator, *self._programs.values()):
             await program.kill()
+
+    async def open(self) -> None:
+        """Start the services, then the orchestrator on them."""
+        for program in self._programs.values():
+            await program.start()
+        self._configure()
+        connection = await self._opened.enter_async_context(channel(await self.orchestrator.start()))
+        self.sagas = SagaServiceStub(connection)
 
     async def start(self, saga_id: str, given: message.Message) -> None:
         """Start the example's saga; returns when that is durable."""
@@ -228,6 +232,7 @@ async def judged_stage(
 ) -> AsyncGenerator[Stage]:
     """A stage on which, in the end, journal and ledgers have to agree about everything that happened."""
     async with Stage(folder, example, hurried) as stage:
+        await stage.open()
         yield stage
         findings = await stage.judged()
         assert not findings.violations, findings.violations
