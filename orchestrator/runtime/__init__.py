@@ -14,7 +14,7 @@ The life of an actor::
     +--> take messages -> decide -> append -> durable -> perform what is newly owed   (actor.py)
     |                                  |                        |
     |                                  v                        v
-    |                     group commit of all actors     calls, timers, children      (committer.py, perform.py, children.py)
+    |                     group commit of all actors     calls, timers, children      (committer.py, perform.py)
     |                                                           |
     +------- reports, timers, cancels, signals, repairs --------+
                         |

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
 from orchestrator.ids import SagaId, StepId
-from orchestrator.runtime import Until
+from orchestrator.runtime import StartRequest, Until, directory
 from orchestrator.runtime.children import child_name
 from orchestrator.saga import SagaStatus, StepStatus
 from orchestrator.saga.commands import Audit, TerminateSaga
@@ -258,5 +260,26 @@ def test_a_child_that_is_undone_while_it_is_in_nobodys_memory_is_no_longer_shown
             await process.orchestrator.wait("s", Until.TERMINAL, 0, 1.0)
             await until(lambda: process.orchestrator._directory.active(SagaId("s.c")) is None)
             assert await statuses(process, "s.c") == ["COMPENSATING"]
+
+    run(story())
+
+
+def test_a_child_for_which_there_is_no_room_waits_at_no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        process = Process(answering(busy=None), PARENT, CHILD, named("other", plan(step("busy"))))
+        async with process.orchestrator.running():
+            other = StartRequest(definition="other", input=Payload("Input", b""), saga_id="o")
+            await process.orchestrator.start(other)
+            monkeypatch.setattr(directory, "ACTORS_MAX", 2)
+            await process.start()
+            state = await process.orchestrator.wait("s", Until.CHANGE, 6, 10)
+            assert state.steps[C].status is StepStatus.PARKED
+            process.hands.open[0].settle(report())
+            ended = await process.ended()
+            assert ended.status is SagaStatus.COMPLETED
+            forward = ended.steps[C].forward
+            assert forward is not None
+            assert forward.spent == 1
+            assert forward.attempts > 1
 
     run(story())
