@@ -17,7 +17,8 @@ from orchestrator import ids
 from orchestrator.ids import StepId
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.ports.journal import Append
-from orchestrator.saga.plan import Operation
+from orchestrator.saga.commands import UndoChild
+from orchestrator.saga.plan import Operation, Plan
 from orchestrator.telemetry import Metrics, Tracing, open_tracing
 from tests.integration.telemetry.collector import (
     Received,
@@ -31,6 +32,7 @@ from tests.unit.telemetry.doubles import FakeClock, FakePlans
 from tests.unit.telemetry.histories import (
     CALLER,
     CANARY,
+    PLAN,
     Teller,
     attempt_id,
     compensated,
@@ -38,7 +40,9 @@ from tests.unit.telemetry.histories import (
     notify_refused,
     uid_of,
 )
+from tests.unit.telemetry.shapes import EVERYTHING, PARENT, SENDER, guide, no, run, until
 from tests.unit.telemetry.test_metrics import value
+from tests.unit.telemetry.test_spans import spans_of
 
 QUICK = {"OTEL_BSP_SCHEDULE_DELAY": "20"}
 
@@ -55,9 +59,9 @@ def tracing_to(
 
 
 @asynccontextmanager
-async def running(tracing: Tracing, path: Path) -> AsyncIterator[SqliteJournal]:
+async def running(tracing: Tracing, path: Path, plan: Plan = PLAN) -> AsyncIterator[SqliteJournal]:
     journal = SqliteJournal.open(path)
-    await tracing.start(journal, journal, FakePlans())
+    await tracing.start(journal, journal, FakePlans(plan))
     yield journal
     await tracing.drain()
     await journal.close()
@@ -105,6 +109,37 @@ async def test_the_received_tree_is_the_saga(
     assert [number(link.span_id) for link in undo.links] == [attempt_id(2, "archive", Operation.FORWARD, 1)]
     root = next(span for span in spans.values() if span.name == "saga epro" and is_of(span, 2))
     assert root.status.code == Status.STATUS_CODE_ERROR
+
+
+def links_of(span: Span) -> set[tuple[int, int]]:
+    return {(number(link.trace_id), number(link.span_id)) for link in span.links}
+
+
+async def test_a_saga_of_every_shape_arrives_as_one_tree_with_its_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = until(guide(parent=PARENT), "hotel")
+    told.reply("hotel", no())
+    run(told)
+    told.tell(UndoChild(reason="the trip is off"))
+    run(told)
+    expected = spans_of((record.event for record in told.records), plan=EVERYTHING)
+    with grpc_collector() as (endpoint, received):
+        tracing = tracing_to(endpoint, monkeypatch)
+        async with running(tracing, tmp_path / "journal.db", EVERYTHING) as journal:
+            await record(journal, tracing, [append for append in told.appends if append.records])
+        received.wait_for(len(expected))
+    spans = received.distinct()
+    assert CANARY not in str(list(spans.values()))
+    assert {number(span.span_id) for span in spans.values()} == {span.span_id for span in expected}
+    named = {span.name: span for span in spans.values()}
+    assert links_of(named["step approval"]) == {(SENDER.trace_id, SENDER.span_id)}
+    assert links_of(named["saga everything"]) == {(PARENT.trace_id, PARENT.span_id)}
+    assert named["rollback trip"].parent_span_id == named["step trip"].span_id
+    assert named["saga.compensation"].parent_span_id == named["saga everything"].span_id
+    assert attributes(named["saga everything"])["saga.status"] == "COMPLETED"
+    of_items = {attributes(span)["saga.step"]: span for span in spans.values() if span.name == "item reserve"}
+    assert of_items["reserve[3]"].parent_span_id == named["step reserve"].span_id
 
 
 FORWARD_TREE = {

@@ -15,8 +15,21 @@ from orchestrator.saga.plan import OnFailure, Operation
 from orchestrator.v1 import saga_pb2 as pb
 from tests.unit.cli.test_waterfall import BEGAN_S, to_text
 from tests.unit.telemetry.histories import unavailable
-from tests.unit.telemetry.shapes import AUDIT, PARENT, Guide, guide, items, no, plan_of, replied, roaming, run, step
-from tests.unit.telemetry.test_shapes import run_plain, until
+from tests.unit.telemetry.shapes import (
+    AUDIT,
+    PARENT,
+    Guide,
+    guide,
+    items,
+    no,
+    plan_of,
+    replied,
+    roaming,
+    run,
+    run_plain,
+    step,
+    until,
+)
 
 
 def events_of(told_: Guide) -> list[pb.SagaEvent]:

@@ -31,10 +31,13 @@ class FakeClock:
 
 
 class FakePlans:
+    def __init__(self, plan: Plan = PLAN) -> None:
+        self._plan = plan
+
     async def plan(self, definition: str, revision: str = "") -> Plan:
-        if (definition, revision) != (PLAN.definition, PLAN.revision):
+        if (definition, revision) != (self._plan.definition, self._plan.revision):
             raise PlanMissing(f"no plan {definition} {revision}")
-        return PLAN
+        return self._plan
 
     def input(self, plan: Plan, given: Payload | JsonInput) -> Payload:
         raise NotImplementedError

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from random import Random  # noqa: TID251  (seeded by whoever asks)
 
 from orchestrator.ids import SagaId, StepId
+from orchestrator.ports.journal import Append
+from orchestrator.runtime.perform import call_request
 from orchestrator.saga.commands import (
     AttemptReported,
     Audit,
@@ -138,6 +140,17 @@ class Guide(Teller):
 
     parent: Parent | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.injected: set[int] = set()
+        """The span ids that the runtime would have given to called services, of calls that are sampled."""
+
+    def tell(self, command: Command, *, may_be_rejected: bool = False) -> Append:
+        append = super().tell(command, may_be_rejected=may_be_rejected)
+        traces = [call_request(self.state, each).trace for each in self.calls()]
+        self.injected |= {trace.span_id for trace in traces if trace.sampled}
+        return append
+
     def start(self) -> object:  # type: ignore[override]  # nobody needs the append here
         return self.tell(
             StartSaga(
@@ -199,6 +212,30 @@ def run(told: Guide, answers: Sequence[Report] = (), moves_count: int = 500) -> 
         else:
             break
     return told
+
+
+def until(teller: Guide, path: str, operation: Operation = Operation.FORWARD) -> Guide:
+    """Answer OK until a path has this call open."""
+    for _ in range(200):
+        calls = teller.calls()
+        if any(each.step == path and each.operation is operation for each in calls):
+            return teller
+        if calls:
+            teller.report(calls[0], replied())
+        elif teller.state.steps[StepId("approval")].status is StepStatus.WAITING:
+            teller.signal()
+        else:
+            teller.wait()
+    raise AssertionError(f"{path} is never called")
+
+
+def run_plain(teller: Guide) -> Guide:
+    while not teller.state.is_terminal and (teller.calls() or teller.timers()):
+        if teller.calls():
+            teller.report(teller.calls()[0], replied())
+        else:
+            teller.wait()
+    return teller
 
 
 def roaming(luck: Random, moves_count: int = 60) -> Guide:

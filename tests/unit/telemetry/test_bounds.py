@@ -10,9 +10,9 @@ from orchestrator.telemetry.project import project
 from orchestrator.telemetry.spandata import SpanLink
 from orchestrator.telemetry.views import SagaView, shape_of, view_of
 from tests.unit.telemetry.histories import CALLER
-from tests.unit.telemetry.shapes import Guide, guide, items, no, plan_of, replied, step
-from tests.unit.telemetry.test_shapes import assert_one_tree, of, run_plain, told
+from tests.unit.telemetry.shapes import Guide, guide, items, no, plan_of, replied, run_plain, step
 from tests.unit.telemetry.test_spans import by_name
+from tests.unit.telemetry.trees import assert_one_tree, of, told
 
 MANY = SPAN_ITEMS_MAX + 25
 
@@ -35,6 +35,9 @@ def test_items_past_the_bound_are_counted_and_not_told(many: Guide) -> None:
     assert reserve.attributes[names.SAGA_SPANS_UNTOLD] == 2 * 25, "an item and its attempt"
     assert by_name(spans)["saga.compensation"].attributes[names.SAGA_SPANS_UNTOLD] == 2 * 25
     assert root.attributes[names.SAGA_SPANS_UNTOLD] == 4 * 25
+    assert many.injected == {span.span_id for span in spans if span.kind == "client"}, (
+        "what has no span is not sampled, so that no span of a service misses its parent"
+    )
     assert_one_tree(many, spans)
 
 

@@ -11,8 +11,7 @@ from orchestrator.saga.plan import CHILD_TARGET, Operation
 from orchestrator.verify import Findings, Violation
 from orchestrator.verify.families import Families
 from tests.unit.telemetry.histories import BEGIN_AT, CALLER, uid_of
-from tests.unit.telemetry.shapes import AUDIT, Guide, call, guide, no, plan_of, replied, step
-from tests.unit.telemetry.test_shapes import run_plain
+from tests.unit.telemetry.shapes import AUDIT, Guide, call, guide, no, plan_of, replied, run_plain, step
 from tests.unit.verify.samples import Sample, sample_of_guide
 
 TOUR = plan_of("tour", step("book", body=call("hotel/r1", target=CHILD_TARGET)), step("pay", "book"))

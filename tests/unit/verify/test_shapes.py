@@ -39,9 +39,10 @@ from tests.unit.telemetry.shapes import (
     replied,
     roaming,
     run,
+    run_plain,
     step,
+    until,
 )
-from tests.unit.telemetry.test_shapes import run_plain, until
 from tests.unit.verify.samples import Sample, added, changed, moved, removed, sample_of_guide
 
 UNDO = Operation.COMPENSATE

@@ -16,8 +16,7 @@ from orchestrator.saga.plan import Operation, Outcome, Plan
 from orchestrator.values import Payload
 from orchestrator.verify import INVARIANTS, Findings, Ledgers, read_ledgers, verify
 from orchestrator.verify.witnesses import LedgerLine, check_answers, check_effects, check_signals, left_standing
-from tests.unit.telemetry.shapes import AUDIT, Guide, guide, items, no, plan_of, replied, run, step
-from tests.unit.telemetry.test_shapes import run_plain
+from tests.unit.telemetry.shapes import AUDIT, Guide, guide, items, no, plan_of, replied, run, run_plain, step
 from tests.unit.verify.samples import PLAN, SAGA, Sample, compensated, completed, running, sample_of_guide
 
 
