@@ -12,7 +12,7 @@ it at different times, which is no conflict.
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from google.protobuf import (
     any_pb2,
@@ -180,6 +180,10 @@ class Types:
         """Return a payload as a message, shared with other readers: never change it. Raise `DecodeError`."""
         return self._parsed.get(payload.data, descriptor)
 
+    def part(self, payload: Payload, descriptor: Descriptor, fields: frozenset[str]) -> Message:
+        """Return a payload as a message that has only some of its fields; as `parse` otherwise."""
+        return self._parsed.part(payload.data, descriptor, fields)
+
 
 def message_class(descriptor: Descriptor) -> type[Message]:
     """Return the class of a message type."""
@@ -191,23 +195,68 @@ def message_class(descriptor: Descriptor) -> type[Message]:
 class _Parsed:
     """The most recently read payloads, so that the leaves of a request share one parse (bytes keep their hash)."""
 
-    by_key: OrderedDict[tuple[Descriptor, bytes], Message] = field(
-        default_factory=OrderedDict[tuple[Descriptor, bytes], Message]
+    by_key: OrderedDict[tuple[Descriptor, bytes, frozenset[str]], tuple[Message, int]] = field(
+        default_factory=OrderedDict[tuple[Descriptor, bytes, frozenset[str]], tuple[Message, int]]
     )
+    """With its size; no field stands for all of them."""
     size_bytes: int = 0
 
     def get(self, data: bytes, descriptor: Descriptor) -> Message:
-        key = (descriptor, data)
-        found = self.by_key.get(key)
-        if found is not None:
-            return found
-        found = message_class(descriptor).FromString(data)
-        self.by_key[key] = found
-        self.size_bytes += len(data)
-        while self.size_bytes > PARSED_PAYLOADS_BYTES_MAX and len(self.by_key) > 1:
-            (_, old), _ = self.by_key.popitem(last=False)
-            self.size_bytes -= len(old)
+        key = (descriptor, data, _ALL)
+        found = self._known(key)
+        return found if found is not None else self._keep(key, message_class(descriptor).FromString(data), len(data))
+
+    def part(self, data: bytes, descriptor: Descriptor, fields: frozenset[str]) -> Message:
+        key = (descriptor, data, fields)
+        found = self._known(key)
+        if found is None:
+            part = _part_of(self.get(data, descriptor), fields)
+            found = self._keep(key, part, part.ByteSize())
         return found
+
+    def _known(self, key: tuple[Descriptor, bytes, frozenset[str]]) -> Message | None:
+        found = self.by_key.get(key)
+        if found is None:
+            return None
+        self.by_key.move_to_end(key)
+        return found[0]
+
+    def _keep(self, key: tuple[Descriptor, bytes, frozenset[str]], found: Message, size: int) -> Message:
+        self.by_key[key] = found, size
+        self.size_bytes += size
+        while self.size_bytes > PARSED_PAYLOADS_BYTES_MAX and len(self.by_key) > 1:
+            _, (_, old) = self.by_key.popitem(last=False)
+            self.size_bytes -= old
+        return found
+
+
+_ALL: Final = frozenset[str]()
+
+
+def _part_of(message: Message, fields: frozenset[str]) -> Message:
+    """Return a copy with only some fields; of a JSON object, with only some keys."""
+    if message.DESCRIPTOR.full_name == "google.protobuf.Struct":
+        struct = cast("struct_pb2.Struct", message)
+        found = cast("struct_pb2.Struct", type(message)())
+        for key in fields:
+            if key in struct.fields:  # asking for it would add it
+                found.fields[key].CopyFrom(struct.fields[key])
+        return found
+    made = type(message)()
+    for field_, _ in message.ListFields():
+        if field_.name in fields:
+            _copy(made, message, field_)
+    return made
+
+
+def _copy(into: Message, message: Message, field_: FieldDescriptor) -> None:
+    value = getattr(message, field_.name)
+    if field_.is_repeated:
+        getattr(into, field_.name).MergeFrom(value)
+    elif field_.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
+        getattr(into, field_.name).CopyFrom(value)
+    else:
+        setattr(into, field_.name, value)
 
 
 def is_map(field: FieldDescriptor) -> bool:

@@ -112,6 +112,8 @@ class Expression:
     """The declared names it reads."""
     path: tuple[str, ...]
     """For a plain path such as `steps.score.reply.total`: the name, then the fields. Empty for everything else."""
+    fields: Mapping[str, frozenset[str]]
+    """Name -> the fields that are read of it, where it is read by its fields alone."""
     _program: cel.Expression
 
     def evaluate(self, bindings: Bindings) -> Value:
@@ -154,9 +156,9 @@ class Language:
             return [Fault(0, "half of a surrogate pair is not a character", is_syntax=True)]
         except RuntimeError as error:
             return _faults(source, str(error))
-        names, path = _read(program.serialize(), self._names)
+        names, path, fields = _read(program.serialize(), self._names)
         type_ = _type(program.return_type().name())
-        return Expression(source=source, type=type_, names=names, path=path, _program=program)
+        return Expression(source=source, type=type_, names=names, path=path, fields=fields, _program=program)
 
     def as_text(self, expression: Expression) -> Expression | Sequence[Fault]:
         """Return the expression converted to a text by CEL's own `string()`; too long or too deep ones do not fit."""
@@ -278,14 +280,18 @@ def _plainly(message: str) -> str:
     return message
 
 
+_REPEATED: Final = frozenset({"references", "args", "elements", "entries"})
+
+
 def _checked_expression() -> type[Message]:
-    """Describe the part of `cel.expr.CheckedExpr` that is read here: which names, and whether it is a plain path."""
+    """Describe the part of `cel.expr.CheckedExpr` that is read here: which names, what of them, is it a plain path."""
     file = FileDescriptorProto(name="checked.proto", package="checked", syntax="proto3")
 
     def message(name: str, *fields: tuple[str, int, str]) -> None:
         made: DescriptorProto = file.message_type.add(name=name)
         for field, number, kind in fields:
-            added: FieldDescriptorProto = made.field.add(name=field, number=number, label=1)
+            label = FieldDescriptorProto.LABEL_REPEATED if field in _REPEATED else FieldDescriptorProto.LABEL_OPTIONAL
+            added: FieldDescriptorProto = made.field.add(name=field, number=number, label=label)
             added.type = {"string": 9, "int64": 3, "bool": 8}.get(kind, 11)  # type: ignore[assignment]  # by number
             if added.type == FieldDescriptorProto.TYPE_MESSAGE:
                 added.type_name = f".checked.{kind}"
@@ -294,12 +300,23 @@ def _checked_expression() -> type[Message]:
     message("Checked", ("references", 2, "Entry"), ("expr", 4, "Expr"))
     message("Entry", ("value", 2, "Reference"))
     message("Reference", ("name", 1, "string"))
-    message("Expr", ("ident", 4, "Ident"), ("select", 5, "Select"))
+    message(
+        "Expr",
+        ("ident", 4, "Ident"),
+        ("select", 5, "Select"),
+        ("call", 6, "Call"),
+        ("list", 7, "List"),
+        ("struct", 8, "Struct"),
+        ("comprehension", 9, "Comprehension"),
+    )
     message("Ident", ("name", 1, "string"))
     message("Select", ("operand", 1, "Expr"), ("field", 2, "string"), ("test_only", 3, "bool"))
-    # a map's entries are repeated on the wire, and so is nothing else here
-    checked = file.message_type[1]
-    checked.field[0].label = FieldDescriptorProto.LABEL_REPEATED
+    message("Call", ("target", 1, "Expr"), ("args", 3, "Expr"))
+    message("List", ("elements", 1, "Expr"))
+    message("Struct", ("entries", 2, "Part"))
+    message("Part", ("map_key", 3, "Expr"), ("value", 4, "Expr"))
+    parts = ("iter_range", 2), ("accu_init", 4), ("loop_condition", 5), ("loop_step", 6), ("result", 7)
+    message("Comprehension", *((name, number, "Expr") for name, number in parts))
     pool = DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     found: type[Message] = GetMessageClass(pool.FindMessageTypeByName("checked.Any"))
@@ -309,7 +326,9 @@ def _checked_expression() -> type[Message]:
 _Checked: Final = _checked_expression()
 
 
-def _read(serialised: bytes, declared: frozenset[str]) -> tuple[frozenset[str], tuple[str, ...]]:
+def _read(
+    serialised: bytes, declared: frozenset[str]
+) -> tuple[frozenset[str], tuple[str, ...], Mapping[str, frozenset[str]]]:
     checked = getattr(_Checked.FromString(serialised), "value")  # noqa: B009  (the class is made at run time)
     names = frozenset(entry.value.name for entry in checked.references) & declared
     fields: list[str] = []
@@ -318,4 +337,27 @@ def _read(serialised: bytes, declared: frozenset[str]) -> tuple[frozenset[str], 
         fields.append(expr.select.field)
         expr = expr.select.operand
     is_path = expr.HasField("ident") and expr.ident.name in declared
-    return names, (expr.ident.name, *reversed(fields)) if is_path else ()
+    path = (expr.ident.name, *reversed(fields)) if is_path else ()
+    return names, path, _fields_read(checked.expr, names)
+
+
+def _fields_read(root: Message, names: frozenset[str]) -> Mapping[str, frozenset[str]]:
+    """Return which fields are read of each name; a name that is also read as a whole is left out."""
+    read: dict[str, set[str]] = {}
+    whole: set[str] = set()
+    todo: list[tuple[Message, str]] = [(root, "")]
+    while todo:
+        node, selected = todo.pop()
+        kind = node.DESCRIPTOR.name
+        if kind == "Ident":
+            name = str(getattr(node, "name"))  # noqa: B009  (the class is made at run time)
+            if selected:
+                read.setdefault(name, set()).add(selected)
+            else:
+                whole.add(name)
+            continue
+        below = str(getattr(node, "field")) if kind == "Select" else selected if kind == "Expr" else ""  # noqa: B009  (as above)
+        for field, value in node.ListFields():
+            if field.message_type is not None:
+                todo.extend((each, below) for each in (value if field.is_repeated else (value,)))
+    return {name: frozenset(fields) for name, fields in read.items() if name in names and name not in whole}

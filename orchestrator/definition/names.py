@@ -25,6 +25,7 @@ reads as an empty message.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor
@@ -49,6 +50,7 @@ from orchestrator.definition.expressions import (
     message_type,
 )
 from orchestrator.ids import StepId
+from orchestrator.limits import WHOLE_BYTES_MAX
 from orchestrator.saga.plan import Facts
 from orchestrator.values import Payload
 
@@ -94,6 +96,8 @@ class Name:
     type: ValueType
     read: Reader
     message: Descriptor | None = None
+    recorded: Callable[[Facts], Payload | None] | None = None
+    """The payload that a message is read from, where it is recorded as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,16 +227,35 @@ class Reading:
 
     def evaluate(self, expression: Expression) -> object:
         """Return an expression's value; raise `EvaluationFailed`."""
-        if self._bindings is None:
-            names = self._known.names
-            found = ((name, names[name].read(self._facts)) for name in self._names)
-            self._bindings = self._known.language.bind({name: value for name, value in found if value is not None})
+        parts = self._parts(expression)
+        if parts:
+            bindings = self._bound(expression.names, parts)
+        else:
+            self._bindings = bindings = self._bindings or self._bound(self._names, {})
         try:
-            return expression.evaluate(self._bindings)
+            return expression.evaluate(bindings)
         except EvaluationFailed as failed:
             if not failed.unbound:
                 raise
             raise self._absent(failed.unbound) from failed
+
+    def _bound(self, names: Iterable[str], parts: Mapping[str, Message]) -> Bindings:
+        known = self._known.names
+        found = ((name, parts[name] if name in parts else known[name].read(self._facts)) for name in names)
+        return self._known.language.bind({name: value for name, value in found if value is not None})
+
+    def _parts(self, expression: Expression) -> Mapping[str, Message]:
+        """Return what is read of large messages: the engine copies each it is given, whatever it reads of it."""
+        found: dict[str, Message] = {}
+        for name, fields in expression.fields.items():
+            one = self._known.names[name]
+            payload = one.recorded(self._facts) if one.recorded is not None else None
+            if payload is None or one.message is None or payload.size_bytes < WHOLE_BYTES_MAX:
+                continue
+            if payload.type_name == one.message.full_name:  # what is not is told where it is read
+                types, message = self._known.types, one.message
+                found[name] = _parsed(payload, message, partial(types.part, payload, message, fields))
+        return found
 
     def message(self, name: str) -> Message:
         """Return a name's message as it is recorded; raise `EvaluationFailed` where there is none."""
@@ -291,7 +314,7 @@ def _message_name(types: Types, descriptor: Descriptor | None, recorded: Callabl
         payload = recorded(facts)
         return None if payload is None else _parsed(payload, descriptor, lambda: types.parse(payload, descriptor))
 
-    return Name(message_type(descriptor), read, descriptor)
+    return Name(message_type(descriptor), read, descriptor, recorded)
 
 
 def _list_name(descriptor: Descriptor | None, recorded: Callable[[Facts], Iterable[Payload]]) -> Name:

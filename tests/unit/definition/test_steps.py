@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from orchestrator.definition.descriptors import Types
 from orchestrator.ids import StepId
-from orchestrator.limits import ITEMS_MAX
+from orchestrator.limits import ITEMS_MAX, WHOLE_BYTES_MAX
 from orchestrator.saga.plan import (
     Answer,
     ExpressionFailure,
@@ -26,7 +26,7 @@ from orchestrator.saga.plan import (
 )
 from orchestrator.values import Payload
 from tests.unit.definition.desk import Desk
-from tests.unit.definition.probe import CANCEL, ORDER, PLACE, RECEIPT, as_json, payload, plan, source
+from tests.unit.definition.probe import CANCEL, GIVEN, ORDER, PLACE, RECEIPT, as_json, payload, plan, source
 from tests.unit.definition.world import FixedFacts
 
 READ: dict[str, JsonValue] = {"call": PLACE, "kind": "read"}
@@ -299,6 +299,58 @@ def test_a_list_may_be_gone_through_again() -> None:
 
     assert not isinstance(items, ExpressionFailure)
     assert as_json(more.call.render(FixedFacts(payload(ORDER), index=0, item=items[0]))) == {"order_id": "r-1"}
+
+
+def test_reading_one_field_of_a_large_input_does_not_cost_all_of_it() -> None:
+    fields: JsonValue = {"order_id": "${input.order_id}-${index}", "count": "${size(input.tags) + index}"}
+    one = step(kind="read", for_each="${input.items}", request=fields)
+    given: JsonValue = [{"sku": f"s{index}"} for index in range(50_000)]
+    input_ = payload(ORDER, order_id="o", tags=["a"], items=given)
+
+    began = time.process_time()
+    found = [one.call.render(FixedFacts(input_, index=index)) for index in range(1_000)]
+    took_s = time.process_time() - began
+
+    assert as_json(found[-1]) == {"order_id": "o-999", "count": 1_000}
+    assert took_s < 1.0  # whole, a thousand copies of it take ten
+
+
+_READS = [
+    "input.order_id",
+    "has(input.note) ? input.note + '!' : 'none'",
+    "has(input.money) ? input.money.currency : string(has(input.due))",
+    "input.items.exists(i, i.qty < input.count) ? input.order_id : ''",
+    "input.tags.map(t, t + input.order_id).join(',')",
+    "{'a': input.order_id}['a'] + ([input.status][0] == 2 ? 'x' : 'y')",
+    "input.words['w'] + string(input.counts.size())",
+    "input == input ? input.order_id : ''",
+    "string(input.total) + string(input.raw)",
+    "input.extra.k[2] + string(input.anything.deep)",
+    "string(input.limit) + string(input.placed_at) + string(input.lasting)",
+]
+
+
+@pytest.mark.parametrize("source", _READS)
+def test_an_expression_gives_the_same_of_a_large_message_as_of_a_small_one(source: str) -> None:
+    one = step(kind="read", request={"order_id": f"${{{source}}}"})
+    small = {**GIVEN, "extra": {"k": [1, None, "x"]}}
+    large = {**small, "history": ["2026-01-01T00:00:00Z"] * 1_000}
+
+    first, second = (as_json(one.call.render(FixedFacts(payload(ORDER, **given)))) for given in (small, large))
+
+    assert first == second != {}
+    assert payload(ORDER, **small).size_bytes < WHOLE_BYTES_MAX < payload(ORDER, **large).size_bytes
+
+
+def test_json_is_read_key_by_key_too() -> None:
+    made = plan(
+        input="json", steps={"one": {**READ, "request": {"order_id": "${has(input.no) ? 'a' : input.name + 'x'}"}}}
+    )
+    struct = struct_pb2.Struct()
+    struct.update({"name": "n", "rows": ["x"] * 5_000})
+
+    facts = FixedFacts(Payload("google.protobuf.Struct", struct.SerializeToString()))
+    assert as_json(made.steps[StepId("one")].call.render(facts)) == {"order_id": "nx"}
 
 
 # --- polls and operations --------------------------------------------------------------------------------------------
