@@ -34,6 +34,8 @@ The files are split by question, in the order a reader needs them:
 `budget.py`         until when, and how long to wait
 `owed.py`           what is outstanding
 `check.py`          the invariants M1 to M13
+`explain.py`        why a saga is not further, in sentences, and what a person could do
+`undoplan.py`       what undoing it would call, rehearsed on a copy
 ==================  ==============================================================================================
 
 Invariants: a terminal saga owes nothing (M1); nothing is in flight that is not recorded (M3); an undo exists only for

@@ -224,8 +224,8 @@ def attention_of(state: SagaState) -> tuple[Attention, ...]:
 
 def _stuck(state: SagaState) -> Iterator[Attention]:
     for step in stuck_steps(state):
-        if step.stuck is not None:
-            yield Attention(reason=step.stuck, step=step.id, operation=stuck_operation(step), message=step.message)
+        assert step.stuck is not None  # whoever is stuck says why (R24)
+        yield Attention(reason=step.stuck, step=step.id, operation=stuck_operation(step), message=step.message)
 
 
 def stuck_steps(state: SagaState) -> Iterator[StepState]:
@@ -345,10 +345,10 @@ def _summary(state: SagaState, waits: Sequence[Waiting]) -> str:
 
 
 def _remarks(state: SagaState) -> Iterator[str]:
-    if state.is_backward and state.cause is not None and not state.is_terminal:
+    if state.cause is not None and not state.is_terminal:
         yield f"it is being undone because {state.cause.message}"
-        if state.compensation_deadline_at is not None:
-            yield f"undoing should be over by {instant(state.compensation_deadline_at)}; it goes on past that"
+        assert state.compensation_deadline_at is not None  # it began with the cause
+        yield f"undoing should be over by {instant(state.compensation_deadline_at)}; it goes on past that"
     for root, rollback in state.rollbacks.items():
         steps, why = _listed(rollback.steps), rollback.cause.message
         yield f"a part of it is being undone while the rest goes on ({steps}), from {root}, because {why}"

@@ -44,6 +44,7 @@ from orchestrator.values import Payload
 _CUT = Report(code="CANCELLED", phase=Phase.SENT, message="its end is not known yet")
 _UNTOLD = Report(code="FAILED_PRECONDITION", phase=Phase.REPLIED, message="its end is not known yet")
 _UNDONE = Report(code="OK", phase=Phase.REPLIED)
+_ENDED_FIRST = (Operation.STOP, Operation.AWAIT, Operation.PROBE, Operation.FORWARD)
 _NOBODY = Audit(by="?", reason="?")
 
 
@@ -150,29 +151,27 @@ class _Rehearsal:
 
     def end_forward(self) -> None:
         """Let everything that is still going forward come to an end; the bound is far above what any of it needs."""
-        for _ in range(10 + 10 * len(self.state.live)):
-            path = next((path for path in in_order(self.state) if is_undecided(self.state.step(path))), None)
-            if path is None or not self._end(path):
-                break
+        bound = 10 + 10 * len(self.state.live)
+        for path in islice(iter(self._undecided, None), bound):
+            self._end(path)
         pivot = self.state.plan.pivot
         if pivot is not None and self.state.is_at_pivot:
             self.tell(ResolveStep(audit=_NOBODY, step=pivot, outcome=Outcome.NOT_APPLIED))
 
-    def _end(self, path: StepId) -> bool:
+    def _undecided(self) -> StepId | None:
+        return next((path for path in in_order(self.state) if is_undecided(self.state.step(path))), None)
+
+    def _end(self, path: StepId) -> None:
         """End one operation of a step, or go on to the instant when there is one to end."""
-        step = self.state.step(path)
-        for operation in (Operation.STOP, Operation.AWAIT, Operation.PROBE, Operation.FORWARD):
-            of = operation_of(step, operation)
-            if of is None:
-                continue
-            if of.open is not None:
-                known = operation is not Operation.FORWARD or path == self.state.plan.pivot
-                self._report(path, operation, of, _UNTOLD if known else _CUT)
-                return True
-            if of.retry_at is not None:
-                self._retry(path, operation, of)
-                return True
-        return False
+        found = ((operation, operation_of(self.state.step(path), operation)) for operation in _ENDED_FIRST)
+        operation, of = next(
+            (kind, of) for kind, of in found if of is not None and (of.open or of.retry_at is not None)
+        )
+        if of.open is None:
+            self._retry(path, operation, of)
+            return
+        known = operation is not Operation.FORWARD or path == self.state.plan.pivot
+        self._report(path, operation, of, _UNTOLD if known else _CUT)
 
     def undo(self) -> tuple[list[PlannedUndo], bool]:
         """Answer every undo, wave by wave; return them, and whether they are all."""

@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from orchestrator.api.admission import Admission, Room
+from orchestrator.api.server import SAGA_SERVICE, room_of
 from orchestrator.errors import Draining, Overloaded
+from orchestrator.v1 import saga_service_pb2 as rpc
 
 
 def admission() -> Admission:
@@ -86,3 +88,13 @@ async def test_idle_is_when_calls_and_waits_are_over() -> None:
         with door.admit(Room.CALL):
             waiting = tasks.create_task(door.idle(60.0))
     assert waiting.result()
+
+
+def test_a_start_that_waits_for_the_end_takes_a_waits_place_with_or_without_a_signal() -> None:
+    waits = rpc.StartSagaRequest(wait=rpc.START_WAIT_TERMINAL)
+    for method, patient, brief in (
+        ("StartSaga", waits, rpc.StartSagaRequest()),
+        ("SignalWithStart", rpc.SignalWithStartRequest(start=waits), rpc.SignalWithStartRequest()),
+    ):
+        assert room_of(f"/{SAGA_SERVICE}/{method}", patient) is Room.WAIT
+        assert room_of(f"/{SAGA_SERVICE}/{method}", brief) is Room.CALL

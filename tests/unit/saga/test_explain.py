@@ -24,7 +24,7 @@ from orchestrator.saga.commands import (
 )
 from orchestrator.saga.events import AttentionReason, Phase
 from orchestrator.saga.explain import Possible, WaitKind, attention_of, explain, instant, waits_of
-from orchestrator.saga.plan import Operation, Outcome, StepKind
+from orchestrator.saga.plan import Operation, Outcome, Poll, StepKind
 from orchestrator.saga.state import SagaStatus, operation_of
 from orchestrator.values import Payload
 from tests.kit.machine import BEGIN_AT, Machine, report, started
@@ -266,6 +266,37 @@ def test_a_part_that_is_undone_while_the_rest_goes_on_is_remarked_on() -> None:
     machine.reply("a")
     machine.reply("b", "FAILED_PRECONDITION")
     assert any("a part of it is being undone" in remark for remark in explain(machine.state, machine.at).remarks)
+
+
+def test_an_answer_that_says_not_yet_is_no_failure() -> None:
+    polled = replace(step("a"), poll=Poll(until=lambda _facts: False, every_s=5.0, at_most_s=60.0))
+    machine = started(plan(polled))
+    machine.reply("a")
+    assert kinds(machine) == [WaitKind.POLL]
+    assert (
+        summary(machine)
+        == f"the call of step a was answered, not yet as wanted; asked again at {instant(BEGIN_AT + 5)}"
+    )
+    assert offered(machine) == []
+
+
+def test_past_its_pivot_a_saga_says_that_it_can_only_succeed() -> None:
+    pivot = replace(step("p", no_undo=True), kind=StepKind.PIVOT)
+    machine = started(plan(pivot, replace(step("z", "p", no_undo=True), kind=StepKind.RETRIABLE))).replies("p")
+    assert "it is past its pivot p: it can only succeed now" in explain(machine.state, machine.at).remarks
+
+
+def test_a_signal_that_was_taken_is_remarked_on_no_more() -> None:
+    machine = started(plan(wait("w", signal="go"), sleep("nap", "w")))
+    machine.tell(SignalSaga(signal="go", request_id="1", payload=Payload("Signal", b"")))
+    assert not any("signal go" in remark for remark in explain(machine.state, machine.at).remarks)
+
+
+def test_a_saga_that_nothing_holds_is_about_to_move() -> None:
+    machine = Machine(plan(step("a")))
+    machine.is_draining = True  # its process is about to stop, and begins nothing any more
+    machine.start()
+    assert summary(machine) == "nothing holds it: it is about to move"
 
 
 def test_an_ended_saga_says_how_and_why() -> None:

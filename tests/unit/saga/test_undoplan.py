@@ -10,7 +10,7 @@ from orchestrator.ids import StepId
 from orchestrator.limits import CLOCK_SKEW_S, UNDO_PLAN_CALLS_MAX
 from orchestrator.saga.commands import AttemptReported, Audit, PauseSaga, SkipStep, UndoChild
 from orchestrator.saga.events import AttemptOpened, Parent, Phase
-from orchestrator.saga.plan import Operation, Outcome, Plan, Step, StepKind
+from orchestrator.saga.plan import Answer, Await, Operation, Outcome, Plan, Probe, Step, StepKind
 from orchestrator.saga.state import SagaStatus, operation_of
 from orchestrator.saga.undoplan import StayingReason, UndoPlan, undo_plan
 from tests.kit.machine import UID, Machine, report, started
@@ -231,8 +231,6 @@ def test_a_long_operation_is_stopped_and_planned_as_unknown() -> None:
 
 
 def awaiting() -> Machine:
-    from orchestrator.saga.plan import Answer, Await
-
     one = step("a")
     stop = replace(one.call, method="test.Service/stop_a")
     look = replace(one.call, method="test.Service/look_a", retry=retry(0))
@@ -245,6 +243,18 @@ def awaiting() -> Machine:
 
 def tell_ok(machine: Machine, operation: Operation) -> None:
     machine.tell(AttemptReported(step=A, operation=operation, attempt=1, report=report("OK")))
+
+
+def test_what_would_be_probed_first_is_told() -> None:
+    one = step("a")
+    probe = Probe(call=replace(one.call, method="test.Service/find_a"), read=lambda _facts: Answer(outcome=None))
+    machine = started(plan(replace(one, probe=probe)))
+    assert [(call.step, call.probed_first) for call in planned(machine).calls] == [("a", True)]
+    machine.reply("a", CUT)
+    assert machine.calls[0].operation is Operation.PROBE
+    assert [(call.step, call.probed_first) for call in planned(machine).calls] == [("a", True)]
+    plain = started(plan(step("a")))
+    assert [call.probed_first for call in planned(plain).calls] == [False]
 
 
 def many(count: int) -> Plan:
