@@ -207,6 +207,8 @@ def _closed_rollbacks(view: SagaView, at: float) -> Told:
 def _reset(view: SagaView, event: ev.StepsReset) -> Told:
     view, rolled_back = _closed_rollback(view, event.step, event.at)
     inside = frozenset(event.steps)
+    # A request to stop may still be open; whoever begins anew does not wait for its answer.
+    view, calls = _cut_off_calls(view, [key for key in view.calls if item_of(key[0])[0] in inside], event.at, "RESET")
     view, told = _cut_off(view, innermost_first(view, inside), event.at, "RESET")
     runs, items, last = view.runs, view.items, view.last
     for step in event.steps:
@@ -215,33 +217,32 @@ def _reset(view: SagaView, event: ev.StepsReset) -> Told:
     for path in [path for path in last if item_of(path)[0] in inside]:
         last = last.delete(path)
     view = changed(view, runs=runs, items=items, last=last)
-    return noted(view, None, note_of(event)), (*told, *rolled_back)
+    return noted(view, None, note_of(event)), (*calls, *told, *rolled_back)
 
 
 def _cut_off(view: SagaView, keys: Iterable[OperationKey], at: float, why: str) -> Told:
     """Close what is under way and comes to no end of its own, so that no span misses its parent."""
     told: list[SpanData] = []
     for key in keys:
-        path, side = key
-        for operation in Operation:
-            call = view.calls.get((path, operation))
-            if side_of(operation) is side and call is not None:
-                told.append(spans.cut_off_attempt(view, (path, operation), call, at, why))
-                view = changed(view, calls=view.calls.delete((path, operation)))
         entry: UnderWay = view.under_way[key]
         told.append(spans.cut_off_span(view, key, entry, at, why))
         view = changed(view, under_way=view.under_way.delete(key))
     return view, tuple(told)
 
 
-def _ended(view: SagaView, event: spans.Ending) -> Told:
+def _cut_off_calls(view: SagaView, keys: Iterable[OperationKey], at: float, why: str) -> Told:
     told: list[SpanData] = []
-    for key, call in sorted(view.calls.items(), key=lambda entry: entry[0]):
-        told.append(spans.cut_off_attempt(view, key, call, event.at, "SAGA_ENDED"))
+    for key in sorted(keys):
+        told.append(spans.cut_off_attempt(view, key, view.calls[key], at, why))
         view = changed(view, calls=view.calls.delete(key))
+    return view, tuple(told)
+
+
+def _ended(view: SagaView, event: spans.Ending) -> Told:
+    view, calls = _cut_off_calls(view, list(view.calls), event.at, "SAGA_ENDED")
     view, left = _cut_off(view, innermost_first(view), event.at, "SAGA_ENDED")
     view, rolled_back = _closed_rollbacks(view, event.at)
-    told += [*left, *rolled_back]
+    told = [*calls, *left, *rolled_back]
     if view.compensation is not None and not isinstance(event, ev.SagaCompleted):
         told.append(spans.compensation_span(view, view.compensation, event))
     if not view.is_told:

@@ -124,3 +124,16 @@ def test_an_attempt_is_told_once_although_its_end_comes_after_the_sagas() -> Non
         report=replied(),
     )
     assert spans_of([*events, late], plan=EVERYTHING) == told(teller)
+
+
+def test_a_request_to_stop_that_outlives_its_step_is_told_before_the_step_begins_anew() -> None:
+    teller = until(guide(), "load")
+    teller.reply("load", replied(b"later"))
+    teller.tell(RerunFromStep(audit=AUDIT, step=StepId("load")))
+    teller.reply("load", replied(), Operation.AWAIT)
+    spans = told(run(teller))
+    stop = next(span for span in attempts(spans, "load") if span.attributes[names.SAGA_OPERATION] == "stop")
+    assert stop.attributes[names.ERROR_TYPE] == "RESET"
+    first = next(span for span in spans if span.name == "step load")
+    assert stop.parent_id == first.span_id
+    assert_one_tree(teller, spans)
