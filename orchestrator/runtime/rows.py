@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from orchestrator.ports.journal import Rest, SearchRow
 from orchestrator.saga import SagaState
 from orchestrator.saga.effects import Effect, SendCall
-from orchestrator.saga.plan import CHILD_TARGET, Operation
-from orchestrator.saga.state import operation_of
+from orchestrator.saga.plan import CHILD_TARGET
+from orchestrator.saga.state import operations_of
 
 
 def row_of(state: SagaState, wake_at: float | None, rest: Rest, epoch: int) -> SearchRow:
@@ -57,10 +57,8 @@ def may_resume(state: SagaState, epoch: int) -> bool:
     """Return whether only children of this process are open: then nothing was lost, and nothing is settled as LOST."""
     found = False
     for path in state.live:
-        step = state.step(path)
-        for operation in Operation:
-            of = operation_of(step, operation)
-            if of is not None and of.open is not None:
+        for operation, of in operations_of(state.step(path)):
+            if of.open is not None:
                 if of.open.epoch != epoch or state.plan.step_of(path).call_of(operation).target != CHILD_TARGET:
                     return False
                 found = True

@@ -15,7 +15,7 @@ from orchestrator.saga.events import SettleReason
 from orchestrator.saga.forward import can_begin
 from orchestrator.saga.owed import owes
 from orchestrator.saga.plan import Operation, Outcome
-from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, operation_of
+from orchestrator.saga.state import SagaState, SagaStatus, StepState, StepStatus, operations_of
 
 _UNDO_STATUSES = frozenset({StepStatus.UNDOING, StepStatus.UNDONE})
 _CALLING = frozenset({StepStatus.IN_FLIGHT, StepStatus.WAITING, StepStatus.PROBING, StepStatus.UNDOING})
@@ -31,9 +31,10 @@ def check_steps(state: SagaState, steps: Iterable[StepId]) -> None:
     """Check the saga's own invariants, and those of the named steps."""
     for rule in SAGA_RULES:
         rule(state)
-    for step in steps:
+    for path in steps:
+        step = state.step(path)
         for step_rule in STEP_RULES:
-            step_rule(state, state.step(step))
+            step_rule(state, step)
 
 
 def terminal_owes_nothing(state: SagaState) -> None:
@@ -73,7 +74,7 @@ def nothing_is_left(state: SagaState) -> None:
 
 def calls_match_status(state: SagaState, step: StepState) -> None:
     """M2, M3: a step has at most one open attempt, and only a calling status has one."""
-    open_ones = [kind for kind in Operation if (of := operation_of(step, kind)) is not None and of.open is not None]
+    open_ones = [kind for kind, of in operations_of(step) if of.open is not None]
     # Asking for a long-running operation to stop goes beside asking how it is doing, and outlives it.
     serious = [kind for kind in open_ones if kind is not Operation.STOP]
     if len(serious) > 1:
@@ -119,7 +120,7 @@ def undo_is_stored(state: SagaState, step: StepState) -> None:
 
 def attempts_are_dense(state: SagaState, step: StepState) -> None:
     """M9: attempts are numbered 1..n; an open one is the last; those that count are not more than those there were."""
-    for operation in _operations(step):
+    for _, operation in operations_of(step):
         wrong = operation.open is not None and operation.open.number != operation.attempts
         never_sent = operation.attempts == 0 and operation.key == ""  # reopened with another request
         if wrong or (operation.attempts < 1 and not never_sent) or operation.spent > operation.attempts:
@@ -128,9 +129,8 @@ def attempts_are_dense(state: SagaState, step: StepState) -> None:
 
 def keys_are_derived(state: SagaState, step: StepState) -> None:
     """M10: a key is a function of saga, step, operation and manual epoch."""
-    for kind in Operation:
-        operation = operation_of(step, kind)
-        if operation is None or (operation.key == "" and operation.open is None):
+    for kind, operation in operations_of(step):
+        if operation.key == "" and operation.open is None:
             continue  # reopened, it takes its new key with its next attempt
         if operation.key != idempotency_key(state.uid, step.id, kind.value, operation.manual_epoch):
             raise _violated("M10", state, f"{kind.value} of step {step.id} has key {operation.key}")
@@ -138,7 +138,7 @@ def keys_are_derived(state: SagaState, step: StepState) -> None:
 
 def epochs_do_not_fall(state: SagaState, step: StepState) -> None:
     """M11: no attempt is open under an epoch later than the saga's, which is the highest ever seen."""
-    for operation in _operations(step):
+    for _, operation in operations_of(step):
         if operation.open is not None and operation.open.epoch > state.epoch:
             raise _violated("M11", state, f"step {step.id} is at epoch {operation.open.epoch} of {state.epoch}")
 
@@ -179,10 +179,6 @@ STEP_RULES: tuple[Callable[[SagaState, StepState], None], ...] = (
     deadlines_nest,
     stuck_was_told,
 )
-
-
-def _operations(step: StepState) -> list[OperationState]:
-    return [of for kind in Operation if (of := operation_of(step, kind)) is not None]
 
 
 def _violated(number: str, state: SagaState, what: str) -> InvariantViolated:

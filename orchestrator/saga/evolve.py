@@ -41,13 +41,12 @@ from orchestrator.saga.evolve_step import StepEvent, with_event
 from orchestrator.saga.plan import Operation, Outcome, Scope, Wait
 from orchestrator.saga.state import (
     ItemsState,
-    OperationState,
     Rollback,
     SagaState,
     Signal,
     StepState,
     StepStatus,
-    operation_of,
+    operations_of,
 )
 from orchestrator.saga.transitions import next_saga, next_step
 from orchestrator.values import Payload
@@ -217,15 +216,11 @@ def _reset(state: SagaState, event: StepsReset) -> dict[str, object]:
             # An item may have been run as new by itself: its next life must not take up a key that it has had.
             lives.append(items[item_path(step_id, index)])
             items = items.delete(item_path(step_id, index))
-        again = max(max([each.manual_epoch, *(of.manual_epoch for of in _operations(each))]) for each in lives) + 1
+        again = max(max([each.manual_epoch, *(of.manual_epoch for _, of in operations_of(each))]) for each in lives) + 1
         steps[step_id] = StepState(id=step_id, status=next_step(old.status, event), manual_epoch=again)
     live = frozenset(path for path in state.live if item_of(path)[0] not in event.steps)
     ahead = frozenset(path for path in state.ahead if item_of(path)[0] not in event.steps)
     return {"steps": steps, "items": items, "live": live, "ahead": ahead}
-
-
-def _operations(step: StepState) -> list[OperationState]:
-    return [of for each in Operation if (of := operation_of(step, each)) is not None]
 
 
 def _known(state: SagaState, path: StepId) -> StepState:

@@ -10,7 +10,7 @@ from orchestrator.saga.backward import draining
 from orchestrator.saga.decide import has_forward_deadline, has_step_timer, is_overdue_news
 from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Timer, TimerKind
 from orchestrator.saga.plan import Operation
-from orchestrator.saga.state import OperationState, SagaState, StepState, is_stopped, operation_of
+from orchestrator.saga.state import OperationState, SagaState, StepState, is_stopped, operations_of
 
 
 def owed(state: SagaState) -> frozenset[Effect]:
@@ -33,9 +33,8 @@ def wake_at(effects: Iterable[Effect]) -> float | None:
 def _effects(state: SagaState) -> Iterator[Effect]:
     for path in state.live:
         step = state.step(path)
-        for kind in Operation:
-            if (operation := operation_of(step, kind)) is not None:
-                yield from _of_operation(state, step, kind, operation)
+        for kind, operation in operations_of(step):
+            yield from _of_operation(state, step, kind, operation)
         if step.due_at is not None and has_step_timer(state, path):
             yield SetTimer(Timer(TimerKind.STEP, path), step.due_at)
     if state.is_paused:

@@ -301,6 +301,22 @@ FIELD_OF: Final[Mapping[Operation, str]] = {
 _READ = {operation: attrgetter(name) for operation, name in FIELD_OF.items()}
 
 
+def operations_of(step: StepState) -> list[tuple[Operation, OperationState]]:
+    """Return the operations that the step has had so far; most steps have one, and are asked at every turn."""
+    found: list[tuple[Operation, OperationState]] = []
+    if step.forward is not None:
+        found.append((Operation.FORWARD, step.forward))
+    if step.awaiting is not None:
+        found.append((Operation.AWAIT, step.awaiting))
+    if step.probe is not None:
+        found.append((Operation.PROBE, step.probe))
+    if step.stop is not None:
+        found.append((Operation.STOP, step.stop))
+    if step.undo is not None:
+        found.append((Operation.COMPENSATE, step.undo))
+    return found
+
+
 def is_undecided(step: StepState) -> bool:
     """Return whether the step has begun forward and has not come to an end."""
     return step.status in UNDECIDED and step.outcome is None
