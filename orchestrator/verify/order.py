@@ -7,7 +7,7 @@ from orchestrator.ids import StepId, item_of
 from orchestrator.saga.events import GOOD_REASONS, AttemptOpened, AttemptSettled, SagaCompensated, StepSettled
 from orchestrator.saga.plan import Operation, Outcome, Scope, StepKind, TriggerRule
 from orchestrator.verify.findings import Violation
-from orchestrator.verify.stream import Life, Part, Stream
+from orchestrator.verify.stream import ENDINGS, Life, Part, Stream
 
 _ASIDE = frozenset({Operation.STOP, Operation.COMPENSATE})
 """Asking for a long-running operation to be cancelled goes beside everything else, and holds nothing up."""
@@ -117,6 +117,8 @@ def undo_waits_for_calls(stream: Stream) -> Iterator[Violation]:
     open_ones: dict[tuple[StepId, Operation], int] = {}
     for record in stream.records:
         event = record.event
+        if isinstance(event, ENDINGS):
+            open_ones.clear()  # a child that a person completed with calls open, and that its parent undoes now
         if not isinstance(event, AttemptOpened | AttemptSettled) or event.operation is Operation.STOP:
             continue
         key = event.step, event.operation

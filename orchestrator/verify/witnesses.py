@@ -144,6 +144,8 @@ def left_standing(stream: Stream) -> Iterator[Left]:
     for life in stream.every_life():
         if life.left is not None:
             yield Left(saga_id=saga_id, path=life.path, why="was left as it is")
+        if stream.was_cut_short and life.reset is None and life.opened.get(Operation.FORWARD) and not life.ended:
+            yield Left(saga_id=saga_id, path=life.path, why="had not come to its end when a person ended the saga")
     for path in sorted(stream.resolved()):
         yield Left(saga_id=saga_id, path=path, why="is what a person said, not what its service said")
     if isinstance(stream.ending, SagaTerminated):

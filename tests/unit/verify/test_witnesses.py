@@ -10,13 +10,27 @@ from orchestrator.ids import SagaId, StepId
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.ports.journal import Append, Record, SearchQuery, SearchRow
 from orchestrator.ports.plans import JsonInput
-from orchestrator.saga.commands import ResolveStep, SkipStep, TerminateSaga
+from orchestrator.saga.commands import ForceComplete, ResolveStep, SkipStep, TerminateSaga, UndoChild
 from orchestrator.saga.events import AttemptOpened, AttemptSettled, Report
 from orchestrator.saga.plan import Operation, Outcome, Plan
 from orchestrator.values import Payload
 from orchestrator.verify import INVARIANTS, Findings, Ledgers, read_ledgers, verify
 from orchestrator.verify.witnesses import LedgerLine, check_answers, check_effects, check_signals, left_standing
-from tests.unit.telemetry.shapes import AUDIT, Guide, guide, items, no, plan_of, replied, run, run_plain, step
+from tests.unit.telemetry.histories import unavailable
+from tests.unit.telemetry.shapes import (
+    AUDIT,
+    PARENT,
+    Guide,
+    guide,
+    items,
+    no,
+    plan_of,
+    replied,
+    run,
+    run_plain,
+    step,
+    until,
+)
 from tests.unit.verify.samples import PLAN, SAGA, Sample, compensated, completed, running, sample_of_guide
 
 
@@ -314,6 +328,16 @@ def test_a_terminated_saga_may_leave_effects_and_each_is_listed() -> None:
     assert findings.violations == []
     assert {left.path for left in findings.left} >= {"reserve[0]", "reserve[1]", "reserve[2]"}
     assert findings.left_count == len(findings.left)
+
+
+def test_what_a_person_cut_short_is_listed_also_where_the_saga_is_undone_later() -> None:
+    told = until(guide(parent=PARENT), "pay")
+    told.reply("pay", unavailable(told.calls()[0], told.at))
+    told.tell(ForceComplete(audit=AUDIT))
+    told.tell(UndoChild(reason="the trip is off"))
+    findings = held(run(told))
+    assert findings.violations == []
+    assert "saga report-1: pay had not come to its end when a person ended the saga" in list(map(str, findings.left))
 
 
 def test_asking_about_a_call_is_no_effect_of_its_step() -> None:
