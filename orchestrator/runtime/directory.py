@@ -23,6 +23,7 @@ from orchestrator.limits import (
     ACTORS_MAX,
     CRASH_PAUSE_S,
     ENDED_KEPT_MAX,
+    ENDED_RECORDS_KEPT_MAX,
     FOLD_RECORDS_MAX,
     PASSIVATION_WAIT_S_MIN,
     READ_RECORDS_MAX,
@@ -56,6 +57,7 @@ class Directory:
         self._leaving: dict[SagaId, asyncio.TimerHandle] = {}
         """Those that wait for children, and when to look whether they still do."""
         self._ended: OrderedDict[SagaId, SagaState] = OrderedDict()
+        self._ended_records = 0
 
     def __len__(self) -> int:
         """Return how many actors are in memory."""
@@ -199,7 +201,8 @@ class Directory:
 
     def _enter(self, actor: Actor) -> Actor:
         self._active[actor.saga_id] = actor
-        self._ended.pop(actor.saga_id, None)  # a child that had completed may be undone
+        if (ended := self._ended.pop(actor.saga_id, None)) is not None:  # a child that had completed may be undone
+            self._ended_records -= ended.version
         self._around.observer.activated(len(self._active))
         return actor
 
@@ -214,9 +217,13 @@ class Directory:
             self._watchers.tell(actor.saga_id, None)
 
     def _remember(self, actor: Actor) -> None:
+        """Keep the latest states; among them a few of very many items would fill the memory of all the others."""
         self._ended[actor.saga_id] = actor.state
-        while len(self._ended) > ENDED_KEPT_MAX:
-            self._ended.popitem(last=False)
+        self._ended_records += actor.state.version
+        while len(self._ended) > ENDED_KEPT_MAX or (
+            self._ended_records > ENDED_RECORDS_KEPT_MAX and len(self._ended) > 1
+        ):
+            self._ended_records -= self._ended.popitem(last=False)[1].version
 
     async def _read(self, saga_id: SagaId) -> SagaState:
         records = await self._page(saga_id, 0)

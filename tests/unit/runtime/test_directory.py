@@ -7,7 +7,7 @@ import pytest
 from orchestrator.errors import InputInvalid
 from orchestrator.limits import ATTRIBUTES_MAX
 from orchestrator.ports.invoker import CallRequest
-from orchestrator.runtime import Started
+from orchestrator.runtime import Started, directory
 from orchestrator.saga import SagaStatus
 from orchestrator.saga.events import Report
 from orchestrator.saga.plan import Operation
@@ -71,5 +71,30 @@ def test_a_saga_that_a_cancel_finds_already_stuck_does_not_stay_in_memory() -> N
                 await until(lambda: process.orchestrator.stats().active_actors <= 1)
                 await asyncio.sleep(600)  # poll: no fact, past every timer of the saga, on virtual time
                 assert process.orchestrator.stats().active_actors == 0
+
+    run(story())
+
+
+def test_of_ended_sagas_as_many_records_are_kept_as_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        monkeypatch.setattr(directory, "ENDED_RECORDS_KEPT_MAX", 20)
+        process = Process(well, PLAN)
+        async with process.orchestrator.running():
+            records = 0
+            for name in ("s1", "s2", "s3", "s4"):
+                await process.start(name)
+                records = (await process.ended(name)).version
+            assert 2 * records <= 20 < 3 * records
+            reads = process.journal.reads
+            for name, is_read in (("s4", 0), ("s3", 0), ("s2", 1), ("s1", 1)):
+                assert (await process.orchestrator.get(name)).status is SagaStatus.COMPLETED
+                reads += is_read
+                assert process.journal.reads == reads, name
+            monkeypatch.setattr(directory, "ENDED_RECORDS_KEPT_MAX", 1)
+            await process.start("s5")
+            await process.ended("s5")
+            reads = process.journal.reads
+            await process.orchestrator.get("s5")
+            assert process.journal.reads == reads, "the last one is kept, however long"
 
     run(story())
