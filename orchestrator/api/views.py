@@ -81,7 +81,6 @@ def saga(state: SagaState, view: int, plans: Plans, children: Children | None = 
         attention=list(dict.fromkeys(state.attention)),
         trace_id=f"{state.trace.trace_id:032x}",
         paused=state.is_paused,
-        waiting_for=[_wait(each) for each in explain.waits_of(state)],
         attention_entries=[_attention(each) for each in explain.attention_of(state)],
         cancel_requested=state.cancel_reason is not None,
     )
@@ -99,6 +98,8 @@ def saga(state: SagaState, view: int, plans: Plans, children: Children | None = 
         shown = _Shown(plans, state.plan) if view == pb.SAGA_VIEW_FULL else None
         message.steps.extend(_step(state.plan, step, shown, children or {}) for step in state.steps.values())
         message.pending_signals.extend(_signals(state, shown))
+        # Sentences with instants: dear beside the rest, and nobody reads them in the answer to a start.
+        message.waiting_for.extend(_wait(each) for each in explain.waits_of(state))
         if shown:
             message.input.CopyFrom(shown.payload(state.input))
             if state.output is not None:

@@ -203,7 +203,7 @@ class RetryStepResponse(_message.Message):
     AUDIT_ENTRY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def saga(self) -> _saga_pb2.Saga:
-        """With `validate_only` as it would be."""
+        """With `validate_only` as it stands."""
 
     @_builtins.property
     def audit_entry(self) -> _saga_pb2.AuditEntry: ...
@@ -285,7 +285,7 @@ class ResolveStepResponse(_message.Message):
     AUDIT_ENTRY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def saga(self) -> _saga_pb2.Saga:
-        """With `validate_only` as it would be."""
+        """With `validate_only` as it stands."""
 
     @_builtins.property
     def audit_entry(self) -> _saga_pb2.AuditEntry: ...
@@ -349,7 +349,7 @@ class SkipStepResponse(_message.Message):
     AUDIT_ENTRY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def saga(self) -> _saga_pb2.Saga:
-        """With `validate_only` as it would be."""
+        """With `validate_only` as it stands."""
 
     @_builtins.property
     def audit_entry(self) -> _saga_pb2.AuditEntry: ...
@@ -427,7 +427,7 @@ class OverrideStepRequestResponse(_message.Message):
     AUDIT_ENTRY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def saga(self) -> _saga_pb2.Saga:
-        """With `validate_only` as it would be."""
+        """With `validate_only` as it stands."""
 
     @_builtins.property
     def audit_entry(self) -> _saga_pb2.AuditEntry: ...
@@ -487,7 +487,7 @@ class ForceCompleteResponse(_message.Message):
     AUDIT_ENTRY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def saga(self) -> _saga_pb2.Saga:
-        """With `validate_only` as it would be."""
+        """With `validate_only` as it stands."""
 
     @_builtins.property
     def audit_entry(self) -> _saga_pb2.AuditEntry: ...
@@ -547,7 +547,7 @@ class TerminateSagaResponse(_message.Message):
     AUDIT_ENTRY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def saga(self) -> _saga_pb2.Saga:
-        """With `validate_only` as it would be."""
+        """With `validate_only` as it stands."""
 
     @_builtins.property
     def audit_entry(self) -> _saga_pb2.AuditEntry: ...
@@ -607,7 +607,7 @@ class PauseSagaResponse(_message.Message):
     AUDIT_ENTRY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def saga(self) -> _saga_pb2.Saga:
-        """With `validate_only` as it would be."""
+        """With `validate_only` as it stands."""
 
     @_builtins.property
     def audit_entry(self) -> _saga_pb2.AuditEntry:
@@ -669,7 +669,7 @@ class ResumeSagaResponse(_message.Message):
     AUDIT_ENTRY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def saga(self) -> _saga_pb2.Saga:
-        """With `validate_only` as it would be."""
+        """With `validate_only` as it stands."""
 
     @_builtins.property
     def audit_entry(self) -> _saga_pb2.AuditEntry:
@@ -735,7 +735,7 @@ class RerunFromStepResponse(_message.Message):
     AUDIT_ENTRY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def saga(self) -> _saga_pb2.Saga:
-        """With `validate_only` as it would be."""
+        """With `validate_only` as it stands."""
 
     @_builtins.property
     def audit_entry(self) -> _saga_pb2.AuditEntry: ...

@@ -456,7 +456,9 @@ class Saga(_message.Message):
 
     @_builtins.property
     def waiting_for(self) -> _containers.RepeatedCompositeFieldContainer[Global___SagaWait]:
-        """What it waits for, in the order of the definition, at most 100 entries; empty where it has ended. Absent in lists."""
+        """What it waits for, people first, then in the order of the definition; at most 100 entries, none where it has ended.
+        Views STEPS and FULL.
+        """
 
     @_builtins.property
     def attention_entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttentionEntry]:
