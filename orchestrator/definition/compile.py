@@ -188,9 +188,9 @@ def _call(bound: BoundCall, timeout_s: float | None, retry: RetryPolicy, facts_o
         reply_type=bound.method.output_type.full_name,
         render=bound.render,
         timeout_s=timeout_s if timeout_s is not None else CALL_TIMEOUT_S_DEFAULT,
-        # the owner says that a repetition does no harm, which is what an author says by writing a `retry`
-        retry=replace(retry, explicit=True) if facts.repeatable else retry,
+        retry=retry,
         idempotent=facts.idempotent,
+        repeatable=facts.repeatable,
         barrier=facts.barrier,
         profile=facts.profile,
     )

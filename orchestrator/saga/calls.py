@@ -24,9 +24,10 @@ from orchestrator.saga.events import (
     StepUndone,
 )
 from orchestrator.saga.facts import facts_of
-from orchestrator.saga.outcome import Again, AttemptEnd, Begin, Settle, Stick, Verdict, before_probe, judge, meaning
+from orchestrator.saga.outcome import AttemptEnd, before_probe, judge, meaning
 from orchestrator.saga.plan import ExpressionFailure, Operation, Outcome, Render
 from orchestrator.saga.state import SagaState, StepState, StepStatus, insists, operation_of
+from orchestrator.saga.verdicts import Again, Begin, Settle, Stick, Verdict
 from orchestrator.saga.wanted import known_outcome, wanted
 from orchestrator.values import Payload
 

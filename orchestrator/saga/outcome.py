@@ -20,15 +20,16 @@ An answer made on our side (phase SENT) with a configuration code is UNKNOWN: so
 after the request had passed. A service narrows a failure with ErrorInfo metadata `applied=true|false`, DATA_LOSS
 excepted: a transient failure that was not applied is asked again, whatever the method. A negative push-back means that
 a forward call is not asked again; an undo goes on at its own pace. *Safe* is a read, a poll, a method that honours
-the idempotency key, or, for UNAVAILABLE and for RESOURCE_EXHAUSTED with push-back, a `retry` the author wrote down.
-A method of the `dtm` profile has two rows the other way round: ABORTED is a refusal, FAILED_PRECONDITION asks again.
+the idempotency key or says that it is idempotent by nature, or, for UNAVAILABLE and for RESOURCE_EXHAUSTED with
+push-back, a `retry` the author wrote down. A method of the `dtm` profile differs in two rows: ABORTED is a refusal, and
+FAILED_PRECONDITION says that the service is still at it, which is UNKNOWN and asked again.
 
 That is what the wire means; what the step is for has the last word, in `wanted.py`.
 """
 
 from typing import assert_never
 
-from orchestrator.frozen import frozen, frozen_tuple
+from orchestrator.frozen import frozen
 from orchestrator.ids import StepId
 from orchestrator.limits import ATTEMPTS_MAX, CLOCK_SKEW_S
 from orchestrator.saga.budget import has_attempts_left, has_deadline, retry_delay_s
@@ -46,7 +47,7 @@ from orchestrator.saga.plan import (
     StepKind,
 )
 from orchestrator.saga.state import OperationState, SagaState, StepState, insists, is_stopped
-from orchestrator.values import Payload
+from orchestrator.saga.verdicts import Again, Begin, Settle, Stick, Verdict
 
 NEVER_FROM_THE_LIBRARY = frozenset(
     {
@@ -66,52 +67,6 @@ NOTHING_TO_UNDO = "SAGA_NOTHING_TO_UNDO"
 """The ErrorInfo reason by which a service says that an undo found nothing, where NOT_FOUND does not fit (R10)."""
 
 
-@frozen_tuple
-class Settle:
-    """The operation is over."""
-
-    outcome: Outcome
-    reason: SettleReason
-    nothing_to_undo: bool = False
-    message: str | None = None
-    """Replaces the report's text where the reply itself was judged."""
-    reply: Payload | None = None
-    """Where it is not the forward attempt's own."""
-    code: str | None = None
-    """Replaces the report's code."""
-
-
-@frozen_tuple
-class Again:
-    """Ask again with the same key, after a pause."""
-
-    delay_s: float
-    parked: bool = False
-    polled: bool = False
-    """The answer was "not yet", which is no failure."""
-    operation: Operation | None = None
-    """What to ask again, where it is not the operation that has just ended."""
-    found: Outcome | None = None
-    """What has been found out about the forward calls so far, where their own answers do not tell."""
-
-
-@frozen_tuple
-class Begin:
-    """Go on with another operation of the step: await what the reply names, or probe."""
-
-    operation: Operation
-
-
-@frozen_tuple
-class Stick:
-    """Only a person can decide."""
-
-    reason: AttentionReason
-
-
-Verdict = Settle | Again | Begin | Stick
-
-
 def meaning(report: Report, *, unknown_before: bool, profile: OutcomeProfile = OutcomeProfile.DEFAULT) -> Outcome:
     """Return what one attempt's report alone says about the effect."""
     if report.code == "DATA_LOSS":
@@ -124,11 +79,18 @@ def meaning(report: Report, *, unknown_before: bool, profile: OutcomeProfile = O
         return Outcome.UNKNOWN
     if report.applied is not None:
         return Outcome.APPLIED if report.applied else Outcome.NOT_APPLIED
-    if report.code == "ALREADY_EXISTS" and unknown_before and profile is OutcomeProfile.DEFAULT:
+    if report.code == "ALREADY_EXISTS" and unknown_before:
         return Outcome.APPLIED
+    if _is_ongoing(report, profile):
+        return Outcome.UNKNOWN
     if report.code in NEVER_FROM_THE_LIBRARY or (report.code in CONFIGURATION and report.phase is Phase.REPLIED):
         return Outcome.NOT_APPLIED
     return Outcome.UNKNOWN
+
+
+def _is_ongoing(report: Report, profile: OutcomeProfile) -> bool:
+    """Return whether a service says, in DTM's way, that it is still at it: what becomes of that nobody knows yet."""
+    return profile is OutcomeProfile.DTM and report.code == "FAILED_PRECONDITION"
 
 
 def refusals(profile: OutcomeProfile) -> frozenset[str]:
@@ -388,7 +350,7 @@ def _may_ask_again(end: AttemptEnd) -> bool:
     if end.outcome is Outcome.NOT_APPLIED:
         # Nothing happened, so asking again is safe; it is in vain where the application has judged the request.
         return report.phase is Phase.NOT_SENT or report.code not in refusals(end.call.profile)
-    if is_safe(end):
+    if is_safe(end) or _is_ongoing(report, end.call.profile):
         return True
     pushback = report.retry_after_s is not None
     transient = report.code == "UNAVAILABLE" or (report.code == "RESOURCE_EXHAUSTED" and pushback)
@@ -397,7 +359,8 @@ def _may_ask_again(end: AttemptEnd) -> bool:
 
 def is_safe(end: AttemptEnd) -> bool:
     """Return whether asking twice does no harm whatever became of the first time."""
-    return end.step.kind is StepKind.READ or end.step.call.idempotent or end.step.poll is not None
+    step = end.step
+    return step.kind is StepKind.READ or step.call.idempotent or step.call.repeatable or step.poll is not None
 
 
 def folded(end: AttemptEnd) -> Outcome:

@@ -206,6 +206,8 @@ class Call:
     retry: RetryPolicy
     idempotent: bool = False
     """The method honours the idempotency key: asked again, it replays its first reply (R8a)."""
+    repeatable: bool = False
+    """Asking twice does no harm, yet the second answer may not be the first one's: it settles nothing."""
     barrier: bool = False
     """The method keeps the barrier contract (R13), so an unknown call may be undone at once (R12a)."""
     profile: OutcomeProfile = OutcomeProfile.DEFAULT

@@ -9,9 +9,10 @@ from orchestrator.ids import StepId
 from orchestrator.limits import ATTEMPTS_MAX
 from orchestrator.saga.budget import backoff_s
 from orchestrator.saga.events import GOOD_REASONS, AttentionReason, SettleReason
-from orchestrator.saga.outcome import Again, AttemptEnd, Begin, Settle, Stick, Verdict, is_safe, meaning
+from orchestrator.saga.outcome import AttemptEnd, is_safe, meaning
 from orchestrator.saga.plan import CHILD_TARGET, OnFailure, Operation, Outcome, StepKind
 from orchestrator.saga.state import SagaState, StepStatus, insists
+from orchestrator.saga.verdicts import Again, Begin, Settle, Stick, Verdict
 
 IN_DOUBT = frozenset(
     {AttentionReason.OUTCOME_UNKNOWN, AttentionReason.EXPRESSION_FAILED, AttentionReason.ATTEMPTS_EXCEEDED}

@@ -156,8 +156,7 @@ def _thens(what: What, kind: Kind, crash: Crash) -> tuple[Then, ...]:
         return (Then.OK,)
     match crash:
         case Crash.NEVER:
-            # what ALREADY_EXISTS means where a service was written for DTM, no rule says
-            once = (Then.OK, Then.REFUSED) if kind is Kind.DTM else (Then.OK, Then.REFUSED, Then.EXISTS)
+            once = (Then.OK, Then.REFUSED, Then.EXISTS)
             return once if what.is_gathered else (*once, Then.SAME)
         case Crash.RECORDED:
             return (Then.REFUSED,)

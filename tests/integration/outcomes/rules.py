@@ -46,7 +46,7 @@ NOT_FOUND                     NOT_APPLIED  no     no       no     no    R6
 ALREADY_EXISTS                NOT_APPLIED  no     no       no     no    R6
 PERMISSION_DENIED             NOT_APPLIED  yes    yes      yes    yes   R7
 RESOURCE_EXHAUSTED            UNKNOWN      no     no       yes    yes   R8
-FAILED_PRECONDITION           NOT_APPLIED  no     no       no     yes   R6
+FAILED_PRECONDITION           NOT_APPLIED  no     no       no     ongoing  R6
 ABORTED                       NOT_APPLIED  yes    yes      yes    no    R6
 OUT_OF_RANGE                  NOT_APPLIED  no     no       no     no    R6
 UNIMPLEMENTED                 NOT_APPLIED  yes    yes      yes    yes   R7
@@ -91,6 +91,8 @@ class Rule:
     outcome: str
     """APPLIED, NOT_APPLIED, UNKNOWN; or ATTENTION: a person decides."""
     again: frozenset[Kind]
+    ongoing: frozenset[Kind]
+    """Kinds of which the service says by it that it is still at it: UNKNOWN, whatever the others mean by it."""
     number: str
     """Its rule. R7: the target is paused, and attempts that were held back meanwhile are recorded too."""
 
@@ -113,9 +115,12 @@ def _read(table: str) -> dict[str, Rule]:
     assert head == ["row", "outcome", "plain", "retried", "keyed", "dtm"]
     for row, outcome, plain, retried, keyed, dtm, number in lines:
         said = {Kind.PLAIN: plain, Kind.BARRIER: plain, Kind.RETRIED: retried, Kind.KEYED: keyed, Kind.DTM: dtm}
-        assert set(said.values()) <= {"yes", "no"}, row
+        assert set(said.values()) <= {"yes", "no", "ongoing"}, row
         rules[row] = Rule(
-            outcome=outcome, again=frozenset(kind for kind, word in said.items() if word == "yes"), number=number
+            outcome=outcome,
+            again=frozenset(kind for kind, word in said.items() if word != "no"),
+            ongoing=frozenset(kind for kind, word in said.items() if word == "ongoing"),
+            number=number,
         )
     return rules
 
@@ -139,13 +144,19 @@ def code_of(then: Then, kind: Kind) -> str:
 def expected(row: str, kind: Kind, then: Then) -> Expected:
     """Return how a saga ends whose first call ended as the row says."""
     rule = RULES[row]
-    if rule.outcome == "ATTENTION":
+    outcome = outcome_of(row, kind)
+    if outcome == "ATTENTION":
         return Expected(status="NEEDS_ATTENTION", outcome="", attempts=1, undone=False)
     if kind not in rule.again:
-        return _ending(rule.outcome, attempts=1)
+        return _ending(outcome, attempts=1)
     if then is Then.SAME:
-        return _ending(rule.outcome, attempts=ATTEMPTS[kind])
-    return _ending(_folded(rule.outcome, kind, then), attempts=2)
+        return _ending(outcome, attempts=ATTEMPTS[kind])
+    return _ending(_folded(outcome, kind, then), attempts=2)
+
+
+def outcome_of(row: str, kind: Kind) -> str:
+    """Return what one such end means at a service of this kind."""
+    return "UNKNOWN" if kind in RULES[row].ongoing else RULES[row].outcome
 
 
 def _folded(first: str, kind: Kind, then: Then) -> str:

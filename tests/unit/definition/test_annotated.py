@@ -111,7 +111,7 @@ async def test_what_an_owner_says_reaches_the_plan(desk: Desk) -> None:
     assert undo is not None
 
     def facts(call: Call) -> tuple[bool, bool, bool, str]:
-        return call.idempotent, call.barrier, call.retry.explicit, call.profile.value
+        return call.idempotent, call.barrier, call.repeatable, call.profile.value
 
     assert [facts(call) for call in (a.call, undo.call, b.call, c.call)] == [
         (True, True, True, "default"),
