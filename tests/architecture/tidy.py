@@ -29,8 +29,13 @@ EXPLAINED = re.compile(r"^\[[\w, -]+\]\s*[#(:-]*\s*\w.{4,}")
 # What the machine may import from the standard library: values and arithmetic, never the world.
 PURE_MODULES = frozenset(
     {"dataclasses", "enum", "typing", "collections", "collections.abc", "decimal", "uuid", "hashlib", "math"}
-    | {"functools", "itertools"}
+    | {"functools", "itertools", "operator"}
 )
+# The one third-party name: a map that is a value. A saga has up to 100,000 items, and each event changes one of them:
+# a copied dict would cost all of them each time, and `immutables` computes and does nothing else.
+PURE_THIRD_PARTY = {"immutables": frozenset({"Map"})}
+# `sleep` of these waits; a definition's own step of that name (`saga.sleep("nap", "1s")`) does not.
+CLOCK_MODULES = frozenset({"asyncio", "time"})
 PURE_NAMES = {"datetime": frozenset({"datetime", "date", "time", "timedelta", "timezone", "UTC"})}
 
 
@@ -142,7 +147,7 @@ def ignored_types(source: Source) -> Iterator[str]:
 
 
 def pure_imports(source: Source) -> Iterator[str]:
-    """The machine imports its own package, the nouns below it, and values from the standard library."""
+    """The machine imports its own package, the nouns below it, values of the standard library, a persistent map."""
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Import):
             wanted = [(alias.name, "") for alias in node.names]
@@ -153,14 +158,14 @@ def pure_imports(source: Source) -> Iterator[str]:
         for module, name in wanted:
             if module.split(".")[0] == "orchestrator" or module in PURE_MODULES:
                 continue
-            if name not in PURE_NAMES.get(module, ()):
+            if name not in PURE_NAMES.get(module, ()) and name not in PURE_THIRD_PARTY.get(module, ()):
                 yield f"{source.path}:{node.lineno}: {' '.join(filter(None, (module, name)))} is not for the machine"
 
 
 def sleeps(source: Source) -> Iterator[str]:
     """No yield by `sleep(0)` that does not say for what it gives its turn up; in tests no sleep but a `poll`."""
     for node in ast.walk(source.tree):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "sleep"):
+        if not (isinstance(node, ast.Call) and _is_sleep(node.func)):
             continue
         argument = node.args[0] if node.args else None
         comment = source.lines[node.lineno - 1].partition("#")[2]
@@ -169,6 +174,15 @@ def sleeps(source: Source) -> Iterator[str]:
                 yield f"{source.path}:{node.lineno}: sleep(0) hopes that another task ran; say `# one turn: for what`"
         elif source.path.startswith("tests/") and "poll" not in comment:
             yield f"{source.path}:{node.lineno}: a test sleeps; wait for the fact, or say `# poll: for what`"
+
+
+def _is_sleep(function: ast.expr) -> bool:
+    return (
+        isinstance(function, ast.Attribute)
+        and function.attr == "sleep"
+        and isinstance(function.value, ast.Name)
+        and function.value.id in CLOCK_MODULES
+    )
 
 
 def blind_excepts(source: Source, homes: frozenset[str]) -> Iterator[str]:

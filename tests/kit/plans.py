@@ -7,6 +7,7 @@ Replies and requests are plain bytes here. A reply of `no` is what the usual `re
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from orchestrator.ids import StepId
 from orchestrator.saga.plan import (
@@ -168,21 +169,9 @@ def step(
 ) -> Step:
     """Return a step; compensatable, with an undo that can always be rendered, unless said otherwise."""
     rule, _, count = trigger.partition(":")
-
-    def asked(what: str, render: Render, given: RetryPolicy) -> Call:
-        return Call(
-            target=CHILD_TARGET if child else "service",
-            method="test/r1" if child else f"test.Service/{what}",
-            reply_type="Reply",
-            render=render,
-            timeout_s=timeout_s,
-            retry=given,
-            idempotent=idempotent or child,
-            barrier=barrier or child,
-            # A child says ABORTED when it has been compensated, which is a refusal for good.
-            profile=OutcomeProfile.DTM if dtm or child else OutcomeProfile.DEFAULT,
-        )
-
+    asked = partial(
+        _asked, is_child=child, timeout_s=timeout_s, idempotent=idempotent or child, barrier=barrier or child, dtm=dtm
+    )
     kind = StepKind.READ if read else StepKind.PIVOT if pivot else StepKind.COMPENSATABLE
     undo_call = asked(f"undo_{name}", undo or undo_by_key(name), undo_policy or retry(0))
     compensation = Compensation(call=undo_call, after=tuple(map(StepId, undo_after)), first=undo_first)
@@ -209,6 +198,31 @@ def step(
     )
 
 
+def _asked(
+    what: str,
+    render: Render,
+    given: RetryPolicy,
+    *,
+    is_child: bool,
+    timeout_s: float,
+    idempotent: bool,
+    barrier: bool,
+    dtm: bool,
+) -> Call:
+    return Call(
+        target=CHILD_TARGET if is_child else "service",
+        method="test/r1" if is_child else f"test.Service/{what}",
+        reply_type="Reply",
+        render=render,
+        timeout_s=timeout_s,
+        retry=given,
+        idempotent=idempotent,
+        barrier=barrier,
+        # A child says ABORTED when it has been compensated, which is a refusal for good.
+        profile=OutcomeProfile.DTM if dtm or is_child else OutcomeProfile.DEFAULT,
+    )
+
+
 def _without_call(given: Step, body: Body) -> Step:
     return replace(given, body=body, kind=StepKind.READ, compensation=None, refuse=None)
 
@@ -219,9 +233,9 @@ def sleep(name: str, *needs: str, seconds: float | None = 5.0, **more: object) -
     return _without_call(step(name, *needs, **more), Sleep(duration=lambda _facts: duration))  # type: ignore[arg-type]  # the caller names step's own options
 
 
-def wait(name: str, *needs: str, signal: str = "go", timeout_s: float | None = None, **more: object) -> Step:
+def wait(name: str, *needs: str, signal: str = "go", within_s: float | None = None, **more: object) -> Step:
     """Return a step that waits for a signal."""
-    body = Wait(signal=signal, type_name="Signal", timeout_s=timeout_s)
+    body = Wait(signal=signal, type_name="Signal", timeout_s=within_s)
     return _without_call(step(name, *needs, **more), body)  # type: ignore[arg-type]  # the caller names step's own options
 
 
@@ -230,11 +244,11 @@ def scope(
     *needs: str,
     steps: Sequence[str],
     otherwise: Sequence[str] = (),
-    timeout_s: float | None = None,
+    within_s: float | None = None,
     **more: object,
 ) -> Step:
     """Return a scope; its members say `inside=name`."""
-    body = Scope(steps=tuple(map(StepId, steps)), otherwise=tuple(map(StepId, otherwise)), timeout_s=timeout_s)
+    body = Scope(steps=tuple(map(StepId, steps)), otherwise=tuple(map(StepId, otherwise)), timeout_s=within_s)
     return _without_call(step(name, *needs, **more), body)  # type: ignore[arg-type]  # the caller names step's own options
 
 

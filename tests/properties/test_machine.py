@@ -13,6 +13,7 @@ from orchestrator.saga.events import GOOD_REASONS, OperatorActed, SagaTerminated
 from orchestrator.saga.plan import Call, StepKind
 from orchestrator.saga.state import SagaState, StepState
 from tests.kit.machine import Machine
+from tests.properties import attempt_oracles
 from tests.properties import machine_oracles as oracle
 from tests.properties.machine_plans import Tape, random_plan
 from tests.properties.machine_story import whole_story
@@ -59,8 +60,8 @@ def _keeps_every_rule(machine: Machine) -> None:
     oracle.undone_set(plan, events)
     oracle.undo_order(plan, events)
     oracle.stopped_operations(plan, events)
-    oracle.budget(plan, events)
-    oracle.safety(plan, events, CLOCK_SKEW_S)
+    attempt_oracles.budget(plan, events)
+    attempt_oracles.safety(plan, events, CLOCK_SKEW_S)
     oracle.signals(plan, events)
     oracle.termination(events)
 
