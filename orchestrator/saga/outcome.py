@@ -20,8 +20,9 @@ An answer made on our side (phase SENT) with a configuration code is UNKNOWN: so
 after the request had passed. A service narrows a failure with ErrorInfo metadata `applied=true|false`, DATA_LOSS
 excepted: a transient failure that was not applied is asked again, whatever the method. A negative push-back means that
 a forward call is not asked again; an undo goes on at its own pace. *Safe* is a read, a poll, a method that honours
-the idempotency key, or, for UNAVAILABLE and for RESOURCE_EXHAUSTED with push-back, a `retry` the author wrote down.
-A method of the `dtm` profile has two rows the other way round: ABORTED is a refusal, FAILED_PRECONDITION asks again.
+the idempotency key or says that it is idempotent by nature, or, for UNAVAILABLE and for RESOURCE_EXHAUSTED with
+push-back, a `retry` the author wrote down. A method of the `dtm` profile differs in two rows: ABORTED is a refusal, and
+FAILED_PRECONDITION says that the service is still at it, which is UNKNOWN and asked again.
 
 That is what the wire means; what the step is for has the last word, in `wanted.py`.
 """
@@ -78,11 +79,18 @@ def meaning(report: Report, *, unknown_before: bool, profile: OutcomeProfile = O
         return Outcome.UNKNOWN
     if report.applied is not None:
         return Outcome.APPLIED if report.applied else Outcome.NOT_APPLIED
-    if report.code == "ALREADY_EXISTS" and unknown_before and profile is OutcomeProfile.DEFAULT:
+    if report.code == "ALREADY_EXISTS" and unknown_before:
         return Outcome.APPLIED
+    if _is_ongoing(report, profile):
+        return Outcome.UNKNOWN
     if report.code in NEVER_FROM_THE_LIBRARY or (report.code in CONFIGURATION and report.phase is Phase.REPLIED):
         return Outcome.NOT_APPLIED
     return Outcome.UNKNOWN
+
+
+def _is_ongoing(report: Report, profile: OutcomeProfile) -> bool:
+    """Return whether a service says, in DTM's way, that it is still at it: what becomes of that nobody knows yet."""
+    return profile is OutcomeProfile.DTM and report.code == "FAILED_PRECONDITION"
 
 
 def refusals(profile: OutcomeProfile) -> frozenset[str]:
@@ -342,7 +350,7 @@ def _may_ask_again(end: AttemptEnd) -> bool:
     if end.outcome is Outcome.NOT_APPLIED:
         # Nothing happened, so asking again is safe; it is in vain where the application has judged the request.
         return report.phase is Phase.NOT_SENT or report.code not in refusals(end.call.profile)
-    if is_safe(end):
+    if is_safe(end) or _is_ongoing(report, end.call.profile):
         return True
     pushback = report.retry_after_s is not None
     transient = report.code == "UNAVAILABLE" or (report.code == "RESOURCE_EXHAUSTED" and pushback)
@@ -351,7 +359,8 @@ def _may_ask_again(end: AttemptEnd) -> bool:
 
 def is_safe(end: AttemptEnd) -> bool:
     """Return whether asking twice does no harm whatever became of the first time."""
-    return end.step.kind is StepKind.READ or end.step.call.idempotent or end.step.poll is not None
+    step = end.step
+    return step.kind is StepKind.READ or step.call.idempotent or step.call.repeatable or step.poll is not None
 
 
 def folded(end: AttemptEnd) -> Outcome:
