@@ -200,6 +200,8 @@ def effects_fit(states: Sequence[SagaState], service: Service) -> None:
 async def judged(flow: Flow, die_at: int | None, *, loses: bool) -> tuple[SagaState, bool]:
     state, service, process, has_died = await tell(flow, die_at, loses=loses)
     effects_fit(await family(process), service)
+    assert state.ended_at is not None
+    assert state.ended_at - state.started_at < HOUR_S / 2, "it was found by its deadline, not by recovery"
     return state, has_died
 
 
