@@ -94,7 +94,7 @@ def _word_of_items(state: SagaState, step: StepState) -> Word:
 
 def flaw_of(state: SagaState, effects: Effects) -> tuple[str, str] | None:
     """Return the rule that an ended path breaks, and how; None where it ended as it must."""
-    everything = (*state.steps.values(), *state.items.values())
+    everything = list(state.everything())
     if state.status is SagaStatus.COMPENSATED:
         left = [s.id for s in everything if s.id in effects and state.plan.step_of(s.id).is_undoable]
         left = [path for path in left if state.step(path).status is not StepStatus.LEFT]

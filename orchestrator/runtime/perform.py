@@ -58,7 +58,17 @@ class ChildCalls(Protocol):
 class Hands:
     """What one actor has going on in the world: open calls and armed timers."""
 
-    __slots__ = ("_calls", "_children", "_clock", "_invoker", "_observer", "_open_children", "_tell", "_timers")
+    __slots__ = (
+        "_calls",
+        "_children",
+        "_clock",
+        "_invoker",
+        "_keys",
+        "_observer",
+        "_open_children",
+        "_tell",
+        "_timers",
+    )
 
     def __init__(self, invoker: Invoker, children: ChildCalls, clock: Clock, observer: Observer, tell: Tell) -> None:
         """`tell` brings what comes back to the actor's mailbox."""
@@ -68,6 +78,8 @@ class Hands:
         self._observer = observer
         self._tell = tell
         self._calls: dict[CallId, OpenCall] = {}
+        self._keys: dict[CallId, str] = {}
+        """Whose report is waited for: attempts are counted anew when a step runs again, its key is another one then."""
         self._open_children: dict[CallId, OpenChild] = {}
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
 
@@ -87,6 +99,7 @@ class Hands:
             case SendCall(step=step, operation=operation, attempt=attempt):
                 request = call_request(state, effect)
                 on_report = partial(self._reported, request, operation)
+                self._keys[step, operation, attempt] = request.key
                 if request.target == CHILD_TARGET:
                     self._open_children[step, operation, attempt] = self._children.begin(request, on_report)
                 else:
@@ -106,6 +119,8 @@ class Hands:
         """Let go of what is owed no longer."""
         if isinstance(effect, SetTimer) and (handle := self._timers.pop(effect.timer, None)) is not None:
             handle.cancel()
+        elif isinstance(effect, SendCall):
+            self._give_up((effect.step, effect.operation, effect.attempt))
 
     def let_go(self) -> None:
         """Stop everything; reports of aborted calls go to a mailbox that is closed. Children go on by themselves."""
@@ -117,10 +132,22 @@ class Hands:
         for handle in self._timers.values():
             handle.cancel()
         self._calls.clear()
+        self._keys.clear()
         self._timers.clear()
+
+    def _give_up(self, call_id: CallId) -> None:
+        """Nobody waits for this call any more, and it has not reported: the saga was ended, or goes on without it."""
+        self._keys.pop(call_id, None)
+        if (call := self._calls.pop(call_id, None)) is not None:
+            call.abort()
+        if (child := self._open_children.pop(call_id, None)) is not None:
+            child.let_go()
 
     def _reported(self, request: CallRequest, operation: Operation, report: Report) -> None:
         call_id = (request.step, operation, request.attempt)
+        if self._keys.get(call_id) != request.key:
+            return  # of a call that was given up; the step may have another one of that number by now
+        del self._keys[call_id]
         self._calls.pop(call_id, None)
         self._open_children.pop(call_id, None)
         self._observer.called(request, report)

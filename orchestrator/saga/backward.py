@@ -148,7 +148,7 @@ def _undo(draft: Draft, step: StepState) -> None:
 def _end(draft: Draft) -> None:
     state = draft.state
     assert state.compensation_began_at is not None  # the saga is backward
-    undone = [step for step in (*state.steps.values(), *state.items.values()) if step.status is StepStatus.UNDONE]
+    undone = [step for step in state.everything() if step.status is StepStatus.UNDONE]
     draft.record(
         SagaCompensated(
             at=draft.moment.at,

@@ -365,11 +365,11 @@ def _remarks(state: SagaState) -> Iterator[str]:
             items = step.items
             done = f"{items.applied} applied, {items.failed} failed, {items.under_way} under way"
             yield f"step {step.id} has begun {items.began} of {items.count} items: {done}"
-    left = [step.id for step in chain(state.steps.values(), state.items.values()) if step.status is StepStatus.LEFT]
+    left = [step.id for step in state.everything() if step.status is StepStatus.LEFT]
     if left:
         yield f"a person said that the effects of {_listed(left)} stay"
     if state.status is SagaStatus.TERMINATED:
-        everything = chain(state.steps.values(), state.items.values())
+        everything = state.everything()
         still = [step.id for step in everything if step.items is None and may_have_an_effect(state, step)]
         yield f"what it did and did not undo is still there: {_listed(still)}" if still else "nothing of it is left"
 

@@ -47,7 +47,6 @@ from orchestrator.saga.state import (
     StepStatus,
     insists,
     is_stopped,
-    is_undecided,
     operation_of,
 )
 from orchestrator.saga.wanted import known_outcome
@@ -267,7 +266,7 @@ def _force_complete(draft: Draft, command: ForceComplete) -> RequestError | None
         return Rejected("GOING_BACKWARD", message, saga_id=state.saga_id, status=state.status.value)
     if state.is_at_pivot:
         return _at_pivot(state)
-    if any(is_undecided(state.step(path)) and state.step(path).status is StepStatus.IN_FLIGHT for path in state.live):
+    if any(_has_open_call(state.step(path)) for path in state.live):
         message = f"saga {state.saga_id!r} has calls in flight; pause it, and complete it when they have ended"
         return Rejected("CALLS_IN_FLIGHT", message, saga_id=state.saga_id)
     _acted(draft, command.audit, Verb.FORCE_COMPLETE)
@@ -275,11 +274,14 @@ def _force_complete(draft: Draft, command: ForceComplete) -> RequestError | None
     return None
 
 
+def _has_open_call(step: StepState) -> bool:
+    return any(of is not None and of.open is not None for of in (operation_of(step, each) for each in Operation))
+
+
 def _terminate(draft: Draft, command: TerminateSaga) -> RequestError | None:
     _acted(draft, command.audit, Verb.TERMINATE)
     state = draft.state
-    everything = (*state.steps.values(), *state.items.values())
-    left = tuple(step.id for step in everything if step.items is None and may_have_an_effect(state, step))
+    left = tuple(step.id for step in state.everything() if step.items is None and may_have_an_effect(state, step))
     draft.record(SagaTerminated(at=draft.moment.at, started_at=state.started_at, left=left[:LEFT_MAX]))
     return None
 

@@ -262,6 +262,13 @@ class SagaState:
         for index in range(items.began if items is not None else 0):
             yield self.items[item_path(step, index)]
 
+    def everything(self) -> Iterator[StepState]:
+        """Yield every step in plan order, each followed by its items by position: the same order in every process."""
+        for step in self.steps.values():
+            yield step
+            if step.items is not None:
+                yield from self.items_of(step.id)
+
 
 TERMINAL = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.TERMINATED})
 SETTLED = frozenset({StepStatus.APPLIED, StepStatus.NOT_APPLIED, StepStatus.UNSETTLED, StepStatus.SKIPPED})

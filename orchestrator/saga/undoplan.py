@@ -242,7 +242,7 @@ class _Rehearsal:
 
 
 def _staying(state: SagaState, *, is_whole: bool) -> Iterator[Staying]:
-    for step in (*state.steps.values(), *state.items.values()):
+    for step in state.everything():
         plan_step = state.plan.step_of(step.id)
         if step.items is not None or not isinstance(plan_step.body, Call) or plan_step.kind is StepKind.READ:
             continue

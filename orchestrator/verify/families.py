@@ -56,7 +56,7 @@ class Families:
         resolved = stream.resolved()
         paths = {
             each.id: _Path(each.status, each.id not in resolved and not stream.was_cut_short)
-            for each in (*state.steps.values(), *state.items.values())
+            for each in state.everything()
             if stream.plan.step_of(each.id).id in steps and each.items is None
         }
         self.parents[stream.row.saga_id] = state.status, paths

@@ -122,7 +122,7 @@ def check_effects(stream: Stream, ledgers: Ledgers, keeping: frozenset[StepId], 
         by_hand = {each.path for each in left_standing(stream)} | stream.resolved()
         paths = [
             each
-            for each in (*state.steps.values(), *state.items.values())
+            for each in state.everything()
             if item_of(each.id)[0] in keeping and each.items is None and each.id not in by_hand
         ]
         findings.add("I24", _unbalanced(stream, paths, ledgers), len(paths))

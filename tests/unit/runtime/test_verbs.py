@@ -373,3 +373,21 @@ def test_a_resolution_in_the_machines_own_words_is_checked_as_well() -> None:
                 await process.orchestrator.repair("s", command)
 
     run(story())
+
+
+def test_a_saga_that_a_person_ended_stops_what_it_has_open() -> None:
+    async def story() -> None:
+        process = Process(silent, plan(step("a"), step("b")))
+        async with process.orchestrator.running():
+            await process.start()
+            await until(lambda: len(process.hands.open) == 2)
+            opened = list(process.hands.open)
+            await process.orchestrator.repair("s", TerminateSaga(audit=BY))
+            assert all(call.was_aborted for call in opened)
+            assert (await process.orchestrator.get("s")).status is SagaStatus.TERMINATED
+
+    run(story())
+
+
+def silent(_call: CallRequest) -> Report | None:
+    return None

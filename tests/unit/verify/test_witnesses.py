@@ -332,7 +332,8 @@ def test_a_terminated_saga_may_leave_effects_and_each_is_listed() -> None:
 
 def test_what_a_person_cut_short_is_listed_also_where_the_saga_is_undone_later() -> None:
     told = until(guide(parent=PARENT), "pay")
-    told.reply("pay", unavailable(told.calls()[0], told.at))
+    for _ in ("the call", "its probe"):
+        told.reply("pay", unavailable(told.calls()[0], told.at))
     told.tell(ForceComplete(audit=AUDIT))
     told.tell(UndoChild(reason="the trip is off"))
     findings = held(run(told))
