@@ -147,8 +147,8 @@ def conclude(draft: Draft, end: AttemptEnd, verdict: Verdict) -> None:
         case Begin():
             assert end.step.probe is not None  # it is what is begun
             _begin(draft, end, Operation.PROBE, end.step.probe.call.render)
-        case Stick(reason=reason):
-            message = f"{end.operation.value} answered {end.report.code}: {end.report.message}"
+        case Stick(reason=reason, message=told):
+            message = told or f"{end.operation.value} answered {end.report.code}: {end.report.message}"
             stick(draft, path, end.operation, reason, message)
         case Settle(nothing_to_undo=nothing) if end.operation is Operation.COMPENSATE:
             started_at = end.after.started_at

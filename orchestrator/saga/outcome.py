@@ -274,9 +274,12 @@ def _judge_probe(end: AttemptEnd) -> Verdict:
         return Again(_delay_s(end), end.is_parked)
     else:
         return _unprobed(end, report.message)
-    if outcome is Outcome.APPLIED or (outcome is Outcome.NOT_APPLIED and not _may_be_on_its_way(end)):
-        return Settle(outcome, SettleReason.PROBED, message=message, reply=reply, code="OK" if reply else None)
-    if outcome is Outcome.NOT_APPLIED and before_probe(end) is not Outcome.APPLIED:
+    denied = outcome is Outcome.NOT_APPLIED and before_probe(end) is not Outcome.APPLIED
+    if outcome is Outcome.APPLIED:
+        return Settle(Outcome.APPLIED, SettleReason.PROBED, message=message, reply=reply, code="OK" if reply else None)
+    if denied and not _may_be_on_its_way(end):
+        return Settle(Outcome.NOT_APPLIED, SettleReason.PROBED, message=message)
+    if denied:
         assert end.current.forward is not None  # it is what is probed
         return Again(max(end.current.forward.drained_at + CLOCK_SKEW_S - end.moment.at, 0.0), polled=True)
     if _has_budget(end) and outcome is None:
@@ -302,7 +305,7 @@ def before_probe(end: AttemptEnd) -> Outcome:
 
 def _may_be_on_its_way(end: AttemptEnd) -> bool:
     forward = end.current.forward
-    if forward is None or not forward.unknown or before_probe(end) is Outcome.APPLIED:
+    if forward is None or not forward.unknown:
         return False
     return end.moment.at < forward.drained_at + CLOCK_SKEW_S
 

@@ -50,7 +50,6 @@ _FORWARD: tuple[EventType, ...] = (
     StepStuck,
     StepReopened,
     StepUndone,
-    StepLeft,
     RollbackBegan,
     ElseBegan,
     StepsReset,
@@ -66,7 +65,6 @@ _BACKWARD: tuple[EventType, ...] = (
     StepStuck,
     StepReopened,
     StepUndone,
-    StepLeft,
     OperatorActed,
 )
 """What leaves a saga that goes backward where it is."""
@@ -89,6 +87,8 @@ SAGA: Mapping[Saga, Mapping[EventType, Saga]] = {
     Saga.NEEDS_ATTENTION: {
         **dict.fromkeys((*_FORWARD, *_BACKWARD), Saga.NEEDS_ATTENTION),
         AttentionRaised: Saga.NEEDS_ATTENTION,
+        # Only what is stuck is left as it is.
+        StepLeft: Saga.NEEDS_ATTENTION,
         # Back to where the saga was: `next_saga` knows whether it goes backward.
         AttentionCleared: Saga.RUNNING,
         CompensationBegan: Saga.COMPENSATING,
@@ -143,14 +143,14 @@ STEP: Mapping[Step, Mapping[EventType, frozenset[Step]]] = {
     Step.WAITING: {
         AttemptOpened: frozenset({Step.WAITING, Step.PROBING}),
         AttemptSettled: frozenset({Step.WAITING}),
-        RetryScheduled: frozenset({Step.WAITING, Step.BACKING_OFF, Step.PARKED}),
+        RetryScheduled: frozenset({Step.WAITING, Step.BACKING_OFF}),
         StepSettled: _SETTLED,
         StepStuck: frozenset({Step.STUCK}),
     },
     Step.PROBING: {
         AttemptOpened: frozenset({Step.PROBING}),
         AttemptSettled: frozenset({Step.PROBING}),
-        RetryScheduled: frozenset({Step.PROBING, Step.BACKING_OFF, Step.PARKED}),
+        RetryScheduled: frozenset({Step.PROBING, Step.BACKING_OFF}),
         StepSettled: _SETTLED,
         StepStuck: frozenset({Step.STUCK}),
     },
@@ -160,7 +160,7 @@ STEP: Mapping[Step, Mapping[EventType, frozenset[Step]]] = {
         StepStuck: frozenset({Step.STUCK}),
         StepsReset: _RESET,
         # A person knows more than the wire told.
-        StepSettled: _SETTLED,
+        StepSettled: frozenset({Step.APPLIED, Step.NOT_APPLIED}),
     },
     Step.APPLIED: {
         AttemptOpened: frozenset({Step.UNDOING}),

@@ -47,6 +47,8 @@ class Stick:
     """Only a person can decide."""
 
     reason: AttentionReason
+    message: str | None = None
+    """Says more than the report, where the reply itself was judged."""
 
 
 Verdict = Settle | Again | Begin | Stick

@@ -28,14 +28,14 @@ def wanted(end: AttemptEnd, verdict: Settle) -> Verdict:
     if verdict.outcome is Outcome.UNKNOWN and step.probe is not None and end.operation is not Operation.PROBE:
         return Begin(Operation.PROBE)
     if step.kind is StepKind.PIVOT and unsure:
-        return Stick(AttentionReason.OUTCOME_UNKNOWN)
+        return Stick(AttentionReason.OUTCOME_UNKNOWN, verdict.message)
     if end.is_stopped or step.optional:
         return verdict
     if insists(end.state, step):
         # Before the pivot the saga's own deadline ends the waiting.
         return verdict if verdict.reason is SettleReason.DEADLINE_EXCEEDED else _insist(end, verdict)
     if step.on_failure is OnFailure.ASK:
-        return Stick(AttentionReason.OUTCOME_UNKNOWN if unsure else AttentionReason.FAILED)
+        return Stick(AttentionReason.OUTCOME_UNKNOWN if unsure else AttentionReason.FAILED, verdict.message)
     return verdict
 
 
@@ -44,14 +44,14 @@ def _insist(end: AttemptEnd, verdict: Settle) -> Verdict:
     forward, retry = end.current.forward, end.step.call.retry
     assert forward is not None  # it is what has just failed
     if verdict.outcome is Outcome.UNKNOWN and not is_safe(end):
-        return Stick(AttentionReason.OUTCOME_UNKNOWN)
+        return Stick(AttentionReason.OUTCOME_UNKNOWN, verdict.message)
     if forward.attempts >= ATTEMPTS_MAX:
-        return Stick(AttentionReason.ATTEMPTS_EXCEEDED)
+        return Stick(AttentionReason.ATTEMPTS_EXCEEDED, verdict.message)
     if verdict.reason is SettleReason.EXPRESSION_FAILED:
-        return Stick(AttentionReason.EXPRESSION_FAILED)
+        return Stick(AttentionReason.EXPRESSION_FAILED, verdict.message)
     if end.step.call.target == CHILD_TARGET:
         # The same child would give the same answer for ever.
-        return Stick(AttentionReason.FAILED)
+        return Stick(AttentionReason.FAILED, verdict.message)
     delay_s = backoff_s(retry, max(forward.spent - 1, 0), end.moment.entropy)
     told = end.operation is not Operation.FORWARD or verdict.outcome is Outcome.APPLIED
     found = verdict.outcome if told else None

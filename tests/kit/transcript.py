@@ -128,10 +128,10 @@ def _read_step(line: str, members: dict[str, tuple[list[str], list[str]]]) -> St
         seconds = None if given["sleep"] == "fails" else float(given["sleep"])
         return plans.sleep(name, *needs, seconds=seconds, **options)
     if "wait" in given:
-        return plans.wait(name, *needs, signal=given["wait"], timeout_s=within, **options)
+        return plans.wait(name, *needs, signal=given["wait"], within_s=within, **options)
     if "scope" in given:
         steps, otherwise = members.get(name, ([], []))
-        return plans.scope(name, *needs, steps=steps, otherwise=otherwise, timeout_s=within, **options)
+        return plans.scope(name, *needs, steps=steps, otherwise=otherwise, within_s=within, **options)
     return plans.step(name, *needs, **options)  # type: ignore[arg-type]  # `step`'s own options
 
 
@@ -152,6 +152,12 @@ class Transcript:
     def __init__(self) -> None:
         self._machine: Machine | None = None
 
+    @property
+    def machine(self) -> Machine:
+        """Return the saga it is about."""
+        assert self._machine is not None, "a scenario begins with its plan"
+        return self._machine
+
     def run(self, block: str) -> str:
         """Carry out one command and return its output."""
         lines = block.splitlines()
@@ -159,8 +165,7 @@ class Transcript:
         if word == "plan":
             self._machine = Machine(read_plan(lines))
             return "ok"
-        assert self._machine is not None, "a scenario begins with its plan"
-        machine, seen = self._machine, len(self._machine.events)
+        machine, seen = self.machine, len(self.machine.events)
         _COMMANDS[word](machine, rest)
         told = [_event(each) for each in machine.events[seen:]] or ["(nothing)"]
         if machine.rejected is not None:

@@ -83,7 +83,7 @@ def _random_part(tape: Tape, name: str, before: list[str], *, is_rich: bool, ins
     if body == "sleep":
         return [plans.sleep(name, *needs, seconds=tape.pick((3.0, 0.0, 40.0, None)), **common)]
     if body == "wait":
-        return [plans.wait(name, *needs, signal=tape.pick(("go", "stop")), timeout_s=tape.pick((None, 6.0)), **common)]
+        return [plans.wait(name, *needs, signal=tape.pick(("go", "stop")), within_s=tape.pick((None, 6.0)), **common)]
     if body == "scope" and inside is None:
         return _scope(tape, name, needs, common, depth=1)
     options = _options(tape, name, is_rich=is_rich) | common
@@ -108,9 +108,9 @@ def _scope(tape: Tape, name: str, needs: list[str], common: dict[str, Any], *, d
                 found += _random_part(tape, member, branch, is_rich=True, inside=name)
             branch.append(member)
         branches.append(branch)
-    timeout_s = tape.pick((None, None, 5.0, 20.0))
+    within_s = tape.pick((None, None, 5.0, 20.0))
     otherwise = branches[1] if len(branches) > 1 else []
-    return [plans.scope(name, *needs, steps=branches[0], otherwise=otherwise, timeout_s=timeout_s, **common), *found]
+    return [plans.scope(name, *needs, steps=branches[0], otherwise=otherwise, within_s=within_s, **common), *found]
 
 
 def _options(tape: Tape, name: str, *, is_rich: bool) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _after_pivot(tape: Tape, name: str, before: list[str], pivot: str) -> Step:
         # A read that the pivot does not wait for, and that does not wait for it.
         return plans.step(name, read=True, **_calling(tape, is_rich=True))
     if kind == "wait":
-        return plans.wait(name, pivot, *needs, timeout_s=tape.pick((None, 6.0)))
+        return plans.wait(name, pivot, *needs, within_s=tape.pick((None, 6.0)))
     if kind == "sleep":
         return plans.sleep(name, pivot, *needs, seconds=tape.pick((3.0, None)))
     options = _calling(tape, is_rich=True) | {"request": tape.pick((None,) * 12 + (plans.fails,))}
