@@ -120,6 +120,7 @@ class SagaService(wire.SagaServiceServicer):
             mapping.signal_name(request.signal),
             mapping.signal_payload(request),
             mapping.request_id(mapping.required(request.request_id, "request_id")),
+            trace=caller.trace_of(context),
         )
         return rpc.SignalSagaResponse(saga=await self._reading.shown(state, view))
 

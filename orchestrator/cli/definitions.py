@@ -38,7 +38,7 @@ def create(session: Session, files: Sequence[Path], *, activate: bool, dry_run: 
     ending = Exit.OK
     kept: list[Revision] = []
     answers: list[object] = []
-    for name, source in sources(files):
+    for name, source in children_first(sources(files)):
         request = CreateRevisionRequest(source=source, filename=name, validate_only=dry_run)
         response = session.definitions.CreateRevision(request, timeout=CLI_CALL_S)
         for diagnostic in response.diagnostics:
@@ -152,6 +152,38 @@ def sources(files: Sequence[Path]) -> list[tuple[str, str]]:
                 why = failed.strerror if isinstance(failed, OSError) else "it is not UTF-8 text"
                 raise Failure(f"cannot read {one}: {why}") from failed
     return found
+
+
+def children_first(texts: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return definitions in an order in which each comes after the child sagas that it starts.
+
+    A text that cannot be read, and definitions in a circle, keep their places: the server says what is wrong with them.
+    """
+    from graphlib import CycleError, TopologicalSorter
+
+    from orchestrator.definition.yaml import read
+
+    def sagas_in(tree: object) -> list[str]:
+        """Return every `saga:` below a tree: its own name, and its children's."""
+        if isinstance(tree, list):
+            return [found for item in tree for found in sagas_in(item)]
+        if not isinstance(tree, dict):
+            return []
+        own = [tree["saga"]] if isinstance(tree.get("saga"), str) else []
+        return own + [found for value in tree.values() for found in sagas_in(value)]
+
+    places: dict[str, int] = {}
+    children: dict[int, list[str]] = {}
+    for place, (name, text) in enumerate(texts):
+        document, _ = read(text, name)
+        own, *rest = sagas_in(document.root if document is not None else None) or [""]
+        places.setdefault(own, place)
+        children[place] = rest
+    order = TopologicalSorter({place: [places[c] for c in found if c in places] for place, found in children.items()})
+    try:
+        return [texts[place] for place in order.static_order()]
+    except CycleError:
+        return list(texts)
 
 
 def _is_error(diagnostic: "Diagnostic") -> bool:

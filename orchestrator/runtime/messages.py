@@ -21,7 +21,7 @@ def signal_command(plans: Plans, plan: Plan, request: SignalRequest) -> SignalSa
     payload = _NOTHING
     if type_name is not None:
         payload = plans.payload(plan, type_name, request.payload, "payload")
-    return SignalSaga(signal=request.signal, request_id=request.request_id, payload=payload)
+    return SignalSaga(signal=request.signal, request_id=request.request_id, payload=payload, trace=request.trace)
 
 
 def repair_command(plans: Plans, state: SagaState, request: RepairRequest) -> Repair:

@@ -37,7 +37,7 @@ from orchestrator.runtime.starting import Starting, checked, draining
 from orchestrator.runtime.watchers import Watchers
 from orchestrator.saga import SagaState
 from orchestrator.saga.commands import CancelSaga
-from orchestrator.values import Payload
+from orchestrator.values import Payload, TraceContext
 
 
 @frozen
@@ -227,13 +227,21 @@ class Orchestrator:
         return await self._asking.ask(checked(name), command, validate_only=validate_only)
 
     async def signal(
-        self, name: str, signal: str, payload: Payload | JsonInput, request_id: str = "", *, validate_only: bool = False
+        self,
+        name: str,
+        signal: str,
+        payload: Payload | JsonInput,
+        request_id: str = "",
+        *,
+        trace: TraceContext | None = None,
+        validate_only: bool = False,
     ) -> SagaState:
         """Hand a message to the saga (M14). Durable when it returns; the same request id again is the same signal.
 
         Without a request id each call is a signal of its own.
         """
-        request = SignalRequest(signal=signal, payload=payload, request_id=request_id or str(self._clock.new_uid()))
+        known = request_id or str(self._clock.new_uid())
+        request = SignalRequest(signal=signal, payload=payload, request_id=known, trace=trace)
         return await self._signal(checked(name), request, validate_only=validate_only)
 
     async def signal_with_start(
@@ -243,7 +251,8 @@ class Orchestrator:
 
         Asked again with the same request id, which need not name a saga, it is the same signal to the same saga.
         """
-        given = SignalRequest(signal=signal, payload=payload, request_id=request_id or str(self._clock.new_uid()))
+        known = request_id or str(self._clock.new_uid())
+        given = SignalRequest(signal=signal, payload=payload, request_id=known, trace=request.trace)
         named = request.saga_id or request.request_id
         start = replace(
             request,

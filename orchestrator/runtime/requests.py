@@ -59,6 +59,8 @@ class SignalRequest:
     payload: Payload | JsonInput
     request_id: str
     """The same one again is the same signal."""
+    trace: TraceContext | None = None
+    """The sender's place in its own trace; the signal is linked to it (T7)."""
 
 
 @frozen

@@ -72,6 +72,18 @@ async def test_the_same_request_id_is_the_same_signal_also_when_all_is_over() ->
         assert await signals(rig) == 1
 
 
+async def test_a_signal_is_linked_to_its_senders_trace() -> None:
+    async with running() as rig:
+        await approval(rig)
+        sender = ("traceparent", f"00-{7:032x}-{9:016x}-01")
+        await rig.sagas.SignalSaga(approved(json=struct(by="ann")), metadata=[sender])
+        (came,) = [
+            each.event for each in await rig.journal.read(SagaId("s-1")) if isinstance(each.event, SignalReceived)
+        ]
+        assert came.trace is not None
+        assert (came.trace.trace_id, came.trace.span_id) == (7, 9)
+
+
 async def test_a_signal_that_comes_early_is_kept_and_shown() -> None:
     async with running(answer_at_once=False) as rig:
         await rig.sagas.StartSaga(start("approval"))

@@ -6,6 +6,7 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest
 
+from orchestrator.cli.definitions import children_first
 from orchestrator.cli.exits import Exit
 from orchestrator.v1 import definition_pb2 as pb
 from orchestrator.v1 import definition_service_pb2 as rpc
@@ -118,3 +119,13 @@ def test_activate_says_what_holds_now(server: FakeServer, saga: Saga) -> None:
     server.answer("ActivateRevision", rpc.ActivateRevisionResponse(definition=found))
     ended = saga("definitions", "activate", "epro", "r1")
     assert ended.out == "epro is at r1 now; running sagas keep the revision they started with\n"
+
+
+def test_definitions_are_created_children_first_whatever_the_order_of_the_files() -> None:
+    parent = "saga: trip\nsteps: {fly: {saga: flight}, rest: {scope: {steps: {sleep_in: {saga: hotel}}}}}"
+    texts = [("trip", parent), ("flight", "saga: flight\nsteps: {a: {saga: hotel}}"), ("hotel", "saga: hotel")]
+    assert [name for name, _ in children_first(texts)] == ["hotel", "flight", "trip"]
+    circle = [("a", "saga: a\nsteps: {b: {saga: b}}"), ("b", "saga: b\nsteps: {a: {saga: a}}")]
+    assert children_first(circle) == circle
+    broken = [("bad", "saga: ["), ("hotel", "saga: hotel")]
+    assert sorted(children_first(broken)) == sorted(broken)
