@@ -24,26 +24,30 @@ The files are split by question, in the order a reader needs them:
 ==================  ==============================================================================================
 `events.py`         what happened: the journal's vocabulary
 `transitions.py`    what may happen: two tables, saga status x event and step status x event
-`plan.py`           the compiled definition
-`state.py`          the fold, with its invariants at the fields
-`decide.py`         from a command to events
+`plan.py`           the compiled definition; `facts.py`: what its expressions may read
+`state.py`          the fold, with its invariants at the fields; `evolve.py` and `evolve_step.py` make it
+`commands.py`       what may be asked or reported; `effects.py`: what may be owed
+`decide.py`         from a command to events; `draft.py`: a decision under construction
 `forward.py`        which steps may start, trigger rules, the end of a saga that went well
-`backward.py`       which undo may start, and in which order
-`outcome.py`        did it happen: APPLIED, NOT_APPLIED or UNKNOWN, and whether to ask again
+`parts.py`          steps that are more than a call: waits, the items of a list, scopes
+`backward.py`       which undo may start, and in which order, of the whole saga or of a part
 `calls.py`          the life of one operation, attempt by attempt
+`outcome.py`        did it happen: APPLIED, NOT_APPLIED or UNKNOWN, and what follows (`verdicts.py`)
+`wanted.py`         what the step is for, which has the last word: pivot, retriable, `on_failure`
 `budget.py`         until when, and how long to wait
+`repair.py`         what a person may do
 `owed.py`           what is outstanding
 `check.py`          the invariants M1 to M13
-`explain.py`        why a saga is not further, in sentences, and what a person could do
-`undoplan.py`       what undoing it would call, rehearsed on a copy
+`explain.py`        why a saga is not further, and what could be done
+`undoplan.py`       what undoing it would call, by rehearsal
 ==================  ==============================================================================================
 
 Invariants: a terminal saga owes nothing (M1); nothing is in flight that is not recorded (M3); an undo exists only for
 what was APPLIED or may have been (M4) and only in order (M5); a saga that is not terminal owes something or has asked
 a person (M8).
 
-May import: `errors`, `limits`, `values`, `ids`, and of the standard library only what computes. Read next:
-`events.py`, then `transitions.py`, then `decide.py`.
+May import: `errors`, `limits`, `values`, `ids`, of the standard library only what computes, and `immutables`' map, which
+is a value. Read next: `events.py`, then `transitions.py`, then `decide.py`.
 """
 
 from orchestrator.saga.check import check, check_steps
