@@ -40,7 +40,7 @@ from orchestrator.ports.journal import Journal
 from orchestrator.ports.plans import Plans
 from orchestrator.runtime.asking import Asking
 from orchestrator.runtime.directory import Directory
-from orchestrator.runtime.requests import Started, StartRequest
+from orchestrator.runtime.requests import ConflictPolicy, Started, StartRequest
 from orchestrator.runtime.starting import Starting
 from orchestrator.runtime.tasks import Tasks
 from orchestrator.saga import SagaState, SagaStatus
@@ -118,7 +118,8 @@ class Children:
         self._starting = starting
         self._tasks = Tasks()
         self._begun: dict[str, asyncio.Event] = {}
-        """Key -> a start that is on its way: an undo waits for it, so that nothing is undone before it is done."""
+        """Key -> a start that is on its way: whoever comes after waits for it, so that nothing is undone before it is
+        done, and nobody is told that its name is taken by itself."""
         self._waiting: dict[SagaId, set[ChildCall]] = {}
         self._to_wake: dict[SagaId, None] = {}
         self._wakers = 0
@@ -181,6 +182,7 @@ class Children:
             opened.driven -= 1
 
     async def _forward(self, opened: ChildCall) -> None:
+        await self._until_begun(opened.call.key)
         found = await self._find(opened.call.key)
         if found is None and opened.is_aborted:
             opened.end(self._report(opened, "CANCELLED", Phase.NOT_SENT, "stopped before its child saga was started"))
@@ -196,8 +198,7 @@ class Children:
             opened.end(self._forward_report(opened, await self._directory.state(found)))
 
     async def _undo(self, opened: ChildCall) -> None:
-        while (begun := self._begun.get(opened.call.forward_key)) is not None:
-            await begun.wait()
+        await self._until_begun(opened.call.forward_key)
         found = await self._find(opened.call.forward_key)
         if found is None:
             opened.end(self._report(opened, "NOT_FOUND", Phase.REPLIED, "its child saga was never started"))
@@ -206,6 +207,11 @@ class Children:
         state = await self._asking.ask(found, UndoChild(reason=f"undone by its parent saga {opened.call.saga_id}"))
         if state.is_terminal:
             opened.end(self._undo_report(opened, state))
+
+    async def _until_begun(self, key: str) -> None:
+        """Wait for a start that is on its way, of a call that was given up: it is the same child."""
+        while (begun := self._begun.get(key)) is not None:
+            await begun.wait()
 
     async def _find(self, key: str) -> SagaId | None:
         row = await self._journal.row_by_request(key)
@@ -235,6 +241,7 @@ class Children:
             input=call.request,
             saga_id=name,
             request_id=call.key,
+            conflict=ConflictPolicy.FAIL,  # a saga like it, of somebody else or of a life before, is not this child
             forward_s=min(plan.forward_s, max(call.deadline_at - self._clock.now(), 0.0)),
         )
         return await self._starting.start(request, parent=_parent(call), sampled=call.trace.sampled)

@@ -8,7 +8,7 @@ from orchestrator.ids import SagaId, StepId
 from orchestrator.runtime import StartRequest, Until, directory
 from orchestrator.runtime.children import child_name
 from orchestrator.saga import SagaStatus, StepStatus
-from orchestrator.saga.commands import Audit, TerminateSaga
+from orchestrator.saga.commands import Audit, RerunFromStep, TerminateSaga
 from orchestrator.saga.events import AttentionReason
 from orchestrator.saga.plan import Operation, Plan, StepKind
 from orchestrator.values import Payload
@@ -104,6 +104,42 @@ def test_a_child_has_a_name_that_nobody_else_took() -> None:
             assert ended.status is SagaStatus.COMPLETED
             key = ended.steps[C].forward.key  # type: ignore[union-attr]
             assert (await process.orchestrator.get(key)).parent is not None
+
+    run(story())
+
+
+def test_a_saga_just_like_it_under_its_name_is_not_taken_for_the_child() -> None:
+    async def story() -> None:
+        process = Process(answering(x=None), PARENT, CHILD)
+        async with process.orchestrator.running():
+            like_it = StartRequest(definition="child", input=Payload("Input", b""), saga_id="s.c")
+            await process.orchestrator.start(like_it)
+            await process.start()
+            await until(lambda: len([each for each in process.hands.open if each.request.step == "x"]) == 2)
+            process.hands.answer = answering()
+            for each in list(process.hands.open):
+                each.settle(report())
+            ended = await process.ended()
+            assert ended.status is SagaStatus.COMPLETED
+            made = await process.orchestrator.get(ended.steps[C].forward.key)  # type: ignore[union-attr]
+            assert made.parent is not None
+            assert (await process.orchestrator.get("s.c")).parent is None
+
+    run(story())
+
+
+def test_a_child_that_is_run_again_is_another_child() -> None:
+    async def story() -> None:
+        process = Process(answering(b=None), PARENT, CHILD)
+        async with process.orchestrator.running():
+            await process.start()
+            await until(lambda: [each.request.step for each in process.hands.open] == ["b"])
+            process.hands.answer = answering()
+            await process.orchestrator.repair("s", RerunFromStep(audit=Audit(by="ann", reason="again"), step=C))
+            ended = await process.ended()
+            assert ended.status is SagaStatus.COMPLETED
+            again = ended.steps[C].forward.key  # type: ignore[union-attr]
+            assert await statuses(process, "s.c", again) == ["COMPENSATED", "COMPLETED"]
 
     run(story())
 

@@ -1,15 +1,18 @@
 """Child sagas whose parent is not in memory, or whose process is gone (R21)."""
 
+import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from orchestrator.ids import SagaId
 from orchestrator.limits import PASSIVATION_WAIT_S_MIN
 from orchestrator.ports.journal import Rest
-from orchestrator.runtime import Until
+from orchestrator.runtime import Started, Until
+from orchestrator.runtime.children import ChildCall
 from orchestrator.saga import SagaStatus
-from orchestrator.saga.events import AttemptOpened, AttentionReason, SagaStarted
+from orchestrator.saga.events import AttemptOpened, AttentionReason, Report, SagaStarted
 from orchestrator.saga.plan import Facts
 from orchestrator.values import Payload
 from tests.kit.machine import report
@@ -153,5 +156,37 @@ def test_a_child_that_is_set_aside_wakes_a_parent_that_left_memory() -> None:
             await process.start()
             state = await process.ended()
             assert (state.status, state.attention) == (SagaStatus.NEEDS_ATTENTION, (AttentionReason.DATA_LOSS,))
+
+    run(story())
+
+
+def test_a_call_that_comes_while_the_one_before_still_starts_the_child_finds_that_child() -> None:
+    async def story() -> None:
+        process = Process(answering(), PARENT, CHILD)
+        gate, start = asyncio.Event(), process.orchestrator._starting.start
+
+        async def slowly(*given: Any, **more: Any) -> Started:
+            if more:  # a child's
+                await gate.wait()
+            return await start(*given, **more)
+
+        process.orchestrator._starting.start = slowly  # type: ignore[method-assign]
+        async with process.orchestrator.running():
+            await process.start()
+            began = process.orchestrator._directory.active(SagaId("s"))
+            assert began is not None
+            await until(lambda: began.has_children)
+            ((call_id, opened),) = began._hands._open_children.items()
+            assert isinstance(opened, ChildCall)
+            reports: list[Report] = []
+            opened.let_go()
+            again = process.orchestrator._children.begin(opened.call, reports.append)
+            began._hands._open_children[call_id] = again
+            await process.orchestrator.wait("s", Until.TERMINAL, 0, 1.0)
+            assert not again.is_waiting
+            gate.set()
+            await until(lambda: reports)
+            assert [each.code for each in reports] == ["OK"]
+            assert set(process.journal._contents.rows) == {"s", "s.c"}
 
     run(story())
