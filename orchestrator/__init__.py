@@ -11,8 +11,8 @@ The package is a set of rings; an outer ring may import an inner one, never the 
     cli
       bootstrap            the only module that introduces adapters to each other
         config
-          api  testing  proving                          surfaces; trials of other services
-            runtime definition journal invoker scheduler telemetry   siblings that have never met
+          api  proving                                   surfaces; trials of other services
+            runtime definition journal invoker telemetry verify explore   siblings that have never met
               ports                                      what the engine needs of the world
                 saga                                     the machine: pure, no clock, no luck, no I/O
                   errors

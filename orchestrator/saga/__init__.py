@@ -46,8 +46,8 @@ Invariants: a terminal saga owes nothing (M1); nothing is in flight that is not 
 what was APPLIED or may have been (M4) and only in order (M5); a saga that is not terminal owes something or has asked
 a person (M8).
 
-May import: `errors`, `limits`, `values`, `ids`, of the standard library only what computes, and `immutables`' map, which
-is a value. Read next: `events.py`, then `transitions.py`, then `decide.py`.
+May import: `errors`, `limits`, `values`, `ids`, what computes of the standard library, and the map of `immutables`.
+Read next: `events.py`, then `transitions.py`, then `decide.py`.
 """
 
 from orchestrator.saga.check import check, check_steps
