@@ -25,7 +25,8 @@ def attempt_deadline_at(
 
 def has_deadline(state: SagaState, step: StepId) -> bool:
     """Return whether a forward call is bound by the saga's deadline: not past the pivot, nor beside one undecided."""
-    return not (state.is_past_pivot or (state.is_at_pivot and step != state.plan.pivot))
+    pivot = state.plan.pivot
+    return pivot is None or not (state.is_past_pivot or (state.is_at_pivot and step != pivot))
 
 
 def _scope_ends(state: SagaState, step: StepId) -> list[float]:

@@ -59,8 +59,9 @@ def give_up(draft: Draft, path: StepId, reason: SettleReason) -> None:
     """End a forward operation that has no call open with what is known of it."""
     step = draft.state.step(path)
     assert step.forward is not None  # it was tried, or was to be
-    end = end_of(draft, path, Operation.FORWARD, step.forward.last or NEVER_SENT)
-    conclude(draft, end, wanted(end, Settle(known_outcome(draft.state, path), reason)))
+    known = known_outcome(draft.state, path)
+    end = end_of(draft, path, Operation.FORWARD, step.forward.last or NEVER_SENT, known)
+    conclude(draft, end, wanted(end, Settle(known, reason)))
 
 
 NEVER_SENT = Report(code="", phase=Phase.NOT_SENT, message="nothing was sent")
@@ -92,7 +93,7 @@ def _open(draft: Draft, path: StepId, operation: Operation, request: Payload | N
     return True
 
 
-def end_of(draft: Draft, path: StepId, operation: Operation, report: Report) -> AttemptEnd:
+def end_of(draft: Draft, path: StepId, operation: Operation, report: Report, outcome: Outcome) -> AttemptEnd:
     """Return the end of an operation's last attempt, as the state now stands."""
     current = draft.state.step(path)
     after = operation_of(current, operation)
@@ -104,6 +105,7 @@ def end_of(draft: Draft, path: StepId, operation: Operation, report: Report) -> 
         operation=operation,
         after=after,
         report=report,
+        outcome=outcome,
         moment=draft.moment,
     )
 
@@ -113,6 +115,7 @@ def settle_attempt(draft: Draft, step: StepState, operation: Operation, report: 
     before = operation_of(step, operation)
     assert before is not None and before.open is not None  # noqa: PT018  # the caller has just looked
     profile = draft.state.plan.step_of(step.id).call_of(operation).profile
+    outcome = meaning(report, unknown_before=before.unknown, profile=profile)
     draft.record(
         AttemptSettled(
             at=draft.moment.at,
@@ -120,11 +123,11 @@ def settle_attempt(draft: Draft, step: StepState, operation: Operation, report: 
             operation=operation,
             attempt=before.open.number,
             opened_at=before.open.opened_at,
-            outcome=meaning(report, unknown_before=before.unknown, profile=profile),
+            outcome=outcome,
             report=report,
         )
     )
-    end = end_of(draft, step.id, operation, report)
+    end = end_of(draft, step.id, operation, report, outcome)
     verdict = judge(end)
     if isinstance(verdict, Settle) and operation not in {Operation.COMPENSATE, Operation.STOP}:
         verdict = wanted(end, _by_reply(end, verdict))
@@ -135,6 +138,9 @@ def conclude(draft: Draft, end: AttemptEnd, verdict: Verdict) -> None:
     """Record what follows from the end of an operation."""
     path, at = end.path, draft.moment.at
     match verdict:
+        case Settle() if end.operation is Operation.FORWARD:
+            # First, because nearly every attempt ends so.
+            settle_step(draft, end, verdict)
         case Again(delay_s=0.0, parked=False, operation=None) if (
             not draft.moment.is_draining and not draft.state.is_paused
         ):

@@ -50,6 +50,8 @@ from orchestrator.saga.facts import RecordedFacts
 from orchestrator.saga.plan import ExpressionFailure, Operation, Scope
 from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, insists, operation_of
 
+_NEWS = (AttemptReported, TimerFired, Recovered)
+"""Commands whose sender waits for no answer."""
 _LOST = Report(code="UNKNOWN", phase=Phase.LOST, message="the orchestrator stopped before it saw the end of this call")
 
 
@@ -99,6 +101,8 @@ def _advance(draft: Draft) -> None:
     """Go on in both directions until nothing moves: what was undone may free what goes forward."""
     while not draft.state.is_terminal:
         forward.advance(draft)
+        if not (draft.state.is_backward or draft.state.rollbacks or draft.state.cancel_reason is not None):
+            break
         seen = len(draft.events)
         backward.advance(draft)
         if len(draft.events) == seen or draft.state.is_backward:
@@ -128,7 +132,7 @@ def _tried_without_limit(step: StepState) -> tuple[OperationState | None, ...]:
 
 def _out_of_place(state: SagaState, command: Command) -> Rejected | None:
     """Refuse what somebody asks of a saga that has not begun, has ended, or is not the one they looked at."""
-    if isinstance(command, AttemptReported | TimerFired | Recovered):
+    if isinstance(command, _NEWS):
         return None
     if state.version == 0:
         if isinstance(command, StartSaga):
@@ -296,7 +300,9 @@ def has_step_timer(state: SagaState, step: StepId) -> bool:
 
 def has_forward_deadline(state: SagaState) -> bool:
     """Return whether the saga stops at its forward deadline: not past its pivot, nor while that is undecided (R16)."""
-    return not (state.is_backward or state.is_paused or state.is_past_pivot or state.is_at_pivot)
+    if state.is_backward or state.is_paused:
+        return False
+    return state.plan.pivot is None or not (state.is_past_pivot or state.is_at_pivot)
 
 
 def is_overdue_news(state: SagaState) -> bool:

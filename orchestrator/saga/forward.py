@@ -75,7 +75,9 @@ class Tally:
 def advance(draft: Draft) -> None:
     """Stop at the first error; otherwise start what may start, pass over what cannot run, and end when all is done."""
     state = draft.state
-    if state.is_backward or state.is_terminal or state.version == 0 or _is_waiting_for_pivot(draft):
+    if state.is_backward or state.is_terminal or state.version == 0:
+        return
+    if state.cancel_reason is not None and _is_waiting_for_pivot(draft, state.cancel_reason):
         return
     if _stopped_by_failure(draft):
         return
@@ -83,18 +85,18 @@ def advance(draft: Draft) -> None:
         if _stopped_by_failure(draft):
             return
     state = draft.state
-    over = all(state.steps[step.id].status in SETTLED for step in state.plan.steps.values() if step.scope is None)
+    over = all(state.steps[step].status in SETTLED for step in state.plan.top)
     if over and not (state.rollbacks or any(is_undecided(state.step(path)) for path in state.live)):
         complete(draft)
 
 
-def _is_waiting_for_pivot(draft: Draft) -> bool:
+def _is_waiting_for_pivot(draft: Draft, reason: str) -> bool:
     """Cancelled while its pivot ran, a saga goes backward if the pivot was not applied, and on if it was (R16)."""
     state = draft.state
-    if state.cancel_reason is None or state.is_past_pivot:
+    if state.is_past_pivot:
         return False
     if not state.is_at_pivot:
-        begin(draft, cancelled(state.cancel_reason))
+        begin(draft, cancelled(reason))
     return True
 
 
@@ -107,8 +109,7 @@ def _stopped_by_failure(draft: Draft) -> bool:
     """Go backward if a step that settled in this very decision failed; an earlier one has had its consequences."""
     if not any(isinstance(event, StepSettled) for event in draft.events):
         return False
-    plan = draft.state.plan
-    cause = failure(draft.state, (step.id for step in plan.steps.values() if step.scope is None))
+    cause = failure(draft.state, draft.state.plan.top)
     if cause is not None:
         begin(draft, cause)
     return cause is not None
@@ -184,15 +185,20 @@ def tally_of(state: SagaState, needs: frozenset[StepId]) -> Tally:
 
 def _move(draft: Draft) -> bool:
     """Look once at everything that may move; return whether something ended on the spot, so others may be free now."""
+    if draft.state.plan.has_parts and _move_parts(draft):
+        return True
+    return not _is_held(draft) and _start_frontier(draft)
+
+
+def _move_parts(draft: Draft) -> bool:
+    """Do so with what is more than a call; return whether something ended."""
     seen = len(draft.events)
     parts.advance_waits(draft)
     # Before the items: what has failed in a scope stops all of it.
     parts.advance_scopes(draft, failure)
     if not _has_ended(draft, seen):
         parts.advance_items(draft, _may_begin_item, start_item)
-    if _has_ended(draft, seen):
-        return True
-    return not _is_held(draft) and _start_frontier(draft)
+    return _has_ended(draft, seen)
 
 
 def _has_ended(draft: Draft, seen: int) -> bool:
@@ -252,9 +258,8 @@ def _is_open(state: SagaState, step: Step) -> bool:
 
 
 def _start(draft: Draft, step: Step) -> None:
-    facts = facts_of(draft.state, step.id)
     if step.when is not None:
-        wanted = step.when(facts)
+        wanted = step.when(facts_of(draft.state, step.id))
         if isinstance(wanted, ExpressionFailure):
             _fail(draft, step, step.id, SettleReason.EXPRESSION_FAILED, f"when: {wanted.message}")
             return
@@ -269,7 +274,7 @@ def _start(draft: Draft, step: Step) -> None:
         case Call():
             _call(draft, step, step.id, body)
         case Sleep(duration=duration):
-            asleep_s = duration(facts)
+            asleep_s = duration(facts_of(draft.state, step.id))
             if not isinstance(asleep_s, ExpressionFailure) and not 0 <= asleep_s <= SLEEP_S_MAX:
                 asleep_s = ExpressionFailure(f"{asleep_s:g} s is not between 0 and {SLEEP_S_MAX:g}")
             if isinstance(asleep_s, ExpressionFailure):

@@ -114,6 +114,8 @@ class AttemptEnd:
     after: OperationState
     """The operation with this attempt folded in."""
     report: Report
+    outcome: Outcome
+    """What this attempt alone says."""
     moment: Moment
 
     @property
@@ -130,11 +132,6 @@ class AttemptEnd:
     def call(self) -> Call:
         """Return what was called."""
         return self.step.call_of(self.operation)
-
-    @property
-    def outcome(self) -> Outcome:
-        """Return what this attempt alone says."""
-        return meaning(self.report, unknown_before=self.after.unknown, profile=self.call.profile)
 
     @property
     def is_parked(self) -> bool:

@@ -385,6 +385,10 @@ class Plan:
     """Scope -> every step inside it, at any depth, both branches, in the order of `steps`."""
     signals: Mapping[str, str] = field(init=False)
     """Signal that some step waits for -> its message type."""
+    top: tuple[StepId, ...] = field(init=False)
+    """The steps outside every scope."""
+    has_parts: bool = field(init=False)
+    """Some step is more than a call that is made once: a wait, a scope, or one with items."""
     pivot: StepId | None = field(init=False)
     """The go/no-go step; a plan has at most one, outside every scope."""
     has_own_order: bool = field(init=False)
@@ -397,6 +401,9 @@ class Plan:
         object.__setattr__(self, "members", _members(self.steps))
         waits = [step.body for step in steps if isinstance(step.body, Wait)]
         object.__setattr__(self, "signals", {wait.signal: wait.type_name for wait in waits})
+        object.__setattr__(self, "top", tuple(step.id for step in steps if step.scope is None))
+        parts = (isinstance(step.body, Wait | Scope) or step.for_each is not None for step in steps)
+        object.__setattr__(self, "has_parts", any(parts))
         object.__setattr__(self, "pivot", next((s.id for s in steps if s.kind is StepKind.PIVOT), None))
         own = [step.compensation for step in steps if step.compensation is not None]
         object.__setattr__(self, "has_own_order", any(each.after or each.first for each in own))
