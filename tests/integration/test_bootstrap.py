@@ -14,7 +14,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime import StartRequest, Until
 from orchestrator.saga import SagaStatus
-from orchestrator.telemetry import names
+from orchestrator.telemetry import instruments
 from services.epro.v1 import validator_service_pb2
 
 DEFINITION = """
@@ -68,7 +68,7 @@ async def test_every_call_is_measured_once(tmp_path: Path) -> None:
             ended = await node.orchestrator.wait("s", Until.TERMINAL, 0, 30.0)
             page = node.metrics.render()[1].decode()
     assert ended.status is SagaStatus.COMPLETED
-    counts = [line for line in page.splitlines() if line.startswith(f"{names.CALL_DURATION.name}_count")]
+    counts = [line for line in page.splitlines() if line.startswith(f"{instruments.CALL_DURATION.name}_count")]
     assert [float(line.rsplit(" ", 1)[1]) for line in counts] == [float(CALLS)]
 
 
