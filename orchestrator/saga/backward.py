@@ -234,8 +234,6 @@ def startable(state: SagaState, now_at: float, root: StepId | None = None) -> li
 
 def _has_room(state: SagaState, root: StepId | None) -> bool:
     """Return whether an undo may start at all: every forward call is closed, and few enough undo calls are open."""
-    if not (state.is_backward or state.rollbacks):
-        return False
     inside = None if root is None else state.rollbacks[root].steps
     for path in state.live:
         if (inside is None or state.plan.step_of(path).id in inside) and is_undecided(state.step(path)):

@@ -56,7 +56,8 @@ def due(draft: Draft, step_id: StepId) -> None:
         calls.settle(draft, step_id, Outcome.APPLIED, SettleReason.DONE, None, started_at=began_at)
     elif isinstance(body, Wait):
         _waited_in_vain(draft, step, f"signal {body.signal!r} did not come within {took_s:g} s")
-    elif isinstance(body, Scope) and step_id not in draft.state.rollbacks:
+    else:
+        assert isinstance(body, Scope)  # nothing else is waited for
         message = f"scope {step_id} was not done within {took_s:g} s"
         cause = Cause(kind=CauseKind.DEADLINE_EXCEEDED, message=message, step=step_id, reason="DEADLINE_EXCEEDED")
         _roll_back(draft, step_id, body, cause)
@@ -125,8 +126,6 @@ def advance_scopes(draft: Draft, failure: Failure) -> None:
         if not isinstance(body, Scope) or step.id in draft.state.rollbacks:
             continue
         branch = body.otherwise if step.in_else else body.steps
-        if draft.state.steps[step.id].status is not StepStatus.WAITING:
-            continue
         cause = failure(draft.state, branch)
         if cause is not None:
             _roll_back(draft, step.id, body, cause)

@@ -415,12 +415,10 @@ class Plan:
 
     def is_after_pivot(self, step: StepId) -> bool:
         """Return whether the step begins only when the pivot is applied; all that follows has to succeed (R17)."""
-        if self.pivot is None:
-            return False
         outermost = self.steps[step]
         while outermost.scope is not None:
             outermost = self.steps[outermost.scope]
-        return outermost.id in self.dependents[self.pivot]
+        return self.pivot is not None and outermost.id in self.dependents[self.pivot]
 
 
 def _close(steps: Mapping[StepId, Step]) -> Mapping[StepId, frozenset[StepId]]:

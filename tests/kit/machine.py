@@ -142,6 +142,10 @@ class Machine:
         said = report(given) if isinstance(given, str) else given
         return self.tell(AttemptReported(step=StepId(name), operation=of, attempt=number, report=said))
 
+    def tell_reply(self, step: str, data: bytes) -> tuple[Event, ...]:
+        """Report OK with a reply of the caller's own."""
+        return self.reply(step, report(data=data))
+
     def replies(self, *steps: str) -> "Machine":
         """Report OK on each step in turn."""
         for each in steps:

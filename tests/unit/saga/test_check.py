@@ -10,7 +10,7 @@ from orchestrator.ids import StepId
 from orchestrator.saga import SagaState, SagaStatus, StepStatus, blank, check, check_steps
 from orchestrator.saga.plan import Outcome
 from tests.kit.machine import Machine, started
-from tests.kit.plans import plan, step
+from tests.kit.plans import plan, scope, step
 
 PLAN = plan(step("a"), step("b", "a"), step("r", read=True))
 A, B, R = StepId("a"), StepId("b"), StepId("r")
@@ -37,6 +37,13 @@ def with_forward(state: SagaState, name: StepId, **changes: Any) -> SagaState:
     return with_step(state, name, forward=replace(operation, **changes))
 
 
+def past_pivot() -> SagaState:
+    """A saga that goes back although its pivot was applied."""
+    ended = started(plan(step("a"), step("p", "a", pivot=True))).replies("a")
+    ended.reply("p", "INVALID_ARGUMENT")
+    return with_step(ended.state, StepId("p"), status=StepStatus.APPLIED)
+
+
 def broken() -> dict[str, list[SagaState]]:
     running, undoing = forward().state, backward().state
     done = backward().replies("a").state
@@ -52,7 +59,7 @@ def broken() -> dict[str, list[SagaState]]:
             with_step(done, R, status=StepStatus.UNDONE),
         ],
         "M5": [with_step(undoing, B, status=StepStatus.APPLIED, outcome=Outcome.APPLIED, undo_request=undo.request)],
-        "M6": [replace(done, cause=None), replace(running, cause=done.cause)],
+        "M6": [replace(done, cause=None), replace(running, cause=done.cause), past_pivot()],
         "M7": [with_step(running, A, undo_request=None)],
         "M8": [
             replace(
@@ -87,6 +94,47 @@ def test_the_states_that_were_bent_were_sound() -> None:
     for machine in (forward(), backward(), backward().replies("a")):
         check(machine.state)
     check(blank(PLAN))
+
+
+def test_an_undo_that_was_ahead_of_the_rest_is_not_held_against_it() -> None:
+    """It began while only a part of the saga was being undone; what came after it had not to be undone then."""
+    machine = started(
+        plan(
+            scope("s", steps=["b", "c"]), step("b", inside="s"), step("c", "b", inside="s"), step("d"), sequential=True
+        )
+    )
+    machine.replies("b")
+    machine.reply("c", "NOT_FOUND")
+    machine.replies("d")
+    machine.cancel()
+    assert machine.state.ahead == {B}
+    check(machine.state)
+    with pytest.raises(InvariantViolated, match="M5"):
+        check(replace(machine.state, ahead=frozenset()))
+
+
+def test_two_parts_that_are_undone_at_once_do_not_wait_for_each_other() -> None:
+    machine = started(
+        plan(
+            *(scope(name, steps=[f"{name}1", f"{name}2"]) for name in "xy"),
+            *(step(f"{name}{number}", inside=name) for name in "xy" for number in (1, 2)),
+            sequential=True,
+        )
+    )
+    for name in ("x1", "y1"):
+        machine.reply(name)
+    for name in ("x2", "y2"):
+        machine.reply(name, "NOT_FOUND")
+    assert [call.step for call in machine.calls] == ["x1", "y1"]
+    check(machine.state)
+
+
+def test_a_saga_past_its_pivot_may_leave_what_comes_next_to_the_next_process() -> None:
+    machine = started(plan(step("p", pivot=True), step("r", "p", retriable=True)))
+    machine.is_draining = True
+    machine.replies("p")
+    assert machine.owed == frozenset()
+    check(machine.state)
 
 
 def test_only_the_touched_steps_are_looked_at_after_an_append() -> None:
