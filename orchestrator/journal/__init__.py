@@ -24,7 +24,7 @@ state. So the journal has one hard promise and three soft ones.
   what is really there.
 
 The search row (status, attributes, instants) is written in the same commit as the records and is derived from them:
-it is how List filters, how recovery finds the sagas that are awake, and how the clockwork finds due ones without reading
+it is how List filters, how recovery finds the sagas that are awake, and how the sweep finds due ones without reading
 streams. The catalogue of definitions and the cursors of readers live in the same store, because one file to back up is
 better than three.
 

@@ -13,7 +13,7 @@ SKELETON = (
     "ids", "limits", "values", "errors", "saga.plan", "saga.decide", "ports.clock", "runtime.actor",
     "definition.yaml", "definition.expressions", "journal.memory", "journal.sqlite.store", "journal.postgres.store",
     "invoker.service", "telemetry.spans", "api.server", "config", "bootstrap", "cli.main", "v1.saga_pb2",
-    "participant.rules", "proving.trials",
+    "participant.rules", "proving.trials", "explore.search", "verify.walk",
 )  # fmt: skip
 
 GRPC_HOME = "gRPC lives in the invoker, the surfaces and generated code"
@@ -67,6 +67,8 @@ def test_an_empty_project_keeps_every_contract(skeleton: Path) -> None:
         ("orchestrator.ids", "import orchestrator.values", RINGS),
         ("orchestrator.runtime.actor", "import orchestrator.journal.memory", RINGS),
         ("orchestrator.definition.yaml", "import orchestrator.invoker.service", RINGS),
+        ("orchestrator.explore.search", "import orchestrator.runtime.actor", RINGS),
+        ("orchestrator.verify.walk", "import orchestrator.definition.yaml", RINGS),
         ("orchestrator.runtime.actor", "import grpc", GRPC_HOME),
         ("orchestrator.api.server", "from opentelemetry import trace", TELEMETRY_HOME),
         ("orchestrator.journal.memory", "import apsw", "A database driver lives in its store"),

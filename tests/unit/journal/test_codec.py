@@ -35,7 +35,7 @@ def test_what_may_be_none_may_be_absent_on_the_wire(value_type: type) -> None:
 
 def test_the_envelope_has_every_event_once() -> None:
     fields = journal_pb2.Event.DESCRIPTOR.oneofs_by_name["event"].fields
-    enveloped = [field.message_type and field.message_type.name for field in fields]
+    enveloped = [field.message_type.name if field.message_type else field.name for field in fields]
     assert sorted(enveloped) == sorted(event_type.__name__ for event_type in codec.EVENT_TYPES)
 
 
