@@ -30,6 +30,15 @@ class Service:
         self._faults = {step: list(said) for step, said in faults.items()}
 
     def answer(self, call: CallRequest) -> Report | None:
+        if call.operation is Operation.PROBE:
+            return report(data=b"yes" if self.effects[call.step] else b"not")
+        if call.operation is Operation.STOP:
+            self.effects[call.step] = 0
+            return report()
+        if call.operation is Operation.AWAIT:
+            looks = self._faults.get(f"{call.step}.await", [])
+            told = looks.pop(0) if looks else report()
+            return told if self.effects[call.step] else report(data=b"not")
         name = call.step + (".undo" if call.operation is Operation.COMPENSATE else "")
         waiting = self._faults.get(name, [])
         fault = waiting.pop(0) if waiting else report()
@@ -40,7 +49,8 @@ class Service:
             if not refused:
                 self.effects[call.step] = 1 if call.operation is Operation.FORWARD else 0
             if fault is None or fault.code != "ABORTED":
-                self.keys[call.key] = fault if refused and fault is not None else report()
+                said = refused or (fault is not None and fault.code == "OK")
+                self.keys[call.key] = fault if said and fault is not None else report()
         return fault if fault is None or fault.code != "OK" else self.keys[call.key]
 
 
@@ -58,6 +68,14 @@ FAN = (
     step("a", idempotent=True),
     *(step(name, "a", idempotent=True) for name in ("b", "c", "d")),
     step("e", "b", "c", "d", idempotent=True),
+)
+BEGUN = report(data=b"wait")
+"""What a call says that has begun a long-running operation."""
+PIVOT = (
+    step("a", idempotent=True),
+    step("p", "a", pivot=True, probe=True),
+    step("b", "p", retriable=True, idempotent=True),
+    step("c", "b", retriable=True, idempotent=True),
 )
 LOST = report("UNAVAILABLE")
 NO = report("FAILED_PRECONDITION")
@@ -80,6 +98,20 @@ FLOWS = {
     "never answered": Flow(plan(*CHAIN, forward_s=30), {"b": [None] * 99}, SagaStatus.COMPENSATED),
     "cancelled": Flow(plan(*CHAIN), {"c": [None] * 99}, SagaStatus.COMPENSATED, cancel_at=6),
     "one after the other": Flow(plan(*FAN, sequential=True), {"e": [NO]}, SagaStatus.COMPENSATED),
+    "past the pivot": Flow(plan(*PIVOT), {"b": [report("ABORTED")] * 4, "c": [LOST, LOST]}, SagaStatus.COMPLETED),
+    "pivot lost and probed": Flow(plan(*PIVOT), {"p": [LOST]}, SagaStatus.COMPLETED),
+    "pivot refused": Flow(plan(*PIVOT), {"p": [NO]}, SagaStatus.COMPENSATED),
+    "operation": Flow(
+        plan(step("a", idempotent=True), step("b", "a", awaits=True, idempotent=True), step("c", "b", idempotent=True)),
+        {"b": [BEGUN] * 9},
+        SagaStatus.COMPLETED,
+    ),
+    "operation cancelled": Flow(
+        plan(step("a", idempotent=True), step("b", "a", awaits=True, idempotent=True), step("c", "b", idempotent=True)),
+        {"b": [BEGUN] * 9, "b.await": [BEGUN] * 99},
+        SagaStatus.COMPENSATED,
+        cancel_at=9,
+    ),
 }
 
 
