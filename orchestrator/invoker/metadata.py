@@ -6,7 +6,7 @@ header               value
 `idempotency-key`    UUID, the same for every attempt of one operation (R11)
 `saga-id`            the caller's name of the saga
 `saga-step`          the step's name in its definition; of an item with its position, `insert[17]`
-`saga-op`            `forward` or `compensate`; of questions `probe`, `await` or `stop`
+`saga-op`            `forward` or `compensate`; of what is asked besides `probe`, `await` or `stop`
 `saga-attempt`       1, 2, 3, ...
 `saga-epoch`         the writer's fencing token: a service may refuse a lower one than it has seen
 `saga-not-after`     Unix seconds, decimal: a service that keeps the barrier contract refuses to act later (R13)
