@@ -152,8 +152,8 @@ def safety(plan: Plan, events: Sequence[Event], skew_s: float) -> None:
     """Asking twice only where that is safe (R8a); undoing, or believing a "no", only once a call is over (R12)."""
     unknown: dict[StepId, float] = {}
     by_hand: set[StepId] = set()
-    asked_to: dict[StepId, bool] = {}
-    """Whether a service said last, in DTM's way, that it is still at it and wants to be asked again."""
+    asked_to: set[StepId] = set()
+    """Of which nothing is unknown but what a service said, in DTM's way: that it is still at it, to be asked again."""
     for _, event, story in lives(events):
         if isinstance(event, StepReopened) and event.operation is Operation.FORWARD:
             by_hand.add(event.step)
@@ -170,16 +170,19 @@ def safety(plan: Plan, events: Sequence[Event], skew_s: float) -> None:
         elif isinstance(event, StepSettled) and event.reason == "PROBED" and event.outcome is Outcome.NOT_APPLIED:
             _is_over(plan, event.step, event.at, unknown, skew_s)
         elif isinstance(event, AttemptSettled) and event.operation is Operation.FORWARD:
-            is_dtm = plan.step_of(event.step).call.profile is OutcomeProfile.DTM
-            asked_to[event.step] = is_dtm and event.report.code == "FAILED_PRECONDITION"
             if event.outcome is Outcome.UNKNOWN:
+                is_dtm = plan.step_of(event.step).call.profile is OutcomeProfile.DTM
+                if not (is_dtm and event.report.code == "FAILED_PRECONDITION"):
+                    asked_to.discard(event.step)
+                elif event.step not in unknown:
+                    asked_to.add(event.step)
                 deadline_at = story.open[event.step, event.operation].deadline_at
                 unknown[event.step] = max(unknown.get(event.step, 0.0), deadline_at)
         elif isinstance(event, AttemptOpened) and event.operation is Operation.FORWARD:
             step = plan.step_of(event.step)
             if event.step in unknown:
                 safe = step.call.idempotent or step.kind is StepKind.READ or step.call.retry.explicit or step.poll
-                assert safe or asked_to[event.step] or event.step in by_hand, (
+                assert safe or event.step in asked_to or event.step in by_hand, (
                     f"{event.step} is asked again, and may do it twice"
                 )
         elif isinstance(event, AttemptOpened) and event.operation is Operation.COMPENSATE:

@@ -230,7 +230,7 @@ def undo_order(plan: Plan, events: Sequence[Event]) -> None:
         if not _has_circle(undoable, pairs):
             late = [path for path in there if (item_of(path)[0], step_id) in pairs]
             assert not late, f"{event.step} is undone before {late}"
-        if index is not None:
+        if index is not None and event.step not in story.reopened:
             _window(plan.steps[step_id], event.step, story, there)
 
 
