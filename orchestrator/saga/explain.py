@@ -242,7 +242,7 @@ def _wearing(state: SagaState) -> Iterator[Attention]:
     if AttentionReason.RETRYING not in state.attention:
         return
     for path in in_order(state):
-        for operation in (Operation.FORWARD, Operation.COMPENSATE):
+        for operation in (Operation.FORWARD, Operation.AWAIT, Operation.PROBE, Operation.COMPENSATE):
             of = operation_of(state.step(path), operation)
             if of is not None and of.spent >= ALERT_ATTEMPTS:
                 last = of.last.code if of.last is not None else ""

@@ -8,10 +8,11 @@ import pytest
 
 from orchestrator.errors import JournalCorrupted, Rejected
 from orchestrator.ids import StepId
-from orchestrator.limits import ATTEMPTS_MAX, ITEMS_MAX, SIGNALS_MAX, SIGNALS_WAITING_MAX
+from orchestrator.limits import ALERT_ATTEMPTS, ATTEMPTS_MAX, ITEMS_MAX, SIGNALS_MAX, SIGNALS_WAITING_MAX
 from orchestrator.saga import SagaStatus, StepStatus, evolve
 from orchestrator.saga.commands import PauseSaga, ResumeSaga
 from orchestrator.saga.events import AttentionReason, SettleReason, StepReopened, StepSettled
+from orchestrator.saga.explain import attention_of
 from orchestrator.saga.plan import Facts, Operation, Outcome
 from orchestrator.saga.state import FIELD_OF
 from orchestrator.values import Payload
@@ -203,3 +204,16 @@ def test_paused_a_step_that_is_due_waits_and_wakes_at_once_when_resumed(*, aslee
     machine.tell(ResumeSaga(audit=machine.audit()))
     machine.pass_time(0)
     assert machine.state.steps[A].status is (StepStatus.APPLIED if asleep else StepStatus.NOT_APPLIED)
+
+
+@pytest.mark.parametrize("asks", ["probe", "await"])
+def test_a_person_reads_of_a_probe_or_a_look_that_is_not_answered_for_long(asks: str) -> None:
+    asked = asks == "probe"
+    machine = started(plan(step("a", pivot=True, probe=asked, awaits=not asked, probe_policy=retry(0))))
+    machine.reply("a", "UNAVAILABLE") if asked else machine.tell_reply("a", b"wait")
+    for _ in range(ALERT_ATTEMPTS):
+        machine.reply(f"a.{asks}", "UNAVAILABLE")
+        machine.pass_time(8)
+    [told] = attention_of(machine.state)
+    assert (told.reason, told.step) == (AttentionReason.RETRYING, A)
+    assert "trying goes on" in told.message
