@@ -16,11 +16,12 @@ from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from orchestrator import limits
 from orchestrator.api import status
 from orchestrator.api.admission import Admission, Room
-from orchestrator.errors import OrchestratorError, Overloaded
+from orchestrator.errors import InputInvalid, OrchestratorError, Overloaded
 from orchestrator.ports.clock import Clock
 
 REQUEST_ID_KEY = "x-request-id"
@@ -59,21 +60,20 @@ class Edge(grpc.aio.ServerInterceptor):
         return self._wrapped[name]
 
     def _wrap(self, name: str, inner: Handler) -> Handler:
-        codecs = {
-            "request_deserializer": inner.request_deserializer,
-            "response_serializer": inner.response_serializer,
-        }
+        read, write = inner.request_deserializer, inner.response_serializer
         if inner.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(self._unary(name, inner.unary_unary), **codecs)
+            return grpc.unary_unary_rpc_method_handler(self._unary(name, inner.unary_unary), _readable(read), write)
         if inner.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(self._stream(name, inner.unary_stream), **codecs)
+            return grpc.unary_stream_rpc_method_handler(self._stream(name, inner.unary_stream), _readable(read), write)
         if inner.stream_stream is not None:
-            return grpc.stream_stream_rpc_method_handler(self._stream(name, inner.stream_stream), **codecs)
+            return grpc.stream_stream_rpc_method_handler(self._stream(name, inner.stream_stream), read, write)
         raise TypeError(f"{name} is a client-streaming method; nobody has decided how to admit one")
 
     def _unary(self, name: str, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
             async with self._guarded(name, context):
+                if isinstance(request, InputInvalid):
+                    raise request
                 with self._admission.admit(self._room_of(name, request)):
                     return await behaviour(request, context)
 
@@ -82,6 +82,8 @@ class Edge(grpc.aio.ServerInterceptor):
     def _stream(self, name: str, behaviour: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
         async def answer(request: Any, context: Context) -> None:  # noqa: ANN401
             async with self._guarded(name, context):
+                if isinstance(request, InputInvalid):
+                    raise request
                 with self._admission.admit(self._room_of(name, request)):
                     await self._pass_on(behaviour(request, context), context)
 
@@ -129,6 +131,20 @@ class Edge(grpc.aio.ServerInterceptor):
         if given:
             trailing.append((REQUEST_ID_KEY, given))
         await context.abort(wire.code, wire.message, tuple(trailing))
+
+
+def _readable(read: "Callable[[bytes], Any] | None") -> "Callable[[bytes], Any] | None":
+    """Let bytes that are no request come in as their refusal: left to gRPC, they are a traceback and UNKNOWN."""
+    if read is None:
+        return None
+
+    def read_or_refuse(data: bytes) -> Any:  # noqa: ANN401
+        try:
+            return read(data)
+        except DecodeError as error:
+            return InputInvalid("request", f"cannot be read: {error}")
+
+    return read_or_refuse
 
 
 def _request_id(context: Context) -> str:

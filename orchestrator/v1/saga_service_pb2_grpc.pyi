@@ -30,10 +30,13 @@ class SagaServiceStub:
     """Sagas, for the services that use them.
 
     Every error carries `google.rpc.ErrorInfo` with domain `orchestrator` and one of the reasons named at each method.
-    Any method may also answer RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
+    Any method may also answer INVALID_ARGUMENT (`INPUT_INVALID`: the request cannot be read, or a required field is missing
+    or is not what it has to be), RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
     takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart; `JOURNAL_UNAVAILABLE`: nothing can
-    be recorded now) and INTERNAL (a bug; quote the request id). A request id given as metadata `x-request-id` comes back
-    in the trailing metadata; an error also has it, or one made up by the server, in `google.rpc.RequestInfo`.
+    be recorded now), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and
+    INTERNAL (a bug; quote the request id). A request larger than 4 MiB is refused by gRPC itself, without a reason. A request
+    id given as metadata `x-request-id` comes back in the trailing metadata; an error also has it, or one made up by the
+    server, in `google.rpc.RequestInfo`.
 
     The deadline of a call bounds that call, never the saga.
     """
@@ -167,10 +170,13 @@ class SagaServiceAsyncStub(SagaServiceStub):
     """Sagas, for the services that use them.
 
     Every error carries `google.rpc.ErrorInfo` with domain `orchestrator` and one of the reasons named at each method.
-    Any method may also answer RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
+    Any method may also answer INVALID_ARGUMENT (`INPUT_INVALID`: the request cannot be read, or a required field is missing
+    or is not what it has to be), RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
     takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart; `JOURNAL_UNAVAILABLE`: nothing can
-    be recorded now) and INTERNAL (a bug; quote the request id). A request id given as metadata `x-request-id` comes back
-    in the trailing metadata; an error also has it, or one made up by the server, in `google.rpc.RequestInfo`.
+    be recorded now), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and
+    INTERNAL (a bug; quote the request id). A request larger than 4 MiB is refused by gRPC itself, without a reason. A request
+    id given as metadata `x-request-id` comes back in the trailing metadata; an error also has it, or one made up by the
+    server, in `google.rpc.RequestInfo`.
 
     The deadline of a call bounds that call, never the saga.
     """
@@ -300,10 +306,13 @@ class SagaServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sagas, for the services that use them.
 
     Every error carries `google.rpc.ErrorInfo` with domain `orchestrator` and one of the reasons named at each method.
-    Any method may also answer RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
+    Any method may also answer INVALID_ARGUMENT (`INPUT_INVALID`: the request cannot be read, or a required field is missing
+    or is not what it has to be), RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
     takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart; `JOURNAL_UNAVAILABLE`: nothing can
-    be recorded now) and INTERNAL (a bug; quote the request id). A request id given as metadata `x-request-id` comes back
-    in the trailing metadata; an error also has it, or one made up by the server, in `google.rpc.RequestInfo`.
+    be recorded now), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and
+    INTERNAL (a bug; quote the request id). A request larger than 4 MiB is refused by gRPC itself, without a reason. A request
+    id given as metadata `x-request-id` comes back in the trailing metadata; an error also has it, or one made up by the
+    server, in `google.rpc.RequestInfo`.
 
     The deadline of a call bounds that call, never the saga.
     """

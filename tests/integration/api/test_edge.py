@@ -269,3 +269,18 @@ async def test_a_taken_port_is_named_with_the_way_out() -> None:
             await second.start()
         await second.drain(0.0)
         await rig.sagas.ListSagas(rpc.ListSagasRequest())
+
+
+@pytest.mark.parametrize("method", ["SagaService/GetSaga", "OperatorService/RetryStep", "SagaService/WatchSaga"])
+async def test_bytes_that_are_no_request_are_refused_like_any_wrong_input(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running() as rig:
+        channel: Any = rig.channel
+        kind = channel.unary_stream if method.endswith("WatchSaga") else channel.unary_unary
+        call = kind(f"/orchestrator.v1.{method}")(b"\xff\xff\xff\xff")
+        error = await failed(call.read() if method.endswith("WatchSaga") else call)
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert reason(error) == "INPUT_INVALID"
+        assert "cannot be read" in str(error.details())
+    assert "Traceback" not in caplog.text
