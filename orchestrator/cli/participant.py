@@ -226,7 +226,7 @@ def _show(printer: Printer, report: "Report") -> None:
         for line in _told(finding):
             echo(f"{'':<14}{click.style(line, dim=True)}")
     if report.left and not printer.quiet:
-        note(f"{report.left} calls acted, and their undo did not succeed: their effects may still stand")
+        note(f"{report.left} calls may have acted, and no undo of them has succeeded: their effects may still stand")
     if not printer.quiet:
         counts = {word: sum(one.verdict == word for one in report.findings) for word in _COLOURS}
         note(

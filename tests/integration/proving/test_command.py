@@ -169,3 +169,11 @@ def test_a_refused_request_is_told_as_what_it_is(good: str) -> None:
     assert code == 1
     assert "FAILED_PRECONDITION TOO_MANY_SEATS (8 seats are sold at once); give a --request that" in out
     assert "it would prove nothing while `acts` is broken" in out
+
+
+def test_nobody_is_said_to_have_acted_where_nobody_was_reached(tmp_path: Path) -> None:
+    described = tmp_path / "theatre.binpb"
+    described.write_bytes(theatre.DESCRIPTORS.SerializeToString())
+    code, _, err = saga(dead_address(), *METHODS, *REQUEST, "--descriptors", str(described))
+    assert code == 1
+    assert "1 calls may have acted, and no undo of them has succeeded" in err
