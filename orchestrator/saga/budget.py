@@ -1,5 +1,7 @@
 """Until when, and how long to wait: deadlines and backoff, from given time and given luck."""
 
+import math
+
 from orchestrator.ids import StepId
 from orchestrator.limits import RETRY_AFTER_S_MAX
 from orchestrator.saga.commands import Moment
@@ -17,10 +19,25 @@ def attempt_deadline_at(
     pivot or comes after it (R17): they are bounded by their own timeout only, and trying goes on.
     """
     end_at = moment.at + call.timeout_s
-    if operation is not Operation.FORWARD or not has_deadline(state, step):
+    if operation is not Operation.FORWARD:
+        return end_at
+    poll_ends_at = _poll_ends_at(state, step, moment)
+    if moment.at < poll_ends_at < end_at:
+        end_at = poll_ends_at
+    if not has_deadline(state, step):
         return end_at
     end_at = min(end_at, state.forward_deadline_at, *_scope_ends(state, step))
     return end_at if end_at > moment.at else None
+
+
+def _poll_ends_at(state: SagaState, step: StepId, moment: Moment) -> float:
+    """Return until when a poll may go on, a call that does not answer included."""
+    poll = state.plan.step_of(step).poll
+    if poll is None:
+        return math.inf
+    found = state.find(step)
+    began_at = moment.at if found is None or found.forward is None else found.forward.budget_at
+    return began_at + poll.at_most_s
 
 
 def has_deadline(state: SagaState, step: StepId) -> bool:

@@ -127,7 +127,11 @@ def _asked_no_more(step: StepState) -> StepState:
 
 def _asked(step: StepState) -> OperationState | None:
     """Call off the asking to stop: what was to be stopped is awaited no more, and nobody need answer."""
-    return None if step.stop is None else changed(step.stop, open=None, retry_at=None)
+    return _called_off(step.stop)
+
+
+def _called_off(operation: OperationState | None) -> OperationState | None:
+    return None if operation is None else changed(operation, open=None, retry_at=None)
 
 
 def _closed(operation: OperationState, event: AttemptSettled) -> OperationState:
@@ -196,6 +200,9 @@ def _settled(step: StepState, event: StepSettled, version: int, status: StepStat
         step,
         status=status,
         forward=None if forward is None else changed(forward, retry_at=None, parked=False),
+        # Settled by a person, it is not asked about any more.
+        awaiting=_called_off(step.awaiting),
+        probe=_called_off(step.probe),
         stop=_asked(step),
         outcome=event.outcome,
         settle_reason=event.reason,

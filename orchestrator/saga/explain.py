@@ -293,6 +293,8 @@ def _impatient(state: SagaState) -> Iterator[StepState]:
         waits = (operation_of(step, operation) for operation in (Operation.FORWARD, Operation.COMPENSATE))
         if any(of is not None and of.retry_at is not None and _has_failed(of) for of in waits):
             yield step
+        elif step.awaiting is not None and step.status is StepStatus.WAITING and state.is_backward:
+            yield step  # an operation that was asked to stop, and that a person may know more of
 
 
 def _has_failed(of: OperationState) -> bool:

@@ -175,9 +175,13 @@ def _judge_forward(end: AttemptEnd) -> Verdict:
             return Settle(settled, SettleReason.UNANSWERED)
         # Refused after an answer that said "not yet", it keeps the effect of that one, and has failed.
         return Settle(settled, SettleReason.REFUSED if settled is Outcome.APPLIED else SettleReason.REPLIED)
+    delay_s = _delay_s(end)
+    poll = end.step.poll
+    if poll is not None and end.moment.at + delay_s >= end.after.budget_at + poll.at_most_s:
+        outcome = Outcome.NOT_APPLIED if end.step.kind is StepKind.READ else settled
+        return Settle(outcome, SettleReason.TIMED_OUT, message=f"no answer within {poll.at_most_s:g} s")
     if not _has_budget(end) and not (insists(end.state, end.step) and end.after.attempts < ATTEMPTS_MAX):
         return Settle(settled, SettleReason.ATTEMPTS_EXHAUSTED)
-    delay_s = _delay_s(end)
     if end.moment.at + delay_s >= end.state.forward_deadline_at and has_deadline(end.state, end.path):
         return Settle(settled, SettleReason.DEADLINE_EXCEEDED)
     return Again(delay_s, end.is_parked)

@@ -188,8 +188,11 @@ def _resolve(draft: Draft, step: StepState, command: ResolveStep) -> RequestErro
     state, at, operation = draft.state, draft.moment.at, stuck_operation(step)
     if command.outcome is Outcome.UNKNOWN:
         return _refused(state, step, "a person says APPLIED or NOT_APPLIED; what is unknown is unknown already")
-    if operation is None and step.status is not StepStatus.UNSETTLED:
+    asked_about = step.status is StepStatus.PROBING or (step.status is StepStatus.WAITING and step.awaiting is not None)
+    if operation is None and not asked_about and step.status is not StepStatus.UNSETTLED:
         return _refused(state, step, "only a step that is stuck, or whose outcome is unknown, can be resolved")
+    if asked_about and command.outcome is Outcome.NOT_APPLIED and _has_to_succeed(state, step):
+        return _refused(state, step, "it has to succeed, and is being asked about still; wait until it is stuck")
     if operation is Operation.COMPENSATE:
         if command.outcome is not Outcome.APPLIED:
             return _refused(state, step, "its undo is stuck: retry it, say that it was applied, or skip it")
@@ -200,7 +203,7 @@ def _resolve(draft: Draft, step: StepState, command: ResolveStep) -> RequestErro
         return None
     if step.id in state.steps and state.plan.steps[step.id].for_each is not None and command.outcome is Outcome.APPLIED:
         return _refused(state, step, "its items have not begun; retry it, or skip it")
-    goes_on = operation is not None and insists(state, state.plan.step_of(step.id)) and not is_stopped(state, step.id)
+    goes_on = operation is not None and _has_to_succeed(state, step)
     tried_again = goes_on and command.outcome is Outcome.NOT_APPLIED
     if tried_again and step.forward is None:
         return _refused(
@@ -218,6 +221,10 @@ def _resolve(draft: Draft, step: StepState, command: ResolveStep) -> RequestErro
     reason = SettleReason.RESOLVED
     calls.settle(draft, step.id, command.outcome, reason, reply, started_at=started_at, message=message)
     return None
+
+
+def _has_to_succeed(state: SagaState, step: StepState) -> bool:
+    return insists(state, state.plan.step_of(step.id)) and not is_stopped(state, step.id)
 
 
 def _skip(draft: Draft, step: StepState, command: SkipStep) -> RequestError | None:

@@ -100,7 +100,8 @@ class Story:
                 self.outcomes[event.step] = event.outcome
                 self.settled.setdefault(event.step, number)
                 self.stuck.pop(event.step, None)
-                self.open = {at: opened for at, opened in self.open.items() if at != (event.step, Operation.STOP)}
+                # Of a step that has settled nothing is asked any more, whoever settled it.
+                self.open = {at: opened for at, opened in self.open.items() if at[0] != event.step}
                 if event.step in self.rollbacks and event.step not in self.rollbacks[event.step].steps:
                     del self.rollbacks[event.step]
             case StepStuck():

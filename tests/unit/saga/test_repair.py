@@ -2,8 +2,9 @@
 
 from orchestrator.ids import StepId
 from orchestrator.saga import SagaStatus, StepStatus
-from orchestrator.saga.commands import AttemptReported, ForceComplete, RerunFromStep
-from orchestrator.saga.plan import Operation
+from orchestrator.saga.commands import AttemptReported, ForceComplete, RerunFromStep, ResolveStep
+from orchestrator.saga.events import SettleReason
+from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import operation_of
 from tests.kit.machine import Machine, report, started
 from tests.kit.plans import plan, step
@@ -34,3 +35,27 @@ def test_a_saga_whose_step_is_being_probed_is_not_forced_to_completion() -> None
     assert machine.rejected is not None
     assert machine.rejected.reason == "CALLS_IN_FLIGHT"
     assert machine.status is SagaStatus.RUNNING
+
+
+def test_an_operation_that_never_ends_is_resolved_by_a_person_and_nothing_waits_for_it_any_more() -> None:
+    machine = started(plan(step("a", awaits=True), step("b", "a")))
+    told(machine, Operation.FORWARD, data=b"wait")
+    machine.cancel()
+    told(machine, Operation.STOP, "UNIMPLEMENTED")
+    assert machine.state.steps[StepId("a")].status is StepStatus.WAITING
+    machine.tell(ResolveStep(audit=machine.audit(), step=StepId("a"), outcome=Outcome.NOT_APPLIED))
+    assert machine.status is SagaStatus.COMPENSATED
+    assert machine.calls == []
+
+
+def test_a_poll_whose_call_does_not_answer_ends_in_its_own_time() -> None:
+    machine = started(plan(step("a", poll=True, read=True, at_most_s=3.0, timeout_s=10.0)))
+    opened = machine.state.steps[StepId("a")].forward
+    assert opened is not None
+    assert opened.open is not None
+    assert opened.open.deadline_at - machine.at == 3.0
+    machine.pass_time(2.9)
+    machine.at += 0.1
+    machine.reply("a", "DEADLINE_EXCEEDED")
+    ended = machine.state.steps[StepId("a")]
+    assert (ended.status, ended.settle_reason) == (StepStatus.NOT_APPLIED, SettleReason.TIMED_OUT)
