@@ -416,6 +416,8 @@ PROVING_SHOWN_CHARS = 100
 # States a search looks at before it gives up and says so: some minutes, and about 2 KB each.
 EXPLORE_STATES_MAX = 300_000
 # How often a search tells how far it is.
-EXPLORE_PROGRESS_STATES = 2_000
+EXPLORE_PROGRESS_S = 2.0
+# How long a search may take where nobody says otherwise.
+EXPLORE_S_DEFAULT = 120.0
 # Records after which a simulated saga is held to be one that never ends.
 PLAY_RECORDS_MAX = 100_000

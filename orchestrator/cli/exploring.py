@@ -15,6 +15,7 @@ from orchestrator.cli.given import DURATION, INPUT
 from orchestrator.cli.output import Printer, echo, note
 from orchestrator.cli.serve import load_settings, with_config
 from orchestrator.cli.session import formatted
+from orchestrator.limits import EXPLORE_PROGRESS_S, EXPLORE_S_DEFAULT
 
 if TYPE_CHECKING:
     from orchestrator.definition import Revisions
@@ -42,6 +43,9 @@ DESCRIPTORS = click.option(
 @click.argument("files", nargs=-1, required=True, type=FILES, metavar="FILE...")
 @DESCRIPTORS
 @click.option("--faults", default=2, show_default=True, type=click.IntRange(0, 4), help="Faults on one path, at most.")
+@click.option(
+    "--within", type=DURATION, default=EXPLORE_S_DEFAULT, show_default="2m", help="How long to look, at most."
+)
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the shortest bad path.")
 @click.option(
     "--replay",
@@ -57,6 +61,7 @@ def explore(
     files: Sequence[Path],
     descriptors: Path | None,
     faults: int,
+    within: float,
     save: Path | None,
     script: Path | None,
     file: Path | None,
@@ -71,7 +76,7 @@ def explore(
     plans = _compiled(files, descriptors, file, settings)[1]
     if script is not None:
         return _replayed(printer, plans[0], script)
-    reports = [_explored(printer, plan, faults) for plan in plans]
+    reports = [_explored(printer, plan, faults, within) for plan in plans]
     if not printer.is_table:
         printer.values([report_values(plan, report) for plan, report in zip(plans, reports, strict=True)])
     for plan, report in zip(plans, reports, strict=True):
@@ -80,14 +85,20 @@ def explore(
     return Exit.OK if all(report.is_proven for report in reports) else Exit.FAILED
 
 
-def _explored(printer: Printer, plan: "Plan", faults: int) -> "Report":
+def _explored(printer: Printer, plan: "Plan", faults: int, within_s: float) -> "Report":
     from orchestrator.explore import explore as search
 
     began = time.monotonic()  # noqa: TID251  (how long a person has waited)
 
-    def on_progress(progress: "Progress") -> None:
-        if progress.states and not printer.quiet:
+    told_at = began
+
+    def on_progress(progress: "Progress") -> bool:
+        nonlocal told_at
+        now = time.monotonic()  # noqa: TID251  (as above)
+        if now - told_at >= EXPLORE_PROGRESS_S and not printer.quiet:
+            told_at = now
             note(f"{plan.definition}: {progress.states:,} states, {progress.waiting:,} to look at")
+        return now - began < within_s
 
     report = search(plan, faults=faults, on_progress=on_progress)
     took_s = time.monotonic() - began  # noqa: TID251  (as above)
@@ -107,7 +118,7 @@ def verdict(report: "Report") -> str:
     if report.flaws:
         return f"NOT PROVEN: {len(report.flaws)} paths do not end as they must; the shortest is below"
     if not report.is_complete:
-        return "NOT PROVEN: a bound was reached before everything was looked at; try fewer --faults"
+        return "NOT PROVEN: a bound was reached before all was looked at; try fewer --faults, or more time (--within)"
     return "proven: every path ends COMPLETED, COMPENSATED with nothing left, or NEEDS_ATTENTION with a reason"
 
 

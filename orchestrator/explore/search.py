@@ -16,7 +16,7 @@ from orchestrator.explore.proof import End, Flaw, end_of, flaw_of
 from orchestrator.explore.world import Effects, Move, moves
 from orchestrator.frozen import changed, frozen, frozen_tuple
 from orchestrator.ids import SagaId, StepId
-from orchestrator.limits import CLOCK_SKEW_S, EXPLORE_PROGRESS_STATES, EXPLORE_STATES_MAX
+from orchestrator.limits import CLOCK_SKEW_S, EXPLORE_STATES_MAX
 from orchestrator.saga import SagaState, blank, check, decide
 from orchestrator.saga.commands import Command, Moment, Recovered, StartSaga
 from orchestrator.saga.events import Event
@@ -73,7 +73,7 @@ class _Node:
 class _Search:
     """One search under way."""
 
-    def __init__(self, plan: Plan, faults_max: int, on_progress: Callable[[Progress], None] | None) -> None:
+    def __init__(self, plan: Plan, faults_max: int, on_progress: Callable[[Progress], bool] | None) -> None:
         self._chooser = Chooser()
         self._plan = abstract(plan, self._chooser)
         self._faults_max = faults_max
@@ -96,8 +96,9 @@ class _Search:
         is_complete = True
         for level in self._levels:
             while level:
-                if len(self._came) > EXPLORE_STATES_MAX:
+                if len(self._came) > EXPLORE_STATES_MAX or not self._goes_on():
                     is_complete = False
+                    level.clear()
                     break
                 self._look(level.popleft())
         if is_complete and not self._flaws:
@@ -111,9 +112,10 @@ class _Search:
             flaws=tuple(self._flaws),
         )
 
+    def _goes_on(self) -> bool:
+        return self._on_progress is None or self._on_progress(Progress(len(self._came), sum(map(len, self._levels))))
+
     def _look(self, node: _Node) -> None:
-        if self._on_progress is not None and node.number % EXPLORE_PROGRESS_STATES == 0:
-            self._on_progress(Progress(len(self._came), sum(map(len, self._levels))))
         if node.state.is_terminal:
             self._end(node)
             return
@@ -224,8 +226,11 @@ def _answered(taken: Taken, choice: Choice, *, answer: bool) -> Taken:
     )
 
 
-def explore(plan: Plan, *, faults: int = 2, on_progress: Callable[[Progress], None] | None = None) -> Report:
-    """Look at every path with at most so many faults; bounded by `EXPLORE_STATES_MAX`, and it says so where it was."""
+def explore(plan: Plan, *, faults: int = 2, on_progress: Callable[[Progress], bool] | None = None) -> Report:
+    """Look at every path with at most so many faults; bounded by `EXPLORE_STATES_MAX`, and it says so where it was.
+
+    `on_progress` is asked before every state, and ends the search by returning False.
+    """
     return _Search(plan, faults, on_progress).run()
 
 

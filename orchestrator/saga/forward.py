@@ -276,7 +276,7 @@ def _start(draft: Draft, step: Step) -> None:
         case Sleep(duration=duration):
             asleep_s = duration(facts_of(draft.state, step.id))
             if not isinstance(asleep_s, ExpressionFailure) and not 0 <= asleep_s <= SLEEP_S_MAX:
-                asleep_s = ExpressionFailure(f"{asleep_s:g} s is not between 0 and {SLEEP_S_MAX:g}")
+                asleep_s = ExpressionFailure(f"{asleep_s:g} s is not between 0 and {SLEEP_S_MAX:.0f}")
             if isinstance(asleep_s, ExpressionFailure):
                 _fail(draft, step, step.id, SettleReason.EXPRESSION_FAILED, f"sleep: {asleep_s.message}")
             else:

@@ -80,7 +80,8 @@ def apply(draft: Draft, command: Repair) -> RequestError | None:
 
 def past_pivot(state: SagaState, what: str) -> Rejected:
     """Return the refusal of what would undo a saga that can only succeed (R17)."""
-    message = f"saga {state.saga_id!r} is past its pivot {state.plan.pivot!r} and cannot be {what}; it is completed"
+    where = f"saga {state.saga_id!r} is past its pivot {state.plan.pivot!r}"
+    message = f"{where} and cannot be {what}; it can only be completed"
     return Rejected("PAST_PIVOT", message, saga_id=state.saga_id, step=state.plan.pivot or "")
 
 

@@ -158,3 +158,9 @@ def test_the_orchestrator_is_killed_at_every_point_and_the_saga_ends_all_the_sam
     assert ends_of(report, "killed") == {SagaStatus.COMPLETED: {(Word.DONE, Word.DONE)}}
     unkeyed = explore(plan(step("a")), faults=1)
     assert ends_of(unkeyed, "killed") == {SagaStatus.COMPENSATED: {(Word.UNDONE,)}}
+
+
+def test_a_search_whose_time_is_over_says_so() -> None:
+    report = explore(two_steps(), faults=2, on_progress=lambda progress: progress.states < 10)
+    assert not report.is_complete
+    assert not report.flaws
