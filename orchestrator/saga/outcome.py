@@ -260,6 +260,13 @@ def _judge_stop(end: AttemptEnd) -> Verdict:
     return Again(_delay_s(end), end.is_parked)
 
 
+def _why_probed(end: AttemptEnd) -> str:
+    """Return what is told of a call that a probe found not to have taken place: how the call itself had ended."""
+    last = end.current.forward.last if end.current.forward is not None else None
+    how = "" if last is None else f"the call ended {last.code}: {last.message}; "
+    return f"{how}the probe says that it did not take place"
+
+
 def _judge_probe(end: AttemptEnd) -> Verdict:
     """R16: ask whether it took place. "No" counts only when the forward call can no longer be on its way (R12)."""
     assert end.step.probe is not None  # it has just been probed
@@ -279,7 +286,7 @@ def _judge_probe(end: AttemptEnd) -> Verdict:
     if outcome is Outcome.APPLIED:
         return Settle(Outcome.APPLIED, SettleReason.PROBED, message=message, reply=reply, code="OK" if reply else None)
     if denied and not _may_be_on_its_way(end):
-        return Settle(Outcome.NOT_APPLIED, SettleReason.PROBED, message=message)
+        return Settle(Outcome.NOT_APPLIED, SettleReason.PROBED, message=message or _why_probed(end))
     if denied:
         assert end.current.forward is not None  # it is what is probed
         return Again(max(end.current.forward.drained_at + CLOCK_SKEW_S - end.moment.at, 0.0), polled=True)
