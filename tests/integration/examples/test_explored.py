@@ -10,13 +10,33 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from orchestrator.cli.main import run
 from services.bank.v1 import bank_pb2
+from services.epro.v1 import (
+    archive_service_pb2,
+    notifier_service_pb2,
+    safety_service_pb2,
+    scoring_service_pb2,
+    validator_service_pb2,
+)
 from services.expenses.v1 import expenses_pb2
 from services.importer.v1 import importer_pb2
 from services.shop.v1 import shop_pb2
 from services.travel.v1 import travel_pb2
 from tests.kit.examples import EXAMPLES, Example
+from tests.kit.mesh import DEFINITION
 
-PROTOS = (bank_pb2, expenses_pb2, importer_pb2, shop_pb2, travel_pb2, operations_pb2)
+PROTOS = (
+    bank_pb2,
+    expenses_pb2,
+    importer_pb2,
+    shop_pb2,
+    travel_pb2,
+    operations_pb2,
+    archive_service_pb2,
+    notifier_service_pb2,
+    safety_service_pb2,
+    scoring_service_pb2,
+    validator_service_pb2,
+)
 
 
 def with_imports(file: FileDescriptor) -> Iterator[FileDescriptor]:
@@ -60,3 +80,9 @@ def test_every_way_an_example_can_go_ends_as_it_must(example: Example, descripto
         str(bad_path),
     ]
     assert run(command) == 0, bad_path.read_text(encoding="utf-8") if bad_path.exists() else "see above"
+
+
+def test_the_demos_saga_is_proven_with_two_faults_a_path_within_ten_seconds(descriptors: str) -> None:
+    assert (
+        run(["explore", str(DEFINITION), "--descriptors", descriptors, "--faults", "2", "--within", "10s", "-q"]) == 0
+    )
