@@ -15,7 +15,7 @@ from orchestrator.cli.given import DURATION, INPUT
 from orchestrator.cli.output import Printer, echo, note
 from orchestrator.cli.serve import load_settings, with_config
 from orchestrator.cli.session import formatted
-from orchestrator.limits import EXPLORE_PROGRESS_S, EXPLORE_S_DEFAULT
+from orchestrator.limits import EXPLORE_FLAWS_MAX, EXPLORE_PROGRESS_S, EXPLORE_S_DEFAULT
 
 if TYPE_CHECKING:
     from orchestrator.definition import Revisions
@@ -116,7 +116,8 @@ def _explored(printer: Printer, plan: "Plan", faults: int, within_s: float) -> "
 def verdict(report: "Report") -> str:
     """Return in a sentence what the search has shown."""
     if report.flaws:
-        return f"NOT PROVEN: {len(report.flaws)} paths do not end as they must; the shortest is below"
+        count = f"{len(report.flaws)}{' or more' if len(report.flaws) == EXPLORE_FLAWS_MAX else ''}"
+        return f"NOT PROVEN: {count} paths do not end as they must; the shortest with the fewest faults is below"
     if not report.is_complete:
         return "NOT PROVEN: a bound was reached before all was looked at; try fewer --faults, or more time (--within)"
     return "proven: every path ends COMPLETED, COMPENSATED with nothing left, or NEEDS_ATTENTION with a reason"

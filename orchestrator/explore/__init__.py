@@ -15,10 +15,12 @@
 
 Nothing here is a model of the machine: `decide`, `owed` and `check` are the ones that run in production. What is
 modelled is the world: services that do it or do not, answer or do not, refuse, and are asked again. What is left out is
-the content of messages: a condition is true and false in turn, a request can be rendered and cannot.
+the content of messages: a condition is true and false in turn, a request can be rendered and cannot. Two attempts stand
+for many, and two items for a list; of more than a few calls that are open when the orchestrator is killed not every
+choice is tried, took place or not, but none, all, and each alone.
 
-Invariants: the search is exhaustive within its bounds and says when a bound was reached; the path it shows for a
-finding is a shortest one; the same plan gives the same report.
+Invariants: beyond that the search is exhaustive within its bounds, and says when a bound was reached; the path it shows
+for a finding is a shortest one of those with the fewest faults; the same plan gives the same report.
 
 May import: `saga` and what is below it. Read next: `world.py`, then `search.py`.
 """

@@ -2,12 +2,12 @@
 
 Two states are one where nothing that can still happen differs: times, attempt numbers and texts do not count, the order
 in which steps began and ended does. A path is remembered by its last move and where it came from, so that a finding
-shows a shortest one.
+shows a shortest one of those with the fewest faults.
 """
 
-from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import field
+from heapq import heappop, heappush
 from uuid import UUID
 
 from orchestrator.errors import InputInvalid, IntegrityError
@@ -16,7 +16,7 @@ from orchestrator.explore.proof import End, Flaw, end_of, flaw_of
 from orchestrator.explore.world import Effects, Move, moves
 from orchestrator.frozen import changed, frozen, frozen_tuple
 from orchestrator.ids import SagaId, StepId
-from orchestrator.limits import CLOCK_SKEW_S, EXPLORE_STATES_MAX
+from orchestrator.limits import CLOCK_SKEW_S, EXPLORE_FLAWS_MAX, EXPLORE_STATES_MAX
 from orchestrator.saga import SagaState, blank, check, decide
 from orchestrator.saga.commands import Command, Moment, Recovered, StartSaga
 from orchestrator.saga.events import Event
@@ -68,6 +68,8 @@ class _Node:
     answers: Answers
     faults: tuple[str, ...]
     number: int
+    depth: int
+    """Moves from the start."""
 
 
 class _Search:
@@ -84,14 +86,17 @@ class _Search:
         self._led: list[list[int]] = []
         """By a state's number: from which ones it is reached without a fault."""
         self._ended: list[int] = []
-        self._levels: list[deque[_Node]] = [deque() for _ in range(faults_max + 1)]
+        self._depths: list[int] = []
+        self._looked_at: list[bool] = []
+        self._levels: list[list[tuple[int, int, _Node]]] = [[] for _ in range(faults_max + 1)]
+        """By the number of faults: a heap of what is to be looked at, the shortest way there first."""
         self._ends: dict[tuple[str, ...], dict[End, int]] = {}
         self._flaws: list[Flaw] = []
         self._moves = 0
 
     def run(self) -> Report:
         start = Move("the saga starts", _start(), frozenset())
-        first = _Node(state=blank(self._plan), effects=frozenset(), answers=(), faults=(), number=_NOWHERE)
+        first = _Node(state=blank(self._plan), effects=frozenset(), answers=(), faults=(), number=_NOWHERE, depth=0)
         self._step(first, start)
         is_complete = True
         for level in self._levels:
@@ -100,7 +105,10 @@ class _Search:
                     is_complete = False
                     level.clear()
                     break
-                self._look(level.popleft())
+                _, _, node = heappop(level)
+                if not self._looked_at[node.number]:
+                    self._looked_at[node.number] = True
+                    self._look(node)
         if is_complete and not self._flaws:
             self._stuck_for_ever()
         return Report(
@@ -134,7 +142,7 @@ class _Search:
         ends[end] = ends.get(end, 0) + 1
         flaw = flaw_of(node.state, node.effects)
         if flaw is not None:
-            self._flaws.append(Flaw(*flaw, self._path(node.number)))
+            self._flawed(Flaw(*flaw, self._path(node.number)))
 
     def _step(self, node: _Node, move: Move) -> None:
         """Take a move, and with it every answer that the author's texts could give on the way."""
@@ -146,7 +154,7 @@ class _Search:
             if taken.violated is not None:
                 path = (*self._path(node.number), taken.told)
                 rule = getattr(taken.violated, "number", taken.violated.reason)
-                self._flaws.append(Flaw(rule, taken.violated.message, path))
+                self._flawed(Flaw(rule, taken.violated.message, path))
             elif taken.state is not None:
                 self._arrive(node, taken, move.effects, faults)
 
@@ -154,15 +162,25 @@ class _Search:
         assert taken.state is not None  # the caller has looked
         answers = tuple(sorted(taken.answers, key=str))
         key = (_shape(taken.state), effects, answers, tuple(sorted(faults)))
-        number = self._numbers.setdefault(key, len(self._came))
+        number, depth = self._numbers.setdefault(key, len(self._came)), came_from.depth + 1
         if number == len(self._came):
             self._came.append((came_from.number, taken.told))
             self._led.append([])
-            self._levels[len(faults)].append(
-                _Node(state=taken.state, effects=effects, answers=answers, faults=faults, number=number)
-            )
+            self._depths.append(depth)
+            self._looked_at.append(False)
+        elif self._looked_at[number] or depth >= self._depths[number]:
+            number = _NOWHERE  # there is a way there that is as short
+        if number != _NOWHERE:
+            self._came[number], self._depths[number] = (came_from.number, taken.told), depth
+            node = _Node(state=taken.state, effects=effects, answers=answers, faults=faults, number=number, depth=depth)
+            heappush(self._levels[len(faults)], (depth, number, node))
+        number = self._numbers[key]
         if not taken.faults and came_from.number != _NOWHERE:
             self._led[number].append(came_from.number)
+
+    def _flawed(self, flaw: Flaw) -> None:
+        if len(self._flaws) < EXPLORE_FLAWS_MAX:
+            self._flaws.append(flaw)
 
     def _stuck_for_ever(self) -> None:
         """Find states from which no end is reached although nothing goes wrong any more."""
@@ -175,7 +193,7 @@ class _Search:
         lost = next((number for number in range(len(self._came)) if number not in ends), None)
         if lost is not None:
             what = "from here on nothing goes wrong, and yet the saga never comes to an end"
-            self._flaws.append(Flaw("I35", what, self._path(lost)))
+            self._flawed(Flaw("I35", what, self._path(lost)))
 
     def _path(self, number: int) -> tuple[str, ...]:
         found: list[str] = []

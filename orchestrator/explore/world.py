@@ -11,6 +11,7 @@ from typing import Final
 from orchestrator.explore.abstract import HAS_FAILED, NOT_YET, SAYS_NO, SAYS_YES
 from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import StepId
+from orchestrator.limits import EXPLORE_KILLED_CALLS_MAX
 from orchestrator.saga import SagaState, owed
 from orchestrator.saga.commands import AttemptReported, CancelSaga, Command, Recovered, SignalSaga, TimerFired
 from orchestrator.saga.effects import AbortCall, SendCall, SetTimer, TimerKind
@@ -24,7 +25,6 @@ Effects = frozenset[StepId]
 
 _MADE: Final = "made"
 _NOT_MADE: Final = "not made"
-_CHOSEN_FREELY_MAX: Final = 3
 
 
 @frozen_tuple
@@ -120,8 +120,8 @@ def _may_change(state: SagaState, call: SendCall, effects: Effects) -> bool:
 
 
 def _subsets(calls: list[SendCall]) -> list[tuple[SendCall, ...]]:
-    """Return every choice among a few calls; of many, none, all, and each alone."""
-    if len(calls) <= _CHOSEN_FREELY_MAX:
+    """Return every choice among a few calls; of many, which have more than can be tried, none, all, and each alone."""
+    if len(calls) <= EXPLORE_KILLED_CALLS_MAX:
         return [chosen for size in range(len(calls) + 1) for chosen in combinations(calls, size)]
     return [(), tuple(calls), *((call,) for call in calls)]
 

@@ -219,7 +219,8 @@ class Children:
 
     async def _start(self, call: CallRequest) -> Started:
         """Start the child under a name that people can read, if that is free, otherwise under its key."""
-        self._begun[call.key] = asyncio.Event()
+        await self._until_begun(call.key)
+        begun = self._begun[call.key] = asyncio.Event()  # in the turn in which nobody else was at it
         try:
             readable = child_name(call.saga_id, call.step)
             if readable is not None:
@@ -229,7 +230,8 @@ class Children:
                     logger.debug("child name %s of saga %s is taken", readable, call.saga_id)
             return await self._begin(call, SagaId(call.key))
         finally:
-            self._begun.pop(call.key).set()
+            del self._begun[call.key]
+            begun.set()
 
     async def _begin(self, call: CallRequest, name: SagaId) -> Started:
         """Start it; its own deadline is never later than its parent's, and never later than its definition says."""

@@ -238,8 +238,10 @@ def _signal(draft: Draft, command: SignalSaga) -> RequestError | None:
         return Rejected("GOING_BACKWARD", message, saga_id=state.saga_id, status=state.status.value)
     waiting = sum(len(each) for each in state.signals.values())
     if waiting >= SIGNALS_WAITING_MAX or len(state.signal_ids) >= SIGNALS_MAX:
-        message = f"saga {state.saga_id!r} has {waiting} signals waiting and has had {len(state.signal_ids)}"
-        return Rejected("SIGNALS_FULL", f"{message}; it takes no more", saga_id=state.saga_id, signal=command.signal)
+        message = f"saga {state.saga_id!r} has had {len(state.signal_ids)} signals, and no saga takes more than that"
+        if waiting >= SIGNALS_WAITING_MAX:
+            message = f"saga {state.saga_id!r} has {waiting} signals waiting; send again when a step has taken one"
+        return Rejected("SIGNALS_FULL", message, saga_id=state.saga_id, signal=command.signal)
     draft.record(
         SignalReceived(
             at=draft.moment.at,

@@ -9,9 +9,6 @@ from orchestrator.saga.plan import Operation, Outcome, Scope, StepKind, TriggerR
 from orchestrator.verify.findings import Violation
 from orchestrator.verify.stream import ENDINGS, Life, Part, Stream
 
-_ASIDE = frozenset({Operation.STOP, Operation.COMPENSATE})
-"""Asking for a long-running operation to be cancelled goes beside everything else, and holds nothing up."""
-
 
 def steps_wait_for_predecessors(stream: Stream) -> Iterator[Violation]:
     """I15: for the default rule, which is nearly all; the other rules are the machine's own property tests."""
