@@ -67,6 +67,8 @@ ITEMS_PARALLEL_MAX = 100
 ITEMS_PARALLEL_DEFAULT = 16
 # Steps named by the record of a termination; the rest is to be read from the saga itself.
 LEFT_MAX = 1_000
+# Names that one sentence holds; the details beside it have them all.
+SENTENCE_NAMES_MAX = 5
 # What an explanation tells of one saga: more than a person reads, and a message of some tens of kilobytes.
 EXPLAINED_MAX = 100
 # Steps that an explanation tries a person's verbs on: each costs a few decisions, and a person mends one at a time.

@@ -14,6 +14,7 @@ from orchestrator.api.views import json_of
 from orchestrator.ports.journal import Record
 from orchestrator.ports.plans import Plans
 from orchestrator.saga import events as ev
+from orchestrator.saga.explain import listed
 from orchestrator.saga.plan import Operation, Plan
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.values import Payload
@@ -25,8 +26,6 @@ _WORDS = {
     Operation.STOP: "stop",
     Operation.COMPENSATE: "undo",
 }
-# Names that a sentence holds; the details have them all.
-_NAMED = 5
 _VERBS = {
     ev.Verb.RETRY: "retried",
     ev.Verb.RESOLVE: "resolved",
@@ -142,9 +141,8 @@ def _fill_life(message: pb.SagaEvent, event: _Life) -> None:
             message.start_time.CopyFrom(instant(event.started_at))
             _details(message, undone_count=event.undone_count)
         case ev.SagaTerminated():
-            left = f"; left as they are: {', '.join(event.left[:_NAMED])}" if event.left else ""
-            more = f" and {len(event.left) - _NAMED} more" if len(event.left) > _NAMED else ""
-            message.summary = f"terminated{left}{more}"
+            left = f"; left as they are: {listed(event.left)}" if event.left else ""
+            message.summary = f"terminated{left}"
             message.start_time.CopyFrom(instant(event.started_at))
             _details(message, left=list(event.left))
         case _:

@@ -100,7 +100,7 @@ def _stop_operation(draft: Draft, step: StepState) -> None:
         return
     request = calls.bounded(awaits.stop.render(facts_of(draft.state, step.id, step.forward.last.reply)))
     if not isinstance(request, ExpressionFailure):
-        calls.open_first(draft, step.id, Operation.STOP, request)
+        calls.open_with(draft, step.id, Operation.STOP, request)
 
 
 def _stop_operations(draft: Draft) -> None:
@@ -139,7 +139,7 @@ def _advance(draft: Draft, root: StepId | None) -> bool:
 
 def _undo(draft: Draft, step: StepState) -> None:
     if step.undo_request is not None:
-        calls.open_first(draft, step.id, Operation.COMPENSATE, step.undo_request)
+        calls.open_with(draft, step.id, Operation.COMPENSATE, step.undo_request)
         return
     message = f"step {step.id} may have been applied and has no undo request: {step.message}"
     calls.stick(draft, step.id, Operation.COMPENSATE, AttentionReason.UNDO_NOT_RENDERED, message)

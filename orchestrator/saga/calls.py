@@ -43,7 +43,7 @@ def open_count(state: SagaState, operation: Operation) -> int:
     return sum(1 for each in found if each is not None and each.open is not None)
 
 
-def open_first(draft: Draft, path: StepId, operation: Operation, request: Payload) -> bool:
+def open_with(draft: Draft, path: StepId, operation: Operation, request: Payload) -> bool:
     """Open an operation's next attempt with a request of its own; return False where no time is left for it."""
     return _open(draft, path, operation, request)
 
@@ -201,7 +201,7 @@ def _begin(draft: Draft, end: AttemptEnd, operation: Operation, render: Render) 
         unprobed = changed(end, operation=Operation.PROBE) if operation is Operation.PROBE else end
         conclude(draft, end, wanted(unprobed, failed))
         return
-    open_first(draft, end.path, operation, request)
+    open_with(draft, end.path, operation, request)
 
 
 def stick(draft: Draft, path: StepId, operation: Operation, reason: AttentionReason, message: str) -> None:

@@ -11,7 +11,7 @@ from itertools import chain, islice
 
 from orchestrator.frozen import frozen
 from orchestrator.ids import StepId
-from orchestrator.limits import ALERT_ATTEMPTS, EXPLAINED_MAX, VERBS_TRIED_MAX
+from orchestrator.limits import ALERT_ATTEMPTS, EXPLAINED_MAX, SENTENCE_NAMES_MAX, VERBS_TRIED_MAX
 from orchestrator.saga.backward import draining
 from orchestrator.saga.commands import (
     Audit,
@@ -352,7 +352,7 @@ def _remarks(state: SagaState) -> Iterator[str]:
         assert state.compensation_deadline_at is not None  # it began with the cause
         yield f"undoing should be over by {instant(state.compensation_deadline_at)}; it goes on past that"
     for root, rollback in state.rollbacks.items():
-        steps, why = _listed(rollback.steps), rollback.cause.message
+        steps, why = listed(sorted(rollback.steps)), rollback.cause.message
         yield f"a part of it is being undone while the rest goes on ({steps}), from {root}, because {why}"
     if not state.is_terminal and not state.is_backward:
         if state.is_past_pivot:
@@ -369,20 +369,26 @@ def _remarks(state: SagaState) -> Iterator[str]:
             yield f"step {step.id} has begun {items.began} of {items.count} items: {done}"
     left = [step.id for step in state.everything() if step.status is StepStatus.LEFT]
     if left:
-        yield f"a person said that the effects of {_listed(left)} stay"
+        yield f"a person said that the effects of {listed(sorted(left))} stay"
     if state.status is SagaStatus.TERMINATED:
         everything = state.everything()
         still = [step.id for step in everything if step.items is None and may_have_an_effect(state, step)]
-        yield f"what it did and did not undo is still there: {_listed(still)}" if still else "nothing of it is left"
+        yield (
+            f"what it did and did not undo is still there: {listed(sorted(still))}"
+            if still
+            else "nothing of it is left"
+        )
 
 
 def _named(operation: Operation, path: StepId | None) -> str:
     return f"{WORDS[operation]} of step {path}"
 
 
-def _listed(steps: Iterable[StepId]) -> str:
-    named = sorted(steps)
-    return ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")  # noqa: PLR2004  (what a sentence holds)
+def listed(names: Iterable[str]) -> str:
+    """Return names as a sentence holds them: the first few, and how many more there are."""
+    told = list(names)
+    more = len(told) - SENTENCE_NAMES_MAX
+    return ", ".join(told[:SENTENCE_NAMES_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _ordinal(number: int) -> str:

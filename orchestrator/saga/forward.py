@@ -308,7 +308,7 @@ def _call(draft: Draft, step: Step, path: StepId, call: Call) -> None:
     request = calls.bounded(call.render(facts_of(draft.state, path)))
     if isinstance(request, ExpressionFailure):
         _fail(draft, step, path, SettleReason.EXPRESSION_FAILED, f"request: {request.message}")
-    elif not calls.open_first(draft, path, Operation.FORWARD, request):
+    elif not calls.open_with(draft, path, Operation.FORWARD, request):
         message = "the saga's forward deadline passed before the step began"
         _fail(draft, step, path, SettleReason.DEADLINE_EXCEEDED, message)
 

@@ -28,6 +28,7 @@ from orchestrator.saga.commands import (
 from orchestrator.saga.decide import decide, in_order
 from orchestrator.saga.effects import Timer, TimerKind
 from orchestrator.saga.events import Phase, Report
+from orchestrator.saga.explain import listed
 from orchestrator.saga.plan import Call, Operation, Outcome, StepKind
 from orchestrator.saga.repair import may_have_an_effect
 from orchestrator.saga.state import (
@@ -270,5 +271,5 @@ def _conditions(state: SagaState) -> Iterator[str]:
         yield f"nobody knows yet whether the pivot {pivot} is applied: if not, this holds; if so, nothing is undone"
     undecided = [path for path in in_order(state) if is_undecided(state.step(path)) and state.step(path).forward]
     if undecided:
-        named = ", ".join(undecided[:5]) + (f" and {len(undecided) - 5} more" if len(undecided) > 5 else "")  # noqa: PLR2004  (what a sentence holds)
+        named = listed(undecided)
         yield f"calls whose end is not known yet are undone to be sure, or found not to have taken place: {named}"
