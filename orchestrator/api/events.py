@@ -14,8 +14,8 @@ from orchestrator.api.views import json_of
 from orchestrator.ports.journal import Record
 from orchestrator.ports.plans import Plans
 from orchestrator.saga import events as ev
-from orchestrator.saga.explain import listed
 from orchestrator.saga.plan import Operation, Plan
+from orchestrator.saga.sentences import listed
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.values import Payload
 

@@ -23,8 +23,9 @@ from orchestrator.ports.plans import Plans
 from orchestrator.runtime.orchestrator import Orchestrator
 from orchestrator.runtime.requests import Until
 from orchestrator.saga.events import Verb
-from orchestrator.saga.explain import explain, instant
+from orchestrator.saga.explain import explain
 from orchestrator.saga.plan import Plan
+from orchestrator.saga.sentences import instant
 from orchestrator.saga.state import SagaState, StepState
 from orchestrator.saga.undoplan import undo_plan
 from orchestrator.v1 import saga_pb2 as pb

@@ -40,6 +40,7 @@ The files are split by question, in the order a reader needs them:
 `check.py`          the invariants M1 to M13
 `explain.py`        why a saga is not further, and what could be done
 `undoplan.py`       what undoing it would call, by rehearsal
+`sentences.py`      how a sentence of the two holds names, numbers and instants
 ==================  ==============================================================================================
 
 Invariants: a terminal saga owes nothing (M1); nothing is in flight that is not recorded (M3); an undo exists only for

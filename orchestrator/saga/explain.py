@@ -4,14 +4,13 @@ Everything here is read from the state and from what the machine itself says: wh
 timer, and a verb is offered only where `decide` would take it. So an explanation cannot promise what is then refused.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import chain, islice
 
 from orchestrator.frozen import frozen
 from orchestrator.ids import StepId
-from orchestrator.limits import ALERT_ATTEMPTS, EXPLAINED_MAX, SENTENCE_NAMES_MAX, VERBS_TRIED_MAX
+from orchestrator.limits import ALERT_ATTEMPTS, EXPLAINED_MAX, VERBS_TRIED_MAX
 from orchestrator.saga.backward import draining
 from orchestrator.saga.commands import (
     Audit,
@@ -31,6 +30,7 @@ from orchestrator.saga.events import AttentionReason
 from orchestrator.saga.owed import owed, wake_at
 from orchestrator.saga.plan import CHILD_TARGET, Operation, Outcome, Sleep, StepKind, Wait
 from orchestrator.saga.repair import may_have_an_effect, stuck_operation
+from orchestrator.saga.sentences import instant, listed, ordinal
 from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, operation_of
 from orchestrator.values import Payload
 
@@ -204,7 +204,7 @@ def _operation(state: SagaState, step: StepState, operation: Operation, of: Oper
     else:
         kind = WaitKind.RETRY
         message = (
-            f"{what} is tried again at {due}, for the {_ordinal(of.attempts + 1)} time, because of {last or 'a person'}"
+            f"{what} is tried again at {due}, for the {ordinal(of.attempts + 1)} time, because of {last or 'a person'}"
         )
     return Waiting(kind=kind, step=step.id, message=message, until_at=of.retry_at, operation=operation)
 
@@ -382,25 +382,3 @@ def _remarks(state: SagaState) -> Iterator[str]:
 
 def _named(operation: Operation, path: StepId | None) -> str:
     return f"{WORDS[operation]} of step {path}"
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return names as a sentence holds them: the first few, and how many more there are."""
-    told = list(names)
-    more = len(told) - SENTENCE_NAMES_MAX
-    return ", ".join(told[:SENTENCE_NAMES_MAX]) + (f" and {more} more" if more > 0 else "")
-
-
-def _ordinal(number: int) -> str:
-    if number % 100 in {11, 12, 13}:
-        return f"{number}th"
-    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"
-
-
-def instant(at: float) -> str:
-    """Return an instant as people read it: UTC, to the millisecond."""
-    try:
-        told = datetime.fromtimestamp(at, UTC).isoformat(sep=" ", timespec="milliseconds")
-    except (OverflowError, ValueError, OSError):
-        return "the end of time"
-    return told.replace("+00:00", "Z")

@@ -28,9 +28,9 @@ from orchestrator.saga.commands import (
 from orchestrator.saga.decide import decide, in_order
 from orchestrator.saga.effects import Timer, TimerKind
 from orchestrator.saga.events import Phase, Report
-from orchestrator.saga.explain import listed
 from orchestrator.saga.plan import Call, Operation, Outcome, StepKind
 from orchestrator.saga.repair import may_have_an_effect
+from orchestrator.saga.sentences import listed
 from orchestrator.saga.state import (
     OperationState,
     SagaState,

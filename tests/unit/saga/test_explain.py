@@ -23,8 +23,9 @@ from orchestrator.saga.commands import (
     TerminateSaga,
 )
 from orchestrator.saga.events import AttentionReason, Phase
-from orchestrator.saga.explain import Possible, WaitKind, attention_of, explain, instant, waits_of
+from orchestrator.saga.explain import Possible, WaitKind, attention_of, explain, waits_of
 from orchestrator.saga.plan import Operation, Outcome, Poll, StepKind
+from orchestrator.saga.sentences import instant
 from orchestrator.saga.state import SagaStatus, operation_of
 from orchestrator.values import Payload
 from tests.kit.machine import BEGIN_AT, Machine, report, started
