@@ -19,7 +19,7 @@ from orchestrator.limits import EXPLORE_FLAWS_MAX, EXPLORE_PROGRESS_S, EXPLORE_S
 
 if TYPE_CHECKING:
     from orchestrator.definition import Revisions
-    from orchestrator.explore import End, Flaw, Progress, Report
+    from orchestrator.explore import End, Explored, Flaw, Progress
     from orchestrator.explore.play import Played
     from orchestrator.ports.methods import Methods
     from orchestrator.saga.plan import Plan
@@ -85,7 +85,7 @@ def explore(
     return Exit.OK if all(report.is_proven for report in reports) else Exit.FAILED
 
 
-def _explored(printer: Printer, plan: "Plan", faults: int, within_s: float) -> "Report":
+def _explored(printer: Printer, plan: "Plan", faults: int, within_s: float) -> "Explored":
     from orchestrator.explore import explore as search
 
     began = time.monotonic()  # noqa: TID251  (how long a person has waited)
@@ -113,7 +113,7 @@ def _explored(printer: Printer, plan: "Plan", faults: int, within_s: float) -> "
     return report
 
 
-def verdict(report: "Report") -> str:
+def verdict(report: "Explored") -> str:
     """Return in a sentence what the search has shown."""
     if report.flaws:
         count = f"{len(report.flaws)}{' or more' if len(report.flaws) == EXPLORE_FLAWS_MAX else ''}"
@@ -123,7 +123,7 @@ def verdict(report: "Report") -> str:
     return "proven: every path ends COMPLETED, COMPENSATED with nothing left, or NEEDS_ATTENTION with a reason"
 
 
-def table(plan: "Plan", report: "Report") -> tuple[list[str], list[tuple[str, ...]]]:
+def table(plan: "Plan", report: "Explored") -> tuple[list[str], list[tuple[str, ...]]]:
     """Return the table of outcomes: a row for each fault alone and each status it may end in, then the pairs in sum.
 
     Where one row has several ends, a cell lists what may have become of its step: `undone/failed`.
@@ -166,7 +166,7 @@ def _status(end: "End") -> str:
     return end.status.value + (f" ({', '.join(end.attention)})" if end.attention else "")
 
 
-def report_values(plan: "Plan", report: "Report") -> dict[str, object]:
+def report_values(plan: "Plan", report: "Explored") -> dict[str, object]:
     """Return a report for programs."""
     return {
         "definition": plan.definition,

@@ -26,6 +26,6 @@ May import: `saga` and what is below it. Read next: `world.py`, then `search.py`
 """
 
 from orchestrator.explore.proof import End, Flaw, Word
-from orchestrator.explore.search import Progress, Report, explore, replay
+from orchestrator.explore.search import Explored, Progress, explore, replay
 
-__all__ = ["End", "Flaw", "Progress", "Report", "Word", "explore", "replay"]
+__all__ = ["End", "Explored", "Flaw", "Progress", "Word", "explore", "replay"]

@@ -64,7 +64,7 @@ class Choice:
         return self.what not in {"when", "items"}
 
 
-class Undecided(Exception):
+class OpenChoice(Exception):
     """An expression was reached whose answer is not chosen yet."""
 
     def __init__(self, choice: Choice) -> None:
@@ -81,10 +81,10 @@ class Chooser:
         self.answers: dict[Choice, bool] = {}
 
     def ask(self, step: StepId, what: str) -> bool:
-        """Return the answer; raise `Undecided` where there is none yet."""
+        """Return the answer; raise `OpenChoice` where there is none yet."""
         choice = Choice(step, what)
         if (answer := self.answers.get(choice)) is None:
-            raise Undecided(choice)
+            raise OpenChoice(choice)
         return answer
 
 

@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from uuid import UUID
 
 from orchestrator.errors import InputInvalid, IntegrityError
-from orchestrator.explore.abstract import Choice, Chooser, Undecided, abstract
+from orchestrator.explore.abstract import Choice, Chooser, OpenChoice, abstract
 from orchestrator.explore.proof import End, Flaw, end_of, flaw_of
 from orchestrator.explore.world import Effects, Move, moves
 from orchestrator.frozen import changed, frozen, frozen_tuple
@@ -30,7 +30,7 @@ _NOWHERE = -1
 _OPERATIONS = tuple(Operation)
 
 
-Answers = tuple[tuple[Choice, bool], ...]
+Chosen = tuple[tuple[Choice, bool], ...]
 
 
 @frozen_tuple
@@ -42,7 +42,7 @@ class Progress:
 
 
 @frozen
-class Report:
+class Explored:
     """What the search found."""
 
     states: int
@@ -65,7 +65,7 @@ class Report:
 class _Node:
     state: SagaState
     effects: Effects
-    answers: Answers
+    answers: Chosen
     faults: tuple[str, ...]
     number: int
     depth: int
@@ -94,7 +94,7 @@ class _Search:
         self._flaws: list[Flaw] = []
         self._moves = 0
 
-    def run(self) -> Report:
+    def run(self) -> Explored:
         start = Move("the saga starts", _start(), frozenset())
         first = _Node(state=blank(self._plan), effects=frozenset(), answers=(), faults=(), number=_NOWHERE, depth=0)
         self._step(first, start)
@@ -111,7 +111,7 @@ class _Search:
                     self._look(node)
         if is_complete and not self._flaws:
             self._stuck_for_ever()
-        return Report(
+        return Explored(
             states=len(self._came),
             moves=self._moves,
             faults=self._faults_max,
@@ -146,7 +146,7 @@ class _Search:
 
     def _step(self, node: _Node, move: Move) -> None:
         """Take a move, and with it every answer that the author's texts could give on the way."""
-        for taken in outcomes(self._chooser, node.state, node.answers, move):
+        for taken in ways(self._chooser, node.state, node.answers, move):
             self._moves += 1
             faults = (*node.faults, *taken.faults)
             if len(faults) > self._faults_max:
@@ -208,14 +208,14 @@ class Taken:
     """One way a move went: which answers the author's texts gave, and where it led."""
 
     told: str
-    answers: Answers
+    answers: Chosen
     faults: tuple[str, ...]
     events: tuple[Event, ...] = ()
     state: SagaState | None = None
     violated: IntegrityError | None = None
 
 
-def outcomes(chooser: Chooser, state: SagaState, answers: Answers, move: Move) -> Iterator[Taken]:
+def ways(chooser: Chooser, state: SagaState, answers: Chosen, move: Move) -> Iterator[Taken]:
     """Yield every way a move can go, one for each answer that is still open."""
     todo = [Taken(told=move.told, answers=answers, faults=(move.fault,) if move.fault else ())]
     while todo:
@@ -226,7 +226,7 @@ def outcomes(chooser: Chooser, state: SagaState, answers: Answers, move: Move) -
         try:
             decision = decide(state, move.command, moment)
             check(decision.state)
-        except Undecided as open_:
+        except OpenChoice as open_:
             todo += [_answered(taken, open_.choice, answer=answer) for answer in (False, True)]
         except IntegrityError as violated:
             yield changed(taken, violated=violated)
@@ -244,7 +244,7 @@ def _answered(taken: Taken, choice: Choice, *, answer: bool) -> Taken:
     )
 
 
-def explore(plan: Plan, *, faults: int = 2, on_progress: Callable[[Progress], bool] | None = None) -> Report:
+def explore(plan: Plan, *, faults: int = 2, on_progress: Callable[[Progress], bool] | None = None) -> Explored:
     """Look at every path with at most so many faults; bounded by `EXPLORE_STATES_MAX`, and it says so where it was.
 
     `on_progress` is asked before every state, and ends the search by returning False.
@@ -259,13 +259,13 @@ def replay(plan: Plan, path: Sequence[str]) -> Iterator[tuple[str, tuple[Event, 
     """
     chooser = Chooser()
     state, effects = blank(abstract(plan, chooser)), frozenset[StepId]()
-    answers: Answers = ()
+    answers: Chosen = ()
     possible = [Move("the saga starts", _start(), effects)]
     for number, line in enumerate(path, 1):
-        ways = [(move, taken) for move in possible for taken in outcomes(chooser, state, answers, move)]
-        found = next(((move, taken) for move, taken in ways if taken.told == line), None)
+        open_ways = [(move, taken) for move in possible for taken in ways(chooser, state, answers, move)]
+        found = next(((move, taken) for move, taken in open_ways if taken.told == line), None)
         if found is None:
-            known = "; ".join(repr(taken.told) for _, taken in ways)
+            known = "; ".join(repr(taken.told) for _, taken in open_ways)
             raise InputInvalid(f"line {number}", f"{line!r} cannot happen here; what can: {known}")
         move, taken = found
         if taken.violated is not None:

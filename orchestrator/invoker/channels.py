@@ -34,7 +34,6 @@ from grpc import aio
 
 from orchestrator.errors import ConfigError
 from orchestrator.invoker.targets import TargetConfig, Tls, validate
-from orchestrator.invoker.tasks import Tasks
 from orchestrator.limits import (
     CONNECT_S_MAX,
     KEEPALIVE_ACK_S,
@@ -43,6 +42,7 @@ from orchestrator.limits import (
     RECONNECT_INITIAL_S,
     RECONNECT_MAX_S,
 )
+from orchestrator.tasks import Tasks
 
 Stub: TypeAlias = "aio.UnaryUnaryMultiCallable[bytes, bytes]"  # a string: not generic at run time in grpcio 1.80
 Waiter = Callable[[str | None], None]

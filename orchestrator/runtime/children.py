@@ -42,12 +42,12 @@ from orchestrator.runtime.asking import Asking
 from orchestrator.runtime.directory import Directory
 from orchestrator.runtime.requests import ConflictPolicy, Started, StartRequest
 from orchestrator.runtime.starting import Starting
-from orchestrator.runtime.tasks import Tasks
 from orchestrator.saga import SagaState, SagaStatus
 from orchestrator.saga.commands import CancelSaga, UndoChild
 from orchestrator.saga.events import Parent, Phase, Report
 from orchestrator.saga.plan import Operation
 from orchestrator.saga.state import TERMINAL
+from orchestrator.tasks import Tasks
 from orchestrator.values import Payload
 
 logger = logging.getLogger("orchestrator.children")

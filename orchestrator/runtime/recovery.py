@@ -31,7 +31,7 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import Invoker
 from orchestrator.ports.journal import Journal, Rest, SearchRow
 from orchestrator.runtime.directory import Directory
-from orchestrator.runtime.tasks import Tasks
+from orchestrator.tasks import Tasks
 
 logger = logging.getLogger("orchestrator.recovery")
 

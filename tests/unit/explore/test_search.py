@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.errors import InputInvalid, InvariantViolated
-from orchestrator.explore import Report, Word, explore, replay
+from orchestrator.explore import Explored, Word, explore, replay
 from orchestrator.explore.proof import flaw_of
 from orchestrator.frozen import changed
 from orchestrator.ids import StepId
@@ -16,7 +16,7 @@ from tests.kit import plans
 from tests.kit.plans import plan, step
 
 
-def ends_of(report: Report, *faults: str) -> dict[SagaStatus, set[tuple[Word, ...]]]:
+def ends_of(report: Explored, *faults: str) -> dict[SagaStatus, set[tuple[Word, ...]]]:
     """Return how paths with exactly these faults ended, as the words of their steps."""
     found: dict[SagaStatus, set[tuple[Word, ...]]] = {}
     for end in report.ends[tuple(sorted(faults))]:

@@ -7,21 +7,26 @@ OnError = Callable[[BaseException], None]
 
 
 class Tasks:
-    """A set of running tasks, each with somebody who hears of its failure."""
+    """A set of running tasks. An error that nobody asked to hear of goes to the event loop's exception handler."""
 
     def __init__(self) -> None:
         """Begin with none."""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def spawn(self, work: Coroutine[None, None, None], on_error: OnError) -> None:
+    def spawn(self, work: Coroutine[None, None, None], on_error: OnError | None = None, *, name: str = "") -> None:
         """Run the work as a task on the running loop."""
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(work, name=name or None)
         self._tasks.add(task)
 
         def ended(done: asyncio.Task[None]) -> None:
             self._tasks.discard(done)
-            if not done.cancelled() and (error := done.exception()) is not None:
+            if done.cancelled() or (error := done.exception()) is None:
+                return
+            if on_error is not None:
                 on_error(error)
+                return
+            told = {"message": f"{done.get_name()} failed", "exception": error, "task": done}
+            done.get_loop().call_exception_handler(told)
 
         task.add_done_callback(ended)
 
