@@ -12,9 +12,9 @@ from orchestrator.ports.observer import Silence
 from orchestrator.runtime import Orchestrator, StartRequest, Until
 from orchestrator.saga import SagaStatus
 from orchestrator.saga.plan import Plan
+from orchestrator.testing.shorthand import plan
 from orchestrator.values import Payload
 from tests.kit.parts import sleep, wait
-from tests.kit.plans import plan
 from tests.kit.runtime import FixedPlans, ScriptedInvoker
 
 FOREVER = replace(plan(sleep("z", for_s=1e6), wait("w")), forward_s=1e8)

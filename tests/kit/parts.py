@@ -18,8 +18,8 @@ from orchestrator.saga.plan import (
     StepKind,
     Wait,
 )
+from orchestrator.testing.shorthand import retry, undo_by_key
 from orchestrator.values import Payload
-from tests.kit.plans import retry, undo_by_key
 
 
 def wait(

@@ -41,8 +41,8 @@ from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Tim
 from orchestrator.saga.events import Event, Phase
 from orchestrator.saga.plan import Guard, Operation, Outcome, Plan, Render, Step
 from orchestrator.saga.state import SagaState, StepState
+from orchestrator.testing import shorthand as plans
 from orchestrator.values import Payload
-from tests.kit import plans
 from tests.kit.machine import BEGIN_AT, PARENT, Machine, report
 
 _HIDDEN = {"at", "step", "operation", "report", "opened_at", "started_at", "compensation_began_at", "key", "epoch"}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from orchestrator.saga.plan import Plan, Step
-from tests.kit import plans
+from orchestrator.testing import shorthand as plans
 
 T = TypeVar("T")
 

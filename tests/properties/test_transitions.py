@@ -12,8 +12,8 @@ from orchestrator.saga import SagaStatus, StepStatus, blank, evolve
 from orchestrator.saga.events import AttemptOpened, AttentionCleared, CompensationBegan, Event, StepsReset
 from orchestrator.saga.state import TERMINAL, SagaState
 from orchestrator.saga.transitions import SAGA, STEP, next_saga, next_step
+from orchestrator.testing.shorthand import plan, step
 from tests.kit.machine import Machine, started
-from tests.kit.plans import plan, step
 from tests.kit.transcript import Transcript
 from tests.properties.machine_plans import Tape, random_plan
 from tests.properties.machine_world import World

@@ -16,8 +16,8 @@ from orchestrator.runtime import Until
 from orchestrator.saga import SagaState, SagaStatus, StepStatus, blank, check, fold
 from orchestrator.saga.events import Phase, Report
 from orchestrator.saga.plan import Operation, Plan
+from orchestrator.testing.shorthand import plan, step
 from tests.kit.machine import report
-from tests.kit.plans import plan, step
 from tests.kit.runtime import Process, run
 
 

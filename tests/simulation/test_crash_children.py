@@ -18,10 +18,10 @@ from orchestrator.runtime import Until
 from orchestrator.saga import SagaState, SagaStatus, StepStatus, blank, check, fold
 from orchestrator.saga.events import Phase, Report
 from orchestrator.saga.plan import Operation, Plan, Scope
+from orchestrator.testing.shorthand import plan, step
 from orchestrator.values import Payload
 from tests.kit.machine import report
 from tests.kit.parts import child, each, inside, named, scope, sleep, wait
-from tests.kit.plans import plan, step
 from tests.kit.runtime import Process, run
 
 LOST = report("UNAVAILABLE")

@@ -8,9 +8,9 @@ from orchestrator.saga import SagaStatus, blank, decide, owed
 from orchestrator.saga.commands import AttemptReported, Command, Moment, StartSaga
 from orchestrator.saga.effects import SendCall
 from orchestrator.saga.plan import Plan
+from orchestrator.testing.shorthand import plan, step
 from orchestrator.values import Payload, TraceContext
 from tests.kit.machine import BEGIN_AT, UID, report
-from tests.kit.plans import plan, step
 
 MOMENT = Moment(at=BEGIN_AT, entropy=0.5, epoch=1, is_draining=False)
 START = StartSaga(

@@ -6,9 +6,9 @@ from orchestrator.saga import SagaStatus
 from orchestrator.saga.commands import CancelSaga
 from orchestrator.saga.events import AttemptSettled, CompensationBegan, Phase, Report
 from orchestrator.saga.plan import Operation
+from orchestrator.testing.shorthand import plan, step
 from orchestrator.values import Payload
 from tests.kit.machine import report
-from tests.kit.plans import plan, step
 
 INPUT = Payload("Input", b"")
 

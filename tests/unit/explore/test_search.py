@@ -12,8 +12,8 @@ from orchestrator.frozen import changed
 from orchestrator.ids import StepId
 from orchestrator.saga import SagaState, SagaStatus, StepState, StepStatus, backward
 from orchestrator.saga.plan import Plan
-from tests.kit import plans
-from tests.kit.plans import plan, step
+from orchestrator.testing import shorthand as plans
+from orchestrator.testing.shorthand import plan, step
 
 
 def ends_of(report: Explored, *faults: str) -> dict[SagaStatus, set[tuple[Word, ...]]]:

@@ -8,9 +8,9 @@ from orchestrator.runtime import Until
 from orchestrator.saga import SagaState
 from orchestrator.saga.events import Report
 from orchestrator.saga.plan import Operation
+from orchestrator.testing.shorthand import output_of, plan, step
 from tests.kit.machine import report
 from tests.kit.parts import child, named
-from tests.kit.plans import output_of, plan, step
 from tests.kit.runtime import Process, until
 
 C = StepId("c")

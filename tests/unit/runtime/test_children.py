@@ -11,10 +11,10 @@ from orchestrator.saga import SagaStatus, StepStatus
 from orchestrator.saga.commands import Audit, RerunFromStep, TerminateSaga
 from orchestrator.saga.events import AttentionReason
 from orchestrator.saga.plan import Operation, Plan, StepKind
+from orchestrator.testing.shorthand import fails, plan, step
 from orchestrator.values import Payload
 from tests.kit.machine import report
 from tests.kit.parts import child, each, named, wait
-from tests.kit.plans import fails, plan, step
 from tests.kit.runtime import Process, run, until
 from tests.unit.runtime.families import CHILD, NO, PARENT, C, answering, attempts, began, statuses
 

@@ -14,10 +14,10 @@ from orchestrator.runtime.children import ChildCall
 from orchestrator.saga import SagaStatus
 from orchestrator.saga.events import AttemptOpened, AttentionReason, Report, SagaStarted
 from orchestrator.saga.plan import Facts
+from orchestrator.testing.shorthand import plan, step
 from orchestrator.values import Payload
 from tests.kit.machine import report
 from tests.kit.parts import child, named, sleep
-from tests.kit.plans import plan, step
 from tests.kit.runtime import Process, run, until
 from tests.unit.runtime.families import CHILD, PARENT, C, answering, attempts, began, statuses
 

@@ -11,8 +11,8 @@ from orchestrator.runtime import Started, directory
 from orchestrator.saga import SagaStatus
 from orchestrator.saga.events import Report
 from orchestrator.saga.plan import Operation
+from orchestrator.testing.shorthand import plan, step
 from tests.kit.machine import report
-from tests.kit.plans import plan, step
 from tests.kit.runtime import Process, run, until
 
 PLAN = plan(step("a", idempotent=True), step("b", "a", idempotent=True))

@@ -6,8 +6,8 @@ from orchestrator.limits import COMMIT_HOLD_S
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.saga import SagaStatus, StepStatus
 from orchestrator.saga.events import Report
+from orchestrator.testing.shorthand import plan, step
 from tests.kit.machine import report
-from tests.kit.plans import plan, step
 from tests.kit.runtime import TURN_S, Process, ScriptedCall, run, until
 
 PLAN = plan(step("a", idempotent=True), step("b", idempotent=True), step("c", "a", "b", idempotent=True))

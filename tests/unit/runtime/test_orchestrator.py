@@ -22,9 +22,9 @@ from orchestrator.runtime import ConflictPolicy, Until
 from orchestrator.saga import SagaStatus, StepStatus
 from orchestrator.saga.events import Report
 from orchestrator.saga.plan import ExpressionFailure, Facts
+from orchestrator.testing.shorthand import fails, plan, retry, step
 from orchestrator.values import Payload
 from tests.kit.machine import report
-from tests.kit.plans import fails, plan, retry, step
 from tests.kit.runtime import TURN_S, Process, run, until
 
 PLAN = plan(step("a", idempotent=True), step("b", "a", idempotent=True))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from orchestrator.errors import JournalUnavailable
 from orchestrator.limits import SWEEP_INTERVAL_S
 from orchestrator.ports.journal import SearchRow
-from tests.kit.plans import plan, step
+from orchestrator.testing.shorthand import plan, step
 from tests.kit.runtime import Process, TappedJournal, run
 
 PLAN = plan(step("a", idempotent=True))

@@ -14,10 +14,10 @@ from orchestrator.runtime import StartRequest, directory
 from orchestrator.saga import SagaStatus
 from orchestrator.saga.commands import Audit, PauseSaga
 from orchestrator.saga.events import Report
+from orchestrator.testing.shorthand import plan, step
 from orchestrator.values import Payload
 from tests.kit.machine import report
 from tests.kit.parts import sleep, wait
-from tests.kit.plans import plan, step
 from tests.kit.runtime import Process, TappedJournal, run, until
 
 SLEEP_S = 60.0

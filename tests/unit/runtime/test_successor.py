@@ -1,8 +1,8 @@
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.saga import SagaStatus
 from orchestrator.saga.events import Report
+from orchestrator.testing.shorthand import plan, retry, step
 from tests.kit.machine import report
-from tests.kit.plans import plan, retry, step
 from tests.kit.runtime import Process, run, until
 
 PLAN = plan(step("look", read=True, policy=retry(5, initial_s=60.0)))

@@ -11,9 +11,9 @@ from orchestrator.ports.observer import Silence
 from orchestrator.runtime import supervisor as module
 from orchestrator.runtime.supervisor import Supervisor
 from orchestrator.saga.plan import ExpressionFailure, Facts
+from orchestrator.testing.shorthand import plan, step
 from orchestrator.values import Payload
 from tests.kit.machine import report
-from tests.kit.plans import plan, step
 from tests.kit.runtime import Process, run, until
 
 

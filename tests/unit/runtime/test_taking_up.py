@@ -13,9 +13,9 @@ from orchestrator.ports.journal import Record
 from orchestrator.runtime import StartRequest, Until, recovery
 from orchestrator.saga import SagaStatus
 from orchestrator.saga.events import Report
+from orchestrator.testing.shorthand import plan, retry, step
 from orchestrator.values import Payload
 from tests.kit.machine import report
-from tests.kit.plans import plan, retry, step
 from tests.kit.runtime import Process, run, until
 
 SLEEP_S = 4 * PASSIVATION_WAIT_S_MIN

@@ -24,10 +24,10 @@ from orchestrator.saga.commands import (
 from orchestrator.saga.events import Report
 from orchestrator.saga.plan import OnFailure, Outcome, Plan, StepKind
 from orchestrator.saga.state import SagaState
+from orchestrator.testing.shorthand import plan, retry, step
 from orchestrator.values import Payload
 from tests.kit.machine import report
 from tests.kit.parts import wait
-from tests.kit.plans import plan, retry, step
 from tests.kit.runtime import Process, run, until
 
 WAITING = plan(wait("w"), step("a", "w", idempotent=True))

@@ -7,8 +7,8 @@ import pytest
 from orchestrator.saga import SagaState, StepStatus
 from orchestrator.saga.backward import comes_before, remaining, startable
 from orchestrator.saga.plan import Step
+from orchestrator.testing.shorthand import plan, step
 from tests.kit.machine import Machine, started
-from tests.kit.plans import plan, step
 
 TRIGGERS = ("all_success", "one_success", "all_done", "one_done")
 

@@ -19,9 +19,9 @@ from orchestrator.saga import SagaStatus, StepStatus, wake_at
 from orchestrator.saga.budget import backoff_s
 from orchestrator.saga.events import AttentionReason, Cause, CauseKind
 from orchestrator.saga.plan import ExpressionFailure, Facts
+from orchestrator.testing.shorthand import plan, retry, step
 from orchestrator.values import Payload
 from tests.kit.machine import BEGIN_AT, UID, Machine, report, started
-from tests.kit.plans import plan, retry, step
 
 A = StepId("a")
 

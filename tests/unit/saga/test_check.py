@@ -9,8 +9,8 @@ from orchestrator.errors import InvariantViolated
 from orchestrator.ids import StepId
 from orchestrator.saga import SagaState, SagaStatus, StepStatus, blank, check, check_steps
 from orchestrator.saga.plan import Outcome
+from orchestrator.testing.shorthand import plan, scope, step
 from tests.kit.machine import Machine, started
-from tests.kit.plans import plan, scope, step
 
 PLAN = plan(step("a"), step("b", "a"), step("r", read=True))
 A, B, R = StepId("a"), StepId("b"), StepId("r")

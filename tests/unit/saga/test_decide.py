@@ -12,8 +12,8 @@ from orchestrator.saga.commands import AttemptReported, CancelSaga, Command, Rec
 from orchestrator.saga.effects import Timer, TimerKind
 from orchestrator.saga.events import AttemptOpened, AttemptSettled, RetryScheduled
 from orchestrator.saga.plan import Operation
+from orchestrator.testing.shorthand import plan, step
 from tests.kit.machine import BEGIN_AT, Machine, report, started
-from tests.kit.plans import plan, step
 
 PLAN = plan(step("a", idempotent=True))
 REPORTED = AttemptReported(step=StepId("a"), operation=Operation.FORWARD, attempt=1, report=report())

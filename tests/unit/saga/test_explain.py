@@ -27,10 +27,10 @@ from orchestrator.saga.explain import Possible, WaitKind, attention_of, explain,
 from orchestrator.saga.plan import Operation, Outcome, Poll, StepKind
 from orchestrator.saga.sentences import instant
 from orchestrator.saga.state import SagaStatus, operation_of
+from orchestrator.testing.shorthand import fails, plan, retry, step
 from orchestrator.values import Payload
 from tests.kit.machine import BEGIN_AT, Machine, report, started
 from tests.kit.parts import child, each, inside, scope, sleep, wait
-from tests.kit.plans import fails, plan, retry, step
 
 AUDIT = Audit(by="ann", reason="the bank says so")
 A, B = StepId("a"), StepId("b")

@@ -15,9 +15,9 @@ from orchestrator.saga.events import AttentionReason, SettleReason, StepReopened
 from orchestrator.saga.explain import attention_of
 from orchestrator.saga.plan import Facts, Operation, Outcome
 from orchestrator.saga.state import FIELD_OF
+from orchestrator.testing.shorthand import items, plan, retry, scope, sleep, step, wait
 from orchestrator.values import Payload
 from tests.kit.machine import Machine, started
-from tests.kit.plans import items, plan, retry, scope, sleep, step, wait
 
 A = StepId("a")
 

@@ -6,8 +6,8 @@ from orchestrator.saga.commands import AttemptReported, ForceComplete, RerunFrom
 from orchestrator.saga.events import SettleReason
 from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import operation_of
+from orchestrator.testing.shorthand import plan, step
 from tests.kit.machine import Machine, report, started
-from tests.kit.plans import plan, step
 
 
 def told(machine: Machine, operation: Operation, code: str = "OK", data: bytes = b"yes") -> list[str]:

@@ -13,9 +13,9 @@ from orchestrator.saga.events import AttemptOpened, Parent, Phase
 from orchestrator.saga.plan import Answer, Await, Operation, Outcome, Plan, Probe, Step, StepKind
 from orchestrator.saga.state import SagaStatus, operation_of
 from orchestrator.saga.undoplan import StayingReason, UndoPlan, undo_plan
+from orchestrator.testing.shorthand import fails, plan, retry, step
 from tests.kit.machine import UID, Machine, report, started
 from tests.kit.parts import each, inside, scope, sleep
-from tests.kit.plans import fails, plan, retry, step
 
 A = StepId("a")
 CUT = report("CANCELLED", phase=Phase.SENT)

@@ -9,11 +9,11 @@ from orchestrator.runtime.rows import rest_of, row_of
 from orchestrator.saga import owed, wake_at
 from orchestrator.saga.events import AttemptOpened, AttemptSettled, Event
 from orchestrator.saga.plan import Operation, Plan
+from orchestrator.testing.shorthand import plan, retry, step
 from orchestrator.verify import Findings
 from orchestrator.verify.stream import Stream
 from orchestrator.verify.streams import check_stream
 from tests.kit.machine import Machine, report, started
-from tests.kit.plans import plan, retry, step
 from tests.unit.telemetry.shapes import Guide
 
 PLAN = plan(

@@ -80,7 +80,7 @@ def read_answer(facts: Facts) -> Answer | ExpressionFailure:
 
 
 def items(count: int) -> RenderItems:
-    """A list of so many elements: `i0`, `i1`, …"""
+    """Return a list of so many elements: `i0`, `i1` and on."""
     return lambda _facts: [f"i{number}" for number in range(count)]
 
 
@@ -119,6 +119,7 @@ def undo_by_reply(step: str) -> Render:
 def retry(
     attempts: int = 3, *, initial_s: float = 1.0, max_s: float = 8.0, multiplier: float = 2.0, explicit: bool = False
 ) -> RetryPolicy:
+    """Return a policy whose pauses are powers of two seconds."""
     return RetryPolicy(
         max_attempts=attempts,
         initial_backoff_s=initial_s,
@@ -261,6 +262,7 @@ def plan(
     output: Render | None = None,
     revision: str = "r1",
 ) -> Plan:
+    """Return a plan of these steps, of the definition `test`."""
     return Plan(
         definition="test",
         revision=revision,
