@@ -31,8 +31,9 @@ PLACES = {
     "car/compact": 40,
     "car/cabriolet": 1,
     "car/vintage": 0,
+    "standby": 1_000_000,
 }
-"""What can be booked, and how often. The last car was sold out before the demo began."""
+"""What can be booked, and how often. The last car was sold out before the demo began; nobody counts who stands by."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS holds (

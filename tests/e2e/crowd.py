@@ -5,10 +5,10 @@ They do what the API promises is enough: a call whose answer was lost is sent ag
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from itertools import count, cycle
+from collections.abc import Awaitable, Callable, Iterator
 from random import Random  # noqa: TID251  (seeded: the same crowd again)
 from typing import TypeVar
+from uuid import NAMESPACE_OID, uuid5
 
 import grpc
 from google.protobuf.json_format import ParseDict
@@ -17,13 +17,17 @@ from orchestrator.ids import SagaId
 from orchestrator.v1.saga_pb2 import SagaStatus
 from orchestrator.v1.saga_service_pb2 import (
     CancelSagaRequest,
+    ExplainSagaRequest,
+    SignalSagaRequest,
+    SignalWithStartRequest,
+    SignalWithStartResponse,
     StartSagaRequest,
     StartSagaResponse,
     WaitSagaRequest,
     WatchSagaRequest,
 )
 from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
-from tests.kit.mesh import reports
+from tests.e2e.errands import Errand, of_the_demo
 
 Reply = TypeVar("Reply")
 
@@ -34,16 +38,21 @@ _UNANSWERED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.Stat
 class Crowd:
     """Starts sagas until told to stop, then waits for every one of them to end."""
 
-    def __init__(self, channel: grpc.aio.Channel, luck: Random) -> None:
+    def __init__(self, channel: grpc.aio.Channel, luck: Random, errands: Iterator[Errand] | None = None) -> None:
         self._stub = SagaServiceStub(channel)
         self._luck = luck
-        self._reports = cycle(reports())
-        self._numbers = count(1)
+        self._errands = errands or of_the_demo()
         self._stopped = False
         self._changed = asyncio.Condition()
         self.answers: dict[SagaId, str] = {}
         """Saga -> what its caller was told: "" for accepted, then how it ended."""
         self.uids: dict[SagaId, str] = {}
+        self.signals: dict[SagaId, set[str]] = {}
+        """Saga -> request ids of signals whose sender was told that they are recorded."""
+        self.cancelled: set[SagaId] = set()
+        """Sagas whose cancel was acknowledged."""
+        self.definitions: Counter[str] = Counter()
+        """Definition -> how many of its sagas have ended."""
         self.counts: Counter[str] = Counter()
         self.told = 0
         """Answers that arrived."""
@@ -65,46 +74,74 @@ class Crowd:
 
     async def _call(self) -> None:
         while not self._stopped:
-            report = next(self._reports)
-            await self._one(SagaId(f"{report['reportId']}-{next(self._numbers)}"), report)
+            await self._one(next(self._errands))
 
-    async def _one(self, saga_id: SagaId, report: dict[str, object]) -> None:
+    async def _one(self, errand: Errand) -> None:
         is_twice, is_cancelled, is_watched = (self._luck.random() < p for p in (0.1, 0.1, 0.15))
-        await asyncio.gather(*(self._start(saga_id, report) for _ in range(2 if is_twice else 1)))
+        await asyncio.gather(*(self._start(errand) for _ in range(2 if is_twice else 1)))
         if is_cancelled:
-            await self._cancel(saga_id)
+            await self._cancel(errand.saga_id)
+        if errand.decision is not None:
+            await self._decide(errand)
         if is_watched:
-            await self._watch(saga_id)
-        await self._wait(saga_id)
+            await self._watch(errand.saga_id)
+        await self._wait(errand)
 
-    async def _start(self, saga_id: SagaId, report: dict[str, object]) -> None:
-        request = StartSagaRequest(saga_id=saga_id, definition="epro_intake")
-        ParseDict(report, request.json)
+    async def _start(self, errand: Errand) -> None:
+        start = StartSagaRequest(saga_id=errand.saga_id, definition=errand.definition)
+        ParseDict(errand.given, start.json)
+        is_decided = errand.decision is not None and errand.is_decided_at_start
+        both = SignalWithStartRequest(start=start, signal=decision(errand)) if is_decided else None
         tries = 0
 
-        async def ask() -> StartSagaResponse:
+        async def ask() -> StartSagaResponse | SignalWithStartResponse:
             nonlocal tries
             tries += 1
-            reply: StartSagaResponse = await self._stub.StartSaga(request, timeout=CALL_S, wait_for_ready=True)
-            return reply
+            if both is None:
+                return await self._stub.StartSaga(start, timeout=CALL_S, wait_for_ready=True)
+            # one piece: its signal cannot come too late, however often it is sent again
+            return await self._stub.SignalWithStart(both, timeout=CALL_S, wait_for_ready=True)
 
         reply = await self._ask(ask)
-        uid = self.uids.setdefault(saga_id, reply.saga.uid)
-        assert reply.saga.uid == uid, f"{saga_id} was acknowledged as {uid} and as {reply.saga.uid}"
+        if both is not None:
+            self._signalled(errand.saga_id, both.signal.request_id)
+        uid = self.uids.setdefault(errand.saga_id, reply.saga.uid)
+        assert reply.saga.uid == uid, f"{errand.saga_id} was acknowledged as {uid} and as {reply.saga.uid}"
         if tries > 1:
             # what became of the call whose answer was lost shows only now
             self.counts["ambiguous, and recorded" if not reply.created else "ambiguous, and not recorded"] += 1
-        self.answers.setdefault(saga_id, "")
+        self.answers.setdefault(errand.saga_id, "")
 
     async def _cancel(self, saga_id: SagaId) -> None:
         request = CancelSagaRequest(saga_id=saga_id, reason="the patient withdrew")
-        try:
-            await self._ask(lambda: self._stub.CancelSaga(request, timeout=CALL_S, wait_for_ready=True))
-        except grpc.aio.AioRpcError as failed:
-            assert failed.code() is grpc.StatusCode.FAILED_PRECONDITION, failed  # noqa: PT017  (it has ended)
-            self.counts["cancelled too late"] += 1
-        else:
+        if await self._is_taken(lambda: self._stub.CancelSaga(request, timeout=CALL_S, wait_for_ready=True)):
+            self.cancelled.add(saga_id)
             self.counts["cancelled"] += 1
+        else:
+            self.counts["cancelled too late"] += 1
+
+    async def _decide(self, errand: Errand) -> None:
+        """Say it twice, as people do who are not sure that they were heard."""
+        request = decision(errand)
+        request.saga_id = errand.saga_id
+        for _ in range(2):
+            if await self._is_taken(lambda: self._stub.SignalSaga(request, timeout=CALL_S, wait_for_ready=True)):
+                self._signalled(errand.saga_id, request.request_id)
+            else:
+                self.counts["signalled too late"] += 1
+
+    def _signalled(self, saga_id: SagaId, request_id: str) -> None:
+        self.signals.setdefault(saga_id, set()).add(request_id)
+        self.counts["signals acknowledged"] += 1
+
+    async def _is_taken(self, call: Callable[[], Awaitable[object]]) -> bool:
+        """False where it came too late for this saga, which is an answer as well."""
+        try:
+            await self._ask(call)
+        except grpc.aio.AioRpcError as failed:
+            assert failed.code() is grpc.StatusCode.FAILED_PRECONDITION, failed  # noqa: PT017  (it has ended, or turned)
+            return False
+        return True
 
     async def _watch(self, saga_id: SagaId) -> None:
         """Every event once, in order, without a gap, over any number of restarts (I45)."""
@@ -121,17 +158,23 @@ class Crowd:
         await self._ask(follow)
         self.counts["watched to the end"] += 1
 
-    async def _wait(self, saga_id: SagaId) -> None:
-        request = WaitSagaRequest(saga_id=saga_id)
+    async def _wait(self, errand: Errand) -> None:
+        request = WaitSagaRequest(saga_id=errand.saga_id)
         request.timeout.FromSeconds(int(CALL_S))
         while True:
             reply = await self._ask(lambda: self._stub.WaitSaga(request, timeout=CALL_S + 5, wait_for_ready=True))
-            status = SagaStatus.Name(reply.saga.status).removeprefix("SAGA_STATUS_")
-            if status in {"COMPLETED", "COMPENSATED"}:
+            if reply.reached:
                 break
-        assert reply.saga.uid == self.uids[saga_id]
-        self.answers[saga_id] = status
+        status = SagaStatus.Name(reply.saga.status).removeprefix("SAGA_STATUS_")
+        assert status in {"COMPLETED", "COMPENSATED"}, await self._why(errand.saga_id)
+        assert reply.saga.uid == self.uids[errand.saga_id]
+        self.answers[errand.saga_id] = status
         self.counts[status] += 1
+        self.definitions[errand.definition] += 1
+
+    async def _why(self, saga_id: SagaId) -> str:
+        reply = await self._stub.ExplainSaga(ExplainSagaRequest(saga_id=saga_id), timeout=CALL_S, wait_for_ready=True)
+        return f"{saga_id} asks a person: {reply}"
 
     async def _ask(self, call: Callable[[], Awaitable[Reply]]) -> Reply:
         while True:
@@ -147,3 +190,11 @@ class Crowd:
             async with self._changed:
                 self._changed.notify_all()
             return reply
+
+
+def decision(errand: Errand) -> SignalSagaRequest:
+    """What a person says about an errand, under the id that only this has."""
+    assert errand.decision is not None
+    request = SignalSagaRequest(signal="decision", request_id=str(uuid5(NAMESPACE_OID, errand.saga_id)))
+    ParseDict(errand.decision, request.json)
+    return request
