@@ -29,8 +29,8 @@ from orchestrator.errors import ConfigError, DefinitionInvalid
 from orchestrator.invoker import GrpcInvoker
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.sqlite import SqliteJournal
-from orchestrator.limits import CLOCK_SLEW_MAX, DRAIN_MARGIN_S, GC_CONTAINERS
-from orchestrator.ports.clock import Clock
+from orchestrator.limits import DRAIN_MARGIN_S, GC_CONTAINERS
+from orchestrator.ports.clock import Clock, SteadyTime
 from orchestrator.runtime import Orchestrator
 from orchestrator.telemetry import Metrics, Observers, Tracing, open_tracing
 
@@ -53,34 +53,14 @@ def _elapsed() -> float:
 
 
 class SystemClock:
-    """`ports.clock.Clock` of a real machine: wall time that no step of the wall clock moves.
-
-    It is read once, at start, and goes on from there at the pace of the time that passes. Where the wall clock was set
-    meanwhile, this one follows it by at most `CLOCK_SLEW_MAX` of that time: a sleep is then neither frozen for an hour
-    nor over an hour early. Over a restart the wall clock counts, because nothing else outlives a process.
-    """
+    """`ports.clock.Clock` of a real machine: steady wall time, and luck from the operating system."""
 
     def __init__(self, wall: Callable[[], float] = time.time, elapsed: Callable[[], float] = _elapsed) -> None:  # noqa: TID251  # this is the clock
         """Read the wall clock, and seed from the operating system; tests give both readings."""
-        self._wall = wall
-        self._elapsed = elapsed
-        self._read = (elapsed(), wall())
-        """When it was last asked, by time elapsed, and what it said."""
+        self._time = SteadyTime(wall, elapsed)
+        self.now = self._time.now
         # Jitter needs no secrets, and asking the kernel for each draw costs more than the decision it is for.
         self._luck = random.Random(os.urandom(16))  # noqa: S311
-
-    def now(self) -> float:
-        """Return wall-clock time, Unix seconds; it never goes back."""
-        before, said = self._read
-        elapsed = self._elapsed()
-        passed_s = elapsed - before
-        if passed_s <= 0.0:
-            return said
-        at = said + passed_s
-        slew_s = passed_s * CLOCK_SLEW_MAX
-        at += min(max(self._wall() - at, -slew_s), slew_s)
-        self._read = (elapsed, at)
-        return at
 
     def monotonic(self) -> float:
         """Return seconds that never go back."""

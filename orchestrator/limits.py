@@ -428,3 +428,8 @@ EXPLORE_PROGRESS_S = 2.0
 EXPLORE_S_DEFAULT = 120.0
 # Records after which a simulated saga is held to be one that never ends.
 PLAY_RECORDS_MAX = 100_000
+
+# --- simulating ----------------------------------------------------------------------------------------------------
+
+# Turns of a simulated loop at one instant: ten thousand sagas that all begin at once need some hundred thousand.
+SIMULATED_TURNS_AT_ONCE_MAX = 1_000_000

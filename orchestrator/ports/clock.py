@@ -1,7 +1,10 @@
 """Time and luck, given from outside so that tests own both."""
 
+from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
+
+from orchestrator.limits import CLOCK_SLEW_MAX
 
 
 class Clock(Protocol):
@@ -22,3 +25,32 @@ class Clock(Protocol):
     def new_uid(self) -> UUID:
         """Return a fresh unique id."""
         ...
+
+
+class SteadyTime:
+    """Wall time that no step of the wall clock moves, for whoever makes a `Clock`.
+
+    It is read once, at start, and goes on from there at the pace of the time that passes. Where the wall clock was set
+    meanwhile, this one follows it by at most `CLOCK_SLEW_MAX` of that time: a sleep is then neither frozen for an hour
+    nor over an hour early. Over a restart the wall clock counts, because nothing else outlives a process.
+    """
+
+    def __init__(self, wall: Callable[[], float], elapsed: Callable[[], float]) -> None:
+        """Read both: Unix seconds, and seconds since some instant before, which never go back."""
+        self._wall = wall
+        self._elapsed = elapsed
+        self._read = (elapsed(), wall())
+        """When it was last asked, by time elapsed, and what it said."""
+
+    def now(self) -> float:
+        """Return wall-clock time, Unix seconds; it never goes back."""
+        before, said = self._read
+        elapsed = self._elapsed()
+        passed_s = elapsed - before
+        if passed_s <= 0.0:
+            return said
+        at = said + passed_s
+        slew_s = passed_s * CLOCK_SLEW_MAX
+        at += min(max(self._wall() - at, -slew_s), slew_s)
+        self._read = (elapsed, at)
+        return at
