@@ -140,8 +140,9 @@ class Proxy:
             raise BaseExceptionGroup("the proxy itself failed", self._failures)
 
     async def listen(self) -> None:
-        """Accept connections."""
-        self._server = await asyncio.start_server(self._accept, sock=_socket(self._port.getsockname()[1]))
+        """Accept connections; already listening is fine."""
+        if self._server is None:
+            self._server = await asyncio.start_server(self._accept, sock=_socket(self._port.getsockname()[1]))
 
     async def refuse(self) -> None:
         """Refuse new connections from now on, and reset those that are open."""
@@ -414,6 +415,7 @@ class _Connection:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):
                         await self.over.wait()
+                        break
             await side.writer.drain()
 
 
