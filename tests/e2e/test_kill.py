@@ -6,22 +6,20 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random  # noqa: TID251  (seeded: the same moments again, as far as a scheduler allows)
 
 import pytest
 
-from orchestrator.bootstrap import open_records
 from orchestrator.cli.main import run
-from orchestrator.limits import READ_RECORDS_MAX
-from orchestrator.ports.journal import Journal
-from orchestrator.saga.events import CancelRequested, CompensationBegan
-from orchestrator.verify import Findings, Ledgers, Violation, read_ledgers, verify
+from orchestrator.verify import Findings
 from services.bank.accounts import OPENING_CENTS
 from tests.e2e import town
 from tests.e2e.crowd import Crowd
 from tests.e2e.errands import of_every_shape
-from tests.kit import figures
+from tests.e2e.judging import judged, told
+from tests.e2e.leaving import GRACE_S, LEAVES_WITHIN_S, leaves
 from tests.kit.mesh import Mesh, Program, channel
 
 SEED = int(os.environ.get("KILL_SEED", "2026"))
@@ -29,38 +27,6 @@ KILLS = int(os.environ.get("KILLS", "24"))
 CALLERS = 24
 VICTIMS = ("archive", "safety", "stock", "hotels", "accounts", "claims", "catalogue")
 """Services that are killed as well, now and then."""
-PIVOTAL = ("order-", "transfer-", "claim-")
-"""Sagas that have a pivot: a cancel may come too late to turn them around, and yet be recorded."""
-
-
-async def judged(mesh: Mesh, crowd: Crowd) -> Findings:
-    """Stop everything, and hold the three witnesses against each other. A bug that was survived is still a bug."""
-    mesh.orchestrator.signal()
-    assert await mesh.orchestrator.ended(within_s=30) == 0
-    for service in mesh.services.values():
-        service.signal()
-    for service in mesh.services.values():
-        await service.ended(within_s=10)
-    assert "Traceback" not in mesh.orchestrator.log
-    town.gather_ledgers(mesh)
-    async with open_records(mesh.journal) as (journal, plans):
-        ledgers = Ledgers(read_ledgers(mesh.data))
-        findings = await verify(journal, plans, ledgers=ledgers, answers=crowd.answers, signals=crowd.signals)
-        findings.add("I7", [each async for each in forgotten_cancels(journal, crowd)], len(crowd.cancelled))
-    return findings
-
-
-async def forgotten_cancels(journal: Journal, crowd: Crowd) -> AsyncIterator[Violation]:
-    """A cancel that was acknowledged turns the saga around, unless its pivot was at that moment past recall."""
-    for saga_id in sorted(crowd.cancelled):
-        records = await journal.read(saga_id, limit=READ_RECORDS_MAX)
-        events = [record.event for record in records]
-        is_undone = any(isinstance(event, CompensationBegan) for event in events)
-        is_asked = any(isinstance(event, CancelRequested) for event in events)
-        is_past_pivot = is_asked and saga_id.startswith(PIVOTAL)
-        if not is_undone and not is_past_pivot:
-            message = "the sender of its cancel was told that it is recorded, and it went on"
-            yield Violation(invariant="I7", saga_id=saga_id, message=message)
 
 
 @asynccontextmanager
@@ -119,19 +85,35 @@ async def kill_somewhere(mesh: Mesh, crowd: Crowd, luck: Random, number: int) ->
     return where
 
 
-async def killed_again_and_again(mesh: Mesh, crowd: Crowd, kills: int, luck: Random) -> dict[str, Counter[str]]:
+@dataclass(slots=True, kw_only=True)
+class Deaths:
+    """What was ended, and how."""
+
+    kills: Counter[str] = field(default_factory=Counter[str])
+    """Of the orchestrator, by the moment at which they struck."""
+    exits_s: list[float] = field(default_factory=list[float])
+    """Of the orchestrator, asked to leave in between: how long each took."""
+    of_services: Counter[str] = field(default_factory=Counter[str])
+
+
+async def killed_again_and_again(mesh: Mesh, crowd: Crowd, kills: int, luck: Random) -> Deaths:
     """Let a crowd work while everything is killed; return when every saga has ended, with what was killed."""
-    moments: Counter[str] = Counter()
+    deaths = Deaths()
     victims = [name for name in VICTIMS if name in mesh.services]
     async with kept_up(*mesh.services.values()) as restarts, asyncio.TaskGroup() as tasks:
         tasks.create_task(crowd.run(CALLERS))
         for number in range(kills):
-            moments[await kill_somewhere(mesh, crowd, luck, number)] += 1
+            deaths.kills[await kill_somewhere(mesh, crowd, luck, number)] += 1
+            if number % 6 == 3:
+                await crowd.more_answers(20)
+                deaths.exits_s.append(await leaves(mesh.orchestrator, LEAVES_WITHIN_S))
+                await mesh.orchestrator.start()
             if number % 8 == 7:
                 await mesh.services[luck.choice(victims)].kill()
         await mesh.clear_faults()
         crowd.stop()
-    return {"kills": moments, "service_restarts": restarts}
+    deaths.of_services.update(restarts)
+    return deaths
 
 
 @pytest.mark.timeout(90 + 10 * KILLS)
@@ -139,8 +121,8 @@ async def test_no_shape_is_lost_doubled_or_left_undone_wherever_the_orchestrator
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     luck = Random(SEED)
-    async with Mesh(tmp_path) as mesh:
-        began = time.monotonic()  # noqa: TID251  (what is told)
+    async with Mesh(tmp_path, grace_s=GRACE_S) as mesh:
+        began = since(0.0)
         await town.open_gates(mesh)
         await misbehave(mesh)
         await town.misbehave(mesh)
@@ -150,7 +132,7 @@ async def test_no_shape_is_lost_doubled_or_left_undone_wherever_the_orchestrator
         assert await town.money_cents(mesh) == sum(OPENING_CENTS.values())
         findings = await judged(mesh, crowd)
     with capsys.disabled():
-        print("\n" + told("kill", findings, crowd, deaths, time.monotonic() - began))  # noqa: TID251  (the same)
+        print("\n" + told("kill", findings, crowd, since(began), **flat(deaths)))
     assert_survived(findings, crowd, deaths, KILLS)
     assert findings.not_checked == {}
     assert set(crowd.definitions) == {"epro_intake", "order", "travel", "transfer", "approval", "bulk_import"}
@@ -165,8 +147,8 @@ async def test_nothing_is_doubled_either_where_no_service_is_declared_to_keep_ke
 ) -> None:
     luck = Random(SEED)
     kills = KILLS // 3
-    async with Mesh(tmp_path, is_declared=False) as mesh:
-        began = time.monotonic()  # noqa: TID251  (what is told)
+    async with Mesh(tmp_path, is_declared=False, grace_s=GRACE_S) as mesh:
+        began = since(0.0)
         await mesh.start()
         await misbehave(mesh)
         async with channel(mesh.orchestrator.address) as connection:
@@ -174,41 +156,33 @@ async def test_nothing_is_doubled_either_where_no_service_is_declared_to_keep_ke
             deaths = await killed_again_and_again(mesh, crowd, kills, luck)
         findings = await judged(mesh, crowd)
     with capsys.disabled():
-        print("\n" + told("kill_undeclared", findings, crowd, deaths, time.monotonic() - began))  # noqa: TID251  (the same)
+        print("\n" + told("kill_undeclared", findings, crowd, since(began), **flat(deaths)))
     assert_survived(findings, crowd, deaths, kills)
     assert findings.not_checked.keys() <= {"I28", "I29"}, "the demo has no children and waits for nobody"
 
 
-def assert_survived(findings: Findings, crowd: Crowd, deaths: dict[str, Counter[str]], kills: int) -> None:
+def assert_survived(findings: Findings, crowd: Crowd, deaths: Deaths, kills: int) -> None:
     """Zero violations, and the run was one that could have had some."""
     assert findings.violations == []
     assert all(crowd.answers.values()), "a saga was accepted and its caller never heard of its end"
-    assert deaths["kills"].total() == kills
+    assert deaths.kills.total() == kills
     assert min(crowd.counts["COMPLETED"], crowd.counts["COMPENSATED"]) > 0, "both ways were gone"
     assert crowd.counts["calls sent again"] >= kills // 2, "the kills struck while callers were waiting"
-    assert deaths["service_restarts"].total() >= 1
+    assert deaths.of_services.total() >= 1
 
 
-def told(lane: str, findings: Findings, crowd: Crowd, deaths: dict[str, Counter[str]], took_s: float) -> str:
-    """The figures, kept for the page and as a line."""
-    broken = findings.by_invariant
-    counted = {
+def since(moment: float) -> float:
+    """Seconds since a moment of the same clock; the moment now, since 0."""
+    return time.monotonic() - moment  # noqa: TID251  (how long it took is told)
+
+
+def flat(deaths: Deaths) -> dict[str, float]:
+    """What was ended, in figures of one level."""
+    return {
         "seed": SEED,
-        "sagas": findings.sagas,
-        "records": findings.records,
-        "effects": findings.effects,
-        "kills": deaths["kills"].total(),
-        **{f"kills {moment}": number for moment, number in sorted(deaths["kills"].items())},
-        "service restarts": deaths["service_restarts"].total(),
-        "acknowledged": len(crowd.answers),
-        "ambiguous": crowd.counts["ambiguous, and recorded"] + crowd.counts["ambiguous, and not recorded"],
-        **dict(sorted(crowd.counts.items())),
-        **{f"ended {name}": number for name, number in sorted(crowd.definitions.items())},
-        "lost": broken["I7"] + broken["I29"],
-        "doubled": broken["I13"],
-        "left_undone": broken["I18"] + broken["I24"] + broken["I28"],
-        "violations": findings.violation_count,
-        "seconds": round(took_s, 1),
+        "kills": deaths.kills.total(),
+        **{f"kills {moment}": number for moment, number in sorted(deaths.kills.items())},
+        "restarts": deaths.kills.total() + len(deaths.exits_s),
+        "exit_max_s": round(max(deaths.exits_s, default=0.0), 2),
+        "service restarts": deaths.of_services.total(),
     }
-    figures.keep(lane, **counted)
-    return f"{lane}: " + ", ".join(f"{name}: {number}" for name, number in counted.items())
