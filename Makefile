@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --re
 UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check coverage bench protos docs lock clean
+.PHONY: help demo test soak check coverage bench protos docs lock clean
 .PHONY: check-format check-lint check-contracts check-types check-inner-types check-generated
 
 help: ## this list
@@ -25,6 +25,9 @@ demo: $(VENV)/.stamp-project ## a thousand questionnaires through five services,
 
 test: $(VENV)/.stamp-test ## all tests (ARGS="tests/unit -k name" for some)
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/.stamp-test ## the long lanes and one page of figures (ARGS="--minutes 60", "--only kill", --list)
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 check: check-format check-lint check-contracts check-types check-inner-types check-generated ## all gates but the tests
 

@@ -1,0 +1,67 @@
+"""The lanes: what each proves, how it is run, and how long it takes on two cores."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knob:
+    """An environment variable that says how much is done."""
+
+    name: str
+    full: int
+    least: int
+    """What `make test` does; a share is never less."""
+
+    def share(self, of: float) -> int:
+        return max(self.least, min(self.full, round(self.full * of)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """A part of the tests, run for long."""
+
+    name: str
+    proves: str
+    arguments: tuple[str, ...]
+    """Of the module."""
+    module: str = "pytest"
+    knobs: tuple[Knob, ...] = ()
+    """What grows with the time that there is."""
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Environment that does not."""
+    reports: tuple[str, ...]
+    """The names under which it keeps its figures."""
+    minutes: float
+    """What it takes in full, about."""
+
+
+LANES = (
+    Lane(
+        name="kill",
+        proves="kill -9 under load, all shapes: nothing lost, doubled or left undone, for any of three witnesses",
+        arguments=("tests/e2e/test_kill.py",),
+        knobs=(Knob(name="KILLS", full=500, least=24),),
+        reports=("kill", "kill_undeclared"),
+        minutes=25,
+    ),
+    Lane(
+        name="sigterm",
+        proves="SIGTERM under load, with a hung service and a collector that never answers: out in time, nothing lost",
+        arguments=("tests/e2e/test_stop.py",),
+        knobs=(Knob(name="CYCLES", full=200, least=4),),
+        reports=("sigterm", "sigterm_black_hole", "sigterm_twice"),
+        minutes=20,
+    ),
+)
+"""In the order in which they run: what is quick to tell of a fault comes first."""
+
+
+def chosen(only: list[str]) -> tuple[Lane, ...]:
+    """Return the lanes of these names, in the order of the table; all where none is named."""
+    return tuple(lane for lane in LANES if not only or lane.name in only)
+
+
+def share_of(lanes: tuple[Lane, ...], minutes: float | None) -> float:
+    """Return which share of everything fits: 1 where nobody is in a hurry."""
+    return 1.0 if minutes is None else min(1.0, minutes / sum(lane.minutes for lane in lanes))
