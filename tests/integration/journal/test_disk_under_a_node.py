@@ -35,8 +35,6 @@ CALLERS = 4
 THIRD = 3
 """Of the sagas so many are refused in the end, and undone."""
 WAIT_S = 30.0
-SMALL = "1m"
-LARGER = "64m"
 _DEFINITION = """
 saga: load
 input: json

@@ -24,17 +24,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")  # gRPC knows one event l
 
 CALLERS = 8
 CALL_S = 20.0
-LARGER = "64m"
+SMALL, LARGER = "3m", "64m"
 UNANSWERED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 BULK = "x" * 5_000
-"""In every input: a megabyte is soon full."""
+"""In every input: the disk is soon full."""
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     mount = tmp_path / "small"
     mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mount)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "tmpfs", str(mount)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode != 0:
         why = f"a small disk cannot be mounted here: {made.stderr.strip()}"
