@@ -16,6 +16,7 @@ from google.protobuf.json_format import ParseDict
 from orchestrator.ids import SagaId
 from orchestrator.v1.saga_pb2 import SagaStatus
 from orchestrator.v1.saga_service_pb2 import (
+    WAIT_UNTIL_CHANGE,
     CancelSagaRequest,
     ExplainSagaRequest,
     SignalSagaRequest,
@@ -51,8 +52,8 @@ class Crowd:
         """Saga -> request ids of signals whose sender was told that they are recorded."""
         self.cancelled: set[SagaId] = set()
         """Sagas whose cancel was acknowledged."""
-        self.definitions: Counter[str] = Counter()
-        """Definition -> how many of its sagas have ended."""
+        self.definitions: dict[SagaId, str] = {}
+        """Saga -> what it is one of, once it has ended."""
         self.counts: Counter[str] = Counter()
         self.told = 0
         """Answers that arrived."""
@@ -80,6 +81,7 @@ class Crowd:
         is_twice, is_cancelled, is_watched = (self._luck.random() < p for p in (0.1, 0.1, 0.15))
         await asyncio.gather(*(self._start(errand) for _ in range(2 if is_twice else 1)))
         if is_cancelled:
+            await self._comes_past(errand.saga_id, sequence=self._luck.randint(0, 12))
             await self._cancel(errand.saga_id)
         if errand.decision is not None:
             await self._decide(errand)
@@ -111,6 +113,12 @@ class Crowd:
             # what became of the call whose answer was lost shows only now
             self.counts["ambiguous, and recorded" if not reply.created else "ambiguous, and not recorded"] += 1
         self.answers.setdefault(errand.saga_id, "")
+
+    async def _comes_past(self, saga_id: SagaId, sequence: int) -> None:
+        """Let it come some way, or to its end, so that it is cancelled anywhere; but do not wait for long."""
+        request = WaitSagaRequest(saga_id=saga_id, until=WAIT_UNTIL_CHANGE, after_sequence=sequence)
+        request.timeout.FromMilliseconds(500)
+        await self._ask(lambda: self._stub.WaitSaga(request, timeout=CALL_S, wait_for_ready=True))
 
     async def _cancel(self, saga_id: SagaId) -> None:
         request = CancelSagaRequest(saga_id=saga_id, reason="the patient withdrew")
@@ -170,7 +178,7 @@ class Crowd:
         assert reply.saga.uid == self.uids[errand.saga_id]
         self.answers[errand.saga_id] = status
         self.counts[status] += 1
-        self.definitions[errand.definition] += 1
+        self.definitions[errand.saga_id] = errand.definition
 
     async def _why(self, saga_id: SagaId) -> str:
         reply = await self._stub.ExplainSaga(ExplainSagaRequest(saga_id=saga_id), timeout=CALL_S, wait_for_ready=True)

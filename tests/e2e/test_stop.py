@@ -48,10 +48,10 @@ async def hang(mesh: Mesh) -> None:
 
 async def assert_nothing_lost(lane: str, mesh: Mesh, crowd: Crowd, exits_s: list[float], bound_s: float) -> str:
     """Judge the run, and return its figures as a line."""
-    findings = await judged(mesh, crowd)
+    judgement = await judged(mesh, crowd)
     line = told(
         lane,
-        findings,
+        judgement,
         crowd,
         sum(exits_s),
         seed=SEED,
@@ -60,7 +60,7 @@ async def assert_nothing_lost(lane: str, mesh: Mesh, crowd: Crowd, exits_s: list
         exit_max_s=round(max(exits_s), 2),
         exit_bound_s=bound_s,
     )
-    assert findings.violations == []
+    assert judgement.findings.violations == []
     assert all(crowd.answers.values())
     return line
 
@@ -102,8 +102,8 @@ async def test_what_a_drain_could_not_wait_for_goes_on_after_the_next_start(tmp_
                 assert not any(crowd.answers.values())
                 await mesh.clear_faults()
                 await mesh.orchestrator.start()
-        findings = await judged(mesh, crowd)
-    assert findings.violations == []
+        judgement = await judged(mesh, crowd)
+    assert judgement.findings.violations == []
     assert all(crowd.answers.values())
 
 
