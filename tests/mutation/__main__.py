@@ -1,0 +1,146 @@
+"""`python -m tests.mutation`: which mistakes in the machine the tests would notice."""
+
+import argparse
+import datetime
+import json
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from tests.kit.figures import keep
+from tests.mutation.kept import Count, count, equivalents, keep_score
+from tests.mutation.killing import Verdict, judge
+from tests.mutation.mutants import Mutant, mutants_of, read, sample
+
+LAST = Path("build/mutation.json")
+"""Which test noticed each mutant of the last run."""
+STORIES = 400
+CONTROLS = 3
+"""Mutants in a sample that are known to be no mistake: tests that notice these would notice anything."""
+
+
+def main() -> int:
+    """Judge the mutants that were asked for; 1 where one was noticed by nobody, or ought not to have been."""
+    asked = _asked()
+    known = equivalents()
+    chosen = _chosen(asked, known)
+    if not chosen:
+        sys.exit("there is no such mutant")
+    began = time.monotonic()  # noqa: TID251  (how long a run takes is no saga's time)
+    verdicts = _judged(chosen, stories=asked.stories, until=began + asked.minutes * 60)
+    seconds = time.monotonic() - began  # noqa: TID251  (the same)
+    survivors = [each.mutant.name for each in verdicts if each.killer is None and each.mutant.name not in known]
+    refuted = {each.mutant.name: each.killer for each in verdicts if each.killer and each.mutant.name in known}
+    counts = _counts([each.mutant for each in verdicts], frozenset(survivors), known)
+    _show(verdicts, counts, survivors, unjudged=len(chosen) - len(verdicts), seconds=seconds)
+    for name, killer in refuted.items():
+        print(f"is listed as no mistake, and was noticed: {name}: {killer}")
+    LAST.parent.mkdir(parents=True, exist_ok=True)
+    LAST.write_text(json.dumps({each.mutant.name: each.killer for each in verdicts}, indent=1), encoding="utf-8")
+    _keep(asked, counts, survivors, seconds, is_whole=len(verdicts) == len(chosen))
+    return 1 if survivors or refuted or len(verdicts) < len(chosen) else 0
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=main.__doc__)
+    parser.add_argument("--module", help="of one module, such as forward")
+    parser.add_argument("--name", default="", help="only mutants whose name contains this text")
+    parser.add_argument("--sample", type=int, help="only so many, in functions, of those that are known to be mistakes")
+    parser.add_argument("--seed", type=int, default=1, help="which sample")
+    parser.add_argument("--again", action="store_true", help="only those that survived the last run")
+    parser.add_argument("--stories", type=int, default=STORIES, help="random worlds, for what no test noticed")
+    parser.add_argument("--minutes", type=float, default=120.0, help="stop after that, and say how far it came")
+    parser.add_argument("--keep", action="store_true", help="keep the score of this whole run beside the tests")
+    asked = parser.parse_args()
+    if asked.keep and (asked.module or asked.name or asked.sample or asked.again):
+        parser.error("only the score of a whole run is kept")
+    return asked
+
+
+def _chosen(asked: argparse.Namespace, known: Mapping[str, str]) -> list[Mutant]:
+    mutants = [each for each in mutants_of(read()) if asked.module in {None, each.module.name}]
+    mutants = [each for each in mutants if asked.name in each.name]
+    if asked.again:
+        last = json.loads(LAST.read_text(encoding="utf-8"))
+        mutants = [each for each in mutants if last.get(each.name, "new") is None and each.name not in known]
+    if asked.sample is None:
+        return mutants
+    # A mistake in what runs at the import is judged in seconds, not in hundredths of one: too dear for a sample.
+    quick = [each for each in mutants if each.function is not None]
+    controls = sample([each for each in quick if each.name in known], CONTROLS, asked.seed)
+    return [*controls, *sample([each for each in quick if each.name not in known], asked.sample, asked.seed)]
+
+
+def _judged(mutants: Sequence[Mutant], *, stories: int, until: float) -> list[Verdict]:
+    verdicts: list[Verdict] = []
+    # Without a thread that draws: the mutants are judged in forks of this process.
+    with Progress(console=Console(stderr=True), auto_refresh=False) as progress:
+        task = progress.add_task("judging", total=len(mutants))
+
+        def hear(verdict: Verdict) -> bool:
+            verdicts.append(verdict)
+            unnoticed = sum(each.killer is None for each in verdicts)
+            progress.update(task, advance=1, description=f"{verdict.mutant.module.name}: {unnoticed} unnoticed")
+            progress.refresh()
+            return time.monotonic() < until  # noqa: TID251  (the same)
+
+        judge(mutants, stories=stories, hear=hear)
+    return verdicts
+
+
+def _counts(mutants: Sequence[Mutant], survivors: frozenset[str], known: Mapping[str, str]) -> dict[str, Count]:
+    """Return the count of every module that was judged, and of all under an empty name."""
+    names = sorted({each.module.name for each in mutants})
+    of = {name: [each for each in mutants if each.module.name == name] for name in names} | {"": list(mutants)}
+    return {name: count(those, survivors, known) for name, those in of.items()}
+
+
+def _show(
+    verdicts: Sequence[Verdict], counts: Mapping[str, Count], survivors: Sequence[str], *, unjudged: int, seconds: float
+) -> None:
+    console = Console()
+    table = Table("module", *(("mutants", "killed", "no mistake", "survived", "score")), box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, each in counts.items():
+        figures = [f"{figure:,}" for figure in (each.mutants, each.killed, each.equivalent, each.survived)]
+        table.add_row(name or "all", *figures, f"{each.score:.1%}", end_section=not name)
+    console.print(table)
+    stopped = sum(bool(each.killer and each.killer.startswith("stopped")) for each in verdicts)
+    told = sum(bool(each.killer and each.killer.startswith("story")) for each in verdicts)
+    console.print(f"{seconds:.0f} s; {stopped} ran into a bound, {told} were noticed by a random world alone")
+    if unjudged:
+        console.print(f"NOT JUDGED, for want of time: {unjudged:,}")
+    for name in survivors:
+        console.print(f"survived: {name}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _keep(
+    asked: argparse.Namespace, counts: Mapping[str, Count], survivors: Sequence[str], seconds: float, *, is_whole: bool
+) -> None:
+    total = counts[""]
+    keep(
+        "mutation",
+        mutants=total.mutants,
+        killed=total.killed,
+        survived=total.survived,
+        equivalent=total.equivalent,
+        score=round(total.score, 4),
+        seconds=round(seconds, 1),
+        of="the whole machine" if is_whole and asked.sample is None and not asked.name else "a part of it",
+    )
+    if asked.keep and is_whole:
+        today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()  # noqa: TID251  (the day of a run)
+        command = shlex.join(["python", "-m", "tests.mutation", *sys.argv[1:]])
+        modules = {name: each for name, each in counts.items() if name}
+        keep_score(modules=modules, total=total, survivors=survivors, date=today, command=command, seconds=seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
