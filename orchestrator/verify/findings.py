@@ -1,35 +1,11 @@
 """What a check found, and what it looked at: a claim without its count is not evidence."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.limits import VIOLATIONS_KEPT_MAX
-
-INVARIANTS: Mapping[str, str] = {
-    "I1": "a stream's versions are 1..n without a gap",
-    "I2": "epochs never decrease along a stream",
-    "I4": "the search row says what the records fold to",
-    "I5": "every record is an arc of the transition tables, and the end obeys M1 to M13",
-    "I7": "what a caller was told is in the journal",
-    "I10": "an effect at a service was recorded as an intent before",
-    "I11": "an attempt has at most one end, and in an ended saga exactly one",
-    "I12": "a key is derived from saga, path, operation and manual epoch; it stands for one request of one life",
-    "I13": "one key has at most one effect",
-    "I14": "an operation is tried no more often than its policy allows",
-    "I15": "a step starts only when its predecessors allow it, and within its scope's or its list's time",
-    "I17": "nothing goes forward after compensation began, nor in a part that is being undone",
-    "I18": "what is undone is exactly what was applied or may have been, in the saga, a scope, and what is run again",
-    "I19": "an undo starts only when no forward call of what is undone with it is open",
-    "I20": "what began later is undone earlier",
-    "I21": "nothing that can be undone begins beside or after the pivot; nothing goes backward once it is applied",
-    "I24": "completed: every effect stands; compensated: none does; what a person left is listed instead",
-    "I25": "a terminal event is the last one, and the only one but for a completed child that its parent undoes",
-    "I28": "a child ends before its parent, as the parent's step says: applied is COMPLETED, undone is not",
-    "I29": "a signal is recorded once, if its sender was told so at all; no step takes one that has not come",
-    "I35": "a saga that has not ended has a next wake-up, waits, or has asked a person and says why",
-}
-"""The system invariants that can be read off a journal, the services' ledgers and the callers' answers."""
+from orchestrator.verify.invariants import INVARIANTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +48,8 @@ class Findings:
     """Invariant -> how many facts broke it."""
     not_checked: dict[str, str] = field(default_factory=dict[str, str])
     """Invariant -> why nothing was held against it."""
+    partly: dict[str, str] = field(default_factory=dict[str, str])
+    """Invariant -> which part of it these witnesses cannot show."""
     left: list[Left] = field(default_factory=list[Left])
     """What people let stand, up to a bound."""
     left_count: int = 0
@@ -86,6 +64,16 @@ class Findings:
             self.by_invariant[invariant] += 1
             if len(self.violations) < VIOLATIONS_KEPT_MAX:
                 self.violations.append(violation)
+
+    def hold(self, invariant: str, found: "Iterable[Violation | int]") -> None:
+        """Take what a rule found: a number of facts that obey it, or one that does not."""
+        facts = 0
+        for each in found:
+            if isinstance(each, int):
+                facts += each
+            else:
+                self.add(invariant, (each,))
+        self.checked[invariant] += facts
 
     def leave(self, left: Iterable[Left]) -> None:
         """Keep what people let stand, up to a bound."""

@@ -4,17 +4,30 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.ids import StepId, item_of
-from orchestrator.saga.events import GOOD_REASONS, AttemptOpened, AttemptSettled, SagaCompensated, StepSettled
+from orchestrator.limits import CLOCK_SKEW_S
+from orchestrator.saga.events import (
+    FOUND,
+    GOOD_REASONS,
+    AttemptOpened,
+    AttemptSettled,
+    RetryScheduled,
+    SagaCompensated,
+    StepReopened,
+    StepSettled,
+)
 from orchestrator.saga.plan import Operation, Outcome, Scope, StepKind, TriggerRule
 from orchestrator.verify.findings import Violation
 from orchestrator.verify.stream import ENDINGS, Life, Part, Stream
 
+_FOUND_NOT_APPLIED = FOUND[Outcome.NOT_APPLIED]
 
-def steps_wait_for_predecessors(stream: Stream) -> Iterator[Violation]:
+
+def steps_wait_for_predecessors(stream: Stream) -> Iterator[Violation | int]:
     """I15: for the default rule, which is nearly all; the other rules are the machine's own property tests."""
     for life in stream.every_life():
         if life.began is None:
             continue
+        yield 1
         step, index = item_of(life.path)
         planned = stream.plan.steps[step]
         if index is not None:
@@ -55,14 +68,17 @@ def _outside_its_scope(stream: Stream, life: Life, scope: StepId, began: int) ->
         yield stream.broken("I15", f"{life.path} began outside its scope {scope}'s time", began)
     body = stream.plan.steps[scope].body
     resets = [each.reset or 0 for each in stream.lives.get(scope, []) if each.reset is not None and each.reset < began]
-    turned = [at for at in stream.turned.get(scope, []) if max(resets, default=0) < at < began]
+    turned = [at for at, _ in stream.turned.get(scope, []) if max(resets, default=0) < at < began]
     if isinstance(body, Scope) and (life.path in body.otherwise) is not bool(turned):
         yield stream.broken("I15", f"{life.path} began in the other branch of {scope}", began)
 
 
-def nothing_starts_backward(stream: Stream) -> Iterator[Violation]:
+def nothing_starts_backward(stream: Stream) -> Iterator[Violation | int]:
     """I17: neither in a saga that goes backward, nor in a part of it that does."""
+    if stream.backward_from is None and not stream.parts:
+        return
     for life in stream.every_life():
+        yield 1
         starts = [version for version, _ in life.opened.get(Operation.FORWARD, [])]
         if life.began is not None and life.began not in starts:
             starts.append(life.began)
@@ -76,9 +92,10 @@ def nothing_starts_backward(stream: Stream) -> Iterator[Violation]:
                 yield stream.broken("I17", f"{life.path} was called while {part.event.step} was undone", *inside)
 
 
-def undone_is_what_was_done(stream: Stream) -> Iterator[Violation]:
+def undone_is_what_was_done(stream: Stream) -> Iterator[Violation | int]:
     """I18: both ways round, in the saga, in each part of it that was undone, and in what was run again."""
     for life in stream.every_life():
+        yield int(life.undone is not None or life.reset is not None)
         if life.undone is not None and life.outcome not in {Outcome.APPLIED, Outcome.UNKNOWN}:
             yield stream.broken("I18", f"{life.path} was undone with outcome {life.outcome}", life.undone)
         if life.reset is not None and _was_to_undo(stream, life) and not life.is_settled_back(life.reset):
@@ -88,6 +105,7 @@ def undone_is_what_was_done(stream: Stream) -> Iterator[Violation]:
             yield from _left_standing(stream, part, part.ended)
     if not isinstance(stream.ending, SagaCompensated):
         return
+    yield 1
     for life in stream.every_life():
         if life.reset is None and _was_to_undo(stream, life) and not life.is_settled_back(len(stream.records)):
             version, event = life.ended[-1]
@@ -109,7 +127,7 @@ def _was_to_undo(stream: Stream, life: Life) -> bool:
     return planned.is_undoable and not is_list and life.outcome in {Outcome.APPLIED, Outcome.UNKNOWN}
 
 
-def undo_waits_for_calls(stream: Stream) -> Iterator[Violation]:
+def undo_waits_for_calls(stream: Stream) -> Iterator[Violation | int]:
     """I19, the orchestrator's half: no undo opens while a call of what is being undone is open."""
     open_ones: dict[tuple[StepId, Operation], int] = {}
     for record in stream.records:
@@ -125,10 +143,43 @@ def undo_waits_for_calls(stream: Stream) -> Iterator[Violation]:
             open_ones[key] = record.version
         else:
             inside = _undone_with(stream, event.step, record.version)
+            yield int(event.attempt == 1)
             late = [at for (path, _), at in open_ones.items() if inside is None or item_of(path)[0] in inside]
             if late and event.attempt == 1:
                 message = f"{event.step} was being undone while a forward call was open"
                 yield stream.broken("I19", message, record.version, *late)
+
+
+def undo_waits_for_what_may_arrive(stream: Stream) -> Iterator[Violation | int]:
+    """I19, R12: a call whose end nobody saw may act until its deadline has passed at the peer; a barrier stops it."""
+    for life in stream.every_life():
+        at = life.undo_opened
+        call = stream.call_of(life.path, Operation.FORWARD)
+        if at is None or call is None or call.barrier:
+            continue
+        deadlines = dict(_unknown_deadlines(stream, life))
+        if not deadlines:
+            continue
+        yield 1
+        opened = life.opened[Operation.COMPENSATE][0][1]
+        late_at = max(deadlines.values()) + CLOCK_SKEW_S
+        if opened.at < late_at:
+            message = f"{life.path} was being undone while its call could arrive for {late_at - opened.at:.3f} s more"
+            yield stream.broken("I19", message, *deadlines, at)
+
+
+def _unknown_deadlines(stream: Stream, life: Life) -> Iterator[tuple[int, float]]:
+    """Yield the forward attempts that nobody has found out about, and until when they may act."""
+    known = [at for at, event in life.renewed if _is_found_out(event)]
+    known += [at for at, event in stream.acted if event.step == life.path and event.outcome is Outcome.NOT_APPLIED]
+    deadlines = {event.attempt: event.deadline_at for _, event in life.opened.get(Operation.FORWARD, [])}
+    for at, event in life.settled.get(Operation.FORWARD, []):
+        if event.outcome is Outcome.UNKNOWN and event.attempt in deadlines and at > max(known, default=0):
+            yield at, deadlines[event.attempt]
+
+
+def _is_found_out(event: RetryScheduled | StepReopened) -> bool:
+    return event.as_new if isinstance(event, StepReopened) else event.reason == _FOUND_NOT_APPLIED
 
 
 def _undone_with(stream: Stream, path: StepId, at: int) -> frozenset[StepId] | None:
@@ -154,7 +205,7 @@ class _Place:
         return all(life.is_settled_back(by) for life in self.lives)
 
 
-def later_is_undone_earlier(stream: Stream) -> Iterator[Violation]:
+def later_is_undone_earlier(stream: Stream) -> Iterator[Violation | int]:
     """I20: unless the author ordered it otherwise."""
     if stream.plan.has_own_order:
         return
@@ -163,6 +214,7 @@ def later_is_undone_earlier(stream: Stream) -> Iterator[Violation]:
         at = first.undo_opened
         if at is None:
             continue
+        yield 1
         inside = _undone_with(stream, first.step, at)
         for second in places:
             if second.began <= first.ended or (inside is not None and second.step not in inside):
@@ -199,12 +251,13 @@ def _last_end(stream: Stream, step: StepId, lives: Iterable[Life]) -> Iterator[i
                 yield own.ended[-1][0]
 
 
-def nothing_is_risked_after_the_pivot(stream: Stream) -> Iterator[Violation]:
+def nothing_is_risked_after_the_pivot(stream: Stream) -> Iterator[Violation | int]:
     """I21: nothing that can be undone begins beside or after the pivot; nothing goes backward once it is applied."""
     pivot = stream.plan.pivot
     lives = stream.lives.get(pivot, []) if pivot is not None else []
     if not lives or lives[-1].began is None:
         return
+    yield 1
     life, began = lives[-1], lives[-1].began
     for other in stream.every_life():
         kind = stream.plan.step_of(other.path).kind

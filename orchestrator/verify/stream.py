@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from typing import assert_never
 from uuid import UUID
 
-from orchestrator.ids import StepId, item_of
+from orchestrator.ids import StepId
 from orchestrator.ports.journal import Record, SearchRow
 from orchestrator.saga import SagaState
 from orchestrator.saga.events import (
     AttemptOpened,
     AttemptSettled,
-    CompensationBegan,
+    AttentionRaised,
+    Cause,
     ElseBegan,
+    Event,
     OperatorActed,
     Parent,
     RetryScheduled,
@@ -26,17 +28,12 @@ from orchestrator.saga.events import (
     SagaCompleted,
     SagaStarted,
     SagaTerminated,
-    SettleReason,
     SignalReceived,
-    StepBegan,
-    StepLeft,
     StepReopened,
     StepSettled,
-    StepsReset,
-    StepUndone,
     Verb,
 )
-from orchestrator.saga.plan import Operation, Outcome, Plan
+from orchestrator.saga.plan import Call, Operation, Outcome, Plan
 from orchestrator.verify.findings import Violation
 
 Ending = SagaCompleted | SagaCompensated | SagaTerminated
@@ -49,15 +46,24 @@ class Life:
 
     path: StepId
     began: int | None = None
+    due_at: float | None = None
+    """When it has slept enough, or waited too long."""
     opened: dict[Operation, list[tuple[int, AttemptOpened]]] = field(default_factory=dict)
     settled: dict[Operation, list[tuple[int, AttemptSettled]]] = field(default_factory=dict)
     renewed: list[tuple[int, RetryScheduled | StepReopened]] = field(default_factory=list)
     """Records after which an operation's budget may be fresh."""
+    stuck: list[int] = field(default_factory=list)
     ended: list[tuple[int, StepSettled]] = field(default_factory=list)
     """More than one where a person resolved what had been left unknown."""
+    skipped: int | None = None
     undone: int | None = None
     left: int | None = None
     reset: int | None = None
+
+    @property
+    def over(self) -> int | None:
+        """Return when it came to its end forward, or a person went on without it."""
+        return self.ended[0][0] if self.ended else self.skipped
 
     @property
     def outcome(self) -> Outcome | None:
@@ -104,18 +110,41 @@ class Stream:
     records: Sequence[Record]
     state: SagaState | None
     """What the records fold to; None where they do not."""
-    uid: UUID | None = None
-    parent: Parent | None = None
+    started: SagaStarted | None = None
     ending: Ending | None = None
     """Its last record, where that ends it."""
     lives: dict[StepId, list[Life]] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
-    turned: dict[StepId, list[int]] = field(default_factory=dict)
+    turned: dict[StepId, list[tuple[int, ElseBegan]]] = field(default_factory=dict)
     """Scope -> when its alternative began."""
     signals: list[tuple[int, SignalReceived]] = field(default_factory=list)
     acted: list[tuple[int, OperatorActed]] = field(default_factory=list)
+    raised: list[tuple[int, AttentionRaised]] = field(default_factory=list)
+    cancelled: int | None = None
+    """Version of CancelRequested."""
     backward_from: int | None = None
     """Version of CompensationBegan."""
+    cause: Cause | None = None
+    backward_due_at: float = 0.0
+    """The end of the compensation budget."""
+    turned_round: list[int] = field(default_factory=list)
+    """Records that have no place in a saga that is being undone."""
+    deeds: list[tuple[int, str, StepId | None, Event | None]] = field(default_factory=list)
+    """What only a person brings about, with its step and the record before it."""
+    foreign: list[int] = field(default_factory=list)
+    """Attempts opened under another epoch than their record's."""
+    crossed: list[tuple[int, int]] = field(default_factory=list)
+    """Attempts that another writer than their own has ended, and not as lost."""
+
+    @property
+    def uid(self) -> UUID | None:
+        """Return the saga's uid, where its start is there."""
+        return None if self.started is None else self.started.uid
+
+    @property
+    def parent(self) -> Parent | None:
+        """Return the saga's parent, where it has one."""
+        return None if self.started is None else self.started.parent
 
     @property
     def is_over(self) -> bool:
@@ -133,6 +162,29 @@ class Stream:
         for lives in self.lives.values():
             yield from lives
 
+    def event(self, version: int) -> Event | None:
+        """Return the event of a record; None past the ends, and where numbers have gaps, which I1 tells."""
+        at = version - 1
+        found = self.records[at] if 0 <= at < len(self.records) else None
+        return None if found is None or found.version != version else found.event
+
+    def call_of(self, path: StepId, operation: Operation) -> Call | None:
+        """Return what an operation of a path calls; None where the plan does not have it, whatever records say."""
+        step = self.plan.step_of(path)
+        match operation:
+            case Operation.FORWARD:
+                return step.body if isinstance(step.body, Call) else None
+            case Operation.COMPENSATE:
+                return None if step.compensation is None else step.compensation.call
+            case Operation.PROBE:
+                return None if step.probe is None else step.probe.call
+            case Operation.AWAIT:
+                return None if step.awaits is None else step.awaits.call
+            case Operation.STOP:
+                return None if step.awaits is None else step.awaits.stop
+            case _:
+                assert_never(operation)
+
     def resolved(self) -> set[StepId]:
         """Return the paths of which a person said what is true."""
         return {event.step for _, event in self.acted if event.verb is Verb.RESOLVE and event.step is not None}
@@ -140,103 +192,3 @@ class Stream:
     def broken(self, invariant: str, message: str, *versions: int) -> Violation:
         """Return a violation in this saga."""
         return Violation(invariant=invariant, saga_id=self.row.saga_id, message=message, versions=versions)
-
-
-def sorted_stream(row: SearchRow, plan: Plan, records: Sequence[Record], state: SagaState | None) -> Stream:
-    """Return the records by what they are about; steps that the plan does not have are the fold's to complain of."""
-    stream = Stream(row=row, plan=plan, records=records, state=state)
-    for record in records:
-        step = getattr(record.event, "step", None)
-        if step is None or item_of(step)[0] in plan.steps:
-            _sort(stream, record)
-    last = records[-1].event if records else None
-    stream.ending = last if isinstance(last, ENDINGS) else None
-    return stream
-
-
-StepRecord = (
-    StepBegan | AttemptOpened | AttemptSettled | RetryScheduled | StepReopened | StepSettled | StepUndone | StepLeft
-)
-
-
-def _sort(stream: Stream, record: Record) -> None:
-    version = record.version
-    match record.event:
-        case SagaStarted() as event:
-            stream.uid, stream.parent = event.uid, event.parent
-        case SignalReceived() as event:
-            stream.signals.append((version, event))
-        case OperatorActed() as event:
-            stream.acted.append((version, event))
-        case RollbackBegan() as event:
-            stream.parts.append(Part(event=event, began=version))
-        case ElseBegan(step=step):
-            stream.turned.setdefault(step, []).append(version)
-            _close_part(stream, step, version)
-        case StepsReset() as event:
-            _close_part(stream, event.step, version)
-            _reset(stream, event, version)
-        case CompensationBegan():
-            stream.backward_from = version
-            for part in stream.parts:
-                part.ended = version if part.ended is None else part.ended
-        case (
-            StepBegan()
-            | AttemptOpened()
-            | AttemptSettled()
-            | RetryScheduled()
-            | StepReopened()
-            | StepSettled()
-            | StepUndone()
-            | StepLeft()
-        ) as event:
-            _of_step(stream, _life(stream, event.step), event, version)
-        case _:
-            pass  # the other events bear on no rule that reads single records
-
-
-def _life(stream: Stream, path: StepId) -> Life:
-    lives = stream.lives.setdefault(path, [])
-    if not lives or lives[-1].reset is not None:
-        lives.append(Life(path=path))
-    return lives[-1]
-
-
-def _of_step(stream: Stream, life: Life, event: StepRecord, version: int) -> None:
-    match event:
-        case StepBegan():
-            life.began = version
-        case AttemptOpened(operation=operation):
-            life.opened.setdefault(operation, []).append((version, event))
-            if operation is Operation.FORWARD and life.began is None:
-                life.began = version
-        case AttemptSettled(operation=operation):
-            life.settled.setdefault(operation, []).append((version, event))
-        case RetryScheduled() | StepReopened():
-            life.renewed.append((version, event))
-        case StepSettled():
-            life.ended.append((version, event))
-            failed = event.reason is SettleReason.SCOPE_FAILED
-            for part in stream.parts:
-                # What is run again from a step ends with its reset instead.
-                if part.event.step == event.step and part.ended is None and not part.is_rerun:
-                    part.ended, part.is_undone = version, failed
-        case StepUndone():
-            life.undone = version
-        case StepLeft():
-            life.left = version
-        case _:
-            assert_never(event)
-
-
-def _close_part(stream: Stream, step: StepId, version: int) -> None:
-    for part in stream.parts:
-        if part.event.step == step and part.ended is None:
-            part.ended, part.is_undone = version, True
-
-
-def _reset(stream: Stream, event: StepsReset, version: int) -> None:
-    inside = set(event.steps)
-    for path, lives in stream.lives.items():
-        if (path in inside or item_of(path)[0] in inside) and lives[-1].reset is None:
-            lives[-1].reset = version

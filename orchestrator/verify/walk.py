@@ -4,7 +4,7 @@ The search rows of all sagas are held in memory, because the ledgers and the ans
 about 1 KB a saga with two attributes, a gigabyte for a million. Records are not: one saga's at a time.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.errors import IntegrityError, NotFound
@@ -12,19 +12,22 @@ from orchestrator.ids import SagaId
 from orchestrator.limits import READ_RECORDS_MAX, VERIFY_PAGE_ROWS
 from orchestrator.ports.journal import Journal, Record, SearchQuery, SearchRow
 from orchestrator.ports.plans import Plans
+from orchestrator.verify.answers import (
+    Answers,
+    Watched,
+    check_answers,
+    check_at_rest,
+    check_saga_answers,
+    check_store_answers,
+    missing,
+)
 from orchestrator.verify.families import Families
 from orchestrator.verify.findings import Findings, Violation
 from orchestrator.verify.stream import Stream
 from orchestrator.verify.streams import check_stream
-from orchestrator.verify.witnesses import (
-    Ledgers,
-    check_answers,
-    check_effects,
-    check_signals,
-    check_strangers,
-    left_standing,
-)
+from orchestrator.verify.witnesses import Ledgers, check_effects, check_strangers, left_standing
 
+_NO_LEDGERS = "no ledgers were given"
 Progress = Callable[[int, int], None]
 """Hears how many sagas are done, of how many."""
 
@@ -34,44 +37,82 @@ async def verify(
     plans: Plans,
     *,
     ledgers: Ledgers | None = None,
-    answers: Mapping[SagaId, str] | None = None,
+    answers: Answers | Mapping[SagaId, str] | None = None,
     signals: Mapping[SagaId, Collection[str]] | None = None,
+    is_at_rest: bool = False,
+    in_order: bool = False,
     on_progress: Progress | None = None,
 ) -> Findings:
     """Check a store that nobody writes to.
 
-    `answers`: saga -> the end a caller was told, "" for accepted. `signals`: saga -> request ids of signals that their
-    senders were told are recorded.
+    `answers`: what callers were told; of a mapping, saga -> the end a caller was told, "" for accepted. `signals`: as
+    `Answers.signals`. `is_at_rest`: the caller knows that nothing more is going to happen (I36). `in_order`: read the
+    store once more, in the order of its commits (I3).
     """
     findings = Findings()
+    told = _told(answers, signals)
     rows = [row async for row in _rows(journal)]
-    definitions = {row.saga_id: row.definition for row in rows}
-    _check_rows(len(rows), (await journal.count(SearchQuery())).get("", 0), findings)
-    keeping = None if ledgers is None else ledgers.keeping(definitions)
+    _check_rows(rows, (await journal.count(SearchQuery())).get("", 0), findings)
+    keeping = None if ledgers is None else ledgers.keeping({row.saga_id: row.definition for row in rows})
+    watched: dict[SagaId, list[Watched]] = {}
+    for each in told.watched or ():
+        watched.setdefault(each.saga_id, []).append(each)
     families = Families()
     for number, row in enumerate(rows, 1):
         stream = await _check_saga(row, journal, plans, findings)
         if stream is not None:
             families.take(stream)
             findings.leave(left_standing(stream))
-            if signals is not None:
-                check_signals(stream, signals.get(row.saga_id, ()), findings)
+            check_saga_answers(stream, told, watched.get(row.saga_id, ()), findings)
             if ledgers is not None and keeping is not None:
                 check_effects(stream, ledgers, keeping.get(row.definition, frozenset()), findings)
         if on_progress is not None:
             on_progress(number, len(rows))
-    families.check(set(definitions), findings)
-    if ledgers is None:
-        findings.not_checked |= dict.fromkeys(("I10", "I13", "I24"), "no ledgers were given")
+    if in_order:
+        await _check_order(journal, findings)
     else:
-        findings.effects = ledgers.count
-        check_strangers(set(definitions), ledgers, findings)
-    if answers is None:
-        findings.not_checked["I7"] = "no answers of callers were given"
+        findings.partly["I3"] = "the order of commits over all sagas was not asked for"
+    if is_at_rest:
+        check_at_rest(rows, findings)
     else:
-        check_answers(answers, {row.saga_id: row.status.value for row in rows}, families.all_children(), findings)
+        findings.not_checked["I36"] = "nobody said that the faults have ended"
+    _check_together(rows, families, ledgers, told, findings)
     findings.finish()
     return findings
+
+
+def _told(answers: Answers | Mapping[SagaId, str] | None, signals: Mapping[SagaId, Collection[str]] | None) -> Answers:
+    told = answers if isinstance(answers, Answers) else Answers(ends=answers)
+    return told if signals is None else replace(told, signals=signals)
+
+
+def _check_together(
+    rows: Sequence[SearchRow], families: Families, ledgers: Ledgers | None, told: Answers, findings: Findings
+) -> None:
+    """Hold what can be seen over all sagas only."""
+    by_id = {row.saga_id: row for row in rows}
+    families.check(set(by_id), findings)
+    if ledgers is None:
+        findings.not_checked |= dict.fromkeys(("I10", "I24"), _NO_LEDGERS)
+        findings.partly |= dict.fromkeys(("I13", "I19"), f"the services' half: {_NO_LEDGERS}")
+    else:
+        findings.effects = ledgers.count
+        check_strangers(set(by_id), ledgers, findings)
+    findings.not_checked |= missing(told)
+    findings.partly |= _missing_parts(told)
+    if told.ends is not None:
+        statuses = {row.saga_id: row.status.value for row in rows}
+        check_answers(told.ends, statuses, families.all_children(), findings)
+    check_store_answers(by_id, told, findings)
+
+
+def _missing_parts(told: Answers) -> Mapping[str, str]:
+    given = {
+        "I7": (told.ends is None or told.cancels is None, "starts" if told.ends is None else "cancels"),
+        "I9": (told.requests is None, "starts by request id"),
+        "I29": (told.signals is None, "signals"),
+    }
+    return {name: f"no answers to {what} were given" for name, (is_missing, what) in given.items() if is_missing}
 
 
 async def _rows(journal: Journal) -> AsyncIterator[SearchRow]:
@@ -82,21 +123,57 @@ async def _rows(journal: Journal) -> AsyncIterator[SearchRow]:
         query = replace(query, after=(page[-1].saga_id, page[-1].saga_id))
 
 
-def _check_rows(readable: int, present: int, findings: Findings) -> None:
-    """I4 for whole rows: a store leaves a row that it cannot read out of its lists."""
-    message = f"{present - readable} of {present} search rows cannot be read, nor their sagas checked; see the log"
-    findings.add("I4", [Violation(invariant="I4", saga_id="?", message=message)] if readable != present else [])
+def _check_rows(rows: Sequence[SearchRow], present: int, findings: Findings) -> None:
+    """I6 for rows, which a store that cannot read them leaves out of its lists; I9 and I12: names that are had once."""
+    message = f"{present - len(rows)} of {present} search rows cannot be read, nor their sagas checked; see the log"
+    findings.add(
+        "I6", [Violation(invariant="I6", saga_id="?", message=message)] if len(rows) != present else [], present
+    )
+    requests: dict[str, SagaId] = {}
+    uids: dict[str, SagaId] = {}
+    for row in rows:
+        if row.request_id and (other := requests.setdefault(row.request_id, row.saga_id)) != row.saga_id:
+            message = f"request {row.request_id} started it, and saga {other} as well"
+            findings.add("I9", [Violation(invariant="I9", saga_id=row.saga_id, message=message)], 0)
+        if (other := uids.setdefault(row.uid, row.saga_id)) != row.saga_id:
+            message = f"it has the uid of saga {other}, and so the same keys"
+            findings.add("I12", [Violation(invariant="I12", saga_id=row.saga_id, message=message)], 0)
+    findings.checked["I9"] += len(requests)
+
+
+async def _check_order(journal: Journal, findings: Findings) -> None:
+    """I3 over the whole store: no commit of an older writer after one of a newer."""
+    position = highest = 0
+    while page := await journal.since(position, READ_RECORDS_MAX):
+        for each in page:
+            if each.record.epoch < highest:
+                message = f"it was written under epoch {each.record.epoch}, after another saga under {highest}"
+                late = Violation(invariant="I3", saga_id=each.saga_id, message=message, versions=(each.record.version,))
+                findings.add("I3", [late], 0)
+            highest = max(highest, each.record.epoch)
+        position = page[-1].position
+        findings.checked["I3"] += len(page)
 
 
 async def _check_saga(row: SearchRow, journal: Journal, plans: Plans, findings: Findings) -> Stream | None:
+    """Read and check one saga; where that cannot be, that is what is found."""
+    broken: Violation | None = None
+    records: Sequence[Record] = ()
     try:
         records = await _records(row.saga_id, journal)
-        plan = await plans.plan(row.definition, row.revision)
-    except (IntegrityError, NotFound) as error:
-        findings.sagas += 1
-        findings.add("I5", [Violation(invariant="I5", saga_id=row.saga_id, message=error.message)])
-        return None
-    return check_stream(row, plan, records, findings)
+    except IntegrityError as error:
+        broken = Violation(invariant="I6", saga_id=row.saga_id, message=error.message)
+    findings.add("I6", () if broken is None else (broken,), len(records) or 1)
+    if broken is None:
+        try:
+            plan = await plans.plan(row.definition, row.revision)
+        except (IntegrityError, NotFound) as error:
+            broken = Violation(invariant="I41", saga_id=row.saga_id, message=error.message)
+            findings.add("I41", (broken,))
+        else:
+            return check_stream(row, plan, records, findings)
+    findings.sagas += 1
+    return None
 
 
 async def _records(saga_id: SagaId, journal: Journal) -> list[Record]:

@@ -1,4 +1,4 @@
-"""The other two witnesses: what the services say they did, and what callers were told.
+"""The second witness: what the services say they did.
 
 A service's effect ledger is a file `<service>.ledger.jsonl`, one JSON object a line, fsynced before the reply. The
 checker needs these of its fields: `saga_id`, `saga_step`, `op` (`forward` or `compensate`), `key`, `effect` (1 where
@@ -7,7 +7,7 @@ something changed because of the call). A last line without its newline was neve
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from orchestrator.saga.events import SagaTerminated
 from orchestrator.saga.plan import Operation
 from orchestrator.saga.state import StepState, StepStatus
 from orchestrator.verify.findings import Findings, Left, Violation
-from orchestrator.verify.stream import Stream
+from orchestrator.verify.stream import Life, Stream
 
 LEDGER_SUFFIX = ".ledger.jsonl"
 
@@ -30,11 +30,6 @@ _STANDS: Mapping[StepStatus, frozenset[int]] = {
     # An unknown outcome of a step that has no undo is all that may remain of an ended saga, by itself.
     StepStatus.UNSETTLED: frozenset({0, 1}),
 }
-
-
-_ENDS = frozenset({"COMPLETED", "COMPENSATED", "TERMINATED"})
-_LATER = frozenset({"COMPENSATING", "NEEDS_ATTENTION", "COMPENSATED", "TERMINATED"})
-"""What a child may be after somebody was told that it has completed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +79,8 @@ class Ledgers:
         self.by_key: Counter[str] = Counter()
         self.net: Counter[tuple[SagaId, StepId]] = Counter()
         self.keys: dict[SagaId, dict[str, StepId]] = {}
+        self.last: dict[str, tuple[int, str]] = {}
+        """Key -> the number of the last line that tells of it, and its service: of a forward call, of its effect."""
         self.count = 0
         for effect in effects:
             if effect.saga_id and effect.key:  # others were nobody's saga
@@ -96,6 +93,8 @@ class Ledgers:
         sign = {Operation.FORWARD.value: 1, Operation.COMPENSATE.value: -1}.get(effect.operation, 0)
         self.net[effect.saga_id, effect.step] += effect.count * sign
         self.keys.setdefault(effect.saga_id, {})[effect.key] = effect.step
+        if effect.count or sign < 0:
+            self.last[effect.key] = self.count, effect.service
 
     def keeping(self, definitions: Mapping[SagaId, str]) -> Mapping[str, frozenset[StepId]]:
         """Return definition -> steps whose service keeps a ledger: it has a line of that step, or of an item of it."""
@@ -106,7 +105,7 @@ class Ledgers:
 
 
 def check_effects(stream: Stream, ledgers: Ledgers, keeping: frozenset[StepId], findings: Findings) -> None:
-    """I10, I13, I24: the services' account of one saga against its own; `keeping`: steps that ledgers account for."""
+    """I10, I13, I19, I24: the services' account of a saga against its own; `keeping`: steps they account for."""
     saga_id = stream.row.saga_id
     recorded = {event.key for life in stream.every_life() for opened in life.opened.values() for _, event in opened}
     seen = ledgers.keys.get(saga_id, {})
@@ -117,6 +116,8 @@ def check_effects(stream: Stream, ledgers: Ledgers, keeping: frozenset[StepId], 
     findings.add(
         "I13", (stream.broken("I13", f"{seen[key]} took effect twice under {key}") for key in twice), len(seen)
     )
+    for life in stream.every_life():
+        findings.hold("I19", _acts_after_undo(stream, life, ledgers))
     state = stream.state
     if state is not None and state.is_terminal and not isinstance(stream.ending, SagaTerminated):
         by_hand = {each.path for each in left_standing(stream)} | stream.resolved()
@@ -126,6 +127,22 @@ def check_effects(stream: Stream, ledgers: Ledgers, keeping: frozenset[StepId], 
             if item_of(each.id)[0] in keeping and each.items is None and each.id not in by_hand
         ]
         findings.add("I24", _unbalanced(stream, paths, ledgers), len(paths))
+
+
+def _acts_after_undo(stream: Stream, life: Life, ledgers: Ledgers) -> Iterator[Violation | int]:
+    """R13: a call that was on its way while its undo passed it. A ledger's lines are in the order of their effects."""
+    undos = {event.key for _, event in life.opened.get(Operation.COMPENSATE, [])}
+    over = [ledgers.last[key] for key in undos if key in ledgers.last]
+    if not over:
+        return
+    for key in {event.key for _, event in life.opened.get(Operation.FORWARD, [])}:
+        acted, service = ledgers.last.get(key, (0, ""))
+        undone = [number for number, where in over if where == service]
+        if not undone:
+            continue
+        yield 1
+        if acted > max(undone):
+            yield stream.broken("I19", f"{life.path} acted under {key} after it had been undone", life.undo_opened or 0)
 
 
 def _unbalanced(stream: Stream, paths: list[StepState], ledgers: Ledgers) -> Iterator[Violation]:
@@ -153,14 +170,6 @@ def left_standing(stream: Stream) -> Iterator[Left]:
             yield Left(saga_id=saga_id, path=path, why="was left by a termination")
 
 
-def check_signals(stream: Stream, told: Collection[str], findings: Findings) -> None:
-    """I29: a signal that was answered OK is in the journal (M14)."""
-    recorded = {event.request_id for _, event in stream.signals}
-    lost = sorted(set(told) - recorded)
-    message = "the sender of signal {} was told that it is recorded"
-    findings.add("I29", (stream.broken("I29", message.format(request_id)) for request_id in lost), len(told))
-
-
 def check_strangers(known: set[SagaId], ledgers: Ledgers, findings: Findings) -> None:
     """I10 for whole sagas: no service acted for a saga that the journal does not have."""
     strangers = [saga_id for saga_id in ledgers.keys if saga_id not in known]
@@ -172,18 +181,3 @@ def check_strangers(known: set[SagaId], ledgers: Ledgers, findings: Findings) ->
         ),
         len(ledgers.keys),
     )
-
-
-def check_answers(
-    answers: Mapping[SagaId, str], statuses: Mapping[SagaId, str], children: Collection[SagaId], findings: Findings
-) -> None:
-    """I7: a saga that a caller was told is accepted exists, and one that was told ended has ended just so.
-
-    But for `children`: one that has completed may be undone by its parent since.
-    """
-    for saga_id, told in answers.items():
-        true = statuses.get(saga_id)
-        expected = {told, *(_LATER if told == "COMPLETED" and saga_id in children else ())}
-        lost = true is None or (told in _ENDS and true not in expected)
-        message = f"a caller was told {told or 'accepted'}, the journal says {true or 'nothing'}"
-        findings.add("I7", [Violation(invariant="I7", saga_id=saga_id, message=message)] if lost else [])

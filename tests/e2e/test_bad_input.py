@@ -316,7 +316,7 @@ async def test_a_corrupt_record_sets_one_saga_aside_and_no_other(world: World) -
     assert (await world.saga("get", "well")).code == Exit.OK
     assert (await world.saga("start", "epro_intake", "--id", "next", "--input", given(), "--wait")).code == Exit.OK
     assert judged.code == Exit.FAILED
-    assert "I5 saga ill" in judged.out
+    assert "I6 saga ill" in judged.out
     assert "1 violations" in judged.err
 
 

@@ -240,7 +240,7 @@ async def test_a_bad_network_on_both_sides_loses_doubles_and_misjudges_nothing(t
     assert callers.unexplained == []
     assert verdict.lies == []
     assert findings.violations == []
-    assert findings.not_checked.keys() <= {"I28"}
+    assert {"I7", "I10", "I13", "I24"}.isdisjoint(findings.not_checked), "all three witnesses were heard"
     assert findings.sagas == CALLERS * ROUNDS == len(callers.answers), "exactly one saga for each request"
     assert callers.counts["watched"] > 0 < callers.counts["sent_again"]
     assert min(callers.counts["COMPLETED"], callers.counts["COMPENSATED"]) > 0

@@ -129,7 +129,7 @@ async def test_no_fault_at_any_call_loses_doubles_or_misjudges_anything(tmp_path
     assert unstruck == []
     assert verdict.lies == []
     assert verdict.findings.violations == []
-    assert verdict.findings.not_checked.keys() <= {"I28", "I29"}
+    assert {"I7", "I10", "I13", "I24"}.isdisjoint(verdict.findings.not_checked), "all three witnesses were heard"
     wrong = [f"{cell} ended {end}" for cell in in_time if (end := ends[cell]) != cell.end(keeps=keeps)]
     assert wrong == []
     assert len(in_time) > len(ends) // 2, "so busy a machine shows nothing"

@@ -86,7 +86,7 @@ def sample_of_guide(told: Guide) -> Sample:
     """A history of any shape, with the row that its last append would have."""
     effects = owed(told.state)
     rest = rest_of(told.state, effects, is_draining=False)
-    row = row_of(told.state, wake_at(effects), rest, epoch=told.epoch)
+    row = row_of(told.state, wake_at(effects), rest, epoch=told.records[-1].epoch)
     return Sample(plan=told.plan, row=row, records=tuple(told.records))
 
 

@@ -31,7 +31,10 @@ from tests.unit.verify.samples import (
     running,
 )
 from tests.unit.verify.test_shapes import PLANTED as PLANTED_IN_SHAPES
+from tests.unit.verify.test_turning import PLANTED as PLANTED_IN_TURNING
 
+ALWAYS = {"I1", "I2", "I3", "I4", "I5", "I11", "I12", "I14", "I15", "I25", "I27", "I33", "I35", "I41", "I44"}
+"""Rules that something in every saga bears on."""
 BOOK, PAY, SHIP = StepId("book"), StepId("pay"), StepId("ship")
 UNDO = Operation.COMPENSATE
 
@@ -41,7 +44,7 @@ def test_what_the_machine_does_breaks_no_rule(make: Callable[[], Sample]) -> Non
     findings, stream = make().check()
     assert findings.violations == []
     assert stream.state is not None
-    assert set(findings.checked) == {"I5", *RULES}
+    assert {name for name, count in findings.checked.items() if count} >= ALWAYS
 
 
 def with_records(sample: Sample, *records: Record) -> Sample:
@@ -194,8 +197,8 @@ def test_a_planted_violation_is_found(invariant: str, spoil: Spoil) -> None:
 
 
 def test_every_rule_on_streams_has_a_planted_violation() -> None:
-    planted = {invariant for invariant, _ in PLANTED} | {invariant for invariant, _ in PLANTED_IN_SHAPES}
-    assert planted == {"I5", *RULES}
+    planted = {invariant for each in (PLANTED, PLANTED_IN_SHAPES, PLANTED_IN_TURNING) for invariant, _ in each}
+    assert planted == {"I5", *(invariant for invariant, _ in RULES)}
 
 
 def test_attempts_whose_target_is_to_blame_cost_no_budget() -> None:
