@@ -18,6 +18,14 @@ from tests.kit.mesh import Mesh
 PIVOTAL = frozenset({"order", "transfer", "approval"})
 """Definitions that have a pivot: a cancel may come too late to turn it around, and yet be recorded."""
 
+SHOWN = frozenset(
+    {"I1", "I2", "I4", "I5", "I7", "I10", "I11", "I12", "I13", "I14", "I15", "I17", "I18", "I19", "I20", "I21"}
+    | {"I24", "I25", "I28", "I29", "I35"}
+)
+"""What these witnesses can show, of every shape."""
+SHOWN_BY_THE_DEMO = SHOWN - {"I28", "I29"}
+"""It has no children and waits for nobody."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:

@@ -53,6 +53,30 @@ LANES = (
         reports=("sigterm", "sigterm_black_hole", "sigterm_twice"),
         minutes=20,
     ),
+    Lane(
+        name="network",
+        proves="every fault of a network, at every call, on both sides of the orchestrator: nothing is misjudged",
+        arguments=("tests/integration/network",),
+        knobs=(Knob(name="NETWORK_ROUNDS", full=300, least=1),),
+        reports=("network", "network_every_call_keyed", "network_every_call_bare"),
+        minutes=40,
+    ),
+    Lane(
+        name="storage",
+        proves="each write and sync that can fail fails, under a whole orchestrator; a disk that is full",
+        arguments=("tests/integration/journal",),
+        settings={"DISK_STRIDE": "1"},
+        reports=("storage", "full_disk"),
+        minutes=5,
+    ),
+    Lane(
+        name="mutation",
+        proves="each small mistake in the machine is noticed by its tests",
+        module="tests.mutation",
+        arguments=(),
+        reports=("mutation",),
+        minutes=90,
+    ),
 )
 """In the order in which they run: what is quick to tell of a fault comes first."""
 
