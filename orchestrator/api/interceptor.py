@@ -92,6 +92,9 @@ class Edge(grpc.aio.ServerInterceptor):
     async def _pass_on(self, messages: AsyncIterator[Any], context: Context) -> None:
         """Write each message as the reader takes it; tell the method, at its `yield`, of a reader that does not."""
         try:
+            # With the first message they would count as unsent until it is taken: who takes not even that one could not
+            # be told why the stream ends, since no status goes out before them, and the call would stay open for ever.
+            await context.send_initial_metadata(())
             async for message in messages:
                 try:
                     async with asyncio.timeout(self._slow_reader_s):

@@ -143,6 +143,18 @@ async def until_cut_off(rig: Rig, narrow: Rig) -> list[pb.SagaEvent]:
     raise AssertionError("the reader was not cut off")
 
 
+async def test_a_reader_that_takes_not_even_the_first_message_is_told_why_its_stream_ended() -> None:
+    async with running(bounds=ApiBounds(slow_reader_s=0.1)) as rig:
+        await started(rig, size=1_500_000)
+        narrow = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_536))
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{rig.port}", options=narrow) as channel:
+            stream = watch(replace(rig, channel=channel), view=pb.SAGA_VIEW_FULL)
+            await stream.wait_for_connection()
+            while rig.api.in_flight:
+                await rig.sagas.GetSaga(rpc.GetSagaRequest(saga_id="a-1"))
+            assert (await ended(stream))[:2] == (grpc.StatusCode.RESOURCE_EXHAUSTED, "READER_TOO_SLOW")
+
+
 async def test_a_reader_that_leaves_is_forgotten() -> None:
     async with running(answer_at_once=False) as rig:
         await started(rig)
