@@ -2,24 +2,20 @@
 
 import argparse
 import datetime
-import json
-import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from tests.kit.figures import keep
-from tests.mutation.kept import Count, count, equivalents, keep_score
+from tests.mutation.kept import Count, count, equivalents, keep_score, recall, remember
 from tests.mutation.killing import Verdict, judge
 from tests.mutation.mutants import Mutant, mutants_of, read, sample
 
-LAST = Path("build/mutation.json")
-"""Which test noticed each mutant of the last run."""
 STORIES = 400
 CONTROLS = 3
 """Mutants in a sample that are known to be no mistake: tests that notice these would notice anything."""
@@ -27,24 +23,23 @@ CONTROLS = 3
 
 def main() -> int:
     """Judge the mutants that were asked for; 1 where one was noticed by nobody, or ought not to have been."""
-    asked = _asked()
-    known = equivalents()
-    chosen = _chosen(asked, known)
-    if not chosen:
-        sys.exit("there is no such mutant")
+    asked, known, modules = _asked(), equivalents(), read()
+    before = recall(modules)
+    chosen = _chosen(asked, mutants_of(modules), known, before)
     began = time.monotonic()  # noqa: TID251  (how long a run takes is no saga's time)
-    verdicts = _judged(chosen, stories=asked.stories, until=began + asked.minutes * 60)
+    verdicts = _judged(chosen, stories=asked.stories, until=began + asked.minutes * 60) if chosen else []
     seconds = time.monotonic() - began  # noqa: TID251  (the same)
-    survivors = [each.mutant.name for each in verdicts if each.killer is None and each.mutant.name not in known]
-    refuted = {each.mutant.name: each.killer for each in verdicts if each.killer and each.mutant.name in known}
-    counts = _counts([each.mutant for each in verdicts], frozenset(survivors), known)
-    _show(verdicts, counts, survivors, unjudged=len(chosen) - len(verdicts), seconds=seconds)
+    judged = {each.mutant.name: each.killer for each in verdicts}
+    remember(modules, before | judged)
+    survivors = [name for name, killer in judged.items() if killer is None and name not in known]
+    _show(verdicts, _counts([each.mutant for each in verdicts], frozenset(survivors), known), survivors, seconds)
+    refuted = {name: killer for name, killer in judged.items() if killer is not None and name in known}
     for name, killer in refuted.items():
         print(f"is listed as no mistake, and was noticed: {name}: {killer}")
-    LAST.parent.mkdir(parents=True, exist_ok=True)
-    LAST.write_text(json.dumps({each.mutant.name: each.killer for each in verdicts}, indent=1), encoding="utf-8")
-    _keep(asked, counts, survivors, seconds, is_whole=len(verdicts) == len(chosen))
-    return 1 if survivors or refuted or len(verdicts) < len(chosen) else 0
+    if (unjudged := len(chosen) - len(verdicts)) > 0:
+        print(f"NOT JUDGED, for want of time: {unjudged:,}")
+    _keep(mutants_of(modules), before | judged, known, seconds, is_kept=asked.keep)
+    return 1 if survivors or refuted or unjudged else 0
 
 
 def _asked() -> argparse.Namespace:
@@ -53,22 +48,21 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--name", default="", help="only mutants whose name contains this text")
     parser.add_argument("--sample", type=int, help="only so many, in functions, of those that are known to be mistakes")
     parser.add_argument("--seed", type=int, default=1, help="which sample")
-    parser.add_argument("--again", action="store_true", help="only those that survived the last run")
+    parser.add_argument("--again", action="store_true", help="only what survived so far, or was never judged")
     parser.add_argument("--stories", type=int, default=STORIES, help="random worlds, for what no test noticed")
     parser.add_argument("--minutes", type=float, default=120.0, help="stop after that, and say how far it came")
-    parser.add_argument("--keep", action="store_true", help="keep the score of this whole run beside the tests")
-    asked = parser.parse_args()
-    if asked.keep and (asked.module or asked.name or asked.sample or asked.again):
-        parser.error("only the score of a whole run is kept")
-    return asked
+    parser.add_argument("--keep", action="store_true", help="keep the score of all that was judged so far")
+    return parser.parse_args()
 
 
-def _chosen(asked: argparse.Namespace, known: Mapping[str, str]) -> list[Mutant]:
-    mutants = [each for each in mutants_of(read()) if asked.module in {None, each.module.name}]
-    mutants = [each for each in mutants if asked.name in each.name]
+def _chosen(
+    asked: argparse.Namespace, every: Sequence[Mutant], known: Mapping[str, str], before: Mapping[str, str | None]
+) -> list[Mutant]:
+    mutants = [each for each in every if asked.module in {None, each.module.name} and asked.name in each.name]
+    if not mutants:
+        sys.exit("there is no such mutant")
     if asked.again:
-        last = json.loads(LAST.read_text(encoding="utf-8"))
-        mutants = [each for each in mutants if last.get(each.name, "new") is None and each.name not in known]
+        mutants = [each for each in mutants if before.get(each.name) is None and each.name not in known]
     if asked.sample is None:
         return mutants
     # A mistake in what runs at the import is judged in seconds, not in hundredths of one: too dear for a sample.
@@ -101,9 +95,7 @@ def _counts(mutants: Sequence[Mutant], survivors: frozenset[str], known: Mapping
     return {name: count(those, survivors, known) for name, those in of.items()}
 
 
-def _show(
-    verdicts: Sequence[Verdict], counts: Mapping[str, Count], survivors: Sequence[str], *, unjudged: int, seconds: float
-) -> None:
+def _show(verdicts: Sequence[Verdict], counts: Mapping[str, Count], survivors: Sequence[str], seconds: float) -> None:
     console = Console()
     table = Table("module", *(("mutants", "killed", "no mistake", "survived", "score")), box=None)
     for column in table.columns[1:]:
@@ -115,31 +107,35 @@ def _show(
     stopped = sum(bool(each.killer and each.killer.startswith("stopped")) for each in verdicts)
     told = sum(bool(each.killer and each.killer.startswith("story")) for each in verdicts)
     console.print(f"{seconds:.0f} s; {stopped} ran into a bound, {told} were noticed by a random world alone")
-    if unjudged:
-        console.print(f"NOT JUDGED, for want of time: {unjudged:,}")
     for name in survivors:
         console.print(f"survived: {name}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _keep(
-    asked: argparse.Namespace, counts: Mapping[str, Count], survivors: Sequence[str], seconds: float, *, is_whole: bool
+    every: Sequence[Mutant],
+    verdicts: Mapping[str, str | None],
+    known: Mapping[str, str],
+    seconds: float,
+    *,
+    is_kept: bool,
 ) -> None:
-    total = counts[""]
+    """Keep the figures of all that was judged so far; the score only where nothing is missing."""
+    judged = [each for each in every if each.name in verdicts or each.name in known]
+    survivors = [each.name for each in judged if each.name not in known and verdicts[each.name] is None]
+    counts = _counts(judged, frozenset(survivors), known)
+    total = counts.pop("")
     keep(
         "mutation",
-        mutants=total.mutants,
-        killed=total.killed,
-        survived=total.survived,
-        equivalent=total.equivalent,
+        **asdict(total),
         score=round(total.score, 4),
         seconds=round(seconds, 1),
-        of="the whole machine" if is_whole and asked.sample is None and not asked.name else "a part of it",
+        unjudged=len(every) - len(judged),
     )
-    if asked.keep and is_whole:
+    if is_kept and len(judged) < len(every):
+        print(f"the score is not kept: {len(every) - len(judged):,} mutants were never judged; run it with --again")
+    elif is_kept:
         today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()  # noqa: TID251  (the day of a run)
-        command = shlex.join(["python", "-m", "tests.mutation", *sys.argv[1:]])
-        modules = {name: each for name, each in counts.items() if name}
-        keep_score(modules=modules, total=total, survivors=survivors, date=today, command=command, seconds=seconds)
+        keep_score(modules=counts, total=total, survivors=survivors, date=today)
 
 
 if __name__ == "__main__":

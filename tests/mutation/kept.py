@@ -1,16 +1,20 @@
 """What is kept beside the code: the mutants that are no mistake, with reasons, and the score of the last whole run."""
 
+import ast
+import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.mutation.mutants import Mutant
+from tests.mutation.mutants import Module, Mutant
 
 HERE = Path(__file__).parent
 EQUIVALENTS = HERE / "equivalents.toml"
 SCORE = HERE / "score.json"
+LAST = Path("build/mutation.json")
+"""Which test noticed each mutant that was ever judged, as long as its file stays as it was."""
 
 
 def equivalents() -> Mapping[str, str]:
@@ -43,14 +47,35 @@ def count(mutants: Sequence[Mutant], survivors: frozenset[str], known: Mapping[s
     return Count(mutants=len(mutants), killed=killed, survived=survived, equivalent=equivalent)
 
 
-def keep_score(
-    *, modules: Mapping[str, Count], total: Count, survivors: Sequence[str], date: str, command: str, seconds: float
-) -> None:
-    """Write the score of a whole run."""
+def recall(modules: Sequence[Module]) -> dict[str, str | None]:
+    """Return what was judged before, by name, of the files that have not changed since."""
+    if not LAST.exists():
+        return {}
+    last = json.loads(LAST.read_text(encoding="utf-8"))
+    same = {each.name for each in modules if last["files"].get(each.name) == _digest(each)}
+    return {name: killer for name, killer in last["verdicts"].items() if _module_of(name) in same}
+
+
+def remember(modules: Sequence[Module], verdicts: Mapping[str, str | None]) -> None:
+    """Write what has been judged so far."""
+    LAST.parent.mkdir(parents=True, exist_ok=True)
+    kept = {"files": {each.name: _digest(each) for each in modules}, "verdicts": dict(sorted(verdicts.items()))}
+    LAST.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _digest(module: Module) -> str:
+    return hashlib.sha256(ast.dump(module.tree).encode()).hexdigest()
+
+
+def _module_of(name: str) -> str:
+    return name.partition(":")[0].partition(".")[0]
+
+
+def keep_score(*, modules: Mapping[str, Count], total: Count, survivors: Sequence[str], date: str) -> None:
+    """Write the score of the whole machine."""
     kept = {
         "date": date,
-        "command": command,
-        "seconds": round(seconds),
+        "command": "python -m tests.mutation --again --keep",
         "score": round(total.score, 4),
         "total": asdict(total),
         "modules": {name: asdict(each) for name, each in modules.items()},

@@ -152,7 +152,9 @@ def sample(mutants: Sequence[Mutant], count: int, seed: int) -> list[Mutant]:
 def _truths(place: _Place) -> list[Mistake]:
     """Return what a function that says yes or no may say too readily."""
     node, function = place.node, place.function
-    if function is None or not isinstance(node, ast.Return) or ast.unparse(function.returns or node) != "bool":
+    if function is None or not isinstance(node, ast.Return) or isinstance(node.value, ast.Constant):
+        return []
+    if not (isinstance(function.returns, ast.Name) and function.returns.id == "bool"):
         return []
     return [(f"{text_of(node)}: {truth}", ast.Return(ast.Constant(truth))) for truth in (True, False)]
 
