@@ -11,15 +11,15 @@ class Tasks:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
 
     def spawn(self, work: Coroutine[None, None, None], on_error: OnError | None = None, *, name: str = "") -> None:
         """Run the work as a task on the running loop."""
         task = asyncio.get_running_loop().create_task(work, name=name or None)
-        self._tasks.add(task)
+        self._tasks[task] = None
 
         def ended(done: asyncio.Task[None]) -> None:
-            self._tasks.discard(done)
+            self._tasks.pop(done, None)
             if done.cancelled() or (error := done.exception()) is None:
                 return
             if on_error is not None:

@@ -38,7 +38,7 @@ from orchestrator.runtime.perform import ChildCalls, Hands
 from orchestrator.runtime.rows import rest_of, row_of
 from orchestrator.saga import SagaState, check_steps, decide, owed, wake_at
 from orchestrator.saga.commands import Command, Moment, TimerFired
-from orchestrator.saga.effects import AbortCall, Effect, SetTimer, Timer
+from orchestrator.saga.effects import Effect, SetTimer, Timer, in_order
 from orchestrator.saga.events import Event
 
 
@@ -156,7 +156,8 @@ class Actor:
 
     def fire_due(self, now_at: float) -> None:
         """Fire what is due by the wall clock: timers run on another clock, which a clock step leaves behind."""
-        for timer in [e.timer for e in self._owed if isinstance(e, SetTimer) and e.due_at <= now_at]:
+        due = [e for e in self._owed if isinstance(e, SetTimer) and e.due_at <= now_at]
+        for timer in [e.timer for e in sorted(due, key=in_order)]:
             self.tell(TimerFired(timer=timer))
 
     def flush(self) -> None:
@@ -247,10 +248,9 @@ class Actor:
 
     def _perform(self, new: frozenset[Effect]) -> None:
         old, self._owed = self._owed, new
-        for effect in old - new:
+        for effect in sorted(old - new, key=in_order):
             self._hands.release(effect)
-        # A call that was opened and stopped within one turn is begun, then aborted: its report closes the record.
-        for effect in sorted(new - old, key=lambda effect: isinstance(effect, AbortCall)):
+        for effect in sorted(new - old, key=in_order):
             if not (self._around.is_draining and isinstance(effect, SetTimer)):
                 self._hands.perform(self.state, effect)
 

@@ -120,7 +120,7 @@ class Children:
         self._begun: dict[str, asyncio.Event] = {}
         """Key -> a start that is on its way: whoever comes after waits for it, so that nothing is undone before it is
         done, and nobody is told that its name is taken by itself."""
-        self._waiting: dict[SagaId, set[ChildCall]] = {}
+        self._waiting: dict[SagaId, dict[ChildCall, None]] = {}
         self._to_wake: dict[SagaId, None] = {}
         self._wakers = 0
 
@@ -137,7 +137,7 @@ class Children:
     def forget(self, opened: ChildCall) -> None:
         """Wait for a child no longer."""
         if opened.child is not None and (waiting := self._waiting.get(opened.child)) is not None:
-            waiting.discard(opened)
+            waiting.pop(opened, None)
             if not waiting:
                 del self._waiting[opened.child]
 
@@ -258,7 +258,7 @@ class Children:
     def _wait_for(self, opened: ChildCall, child: SagaId) -> None:
         opened.child = child
         if not opened.is_over:
-            self._waiting.setdefault(child, set()).add(opened)
+            self._waiting.setdefault(child, {})[opened] = None
 
     def _failed(self, opened: ChildCall, error: BaseException) -> None:
         """A process that can record nothing more reports nothing: it is as if it had been killed."""

@@ -37,7 +37,8 @@ class Watchers:
 
     def __init__(self) -> None:
         """Begin with nobody."""
-        self._by_saga: dict[SagaId, set[Watch]] = {}
+        self._by_saga: dict[SagaId, dict[Watch, None]] = {}
+        """Sets in order of arrival: a set's own order hangs on addresses, and a run that is to be repeated must not."""
         self._count = 0
 
     @contextmanager
@@ -47,14 +48,14 @@ class Watchers:
             message = f"{self._count} callers are waiting for sagas already; ask again in {RETRY_AFTER_S_DEFAULT:g} s"
             raise Overloaded("QUEUE_FULL", message, RETRY_AFTER_S_DEFAULT)
         watch = Watch()
-        self._by_saga.setdefault(saga_id, set()).add(watch)
+        self._by_saga.setdefault(saga_id, {})[watch] = None
         self._count += 1
         try:
             yield watch
         finally:
             self._count -= 1
             watches = self._by_saga[saga_id]
-            watches.discard(watch)
+            del watches[watch]
             if not watches:
                 del self._by_saga[saga_id]
 

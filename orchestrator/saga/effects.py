@@ -61,3 +61,18 @@ class SetTimer:
 
 
 Effect = SendCall | AbortCall | SetTimer
+
+
+def in_order(effect: Effect) -> tuple[int, str, str, float]:
+    """Return the key that sorts effects: calls, timers, then stops; the same order in every process.
+
+    A set's own order changes with the process's hash seed, and a run that is to be repeated must not. A call that was
+    opened and stopped within one turn is begun, then stopped: its report closes the record.
+    """
+    match effect:
+        case SendCall(step=step, operation=operation, attempt=attempt):
+            return 0, step, operation, attempt
+        case SetTimer(timer=timer, due_at=due_at):
+            return 1, timer.step or "", timer.kind, due_at
+        case AbortCall(step=step, operation=operation, attempt=attempt):
+            return 2, step, operation, attempt

@@ -1,0 +1,166 @@
+"""The people and programs that start sagas: they ask again until they are answered, and remember every answer.
+
+What they remember is the third witness: which saga was acknowledged, how it was said to have ended, which signals were
+taken, and what a watcher was shown.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from orchestrator.errors import Draining, Fenced, JournalUnavailable, Overloaded, RequestError, VersionConflict
+from orchestrator.frozen import frozen
+from orchestrator.ids import SagaId
+from orchestrator.ports.plans import JsonInput
+from orchestrator.runtime import Orchestrator, Started, StartRequest, Until
+from orchestrator.saga.plan import Plan, Wait
+from orchestrator.saga.state import SagaState, SagaStatus
+from orchestrator.testing.fates import Faults, Kind
+from orchestrator.testing.process import ConnectionLost
+from orchestrator.values import Payload
+
+T = TypeVar("T")
+
+_PAUSE_S = 0.3
+_WAIT_S = 30.0
+_SPREAD_S = 2.0
+"""Within which sagas are started: so that they meet."""
+_WATCHED = 0.2
+"""Share of the sagas that somebody watches, record by record."""
+_THOUGHT_S = 5.0
+"""Within which a person makes up their mind, or a signal comes."""
+AGAIN = (ConnectionLost, Draining, JournalUnavailable, Overloaded, Fenced)
+"""What is asked again, unchanged."""
+
+
+@frozen
+class Begin:
+    """A saga that somebody starts."""
+
+    definition: str
+    input: Payload | JsonInput
+
+
+@dataclass(slots=True)
+class Answers:
+    """What callers were told."""
+
+    ends: dict[SagaId, str] = field(default_factory=dict[SagaId, str])
+    """Saga -> its end, "" where it was only accepted."""
+    signals: dict[SagaId, set[str]] = field(default_factory=dict[SagaId, set[str]])
+    cancelled: set[SagaId] = field(default_factory=set[SagaId])
+    uids: dict[SagaId, str] = field(default_factory=dict[SagaId, str])
+    watched: dict[SagaId, list[int]] = field(default_factory=dict[SagaId, list[int]])
+    contradictions: list[str] = field(default_factory=list[str])
+    """Two answers that cannot both be true."""
+    asked_again: int = 0
+
+
+Ask = Callable[[Callable[[Orchestrator], Coroutine[None, None, T]]], Awaitable[T]]
+
+
+class Caller:
+    """Starts one saga and stays with it to its end."""
+
+    def __init__(
+        self, saga: SagaId, begin: Begin, plan: Plan, *, ask: Ask[SagaState], answers: Answers, faults: Faults
+    ) -> None:
+        """Take the saga's name, and what it shares with the others."""
+        self.saga = saga
+        self._begin = begin
+        self._plan = plan
+        self._ask = ask
+        self._answers = answers
+        self._faults = faults
+
+    async def run(self) -> None:
+        """Start, perhaps signal, cancel and watch, and wait for the end."""
+        draw, name = self._faults.fates.draw, self.saga
+        await asyncio.sleep(_SPREAD_S * draw(f"starts/{name}"))
+        async with asyncio.TaskGroup() as beside:
+            if self._faults.strike(Kind.REPEATED, f"{name}/start"):
+                beside.create_task(self._start(), name="start again")
+            await self._start()
+            for step in self._plan.steps.values():
+                if isinstance(step.body, Wait):
+                    beside.create_task(self._signal(step.body), name="signal")
+            if self._faults.strike(Kind.CANCEL, name):
+                beside.create_task(self._cancel(), name="cancel")
+            if draw(f"watches/{name}") < _WATCHED:
+                beside.create_task(self._watch(), name="watch")
+            await self._wait()
+
+    async def _start(self) -> None:
+        request = StartRequest(
+            definition=self._begin.definition,
+            input=self._begin.input,
+            saga_id=self.saga,
+            request_id=f"start-{self.saga}",
+        )
+
+        async def start(orchestrator: Orchestrator) -> SagaState:
+            started: Started = await orchestrator.start(request)
+            return started.state
+
+        state = await self._insist(start)
+        self._answers.ends.setdefault(self.saga, "")
+        self._same_uid(state)
+
+    async def _wait(self) -> None:
+        while True:
+            state = await self._insist(lambda o: o.wait(self.saga, Until.TERMINAL, 0, _WAIT_S))
+            self._same_uid(state)
+            if state.is_terminal or state.status is SagaStatus.NEEDS_ATTENTION:
+                self._answers.ends[self.saga] = state.status.value
+                return
+
+    async def _signal(self, body: Wait) -> None:
+        site = f"{self.saga}/{body.signal}"
+        await asyncio.sleep(_THOUGHT_S * self._faults.fates.draw(f"signal/{site}"))
+        request_id = f"signal-{site}"
+        for _ in range(2 if self._faults.strike(Kind.REPEATED, site) else 1):
+            try:
+                await self._insist(lambda o: o.signal(self.saga, body.signal, Payload(body.type_name, b""), request_id))
+            except RequestError:
+                return  # the saga has ended, or goes backward
+            self._answers.signals.setdefault(self.saga, set()).add(request_id)
+
+    async def _cancel(self) -> None:
+        await asyncio.sleep(_THOUGHT_S * self._faults.fates.draw(f"cancel/{self.saga}") ** 2)
+        try:
+            await self._insist(lambda o: o.cancel(self.saga, "on second thoughts"))
+        except RequestError:
+            return  # it has ended, or is past its pivot
+        self._answers.cancelled.add(self.saga)
+
+    async def _watch(self) -> None:
+        """Look at every record, over restarts, from where the last look ended."""
+        seen = self._answers.watched.setdefault(self.saga, [])
+
+        async def look(orchestrator: Orchestrator) -> SagaState:
+            async for records in orchestrator.watch(self.saga, seen[-1] if seen else 0):
+                seen.extend(record.version for record in records)
+            return await orchestrator.get(self.saga)
+
+        looking = asyncio.get_running_loop().create_task(self._insist(look), name="look")
+        waiting = asyncio.get_running_loop().create_task(self._wait(), name="watcher waits")
+        await waiting  # one that needs a person is watched for ever
+        looking.cancel()
+
+    async def _insist(self, work: Callable[[Orchestrator], Coroutine[None, None, SagaState]]) -> SagaState:
+        """Ask until there is an answer."""
+        while True:
+            try:
+                return await self._ask(work)
+            except AGAIN:
+                self._answers.asked_again += 1
+            except VersionConflict:
+                self._answers.asked_again += 1
+            await asyncio.sleep(_PAUSE_S)
+
+    def _same_uid(self, state: SagaState) -> None:
+        """I9: one request is one saga."""
+        before = self._answers.uids.setdefault(self.saga, str(state.uid))
+        if before != str(state.uid):
+            self._answers.contradictions.append(f"{self.saga} was acknowledged as {before} and as {state.uid}")

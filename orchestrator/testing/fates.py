@@ -1,0 +1,210 @@
+"""What goes wrong in a run, and where: drawn from a seed, written on a tape, played again from it.
+
+Every draw is a hash of the seed and of the place it is for, never the next number of a sequence. Taking one fault away
+therefore leaves the fate of everything else as it was, which is what makes a failing run shrink to the few faults that
+matter; and the same seed gives the same run, bit for bit, on any machine and under any `PYTHONHASHSEED`.
+
+A tape is the list of faults that struck. Played again, nothing else strikes::
+
+    # seed 17
+    kill.turn life-1 204
+    reply.lost s3/charge/forward/1
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from hashlib import blake2b
+from typing import TypeVar
+
+from orchestrator.errors import InputInvalid
+from orchestrator.frozen import frozen_tuple
+
+T = TypeVar("T")
+
+
+class Kind(StrEnum):
+    """Everything that can go wrong; each name is a fault point, and is what tapes and tables say."""
+
+    KILL_TURN = "kill.turn"
+    """The process dies before the n-th turn of its event loop: at any await."""
+    KILL_BEFORE_APPEND = "kill.append.before"
+    """... when it hands the n-th group to the disk, which never sees it."""
+    KILL_IN_APPEND = "kill.append.torn"
+    """... while the n-th group is written: some of its streams are on the disk, each whole or not at all."""
+    KILL_AFTER_APPEND = "kill.append.after"
+    """... when the n-th group is durable, and nobody has been told."""
+    KILL_BEFORE_SEND = "kill.send.before"
+    """... with the n-th call recorded, and not sent."""
+    KILL_AFTER_SEND = "kill.send.after"
+    """... with the n-th call on the wire."""
+    STOP = "stop"
+    """SIGTERM: it drains, and another one takes over."""
+    FREEZE = "freeze"
+    """It stands still for a while, as under SIGSTOP, and goes on with all that came meanwhile."""
+    USURP = "usurp"
+    """Another process takes the store over while this one lives on: its appends are fenced."""
+    CLOCK = "clock"
+    """The wall clock is set, by up to an hour either way."""
+
+    APPEND_ERROR = "append.error"
+    """The disk says that a group failed; some of its streams are there all the same. The process stops."""
+    APPEND_SLOW = "append.slow"
+    """A commit takes up to seconds."""
+
+    REFUSED = "refused"
+    """No connection: the call never left."""
+    REQUEST_LOST = "request.lost"
+    """The connection broke before the service had the whole request."""
+    REPLY_LOST = "reply.lost"
+    """The service did it, and the connection broke before its answer came."""
+    LATE = "late"
+    """The service does it at its deadline's end, or up to the allowed skew after it, unheard."""
+    TWICE = "twice"
+    """Something in between sends a request that got through once more, to a service that keeps the barrier."""
+    SLOW = "slow"
+    """The service takes seconds."""
+    RESTART = "restart"
+    """The service restarts: what it had open is lost, and for a while nobody answers."""
+
+    SAYS_ABORTED = "says.aborted"
+    SAYS_BUSY = "says.busy"
+    """RESOURCE_EXHAUSTED, with a pushback now and then."""
+    SAYS_DENIED = "says.denied"
+    """PERMISSION_DENIED: somebody has to mend the configuration, and does."""
+    SAYS_INTERNAL = "says.internal"
+    """It fails in the middle, before or after its effect."""
+    REFUSES = "refuses"
+    """The service refuses for reasons of its business."""
+    REFUSES_UNDO = "refuses.undo"
+    """... to take something back: a person is asked."""
+    WITHHOLDS = "withholds"
+    """A probe or a long-running operation says: not yet."""
+
+    CANCEL = "cancel"
+    """A person cancels the saga."""
+    REPEATED = "repeated"
+    """A client sends what it has sent once more, as nobody's answer came."""
+
+    FORGETS_KEY = "forgets.key"
+    """The service breaks its word and acts on a key again. No sound service does: it tries the checker."""
+
+
+WORLD_ONLY = frozenset({Kind.FORGETS_KEY})
+"""Never drawn by a swarm: a run with it must be found out."""
+
+
+@frozen_tuple
+class Fault:
+    """One thing that went wrong: what, where, and (of what counts passes) at which pass."""
+
+    kind: Kind
+    site: str
+    at: int = 0
+
+    def __str__(self) -> str:
+        """Return its line on a tape."""
+        return f"{self.kind} {self.site}" + (f" {self.at}" if self.at else "")
+
+
+class Fates:
+    """Luck by place: the same seed and the same place, the same draw."""
+
+    def __init__(self, seed: int) -> None:
+        """Take any integer."""
+        self.seed = seed
+        self._root = blake2b(str(seed).encode(), digest_size=8)
+
+    def draw(self, site: str) -> float:
+        """Return a uniform draw from [0, 1)."""
+        hashed = self._root.copy()
+        hashed.update(site.encode())
+        return int.from_bytes(hashed.digest(), "big") / 2**64
+
+    def coin(self, site: str) -> bool:
+        """Return true at every other place."""
+        return self.draw(site) < 1 / 2
+
+    def pick(self, site: str, options: Sequence[T]) -> T:
+        """Return one of the options."""
+        return options[int(self.draw(site) * len(options))]
+
+
+def swarm(fates: Fates, kinds: Iterable[Kind] = tuple(Kind)) -> Mapping[Kind, float]:
+    """Return rates for a seed: about half of the kinds, each between one in a hundred and one in four.
+
+    A fault that is always mixed with all others hides what it would do alone.
+    """
+    rates: dict[Kind, float] = {}
+    for kind in kinds:
+        if kind not in WORLD_ONLY and fates.coin(f"swarm/{kind}/is on"):
+            rates[kind] = 0.01 * 25 ** fates.draw(f"swarm/{kind}/rate")
+    return rates
+
+
+class Faults:
+    """What strikes in one run: by rates, or what a tape says and nothing else."""
+
+    def __init__(
+        self, fates: Fates, rates: Mapping[Kind, float] | None = None, tape: Iterable[Fault] | None = None
+    ) -> None:
+        """Give rates to draw by, or a tape to play; with neither nothing goes wrong."""
+        self.fates = fates
+        self._rates = rates or {}
+        self._tape = None if tape is None else {(fault.kind, fault.site): fault.at for fault in tape}
+        self.struck: list[Fault] = []
+        """What went wrong, in order: the tape of this run."""
+        self.is_over = False
+        """The world has become kind: nothing strikes any more."""
+
+    def strike(self, kind: Kind, site: str) -> bool:
+        """Return whether it goes wrong here, and write it down."""
+        if self.is_over:
+            return False
+        if self._tape is None:
+            rate = self._rates.get(kind, 0.0)
+            strikes = rate > 0.0 and self.fates.draw(f"{kind}/{site}") < rate
+        else:
+            strikes = (kind, site) in self._tape
+        if strikes:
+            self.struck.append(Fault(kind, site))
+        return strikes
+
+    def pass_of(self, kind: Kind, site: str, mean: int) -> int | None:
+        """Return at which pass it goes wrong, where it does; about `mean` of them, or what the tape says.
+
+        It is not written down before it strikes: call `note` then.
+        """
+        if self._tape is not None:
+            return self._tape.get((kind, site))
+        rate = self._rates.get(kind, 0.0)
+        if self.is_over or self.fates.draw(f"{kind}/{site}") >= 2 * rate:
+            return None
+        return 1 + int(2 * mean * self.fates.draw(f"{kind}/{site}/at"))
+
+    def note(self, kind: Kind, site: str, at: int) -> None:
+        """Write down that a fault struck at a pass."""
+        self.struck.append(Fault(kind, site, at))
+
+
+def write_tape(seed: int, faults: Iterable[Fault], about: str = "") -> str:
+    """Return a tape's text."""
+    head = f"# seed {seed}\n" + "".join(f"# {line}\n" for line in about.splitlines())
+    return head + "".join(f"{fault}\n" for fault in faults)
+
+
+def read_tape(text: str) -> tuple[Fault, ...]:
+    """Return a tape's faults; raise `InputInvalid` with the line that is none."""
+    found: list[Fault] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        words = line.split()
+        try:
+            kind, site, at = Kind(words[0]), words[1], int(words[2]) if words[2:] else 0
+        except (ValueError, IndexError) as error:
+            known = ", ".join(Kind)
+            raise InputInvalid(
+                f"line {number}", f"{line!r} is no fault; write KIND PLACE [N], with one of {known}"
+            ) from error
+        found.append(Fault(kind, site, at))
+    return tuple(found)

@@ -1,0 +1,329 @@
+"""One run: a store, some services, some callers, and processes that come and go, all out of one seed.
+
+::
+
+    chaos: faults strike                              healing: everybody is kind
+    |-------------------------------------------------|------------------------------->  judged
+    life-1 ---X   life-2 ------X  life-3 ...             life-n: all that is left to do
+
+X is a kill, a stop, a broken disk. When the world has become kind every saga must come to its end or ask a person,
+within a bound (I36); then the three witnesses are held against each other by the checker that production uses.
+"""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from random import Random  # noqa: TID251  (seeded: the order of turns)
+from typing import TypeVar
+
+from orchestrator.ids import SagaId
+from orchestrator.journal.codec import encode
+from orchestrator.limits import READ_RECORDS_MAX
+from orchestrator.ports.journal import SearchQuery
+from orchestrator.ports.observer import Observer, Silence
+from orchestrator.ports.plans import Plans
+from orchestrator.runtime import Orchestrator
+from orchestrator.saga.plan import Plan
+from orchestrator.saga.state import TERMINAL, SagaStatus
+from orchestrator.testing.callers import Answers, Begin, Caller
+from orchestrator.testing.disk import Disk
+from orchestrator.testing.fates import Fates, Fault, Faults, Kind
+from orchestrator.testing.loop import SimulatedLoop
+from orchestrator.testing.network import Network
+from orchestrator.testing.process import ConnectionLost, Process, WallClock
+from orchestrator.testing.services import Replies, Services, shorthand_reply
+from orchestrator.verify import Ledgers, verify
+
+T = TypeVar("T")
+
+CHAOS_S = 40.0
+"""How long faults strike."""
+HEALING_S = 3_600.0
+"""How long a kind world has until everything must have ended; deadlines of sagas are shorter."""
+_DOWN_S = 2.0
+_FROZEN_S = 20.0
+_LATER_S = 15.0
+_STEP_S = 3_600.0
+_GRACE_S = 15.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """What a run came to."""
+
+    seed: int
+    tape: tuple[Fault, ...]
+    """What went wrong, in order."""
+    violations: tuple[str, ...]
+    checked: Mapping[str, int]
+    """Invariant -> facts held against it."""
+    statuses: Mapping[SagaId, SagaStatus]
+    lives: int
+    turns: int
+    virtual_s: float
+    records: int
+    effects: int
+    asked_again: int
+    passes: Mapping[str, tuple[int, int, int]]
+    """Life -> turns, appends and sends: where a kill may be put."""
+    digest: str = ""
+
+    @property
+    def is_sound(self) -> bool:
+        """Return whether no rule was broken."""
+        return not self.violations
+
+
+@dataclass(slots=True, kw_only=True)
+class Simulation:
+    """What is to be run: plans, who starts which, and what may go wrong."""
+
+    plans: Sequence[Plan]
+    begins: Sequence[Begin]
+    catalogue: Plans
+    replies: Replies = shorthand_reply
+    chaos_s: float = CHAOS_S
+    observer: Observer = field(default_factory=Silence)
+
+    def run(
+        self,
+        seed: int,
+        *,
+        rates: Mapping[Kind, float] | None = None,
+        tape: Iterable[Fault] | None = None,
+        digest: bool = False,
+    ) -> Run:
+        """Run it once: with faults drawn by rates, or those of a tape, or none; `digest` costs a third more."""
+        fates = Fates(seed)
+        # Every other seed runs first come first served, as a loop with nothing to disturb it does.
+        loop = SimulatedLoop(Random(seed) if fates.coin("order") else None)  # type: ignore[abstract]  # noqa: S311  (see there)
+        with _trouble() as troubles:
+            world = _World(self, Faults(fates, rates, tape))
+            return loop.run(world.story(loop, troubles, digest=digest))
+
+
+@contextmanager
+def _trouble() -> Iterator[list[str]]:
+    """Hear of what the runtime logs as an error: a bug that it survived is a bug all the same."""
+    told: list[str] = []
+    logger, handler = logging.getLogger("orchestrator"), _Ear(told)
+    before = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield told
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
+
+
+class _Ear(logging.Handler):
+    def __init__(self, told: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = "" if record.exc_info is None or record.exc_info[1] is None else f": {record.exc_info[1]!r}"
+        self._told.append(record.getMessage() + error)
+
+
+class _World:
+    """What outlives processes, and starts them."""
+
+    def __init__(self, given: Simulation, faults: Faults) -> None:
+        self.given = given
+        self.faults = faults
+        self.outside = contextvars.copy_context()
+        self.disk = Disk()
+        self.wall = WallClock()
+        self._plans = {plan.definition: plan for plan in given.plans}
+        self.services = Services(self._plan_of, given.replies, faults)
+        self.network = Network(self.services, faults, self.outside)
+        self.answers = Answers()
+        self.process: Process | None = None
+        self.lives: list[Process] = []
+        self._is_over = False
+        self.violations: list[str] = []
+
+    def _plan_of(self, saga: SagaId) -> Plan | None:
+        return self._plans.get(self.disk.definitions.get(saga, ""))
+
+    async def story(self, loop: SimulatedLoop, troubles: list[str], *, digest: bool) -> Run:
+        keeping = loop.create_task(self._keep_running(), name="keeper")
+        callers = [
+            loop.create_task(self._caller(number, begin).run(), name=f"caller {number}")
+            for number, begin in enumerate(self.given.begins, 1)
+        ]
+        loop.call_later(self.given.chaos_s, self._heal)
+        try:
+            async with asyncio.timeout(self.given.chaos_s + HEALING_S):
+                await asyncio.wait(callers)
+                await self._everything_at_rest()
+        except TimeoutError:
+            pass
+        self._heal()
+        for caller in callers:
+            if caller.done() and (error := caller.exception()) is not None:
+                self.violations.append(f"a caller was told {error!r}")
+        self._is_over = True
+        for process in self.lives:
+            await self._stopped(process)
+        keeping.cancel()
+        run = await self._judged(loop, troubles)
+        if digest:
+            run.digest = await self._digest()
+        return run
+
+    def _caller(self, number: int, begin: Begin) -> Caller:
+        plan = self._plans[begin.definition]
+        return Caller(SagaId(f"s{number}"), begin, plan, ask=self.ask, answers=self.answers, faults=self.faults)
+
+    async def ask(self, work: Callable[[Orchestrator], Coroutine[None, None, T]]) -> T:
+        """Ask whichever process is there."""
+        if self.process is None:
+            raise ConnectionLost("nobody is there")
+        return await self.process.ask(work)
+
+    # --- processes ---------------------------------------------------------------------------------------------------
+
+    async def _keep_running(self) -> None:
+        """Start a process whenever there is none, as a supervisor does."""
+        draw = self.faults.fates.draw
+        process = self._begun()
+        while not self._is_over:
+            await process.ended
+            if self.process is process:
+                self.process = None
+                await asyncio.sleep(_DOWN_S * draw(f"down/{process.name}") ** 2)
+                self._begun()
+            assert self.process is not None  # the one just begun, or one that took the store over
+            process = self.process
+
+    def _begun(self) -> Process:
+        name = f"life-{len(self.lives) + 1}"
+        process = Process(
+            name,
+            disk=self.disk,
+            network=self.network,
+            wall=self.wall,
+            plans=self.given.catalogue,
+            faults=self.faults,
+            observer=self.given.observer,
+        )
+        self.lives.append(process)
+        self.process = process
+        process.start()
+        self._plan_its_troubles(process)
+        return process
+
+    def _plan_its_troubles(self, process: Process) -> None:
+        """Draw when it is stopped, frozen, usurped, and when its clock is set; nothing of that but in chaos."""
+        loop, draw = asyncio.get_running_loop(), self.faults.fates.draw
+        troubles: Mapping[Kind, Callable[[Process], None]] = {
+            Kind.STOP: Process.stop,
+            Kind.FREEZE: self._freeze,
+            Kind.USURP: self._usurp,
+            Kind.CLOCK: self._set_clock,
+        }
+        for kind, happens in troubles.items():
+            at_s = _LATER_S * draw(f"when/{kind}/{process.name}")
+            loop.call_later(at_s, self._trouble, kind, process, happens)
+
+    def _trouble(self, kind: Kind, process: Process, happens: Callable[[Process], None]) -> None:
+        if not process.life.is_over and self.faults.strike(kind, process.name):
+            happens(process)
+
+    def _freeze(self, process: Process) -> None:
+        process.life.is_frozen = True
+        for_s = _FROZEN_S * self.faults.fates.draw(f"frozen/{process.name}")
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
+        loop.call_later(for_s, loop.thaw, process.life)
+
+    def _usurp(self, process: Process) -> None:
+        """Start another one; this one lives on for a while, and believes that the store is its own."""
+        for_s = _FROZEN_S * self.faults.fates.draw(f"usurped/{process.name}")
+        asyncio.get_running_loop().call_later(for_s, process.life.kill)
+        self._begun()
+
+    def _set_clock(self, process: Process) -> None:
+        self.wall.step_s += _STEP_S * (2 * self.faults.fates.draw(f"clock/{process.name}") - 1)
+
+    def _heal(self) -> None:
+        """End the chaos: nothing strikes any more, and what was to strike later does not."""
+        self.faults.is_over = True
+        for process in self.lives:
+            process.life.dies_at_turn = None
+
+    async def _stopped(self, process: Process) -> None:
+        """I48: a process that is told to stop is gone within its grace, and nothing that it knew is lost."""
+        if process.life.is_over:
+            return
+        process.stop()
+        try:
+            async with asyncio.timeout(_GRACE_S):
+                await asyncio.shield(process.ended)
+        except TimeoutError:
+            self.violations.append(f"I48 {process.name}: told to stop, and not gone after {_GRACE_S} s")
+            process.life.kill()
+
+    async def _everything_at_rest(self) -> None:
+        """Wait until every saga has ended or needs a person, children too (I36)."""
+        while True:
+            rows = await self.disk.store.search(SearchQuery(limit=10_000))
+            if all(row.status in TERMINAL or row.status is SagaStatus.NEEDS_ATTENTION for row in rows):
+                return
+            await asyncio.sleep(1.0)
+
+    # --- the judgement -----------------------------------------------------------------------------------------------
+
+    async def _judged(self, loop: SimulatedLoop, troubles: list[str]) -> Run:
+        store = self.disk.store
+        findings = await verify(
+            store,
+            self.given.catalogue,
+            ledgers=Ledgers(self.services.ledger),
+            answers=self.answers.ends,
+            signals=self.answers.signals,
+        )
+        rows = await store.search(SearchQuery(limit=10_000, order_by="saga_id", descending=False))
+        self.violations += map(str, findings.violations)
+        self.violations += [f"I9 {each}" for each in self.answers.contradictions]
+        self.violations += [f"a bug: {each}" for each in [*troubles, *loop.errors]]
+        for row in rows:
+            if row.status not in TERMINAL and row.status is not SagaStatus.NEEDS_ATTENTION:
+                self.violations.append(f"I36 saga {row.saga_id}: still {row.status.value} when all was well again")
+        for saga, versions in self.answers.watched.items():
+            if versions != list(range(1, len(versions) + 1)):
+                self.violations.append(f"I45 saga {saga}: a watcher was shown {versions}")
+        return Run(
+            seed=self.faults.fates.seed,
+            tape=tuple(self.faults.struck),
+            violations=tuple(self.violations),
+            checked=findings.checked,
+            statuses={row.saga_id: row.status for row in rows},
+            lives=len(self.lives),
+            turns=loop.turns,
+            virtual_s=loop.time(),
+            records=findings.records,
+            effects=len(self.services.ledger),
+            asked_again=self.answers.asked_again,
+            passes={p.name: (p.life.turns, p.journal.groups, p.invoker.sends) for p in self.lives},
+        )
+
+    async def _digest(self) -> str:
+        """Return a hash of all that was recorded, in order, and of all that was done."""
+        told = blake2b(digest_size=16)
+        position = 0
+        while page := await self.disk.store.since(position, READ_RECORDS_MAX):
+            for each in page:
+                told.update(
+                    repr((each.saga_id, each.record.version, each.record.epoch, *encode(each.record.event))).encode()
+                )
+            position = page[-1].position
+        told.update(repr(self.services.ledger).encode())
+        return told.hexdigest()
