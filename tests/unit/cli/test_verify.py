@@ -8,7 +8,7 @@ from orchestrator.cli.exits import Exit
 from orchestrator.cli.output import Printer
 from orchestrator.cli.verify import _show, _values
 from orchestrator.journal.sqlite import ownership
-from orchestrator.verify import INVARIANTS, Findings, Left
+from orchestrator.verify import ELSEWHERE, INVARIANTS, Findings, Left
 from tests.unit.cli.conftest import Saga
 
 
@@ -37,6 +37,7 @@ def test_an_empty_journal_is_sound_and_says_that_nothing_was_checked(saga: Saga,
     values = json.loads(ended.out)
     assert {each["id"] for each in values["invariants"]} == set(INVARIANTS)
     assert all(each["not_checked"] for each in values["invariants"] if not each["checked"])
+    assert {each["id"]: each["why"] for each in values["elsewhere"]} == ELSEWHERE
     assert values["violations"] == []
     assert (values["left_count"], values["left"]) == (0, [])
 
@@ -49,6 +50,23 @@ def test_what_people_let_stand_is_shown_and_is_no_violation(capsys: pytest.Captu
     values = _values(findings)
     assert isinstance(values, dict)
     assert values["left"] == [{"saga_id": "s", "path": "reserve[17]", "why": "was left as it is"}]
+
+
+def test_the_table_tells_of_all_fifty_in_order_and_what_of_them_was_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    findings = Findings()
+    findings.hold("I1", [7])
+    findings.hold("I13", [2])
+    findings.partly["I13"] = "no ledgers were given"
+    findings.finish()
+    _show(Printer(), findings)
+    lines = capsys.readouterr().out.splitlines()[1:51]
+    assert [line.split()[0] for line in lines] == [f"I{number}" for number in range(1, 51)]
+    assert lines[0].split()[:3] == ["I1", "7", "0"]
+    assert lines[12].endswith("(in part: no ledgers were given)")
+    assert lines[31].split()[1] == "-"
+    assert ELSEWHERE["I32"] in lines[31]
 
 
 def test_a_folder_without_ledgers_is_refused_before_the_journal_is_opened(saga: Saga, tmp_path: Path) -> None:

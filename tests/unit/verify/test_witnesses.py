@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import ConfigError, NotFound
+from orchestrator.errors import ConfigError
 from orchestrator.ids import SagaId, StepId
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.ports.journal import Append, Record, SearchQuery, SearchRow
-from orchestrator.ports.plans import JsonInput
 from orchestrator.saga.commands import ForceComplete, ResolveStep, SkipStep, TerminateSaga, UndoChild
 from orchestrator.saga.events import AttemptOpened, AttemptSettled, Report
-from orchestrator.saga.plan import Operation, Outcome, Plan
-from orchestrator.values import Payload
+from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.verify import INVARIANTS, Findings, Ledgers, read_ledgers, verify
 from orchestrator.verify.answers import check_answers, check_signals
 from orchestrator.verify.witnesses import LedgerLine, check_effects, left_standing
@@ -32,25 +30,8 @@ from tests.unit.telemetry.shapes import (
     step,
     until,
 )
-from tests.unit.verify.samples import PLAN, SAGA, Sample, compensated, completed, running, sample_of_guide
-
-
-class Plans:
-    """Knows one definition."""
-
-    async def plan(self, definition: str, revision: str = "") -> Plan:
-        if definition != PLAN.definition:
-            raise NotFound("definition", definition)
-        return PLAN
-
-    def input(self, plan: Plan, given: Payload | JsonInput) -> Payload:
-        raise NotImplementedError
-
-    def payload(self, plan: Plan, type_name: str, given: Payload | JsonInput, path: str) -> Payload:
-        raise NotImplementedError
-
-    def to_json(self, plan: Plan, payload: Payload) -> dict[str, object]:
-        raise NotImplementedError
+from tests.unit.verify.samples import SAGA, Sample, compensated, completed, running, sample_of_guide
+from tests.unit.verify.stores import Plans, kept
 
 
 async def judged(
@@ -58,15 +39,6 @@ async def judged(
 ) -> Findings:
     journal = await kept(sample)
     return await verify(journal, Plans(), ledgers=None if effects is None else Ledgers(effects), answers=answers)
-
-
-async def kept(sample: Sample) -> MemoryJournal:
-    journal = MemoryJournal()
-    row = replace(sample.row, epoch=journal.epoch)
-    records = tuple(replace(record, epoch=journal.epoch) for record in sample.records)
-    append = Append(saga_id=SAGA, expected_version=0, epoch=journal.epoch, records=records, row=row)
-    assert await journal.append([append]) == [None]
-    return journal
 
 
 def key(sample: Sample, step: str, operation: Operation = Operation.FORWARD) -> str:
