@@ -26,9 +26,11 @@ SERVICE = "depot.v1.Depot"
 OPERATIONS = "google.longrunning.Operations"
 ASKED = 2
 """How often one asks after an operation until it is done."""
+TIRED = 2
+"""How often one that is busy says so."""
 _NOTHING = b""
 _FOUND = b"\x10\x01"
-_METHODS = {"Put": "Note", "Take": "Note", "Find": "Note", "Refuse": "Note", "Build": "Operation"}
+_METHODS = {"Put": "Note", "Take": "Note", "Find": "Note", "Refuse": "Note", "Tire": "Note", "Build": "Operation"}
 
 Context: TypeAlias = "aio.ServicerContext[bytes, bytes]"
 Told = Mapping[str, str]
@@ -86,7 +88,16 @@ class Depot:
 
     async def start(self) -> None:
         server = self._server = aio.server()
-        _register(server, SERVICE, Put=self.put, Take=self.take, Find=self.find, Refuse=self.refuse, Build=self.build)
+        _register(
+            server,
+            SERVICE,
+            Put=self.put,
+            Take=self.take,
+            Find=self.find,
+            Refuse=self.refuse,
+            Tire=self.tire,
+            Build=self.build,
+        )
         _register(server, OPERATIONS, GetOperation=self.ask, CancelOperation=self.stop_work)
         self.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
@@ -135,6 +146,12 @@ class Depot:
             await self._began[_told(context)["saga-id"]].wait()
         await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not today")
         raise AssertionError("abort raises")
+
+    async def tire(self, _request: bytes, context: Context) -> bytes:
+        """Be busy for the first attempts."""
+        if int(_told(context)["saga-attempt"]) <= TIRED:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "busy")
+        return _NOTHING
 
     async def ask(self, request: bytes, context: Context) -> bytes:
         told, name = _told(context), operations_pb2.GetOperationRequest.FromString(request).name
