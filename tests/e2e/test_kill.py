@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.kit.mesh import Mesh, Program, channel
 SEED = int(os.environ.get("KILL_SEED", "2026"))
 KILLS = int(os.environ.get("KILLS", "24"))
 CALLERS = 24
+BadDay = Callable[[Mesh], Awaitable[None]]
 VICTIMS = ("archive", "safety", "stock", "hotels", "accounts", "claims", "catalogue")
 """Services that are killed as well, now and then."""
 
@@ -96,13 +97,17 @@ class Deaths:
     of_services: Counter[str] = field(default_factory=Counter[str])
 
 
-async def killed_again_and_again(mesh: Mesh, crowd: Crowd, kills: int, luck: Random) -> Deaths:
+async def killed_again_and_again(mesh: Mesh, crowd: Crowd, kills: int, luck: Random, *bad_days: BadDay) -> Deaths:
     """Let a crowd work while everything is killed; return when every saga has ended, with what was killed."""
     deaths = Deaths()
     victims = [name for name in VICTIMS if name in mesh.services]
     async with kept_up(*mesh.services.values()) as restarts, asyncio.TaskGroup() as tasks:
         tasks.create_task(crowd.run(CALLERS))
         for number in range(kills):
+            if number % 8 == 0:  # a service that has died since is a good one
+                await mesh.clear_faults()
+                for bad_day in bad_days:
+                    await bad_day(mesh)
             deaths.kills[await kill_somewhere(mesh, crowd, luck, number)] += 1
             if number % 6 == 3:
                 await crowd.more_answers(20)
@@ -124,11 +129,9 @@ async def test_no_shape_is_lost_doubled_or_left_undone_wherever_the_orchestrator
     async with Mesh(tmp_path, grace_s=GRACE_S) as mesh:
         began = since(0.0)
         await town.open_gates(mesh)
-        await misbehave(mesh)
-        await town.misbehave(mesh)
         async with channel(mesh.orchestrator.address) as connection:
             crowd = Crowd(connection, luck, of_every_shape(luck))
-            deaths = await killed_again_and_again(mesh, crowd, KILLS, luck)
+            deaths = await killed_again_and_again(mesh, crowd, KILLS, luck, misbehave, town.misbehave)
         assert await town.money_cents(mesh) == sum(OPENING_CENTS.values())
         judgement = await judged(mesh, crowd)
     with capsys.disabled():
@@ -151,10 +154,9 @@ async def test_nothing_is_doubled_either_where_no_service_is_declared_to_keep_ke
     async with Mesh(tmp_path, is_declared=False, grace_s=GRACE_S) as mesh:
         began = since(0.0)
         await mesh.start()
-        await misbehave(mesh)
         async with channel(mesh.orchestrator.address) as connection:
             crowd = Crowd(connection, luck)
-            deaths = await killed_again_and_again(mesh, crowd, kills, luck)
+            deaths = await killed_again_and_again(mesh, crowd, kills, luck, misbehave)
         judgement = await judged(mesh, crowd)
     with capsys.disabled():
         print("\n" + told("kill_undeclared", judgement, crowd, since(began), **flat(deaths)))

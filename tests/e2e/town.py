@@ -77,6 +77,7 @@ async def misbehave(mesh: Mesh) -> None:
     await mesh.set_fault("claims", method="Pay", probability=0.1, status=busy)
     await mesh.set_fault("catalogue", method="Insert", probability=0.02, dropReply={})
     await mesh.set_fault("catalogue", method="Remove", probability=0.1, status=busy)
+    # last of each service: it may die of it while it is told of others
     await mesh.set_fault("accounts", method="Reverse", restart={"afterCalls": 5, "afterCommit": True})
     await mesh.set_fault("stock", method="Authorise", restart={"afterCalls": 20})
 
@@ -85,7 +86,10 @@ async def money_cents(mesh: Mesh) -> int:
     """What is on all accounts together: nobody has earned or lost anything."""
     async with channel(mesh.services["accounts"].address) as connection:
         stub = bank_grpc.AccountsStub(connection)
-        replies = [await stub.GetBalance(bank.GetBalanceRequest(account=name), timeout=20) for name in OPENING_CENTS]
+        replies = [
+            await stub.GetBalance(bank.GetBalanceRequest(account=name), timeout=20, wait_for_ready=True)
+            for name in OPENING_CENTS
+        ]
     return sum(reply.balance_cents for reply in replies)
 
 
