@@ -16,7 +16,7 @@ from orchestrator.explore.proof import End, Flaw, end_of, flaw_of
 from orchestrator.explore.world import Effects, Move, moves
 from orchestrator.frozen import changed, frozen, frozen_tuple
 from orchestrator.ids import SagaId, StepId
-from orchestrator.limits import CLOCK_SKEW_S, EXPLORE_FLAWS_MAX, EXPLORE_STATES_MAX
+from orchestrator.limits import EXPLORE_FLAWS_MAX, EXPLORE_STATES_MAX
 from orchestrator.saga import SagaState, blank, check, decide
 from orchestrator.saga.commands import Command, Moment, Recovered, StartSaga
 from orchestrator.saga.events import Event
@@ -306,10 +306,20 @@ def _step_shape(step: StepState, now_at: float) -> Hashable:
     if step.status.value == "PENDING":
         return None
     operations = tuple(_operation_shape(step, operation) for operation in _OPERATIONS)
-    # A probe's "no" and an undo wait for a call that may still be on its way (R12): here time does count.
-    may_run = step.forward is not None and step.forward.unknown and now_at < step.forward.drained_at + CLOCK_SKEW_S
+    # A "no" and an undo wait for a call that may still be on its way (R8a, R12): here time does count.
+    may_run = step.forward is not None and now_at < step.forward.over_at
+    early = tuple(_is_early(step, operation) for operation in (Operation.FORWARD, Operation.PROBE))
     told = (step.status, step.outcome, step.settle_reason, step.in_else, step.undo_request is None)
-    return (*told, may_run, operations)
+    return (*told, may_run, early, operations)
+
+
+def _is_early(step: StepState, operation: Operation) -> bool:
+    """Return whether a call that is open was opened too early for its "no" to be believed."""
+    of = operation_of(step, operation)
+    if step.forward is None or of is None or of.open is None:
+        return False
+    over_at = step.forward.arrived_at if operation is Operation.FORWARD else step.forward.over_at
+    return of.opened_at < over_at
 
 
 def _operation_shape(step: StepState, operation: Operation) -> Hashable:

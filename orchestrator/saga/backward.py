@@ -12,7 +12,7 @@ are independent of each other, and the last are undone first.
 from collections.abc import Collection, Iterator
 
 from orchestrator.ids import StepId, item_path
-from orchestrator.limits import CLOCK_SKEW_S, UNDO_PARALLEL_MAX
+from orchestrator.limits import UNDO_PARALLEL_MAX
 from orchestrator.saga import calls
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.events import (
@@ -211,7 +211,7 @@ def drain_at(state: SagaState, step: StepState) -> float | None:
     """
     if step.forward is None or not step.forward.unknown or state.plan.step_of(step.id).call.barrier:
         return None
-    return step.forward.drained_at + CLOCK_SKEW_S
+    return step.forward.over_at
 
 
 def draining(state: SagaState) -> list[tuple[StepId, float]]:

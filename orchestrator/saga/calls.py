@@ -24,7 +24,7 @@ from orchestrator.saga.events import (
     StepUndone,
 )
 from orchestrator.saga.facts import facts_of
-from orchestrator.saga.outcome import AttemptEnd, before_probe, judge, meaning
+from orchestrator.saga.outcome import AttemptEnd, before_probe, believed, judge, meaning
 from orchestrator.saga.plan import ExpressionFailure, Operation, Outcome, Render
 from orchestrator.saga.state import SagaState, StepState, StepStatus, insists, operation_of
 from orchestrator.saga.verdicts import Again, Begin, Settle, Stick, Verdict
@@ -130,7 +130,8 @@ def settle_attempt(draft: Draft, step: StepState, operation: Operation, report: 
     end = end_of(draft, step.id, operation, report, outcome)
     verdict = judge(end)
     if isinstance(verdict, Settle) and operation not in {Operation.COMPENSATE, Operation.STOP}:
-        verdict = wanted(end, _by_reply(end, verdict))
+        verdict = _by_reply(end, verdict)
+        verdict = wanted(end, verdict) if isinstance(verdict, Settle) else verdict
     conclude(draft, end, verdict)
 
 
@@ -141,7 +142,7 @@ def conclude(draft: Draft, end: AttemptEnd, verdict: Verdict) -> None:
         case Settle() if end.operation is Operation.FORWARD:
             # First, because nearly every attempt ends so.
             settle_step(draft, end, verdict)
-        case Again(delay_s=0.0, parked=False, operation=None) if (
+        case Again(delay_s=0.0, not_before_at=0.0, parked=False, operation=None) if (
             not draft.moment.is_draining and not draft.state.is_paused
         ):
             open_next(draft, path, end.operation)
@@ -175,7 +176,7 @@ def _again(draft: Draft, end: AttemptEnd, verdict: Again) -> None:
             at=draft.moment.at,
             step=end.path,
             operation=operation,
-            due_at=draft.moment.at + verdict.delay_s,
+            due_at=max(draft.moment.at + verdict.delay_s, verdict.not_before_at),
             parked=verdict.parked,
             reason=POLL if verdict.polled else reason,
         )
@@ -214,9 +215,9 @@ def stick(draft: Draft, path: StepId, operation: Operation, reason: AttentionRea
     draft.record(AttentionRaised(at=at, reason=reason, step=path, message=told))
 
 
-def _by_reply(end: AttemptEnd, verdict: Settle) -> Settle:
+def _by_reply(end: AttemptEnd, verdict: Settle) -> Settle | Again:
     """An OK reply may still mean no (`refuse`); a reply that cannot be judged keeps its effect and fails the saga."""
-    step, after = end.step, end.after
+    step = end.step
     if verdict.outcome is not Outcome.APPLIED or verdict.reason not in GOOD_REASONS or step.refuse is None:
         return verdict
     reply = verdict.reply or (end.report.reply if end.operation is Operation.FORWARD else None)
@@ -229,9 +230,7 @@ def _by_reply(end: AttemptEnd, verdict: Settle) -> Settle:
         return verdict
     why = step.reason(facts) if step.reason is not None else "the reply means no"
     message = f"reason: {why.message}" if isinstance(why, ExpressionFailure) else why
-    # An earlier attempt may have been applied and answered differently; a keyed method would have replayed that.
-    unsure = end.operation is Operation.FORWARD and after.unknown and not step.call.idempotent
-    return Settle(Outcome.UNKNOWN if unsure else Outcome.NOT_APPLIED, SettleReason.REFUSED, message=message)
+    return believed(end, Settle(Outcome.NOT_APPLIED, SettleReason.REFUSED, message=message))
 
 
 def settle_step(draft: Draft, end: AttemptEnd, verdict: Settle) -> None:

@@ -20,7 +20,7 @@ from orchestrator.saga.events import (
     StepStuck,
     StepUndone,
 )
-from orchestrator.saga.outcome import is_parked
+from orchestrator.saga.outcome import NEVER_FROM_THE_LIBRARY, is_parked
 from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import (
     FIELD_OF,
@@ -92,6 +92,7 @@ def _opened(step: StepState, event: AttemptOpened, version: int, status: StepSta
             manual_epoch=event.manual_epoch,
             attempts=event.attempt,
             open=attempt,
+            opened_at=event.at,
             retry_at=None,
             parked=False,
         )
@@ -110,6 +111,7 @@ def _opened(step: StepState, event: AttemptOpened, version: int, status: StepSta
         budget_at=event.at,
         attempts=event.attempt,
         open=attempt,
+        opened_at=event.at,
     )
     if event.operation is Operation.FORWARD:
         return changed(step, status=status, forward=first, started_version=version, began_at=event.at)
@@ -140,12 +142,14 @@ def _closed(operation: OperationState, event: AttemptSettled) -> OperationState:
         raise JournalCorrupted(f"attempt {event.attempt} of step {event.step!r} is settled but not open")
     free = is_parked(event.report) or event.report.phase is Phase.LOST
     unknown = event.outcome is Outcome.UNKNOWN
+    late = unknown and not (event.report.phase is Phase.REPLIED and event.report.code in NEVER_FROM_THE_LIBRARY)
     return changed(
         operation,
         open=None,
         spent=operation.spent + (0 if free else 1),
         unknown=operation.unknown or unknown,
         drained_at=max(operation.drained_at, operation.open.deadline_at) if unknown else operation.drained_at,
+        late_at=max(operation.late_at, operation.open.deadline_at) if late else operation.late_at,
         last=event.report,
     )
 

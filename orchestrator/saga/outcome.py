@@ -29,14 +29,15 @@ That is what the wire means; what the step is for has the last word, in `wanted.
 
 from typing import assert_never
 
-from orchestrator.frozen import frozen
+from orchestrator.frozen import changed, frozen
 from orchestrator.ids import StepId
-from orchestrator.limits import ATTEMPTS_MAX, CLOCK_SKEW_S
+from orchestrator.limits import ATTEMPTS_MAX
 from orchestrator.saga.budget import has_attempts_left, has_deadline, retry_delay_s
 from orchestrator.saga.commands import Moment
 from orchestrator.saga.events import AttentionReason, Phase, Report, SettleReason
 from orchestrator.saga.facts import facts_of
 from orchestrator.saga.plan import (
+    CHILD_TARGET,
     Call,
     ExpressionFailure,
     Operation,
@@ -173,18 +174,31 @@ def _judge_forward(end: AttemptEnd) -> Verdict:
     if not _may_ask_again(end):
         if end.report.phase is not Phase.REPLIED:
             return Settle(settled, SettleReason.UNANSWERED)
-        # Refused after an answer that said "not yet", it keeps the effect of that one, and has failed.
-        return Settle(settled, SettleReason.REFUSED if settled is Outcome.APPLIED else SettleReason.REPLIED)
+        if settled is Outcome.APPLIED:
+            # Refused after an answer that said "not yet", it keeps the effect of that one, and has failed.
+            return Settle(Outcome.APPLIED, SettleReason.REFUSED)
+        if end.report.code in refusals(end.call.profile) and outcome is Outcome.NOT_APPLIED:
+            return believed(end, Settle(Outcome.NOT_APPLIED, SettleReason.REPLIED))
+        return Settle(settled, SettleReason.REPLIED)
     delay_s = _delay_s(end)
-    poll = end.step.poll
-    if poll is not None and end.moment.at + delay_s >= end.after.budget_at + poll.at_most_s:
+    over = _past(end, end.moment.at + delay_s)
+    if over is SettleReason.TIMED_OUT:
+        assert end.step.poll is not None  # its time is over
         outcome = Outcome.NOT_APPLIED if end.step.kind is StepKind.READ else settled
-        return Settle(outcome, SettleReason.TIMED_OUT, message=f"no answer within {poll.at_most_s:g} s")
+        return Settle(outcome, over, message=f"no answer within {end.step.poll.at_most_s:g} s")
+    return Again(delay_s, end.is_parked) if over is None else Settle(settled, over)
+
+
+def _past(end: AttemptEnd, due_at: float) -> SettleReason | None:
+    """Return what ends the asking before another forward attempt at that instant; None where it may be made."""
+    poll = end.step.poll
+    if poll is not None and due_at >= end.after.budget_at + poll.at_most_s:
+        return SettleReason.TIMED_OUT
     if not _has_budget(end) and not (insists(end.state, end.step) and end.after.attempts < ATTEMPTS_MAX):
-        return Settle(settled, SettleReason.ATTEMPTS_EXHAUSTED)
-    if end.moment.at + delay_s >= end.state.forward_deadline_at and has_deadline(end.state, end.path):
-        return Settle(settled, SettleReason.DEADLINE_EXCEEDED)
-    return Again(delay_s, end.is_parked)
+        return SettleReason.ATTEMPTS_EXHAUSTED
+    if due_at >= end.state.forward_deadline_at and has_deadline(end.state, end.path):
+        return SettleReason.DEADLINE_EXCEEDED
+    return None
 
 
 def _read_reply(end: AttemptEnd) -> Verdict:
@@ -223,9 +237,10 @@ def _answered(end: AttemptEnd, read: ReadAnswer, pending: Verdict) -> Verdict:
         return Settle(Outcome.UNKNOWN, SettleReason.EXPRESSION_FAILED, message=answer.message)
     if answer.outcome is None:
         return pending
-    return Settle(
+    said = Settle(
         answer.outcome, SettleReason.REPLIED, message=answer.message, reply=answer.reply, code=answer.code or "OK"
     )
+    return believed(end, said) if answer.outcome is Outcome.NOT_APPLIED else said
 
 
 def _judge_await(end: AttemptEnd) -> Verdict:
@@ -285,11 +300,8 @@ def _judge_probe(end: AttemptEnd) -> Verdict:
     denied = outcome is Outcome.NOT_APPLIED and before_probe(end) is not Outcome.APPLIED
     if outcome is Outcome.APPLIED:
         return Settle(Outcome.APPLIED, SettleReason.PROBED, message=message, reply=reply, code="OK" if reply else None)
-    if denied and not _may_be_on_its_way(end):
-        return Settle(Outcome.NOT_APPLIED, SettleReason.PROBED, message=message or _why_probed(end))
     if denied:
-        assert end.current.forward is not None  # it is what is probed
-        return Again(max(end.current.forward.drained_at + CLOCK_SKEW_S - end.moment.at, 0.0), polled=True)
+        return believed(end, Settle(Outcome.NOT_APPLIED, SettleReason.PROBED, message=message or _why_probed(end)))
     if _has_budget(end) and outcome is None:
         return Again(_delay_s(end))
     return _unprobed(end, message)
@@ -309,13 +321,6 @@ def before_probe(end: AttemptEnd) -> Outcome:
         return Outcome.UNKNOWN
     said = meaning(forward.last, unknown_before=forward.unknown, profile=end.step.call.profile)
     return Outcome.APPLIED if said is Outcome.APPLIED else Outcome.UNKNOWN
-
-
-def _may_be_on_its_way(end: AttemptEnd) -> bool:
-    forward = end.current.forward
-    if forward is None or not forward.unknown:
-        return False
-    return end.moment.at < forward.drained_at + CLOCK_SKEW_S
 
 
 def _may_probe_again(end: AttemptEnd) -> bool:
@@ -375,7 +380,7 @@ def is_safe(end: AttemptEnd) -> bool:
 
 
 def folded(end: AttemptEnd) -> Outcome:
-    """R8a: APPLIED wins; an UNKNOWN attempt is settled by a later refusal only where the method honours the key.
+    """R8a: APPLIED wins; an UNKNOWN attempt is settled by a later refusal only where that one is decisive.
 
     Only a judgement of the request settles it. ABORTED is what a service says while the first attempt is still running,
     and a gate that denies permission has not looked for the key.
@@ -384,6 +389,47 @@ def folded(end: AttemptEnd) -> Outcome:
         return Outcome.APPLIED
     if not end.after.unknown:
         return end.outcome
-    if end.call.idempotent and end.report.phase is Phase.REPLIED and end.report.code in refusals(end.call.profile):
-        return Outcome.NOT_APPLIED
-    return Outcome.UNKNOWN
+    judged = end.report.phase is Phase.REPLIED and end.report.code in refusals(end.call.profile)
+    return Outcome.NOT_APPLIED if judged and _is_decisive(end) else Outcome.UNKNOWN
+
+
+def _is_decisive(end: AttemptEnd) -> bool:
+    """R8a: whether an answer that means no also speaks for the earlier forward calls of which nobody saw the end.
+
+    A method that honours the key would have replayed its reply to one that was applied. But a refusal leaves nothing
+    under the key, so that a call which arrives after it is judged anew: it speaks for those alone that could not arrive
+    any more when it was asked for. A read has no effect to be late. A child is started through the journal by one
+    process, which waits for an earlier start, or died with it. And an operation that was begun stands under its key,
+    however it ended.
+    """
+    forward, call = end.current.forward, end.step.call
+    if forward is None or not forward.unknown:
+        return True
+    if end.operation is Operation.PROBE:
+        return end.after.opened_at >= forward.over_at  # it asks for the effect, whatever the key
+    kept = end.operation is Operation.AWAIT or end.step.kind is StepKind.READ or call.target == CHILD_TARGET
+    return call.idempotent and (kept or forward.opened_at >= forward.arrived_at)
+
+
+def believed(end: AttemptEnd, no: Settle) -> Settle | Again:
+    """R8a, R12: a "no" settles the step where it is decisive, and is asked for again where it can still become so.
+
+    Where the service keeps the barrier nobody waits: UNKNOWN, the step is undone at once, and the tombstone refuses
+    what comes late. Where there is a probe, that is asked.
+    """
+    forward, step = end.current.forward, end.step
+    if forward is None or _is_decisive(end):
+        return no
+    if end.operation is Operation.PROBE:
+        return Again(0.0, polled=True, not_before_at=forward.over_at)
+    if end.operation is Operation.FORWARD and step.call.idempotent and not (_is_shielded(step) or end.is_stopped):
+        again = Again(_delay_s(end), not_before_at=forward.arrived_at)
+        is_told_not_to = end.report.retry_after_s is not None and end.report.retry_after_s < 0
+        if not is_told_not_to and _past(end, max(end.moment.at + again.delay_s, again.not_before_at)) is None:
+            return again
+    return changed(no, outcome=Outcome.UNKNOWN)
+
+
+def _is_shielded(step: Step) -> bool:
+    """Return whether a step in doubt needs no other answer: its undo is sure at once (R12a), or a probe will tell."""
+    return (step.call.barrier and step.is_undoable) or step.probe is not None

@@ -14,6 +14,7 @@ from immutables import Map
 
 from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, StepId, item_of, item_path
+from orchestrator.limits import CLOCK_SKEW_S
 from orchestrator.saga.events import AttentionReason, Cause, Parent, Report, SettleReason
 from orchestrator.saga.plan import OnFailure, Operation, Outcome, Plan, Step, StepKind
 from orchestrator.values import Attributes, Payload, TraceContext
@@ -98,7 +99,21 @@ class OperationState:
     """Since when its budget counts: its beginning, or when a person had it tried again."""
     drained_at: float = 0.0
     """The latest deadline of an attempt that ended UNKNOWN: until then (and the clock skew) it may still run (R12)."""
+    late_at: float = 0.0
+    """The same of those alone which no service has answered: such a one may not even have arrived yet (R8a)."""
+    opened_at: float = 0.0
+    """When the last attempt was opened."""
     last: Report | None = None
+
+    @property
+    def over_at(self) -> float:
+        """Return since when none of the attempts that ended UNKNOWN can still be running (R12)."""
+        return self.drained_at + CLOCK_SKEW_S if self.unknown else 0.0
+
+    @property
+    def arrived_at(self) -> float:
+        """Return since when none of them can still arrive (R8a)."""
+        return self.late_at + CLOCK_SKEW_S if self.unknown and self.late_at else 0.0
 
 
 @frozen

@@ -33,6 +33,8 @@ class Again:
     """What to ask again, where it is not the operation that has just ended."""
     found: Outcome | None = None
     """What has been found out about the forward calls so far, where their own answers do not tell."""
+    not_before_at: float = 0.0
+    """Where the pause alone may be too short: until then an earlier call may still be on its way."""
 
 
 @frozen_tuple

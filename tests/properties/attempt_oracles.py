@@ -6,6 +6,7 @@ Oracles like those of `machine_oracles.py`, and as simple.
 from collections.abc import Sequence
 
 from orchestrator.ids import StepId, idempotency_key, item_of
+from orchestrator.limits import CLOCK_SKEW_S
 from orchestrator.saga.events import (
     AttemptOpened,
     AttemptSettled,
@@ -18,7 +19,9 @@ from orchestrator.saga.events import (
     StepSettled,
     StepsReset,
 )
+from orchestrator.saga.outcome import NEVER_FROM_THE_LIBRARY
 from orchestrator.saga.plan import (
+    CHILD_TARGET,
     Call,
     OnFailure,
     Operation,
@@ -29,6 +32,8 @@ from orchestrator.saga.plan import (
     StepKind,
 )
 from tests.properties.machine_story import At, Story, lives
+
+ROUNDING_S = 1e-6
 
 
 def insists(plan: Plan, step: Step) -> bool:
@@ -46,6 +51,7 @@ def budget(plan: Plan, events: Sequence[Event]) -> None:
     spent: dict[At, int] = {}
     tried: dict[At, int] = {}
     last: dict[At, AttemptSettled] = {}
+    lost: dict[StepId, float] = {}
     for _, event, story in lives(events):
         if isinstance(event, AttemptOpened):
             at = (event.step, event.operation)
@@ -71,10 +77,16 @@ def budget(plan: Plan, events: Sequence[Event]) -> None:
         elif isinstance(event, AttemptSettled):
             at = (event.step, event.operation)
             last[at] = event
+            if event.operation is Operation.FORWARD and event.outcome is Outcome.UNKNOWN:
+                lost[event.step] = max(lost.get(event.step, 0.0), story.open[at].deadline_at)
             spent[at] = spent.get(at, 0) + (0 if _is_free(event) else 1)
         elif isinstance(event, RetryScheduled):
             at = (event.step, event.operation)
-            _pause(plan, event, last, spent.get(at, 0))
+            over_at = lost.get(event.step, 0.0) + CLOCK_SKEW_S
+            if not (
+                is_no(plan, last.get((event.step, Operation.FORWARD))) and abs(event.due_at - over_at) < ROUNDING_S
+            ):
+                _pause(plan, event, last, spent.get(at, 0))
             if event.reason == "POLL":
                 spent[at] = 0
         elif isinstance(event, StepReopened):
@@ -87,6 +99,16 @@ def budget(plan: Plan, events: Sequence[Event]) -> None:
                     del known_of[at]
             fresh |= {at for at in epochs if item_of(at[0])[0] in event.steps}
     assert len(set(keys.values())) == len(keys), "two operations share a key"
+
+
+def is_no(plan: Plan, event: AttemptSettled | None) -> bool:
+    """Whether a forward call was answered with a judgement that means no."""
+    if event is None or event.report.phase is not Phase.REPLIED:
+        return False
+    if event.report.code == "OK":
+        return event.report.reply is not None and event.report.reply.data in {b"no", b"not"}
+    again = "FAILED_PRECONDITION" if plan.step_of(event.step).call.profile is OutcomeProfile.DTM else "ABORTED"
+    return event.report.code in NEVER_FROM_THE_LIBRARY - {again}
 
 
 def _deadline(plan: Plan, story: Story, event: AttemptOpened, forward_deadline_at: float) -> None:
@@ -146,6 +168,37 @@ def _pause(plan: Plan, event: RetryScheduled, last: dict[At, AttemptSettled], sp
     else:
         exact = policy.initial_backoff_s * policy.multiplier ** max(spent - 1, 0)
         assert -1e-6 <= pause_s <= min(policy.max_backoff_s, exact) + 1e-6
+
+
+def believed(plan: Plan, events: Sequence[Event]) -> None:
+    """R8a: a "no" settles a step only if none of its lost calls could still arrive when it was asked for."""
+    late: dict[StepId, float] = {}
+    opened: dict[At, float] = {}
+    last: dict[StepId, Operation] = {}
+    for _, event, story in lives(events):
+        if isinstance(event, AttemptOpened):
+            opened[event.step, event.operation] = event.at
+        elif isinstance(event, AttemptSettled):
+            last[event.step] = event.operation
+            answered = event.report.phase is Phase.REPLIED and event.report.code in NEVER_FROM_THE_LIBRARY
+            if event.operation is Operation.FORWARD and event.outcome is Outcome.UNKNOWN and not answered:
+                deadline_at = story.open[event.step, event.operation].deadline_at
+                late[event.step] = max(late.get(event.step, 0.0), deadline_at)
+        elif isinstance(event, StepReopened) and event.as_new and event.operation is Operation.FORWARD:
+            late.pop(event.step, None)
+        elif isinstance(event, StepsReset):
+            late = {path: at for path, at in late.items() if item_of(path)[0] not in event.steps}
+        elif isinstance(event, RetryScheduled) and event.reason == "FOUND_NOT_APPLIED":
+            late.pop(event.step, None)
+        elif isinstance(event, StepSettled) and event.outcome is Outcome.NOT_APPLIED and event.step in late:
+            step, said_by = plan.step_of(event.step), last[event.step]
+            if event.reason not in {"REPLIED", "REFUSED", "PROBED"} or step.kind is StepKind.READ:
+                continue
+            if said_by is not Operation.PROBE:
+                assert step.call.idempotent, f"{event.step} was believed, and its lost call is another one"
+            if said_by is not Operation.AWAIT and step.call.target != CHILD_TARGET:
+                asked_at = opened[event.step, said_by]
+                assert asked_at >= late[event.step] + CLOCK_SKEW_S, f"{event.step} was believed too soon"
 
 
 def safety(plan: Plan, events: Sequence[Event], skew_s: float) -> None:

@@ -32,7 +32,7 @@ class Service:
         self.plan = plan
         self.effects: Counter[StepId] = Counter()
         self.answers: dict[str, str] = {}
-        """Key -> what it was answered with, where that is for good."""
+        """Key -> what it was answered with, where it was done."""
         self.operations: dict[StepId, str] = {}
         """What a long-running operation has come to: `running`, `yes`, `not` or `lost`."""
         self.tombstones: set[str] = set()
@@ -55,13 +55,16 @@ class Service:
                 self.effects[path] += 1
         elif spec.awaits is not None and wanted == "yes":
             self.operations[path] = "running"
-        # Nobody who wants a call to succeed in the end keeps its refusal; nor is "not yet" an answer for good.
-        insisted = spec.kind is StepKind.RETRIABLE or spec.on_failure is OnFailure.RETRY
-        insisted = insisted or (self.plan.pivot is not None and spec.kind is StepKind.READ)
-        insisted = insisted and not spec.optional
-        if wanted == "yes" or not (insisted or wanted == "wait"):
+        if wanted == "yes":
+            # A refusal leaves nothing behind, not even under the key; nor is "not yet" an answer for good.
             self.answers[key] = wanted
         return wanted
+
+    def _is_insisted(self, spec: Step) -> bool:
+        """Whether a step has to succeed in the end."""
+        insisted = spec.kind is StepKind.RETRIABLE or spec.on_failure is OnFailure.RETRY
+        insisted = insisted or (self.plan.pivot is not None and spec.kind is StepKind.READ)
+        return insisted and not spec.optional
 
     def ends(self, path: StepId, as_what: str, key: str) -> str:
         """Bring a long-running operation to its end, once."""
@@ -69,7 +72,8 @@ class Service:
             self.operations[path] = as_what
             if as_what == "yes" and self.plan.step_of(path).kind is not StepKind.READ:
                 self.effects[path] += 1
-            if as_what != "yes":
+            if as_what != "yes" and self._is_insisted(self.plan.step_of(path)):
+                # Begun once, it is the same operation for whoever asks again; unless it has to succeed in the end.
                 self.answers.pop(key, None)
         return self.operations.get(path, "lost")
 

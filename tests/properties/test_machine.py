@@ -62,6 +62,7 @@ def _keeps_every_rule(machine: Machine) -> None:
     oracle.stopped_operations(plan, events)
     attempt_oracles.budget(plan, events)
     attempt_oracles.safety(plan, events, CLOCK_SKEW_S)
+    attempt_oracles.believed(plan, events)
     oracle.signals(plan, events)
     oracle.termination(events)
 

@@ -108,8 +108,8 @@ def test_what_an_expression_may_read_of_items() -> None:
         plan(step("a", for_each=items(3), tolerate=1, idempotent=True, request=look), step("b", "a", request=count))
     )
     machine.tell_reply("a[1]", b"second")
-    machine.crash()
     machine.reply("a[0]", "NOT_FOUND")
+    machine.crash()
     machine.tell_reply("a[2]", b"third")
     assert seen == [(0, "i0"), (1, "i1"), (2, "i2")]
     assert told == {
