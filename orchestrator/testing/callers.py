@@ -29,7 +29,9 @@ _SPREAD_S = 2.0
 _WATCHED = 0.2
 """Share of the sagas that somebody watches, record by record."""
 _THOUGHT_S = 5.0
-"""Within which a person makes up their mind, or a signal comes."""
+"""Within which a signal comes."""
+_THOUGHT_MS = 500
+"""After which a person thinks better of it, on average: most sagas are under way then."""
 AGAIN = (ConnectionLost, Draining, JournalUnavailable, Overloaded, Fenced)
 """What is asked again, unchanged."""
 
@@ -85,8 +87,8 @@ class Caller:
             for step in self._plan.steps.values():
                 if isinstance(step.body, Wait):
                     beside.create_task(self._signal(step.body), name="signal")
-            if self._faults.strike(Kind.CANCEL, name):
-                beside.create_task(self._cancel(), name="cancel")
+            if (after_ms := self._faults.pass_of(Kind.CANCEL, name, _THOUGHT_MS)) is not None:
+                beside.create_task(self._cancel(after_ms), name="cancel")
             if draw(f"watches/{name}") < _WATCHED:
                 beside.create_task(self._watch(), name="watch")
             await self._wait()
@@ -126,8 +128,11 @@ class Caller:
                 return  # the saga has ended, or goes backward
             self._answers.signals.setdefault(self.saga, set()).add(request_id)
 
-    async def _cancel(self) -> None:
-        await asyncio.sleep(_THOUGHT_S * self._faults.fates.draw(f"cancel/{self.saga}") ** 2)
+    async def _cancel(self, after_ms: int) -> None:
+        await asyncio.sleep(after_ms / 1_000)
+        if self._faults.is_over:
+            return
+        self._faults.note(Kind.CANCEL, self.saga, after_ms)
         try:
             await self._insist(lambda o: o.cancel(self.saga, "on second thoughts"))
         except RequestError:

@@ -81,7 +81,7 @@ class Kind(StrEnum):
     """A probe or a long-running operation says: not yet."""
 
     CANCEL = "cancel"
-    """A person cancels the saga."""
+    """A person cancels the saga, n milliseconds after its start."""
     REPEATED = "repeated"
     """A client sends what it has sent once more, as nobody's answer came."""
 

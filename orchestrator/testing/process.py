@@ -160,9 +160,16 @@ class Process:
 
         serving = loop.create_task(work(self.orchestrator), context=self.life.context, name="request")
         serving.add_done_callback(told, context=self.life.context)
+        serving.add_done_callback(_heard)
         try:
             return await answer
         finally:
             self._asked.pop(answer, None)  # type: ignore[arg-type]  # as above
             if not self.life.is_over:
                 serving.cancel()  # its client has gone away
+
+
+def _heard(done: asyncio.Task[T]) -> None:
+    """Take note of an error that nobody is there to be told of."""
+    if not done.cancelled():
+        done.exception()

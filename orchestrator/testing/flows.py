@@ -1,0 +1,230 @@
+"""The shapes that sagas come in, each with what goes wrong in it by itself: what the simulation runs where nobody says.
+
+A flow is small on purpose: a crash is put at every place of it, and at every pair of places.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from orchestrator.frozen import frozen
+from orchestrator.ids import StepId
+from orchestrator.saga.plan import Call, Facts, Plan, Step
+from orchestrator.testing.callers import Begin
+from orchestrator.testing.catalogue import FixedPlans
+from orchestrator.testing.fates import Fates, Fault, read_tape
+from orchestrator.testing.shorthand import applied, items, plan, retry, scope, sleep, step, wait
+from orchestrator.testing.simulation import Simulation
+from orchestrator.values import Payload
+
+_INPUT = Payload("Input", b"input")
+SAGAS_A_SEED = 10
+"""So many that they meet, so few that a failing run can be read."""
+
+
+@frozen
+class Flow:
+    """A saga that is run alone."""
+
+    name: str
+    plans: Sequence[Plan]
+    """The one that is started, then its children's."""
+    tape: tuple[Fault, ...]
+    """What goes wrong in it without any crash; the saga is `s1`."""
+
+    def simulation(self) -> Simulation:
+        """Return a simulation of this flow alone."""
+        begin = Begin(definition=self.plans[0].definition, input=_INPUT)
+        return Simulation(plans=self.plans, begins=(begin,), catalogue=FixedPlans(*self.plans))
+
+
+def _child(name: str, *needs: str, of: str, more: Step | None = None) -> Step:
+    """Return a step that is a child saga of a definition."""
+    made = more or step(name, *needs, child=True, timeout_s=60.0)
+    asked, undo = made.body, made.compensation
+    assert isinstance(asked, Call)  # as it was made
+    assert undo is not None  # as above
+    body = replace(asked, method=f"{of}/r1", render=_child_input)
+    return replace(made, body=body, compensation=replace(undo, call=replace(undo.call, method=f"{of}/r1")))
+
+
+def _child_input(facts: Facts) -> Payload:
+    return Payload("Input", b"" if facts.index is None else str(facts.index).encode())
+
+
+def _flow(name: str, plans: Plan | Sequence[Plan], *tape: str) -> Flow:
+    """Name the first plan as the flow; children have their names."""
+    first, *others = [plans] if isinstance(plans, Plan) else plans
+    return Flow(name=name, plans=(_named(name, first), *others), tape=read_tape("\n".join(tape)))
+
+
+def _named(definition: str, given: Plan) -> Plan:
+    return replace(given, definition=definition)
+
+
+def _chain(*, forward_s: float = 100.0, sequential: bool = False) -> Plan:
+    steps = step("a", idempotent=True), step("b", "a", idempotent=True), step("c", "b", idempotent=True)
+    return plan(*steps, forward_s=forward_s, sequential=sequential)
+
+
+def _bare() -> Plan:
+    return plan(step("a"), step("b", "a"), step("c", "b"))
+
+
+def _barred() -> Plan:
+    kept = [step(name, *needs, idempotent=True, barrier=True) for name, needs in (("a", ()), ("b", "a"), ("c", "b"))]
+    return plan(*kept)
+
+
+def _fan(*, sequential: bool = False) -> Plan:
+    branches = [step(name, "a", idempotent=True) for name in "bcd"]
+    return plan(step("a", idempotent=True), *branches, step("e", "b", "c", "d", idempotent=True), sequential=sequential)
+
+
+def _pivot() -> Plan:
+    return plan(
+        step("a", idempotent=True),
+        step("p", "a", pivot=True, probe=True),
+        step("b", "p", retriable=True, idempotent=True),
+        step("c", "b", retriable=True, idempotent=True),
+    )
+
+
+def _listed(count: int = 4, parallel: int = 2, tolerate: int = 0) -> Plan:
+    return plan(
+        step("a", for_each=items(count), parallel=parallel, tolerate=tolerate, idempotent=True),
+        step("b", "a", trigger="all_done" if tolerate else "all_success", idempotent=True),
+    )
+
+
+def _parent(name: str) -> Sequence[Plan]:
+    leaf = _named(f"{name}.leaf", plan(step("x", idempotent=True), step("y", "x", idempotent=True)))
+    return (
+        plan(step("a", idempotent=True), _child("c", "a", of=leaf.definition), step("b", "c", idempotent=True)),
+        leaf,
+    )
+
+
+def _grandparent(name: str) -> Sequence[Plan]:
+    leaf = _named(f"{name}.leaf", plan(step("x", idempotent=True), step("y", "x", idempotent=True)))
+    inner = plan(step("m", idempotent=True), _child("c", "m", of=leaf.definition))
+    middle = _named(f"{name}.middle", inner)
+    return plan(_child("c", of=middle.definition), step("b", "c", idempotent=True)), middle, leaf
+
+
+def _children_of_items(name: str) -> Sequence[Plan]:
+    leaf = _named(f"{name}.leaf", plan(step("x", idempotent=True)))
+    many = step("c", child=True, timeout_s=60.0, for_each=items(3), parallel=2)
+    return plan(_child("c", of=leaf.definition, more=many), step("b", "c", idempotent=True)), leaf
+
+
+def _scoped() -> Plan:
+    return plan(
+        step("a", idempotent=True),
+        scope("c", "a", steps=["p", "q"], otherwise=["e"]),
+        step("p", idempotent=True, inside="c"),
+        step("q", "p", idempotent=True, inside="c"),
+        step("e", idempotent=True, inside="c"),
+        step("b", "c", idempotent=True),
+    )
+
+
+def _child_in_scope(name: str) -> Sequence[Plan]:
+    leaf = _named(f"{name}.leaf", plan(step("x", idempotent=True), step("y", "x", idempotent=True)))
+    member = replace(_child("p", of=leaf.definition), scope=StepId("c"))
+    steps = (
+        scope("c", steps=["p", "q"], otherwise=["e"]),
+        member,
+        step("q", "p", idempotent=True, inside="c"),
+        step("e", idempotent=True, inside="c"),
+        step("b", "c", idempotent=True),
+    )
+    return plan(*steps), leaf
+
+
+def _operation(*, stoppable: bool = True) -> Plan:
+    return plan(
+        step("a", idempotent=True),
+        step("b", "a", awaits=True, stoppable=stoppable, idempotent=True, every_s=1.0),
+        step("c", "b", idempotent=True),
+    )
+
+
+def _conditional() -> Plan:
+    return plan(
+        step("a", idempotent=True, optional=True),
+        step("b", "a", trigger="all_done", when=applied("a"), idempotent=True),
+        step("c", "a", trigger="all_done", idempotent=True),
+        step("d", "b", "c", trigger="all_done", idempotent=True),
+    )
+
+
+FLOWS: Sequence[Flow] = (
+    _flow("straight", _chain()),
+    _flow("straight-refused", _chain(), "refuses s1/c/forward/1"),
+    _flow("straight-lost", _chain(), "reply.lost s1/a/forward/1", "request.lost s1/b/forward/1"),
+    _flow("straight-too-late", _chain(forward_s=0.3), "slow s1/b/forward/1"),
+    _flow("bare", _bare()),
+    _flow("bare-lost", _bare(), "reply.lost s1/c/forward/1"),
+    _flow("bare-late", _bare(), "late s1/c/forward/1"),
+    _flow("barred-lost", _barred(), "reply.lost s1/c/forward/1", "refuses s1/c/forward/2"),
+    _flow("barred-twice", _barred(), "twice s1/a/forward/1", "refuses s1/c/forward/1"),
+    _flow("parallel", _fan()),
+    _flow("parallel-refused", _fan(), "refuses s1/c/forward/1", "slow s1/b/forward/1"),
+    _flow("parallel-undone", _fan(), "refuses s1/e/forward/1"),
+    _flow("sequential-undone", _fan(sequential=True), "refuses s1/e/forward/1"),
+    _flow(
+        "undo-hindered", _chain(), "refuses s1/c/forward/1", "reply.lost s1/b/compensate/1", "refused s1/a/compensate/1"
+    ),
+    _flow("undo-refused", _chain(), "refuses s1/c/forward/1", "refuses.undo s1/a/compensate/1"),
+    _flow("cancelled-at-once", _fan(), "cancel s1 1"),
+    _flow("cancelled-between", _fan(), "cancel s1 25", "slow s1/c/forward/1"),
+    _flow("cancelled-late", _chain(), "cancel s1 40"),
+    _flow("cancelled-undoing", _chain(), "refuses s1/c/forward/1", "slow s1/b/compensate/1", "cancel s1 200"),
+    _flow("conditional", _conditional()),
+    _flow("conditional-refused", _conditional(), "refuses s1/a/forward/1"),
+    _flow("pivot", _pivot(), "says.aborted s1/b/forward/1", "reply.lost s1/c/forward/1"),
+    _flow("pivot-lost", _pivot(), "reply.lost s1/p/forward/1"),
+    _flow("pivot-refused", _pivot(), "refuses s1/p/forward/1"),
+    _flow("list", _listed()),
+    _flow("list-undone", _listed(parallel=3), "refuses s1/b/forward/1", "reply.lost s1/a[1]/compensate/1"),
+    _flow("list-tolerant", _listed(tolerate=1), "refuses s1/a[1]/forward/1"),
+    _flow("wait", plan(step("a", idempotent=True), wait("w", "a"), step("b", "w", idempotent=True))),
+    _flow(
+        "wait-too-long", plan(step("a", idempotent=True), wait("w", "a", within_s=0.2), step("b", "w", idempotent=True))
+    ),
+    _flow("sleep", plan(step("a", idempotent=True), sleep("z", "a", seconds=30.0), step("b", "z", idempotent=True))),
+    _flow("poll", plan(step("a", idempotent=True, poll=True, every_s=1.0), step("b", "a", idempotent=True))),
+    _flow("operation", _operation()),
+    _flow("operation-cancelled", _operation(), "withholds s1/b/await/1", "withholds s1/b/await/2", "cancel s1 600"),
+    _flow("child", _parent("child")),
+    _flow("child-refused", _parent("child-refused"), "refuses s1.c/y/forward/1"),
+    _flow("child-undone", _parent("child-undone"), "refuses s1/b/forward/1"),
+    _flow("grandchild-undone", _grandparent("grandchild-undone"), "refuses s1/b/forward/1"),
+    _flow("grandchild-cancelled", _grandparent("grandchild-cancelled"), "cancel s1 25"),
+    _flow("children-undone", _children_of_items("children-undone"), "refuses s1/b/forward/1"),
+    _flow("scope-else", _scoped(), "refuses s1/q/forward/1"),
+    _flow("scope-child", _child_in_scope("scope-child"), "refuses s1/q/forward/1"),
+    _flow(
+        "insisted",
+        plan(step("a", idempotent=True), step("b", "a", idempotent=True, on_failure="retry", policy=retry(2))),
+        "refuses s1/b/forward/1",
+        "refuses s1/b/forward/2",
+    ),
+)
+"""Canonical flows, by what they try."""
+
+
+@lru_cache(maxsize=1)
+def _everything() -> tuple[Sequence[Plan], FixedPlans]:
+    plans = tuple(each for flow in FLOWS for each in flow.plans)
+    return plans, FixedPlans(*plans)
+
+
+def mixed(seed: int, sagas: int = SAGAS_A_SEED) -> Simulation:
+    """Return a simulation of so many sagas of all flows, chosen by the seed."""
+    plans, catalogue = _everything()
+    fates = Fates(seed)
+    chosen = [fates.pick(f"flow/{number}", FLOWS) for number in range(1, sagas + 1)]
+    begins = [Begin(definition=flow.plans[0].definition, input=_INPUT) for flow in chosen]
+    return Simulation(plans=plans, begins=begins, catalogue=catalogue)
