@@ -147,11 +147,15 @@ async def open_node(
 
 
 @asynccontextmanager
-async def open_records(path: Path) -> AsyncGenerator[tuple[SqliteJournal, Revisions]]:
-    """Open a store that no orchestrator runs on, to read it; `ConfigError` where there is none or somebody owns it."""
+async def open_records(path: Path, settings: Settings | None = None) -> AsyncGenerator[tuple[SqliteJournal, Revisions]]:
+    """Open a store that no orchestrator runs on, to read it; `ConfigError` where there is none or somebody owns it.
+
+    `settings`: what its targets declare of methods is known to the plans.
+    """
     store = _existing_store(path)
     clock = SystemClock()
-    invoker = GrpcInvoker({}, clock)  # plans are compiled from what is stored: no service is asked
+    targets = {} if settings is None else {target.name: target for target in settings.target_configs()}
+    invoker = GrpcInvoker(targets, clock)  # plans are compiled from what is stored: no service is asked
     try:
         yield store, Revisions(store, invoker.methods, clock)
     finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +11,14 @@ import click
 
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.output import Printer, echo, note
+from orchestrator.cli.serve import load_settings, with_config
 from orchestrator.cli.session import formatted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from orchestrator.config import Settings
     from orchestrator.verify import Findings
 
     OnProgress = Callable[[int, int], None]
@@ -36,15 +39,18 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Folder of the services' *.ledger.jsonl files; without it, effects are not checked.",
 )
+@with_config
 @formatted
-def verify(printer: Printer, *, journal: Path, ledgers: Path | None) -> int:
+def verify(printer: Printer, *, journal: Path, ledgers: Path | None, file: Path | None, settings: Sequence[str]) -> int:
     """Hold every saga of a journal against the invariants that journal and ledgers can show.
 
     Reads every record; no record is changed and no service is called. Prints how many facts were held against each
     invariant, why one was not checked or where else it is held, and each violation with its saga and records. Exits 1
-    on a violation.
+    on a violation. What --config declares of its targets' methods is needed to judge calls that were made again, and
+    undos of calls that nobody saw the end of.
     """
-    findings = asyncio.run(_verify(journal, ledgers, printer))
+    declared = load_settings(file, (), settings, {}).settings if file is not None else None
+    findings = asyncio.run(_verify(journal, ledgers, declared, printer))
     if printer.is_table:
         _show(printer, findings)
     else:
@@ -52,14 +58,21 @@ def verify(printer: Printer, *, journal: Path, ledgers: Path | None) -> int:
     return Exit.FAILED if findings.violation_count else Exit.OK
 
 
-async def _verify(journal: Path, folder: Path | None, printer: Printer) -> "Findings":
+async def _verify(journal: Path, folder: Path | None, declared: "Settings | None", printer: Printer) -> "Findings":
     from orchestrator import bootstrap
     from orchestrator.verify import Ledgers, read_ledgers, verify
 
     ledgers = None if folder is None else Ledgers(read_ledgers(folder))
-    async with bootstrap.open_records(journal) as (store, revisions):
+    async with bootstrap.open_records(journal, declared) as (store, revisions):
         with _progress(printer) as on_progress:
-            return await verify(store, revisions, ledgers=ledgers, in_order=True, on_progress=on_progress)
+            return await verify(
+                store,
+                revisions,
+                ledgers=ledgers,
+                knows_targets=declared is not None,
+                in_order=True,
+                on_progress=on_progress,
+            )
 
 
 def _show(printer: Printer, findings: "Findings") -> None:

@@ -39,6 +39,7 @@ async def verify(
     ledgers: Ledgers | None = None,
     answers: Answers | Mapping[SagaId, str] | None = None,
     signals: Mapping[SagaId, Collection[str]] | None = None,
+    knows_targets: bool = False,
     is_at_rest: bool = False,
     in_order: bool = False,
     on_progress: Progress | None = None,
@@ -46,8 +47,9 @@ async def verify(
     """Check a store that nobody writes to.
 
     `answers`: what callers were told; of a mapping, saga -> the end a caller was told, "" for accepted. `signals`: as
-    `Answers.signals`. `is_at_rest`: the caller knows that nothing more is going to happen (I36). `in_order`: read the
-    store once more, in the order of its commits (I3).
+    `Answers.signals`. `knows_targets`: `plans` know what the targets' configuration declares of methods, which no
+    journal records (I13, I19). `is_at_rest`: the caller knows that nothing more is going to happen (I36). `in_order`:
+    read the store once more, in the order of its commits (I3).
     """
     findings = Findings()
     told = _told(answers, signals)
@@ -59,7 +61,7 @@ async def verify(
         watched.setdefault(each.saga_id, []).append(each)
     families = Families()
     for number, row in enumerate(rows, 1):
-        stream = await _check_saga(row, journal, plans, findings)
+        stream = await _check_saga(row, journal, plans, findings, knows_targets=knows_targets)
         if stream is not None:
             families.take(stream)
             findings.leave(left_standing(stream))
@@ -76,7 +78,7 @@ async def verify(
         check_at_rest(rows, findings)
     else:
         findings.not_checked["I36"] = "nobody said that the faults have ended"
-    _check_together(rows, families, ledgers, told, findings)
+    _check_together(rows, families, ledgers, told, findings, knows_targets=knows_targets)
     findings.finish()
     return findings
 
@@ -87,17 +89,25 @@ def _told(answers: Answers | Mapping[SagaId, str] | None, signals: Mapping[SagaI
 
 
 def _check_together(
-    rows: Sequence[SearchRow], families: Families, ledgers: Ledgers | None, told: Answers, findings: Findings
+    rows: Sequence[SearchRow],
+    families: Families,
+    ledgers: Ledgers | None,
+    told: Answers,
+    findings: Findings,
+    *,
+    knows_targets: bool,
 ) -> None:
     """Hold what can be seen over all sagas only."""
     by_id = {row.saga_id: row for row in rows}
     families.check(set(by_id), findings)
     if ledgers is None:
         findings.not_checked |= dict.fromkeys(("I10", "I24"), _NO_LEDGERS)
-        findings.partly |= dict.fromkeys(("I13", "I19"), f"the services' half: {_NO_LEDGERS}")
     else:
         findings.effects = ledgers.count
         check_strangers(set(by_id), ledgers, findings)
+    halves = [_NO_LEDGERS] if ledgers is None else []
+    halves += [] if knows_targets else ["what targets declare was not given"]
+    findings.partly |= dict.fromkeys(("I13", "I19"), " and ".join(halves)) if halves else {}
     findings.not_checked |= missing(told)
     findings.partly |= _missing_parts(told)
     if told.ends is not None:
@@ -155,7 +165,9 @@ async def _check_order(journal: Journal, findings: Findings) -> None:
         findings.checked["I3"] += len(page)
 
 
-async def _check_saga(row: SearchRow, journal: Journal, plans: Plans, findings: Findings) -> Stream | None:
+async def _check_saga(
+    row: SearchRow, journal: Journal, plans: Plans, findings: Findings, *, knows_targets: bool
+) -> Stream | None:
     """Read and check one saga; where that cannot be, that is what is found."""
     broken: Violation | None = None
     records: Sequence[Record] = ()
@@ -171,7 +183,7 @@ async def _check_saga(row: SearchRow, journal: Journal, plans: Plans, findings: 
             broken = Violation(invariant="I41", saga_id=row.saga_id, message=error.message)
             findings.add("I41", (broken,))
         else:
-            return check_stream(row, plan, records, findings)
+            return check_stream(row, plan, records, findings, knows_targets=knows_targets)
     findings.sagas += 1
     return None
 

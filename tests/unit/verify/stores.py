@@ -8,7 +8,7 @@ from orchestrator.ids import SagaId
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.ports.journal import Append, Record
 from orchestrator.ports.plans import JsonInput
-from orchestrator.saga.events import SagaStarted
+from orchestrator.saga.events import AttemptOpened, SagaStarted
 from orchestrator.saga.plan import Plan
 from orchestrator.values import Payload
 from tests.unit.verify.samples import PLAN, SAGA, Sample
@@ -42,7 +42,7 @@ async def put(journal: MemoryJournal, sample: Sample, saga_id: SagaId = SAGA) ->
 
 
 def in_epoch(sample: Sample, epoch: int) -> tuple[Record, ...]:
-    events = [replace(event, epoch=epoch) if hasattr(event, "epoch") else event for event in sample.events]
+    events = [replace(event, epoch=epoch) if isinstance(event, AttemptOpened) else event for event in sample.events]
     return tuple(Record(version=number, epoch=epoch, event=event) for number, event in enumerate(events, 1))
 
 

@@ -17,7 +17,7 @@ from orchestrator.saga.events import (
 from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import SagaStatus
 from orchestrator.verify import INVARIANTS
-from orchestrator.verify.streams import RULES
+from orchestrator.verify.streams import RULES, RULES_OF_TARGETS
 from tests.unit.verify.samples import (
     Sample,
     Spoil,
@@ -198,7 +198,7 @@ def test_a_planted_violation_is_found(invariant: str, spoil: Spoil) -> None:
 
 def test_every_rule_on_streams_has_a_planted_violation() -> None:
     planted = {invariant for each in (PLANTED, PLANTED_IN_SHAPES, PLANTED_IN_TURNING) for invariant, _ in each}
-    assert planted == {"I5", *(invariant for invariant, _ in RULES)}
+    assert planted == {"I5", *(invariant for invariant, _ in RULES + RULES_OF_TARGETS)}
 
 
 def test_attempts_whose_target_is_to_blame_cost_no_budget() -> None:
