@@ -31,6 +31,8 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import Invoker
 from orchestrator.ports.journal import Journal, Rest, SearchRow
 from orchestrator.runtime.directory import Directory
+from orchestrator.runtime.rows import rest_of
+from orchestrator.saga import owed
 from orchestrator.tasks import Tasks
 
 logger = logging.getLogger("orchestrator.recovery")
@@ -88,12 +90,26 @@ class Recovery:
                 if suspects.get(row.saga_id) != row.version:
                     found[row.saga_id] = row.version
                     continue
+                if not await self._is_orphan(row):
+                    found[row.saga_id] = row.version
+                    continue
                 self.orphaned_count += 1
                 logger.error("saga %s needs an actor and had none; it is taken up (I35)", row.saga_id)
                 await self._take_up(row)
             after = rows[-1].saga_id
             await asyncio.sleep(0)  # one turn: reading the journal may not have waited
         return found
+
+    async def _is_orphan(self, row: SearchRow) -> bool:
+        """Return whether the saga needs an actor by its records; its row says so of one that a drain put to sleep.
+
+        What cannot be read is one: taking it up sets it aside for a person.
+        """
+        try:
+            state = await self._directory.state(row.saga_id)
+        except OrchestratorError:
+            return True
+        return rest_of(state, owed(state), is_draining=False) is not Rest.ASLEEP and not self._directory.knows(row.saga_id)
 
     async def sweep(self) -> None:
         """For ever: bring back the sagas that are due before the next look."""

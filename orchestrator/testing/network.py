@@ -49,6 +49,9 @@ class Network:
         loop, request, site = asyncio.get_running_loop(), call.request, call.site
         draw, strike = self.faults.fates.draw, self.faults.strike
         way_s = _ROUND_TRIP_S * draw(f"way/{site}") ** 2
+        if not call.left_s():
+            self._tell(call, Report(code="DEADLINE_EXCEEDED", phase=Phase.NOT_SENT, message="it had passed"), 0.0)
+            return
         if self._back_at.get(request.target, 0.0) > loop.time() or strike(Kind.REFUSED, site):
             self._tell(call, Report(code="UNAVAILABLE", phase=Phase.NOT_SENT, message="connection refused"), way_s)
             return
@@ -58,7 +61,7 @@ class Network:
         if strike(Kind.LATE, site):
             way_s = call.left_s() + CLOCK_SKEW_S * draw(f"late/{site}")
         elif strike(Kind.SLOW, site):
-            way_s += _SLOW_S * draw(f"slow/{site}")
+            way_s = min(way_s + _SLOW_S * draw(f"slow/{site}"), call.left_s() + CLOCK_SKEW_S)
         loop.call_later(way_s, self._arrive, call, context=self.outside)
 
     def _arrive(self, call: "SimulatedCall") -> None:

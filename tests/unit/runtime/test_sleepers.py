@@ -177,3 +177,27 @@ def test_nobody_is_called_lost_who_is_only_busy() -> None:
             assert process.orchestrator.stats().orphaned == 0
 
     run(story())
+
+
+def test_who_was_put_to_sleep_by_a_drain_is_not_called_lost() -> None:
+    """Its row says AWAKE until its next record: whoever drains cannot know what the next process has to begin."""
+
+    async def story() -> None:
+        first = Process(silent, CALLING)
+        async with first.orchestrator.running():
+            await first.start()
+            await until(lambda: first.hands.open)
+            draining = asyncio.get_running_loop().create_task(first.orchestrator.drain(5.0))
+            await asyncio.sleep(0)  # poll: one turn, the drain has begun
+            first.hands.open[0].settle(report("RESOURCE_EXHAUSTED", retry_after_s=10 * ORPHANS_INTERVAL_S))
+            await draining
+        row = await first.journal.row(SagaId("s"))
+        assert row is not None
+        assert row.rest is Rest.AWAKE
+        heir = first.heir()
+        async with heir.orchestrator.running():
+            await asyncio.sleep(4 * ORPHANS_INTERVAL_S)  # poll: no fact, several looks
+            assert heir.orchestrator.stats().active_actors == 0
+            assert heir.orchestrator.stats().orphaned == 0
+
+    run(story())
