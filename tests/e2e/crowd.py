@@ -6,11 +6,13 @@ They do what the API promises is enough: a call whose answer was lost is sent ag
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import count
 from random import Random  # noqa: TID251  (seeded: the same crowd again)
 from typing import TypeVar
 from uuid import NAMESPACE_OID, uuid5
 
 import grpc
+import pytest
 from google.protobuf.json_format import ParseDict
 
 from orchestrator.ids import SagaId
@@ -19,6 +21,7 @@ from orchestrator.v1.saga_service_pb2 import (
     WAIT_UNTIL_CHANGE,
     CancelSagaRequest,
     ExplainSagaRequest,
+    ListSagasRequest,
     SignalSagaRequest,
     SignalWithStartRequest,
     SignalWithStartResponse,
@@ -28,11 +31,13 @@ from orchestrator.v1.saga_service_pb2 import (
     WatchSagaRequest,
 )
 from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
+from orchestrator.verify import Answers, Listed, Watched
 from tests.e2e.errands import Errand, of_the_demo
 
 Reply = TypeVar("Reply")
 
 CALL_S = 20.0
+PAGE_ROWS = 200
 _UNANSWERED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
@@ -43,20 +48,40 @@ class Crowd:
         self._stub = SagaServiceStub(channel)
         self._luck = luck
         self._errands = errands or of_the_demo()
+        self._numbers = count(1)
         self._stopped = False
         self._changed = asyncio.Condition()
-        self.answers: dict[SagaId, str] = {}
+        self.ends: dict[SagaId, str] = {}
         """Saga -> what its caller was told: "" for accepted, then how it ended."""
         self.uids: dict[SagaId, str] = {}
         self.signals: dict[SagaId, set[str]] = {}
         """Saga -> request ids of signals whose sender was told that they are recorded."""
         self.cancelled: set[SagaId] = set()
         """Sagas whose cancel was acknowledged."""
+        self.requests: dict[str, SagaId] = {}
+        """Request id of a start -> the saga that its sender was told."""
+        self.refused: set[SagaId] = set()
+        """Sagas that nobody could start."""
+        self.watched: list[Watched] = []
+        self.listed: list[Listed] = []
         self.definitions: dict[SagaId, str] = {}
         """Saga -> what it is one of, once it has ended."""
         self.counts: Counter[str] = Counter()
         self.told = 0
         """Answers that arrived."""
+
+    @property
+    def answers(self) -> Answers:
+        """Everything that the callers were told."""
+        return Answers(
+            ends=self.ends,
+            signals=self.signals,
+            cancels=self.cancelled,
+            requests=self.requests,
+            refused_sagas=self.refused,
+            watched=self.watched,
+            listed=self.listed,
+        )
 
     async def run(self, callers: int) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -75,7 +100,13 @@ class Crowd:
 
     async def _call(self) -> None:
         while not self._stopped:
-            await self._one(next(self._errands))
+            errand = next(self._errands)
+            number = next(self._numbers)
+            await self._one(errand)
+            if number % 40 == 0:
+                await self._start_nonsense(SagaId(f"{errand.saga_id}-nonsense"))
+            if number % 160 == 80:
+                await self._list()
 
     async def _one(self, errand: Errand) -> None:
         is_twice, is_cancelled, is_watched = (self._luck.random() < p for p in (0.1, 0.1, 0.15))
@@ -90,7 +121,9 @@ class Crowd:
         await self._wait(errand)
 
     async def _start(self, errand: Errand) -> None:
-        start = StartSagaRequest(saga_id=errand.saga_id, definition=errand.definition)
+        start = StartSagaRequest(
+            saga_id=errand.saga_id, definition=errand.definition, request_id=str(uuid5(NAMESPACE_OID, errand.saga_id))
+        )
         ParseDict(errand.given, start.json)
         is_decided = errand.decision is not None and errand.is_decided_at_start
         both = SignalWithStartRequest(start=start, signal=decision(errand)) if is_decided else None
@@ -112,7 +145,30 @@ class Crowd:
         if tries > 1:
             # what became of the call whose answer was lost shows only now
             self.counts["ambiguous, and recorded" if not reply.created else "ambiguous, and not recorded"] += 1
-        self.answers.setdefault(errand.saga_id, "")
+        self.requests[start.request_id] = errand.saga_id
+        self.ends.setdefault(errand.saga_id, "")
+
+    async def _start_nonsense(self, saga_id: SagaId) -> None:
+        """Ask for what there is none of: a refusal is an answer, and leaves nothing behind."""
+        request = StartSagaRequest(saga_id=saga_id, definition="nonsense")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await self._ask(lambda: self._stub.StartSaga(request, timeout=CALL_S, wait_for_ready=True))
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+        self.refused.add(saga_id)
+        self.counts["refused"] += 1
+
+    async def _list(self) -> None:
+        """Walk over all pages, over restarts, while sagas come and change."""
+        known, shown = frozenset(self.ends), list[SagaId]()
+        request = ListSagasRequest(order_by="saga_id", page_size=PAGE_ROWS)
+        while True:
+            page = await self._ask(lambda: self._stub.ListSagas(request, timeout=CALL_S, wait_for_ready=True))
+            shown += [SagaId(saga.saga_id) for saga in page.sagas]
+            if not page.next_page_token:
+                break
+            request.page_token = page.next_page_token
+        self.listed.append(Listed(saga_ids=shown, known=known))
+        self.counts["lists walked"] += 1
 
     async def _comes_past(self, saga_id: SagaId, sequence: int) -> None:
         """Let it come some way, or to its end, so that it is cancelled anywhere; but do not wait for long."""
@@ -153,17 +209,16 @@ class Crowd:
 
     async def _watch(self, saga_id: SagaId) -> None:
         """Every event once, in order, without a gap, over any number of restarts (I45)."""
-        seen = 0
+        seen: list[tuple[int, None]] = []
 
         async def follow() -> None:
-            nonlocal seen
-            call = self._stub.WatchSaga(WatchSagaRequest(saga_id=saga_id, after_sequence=seen), wait_for_ready=True)
+            after = seen[-1][0] if seen else 0
+            call = self._stub.WatchSaga(WatchSagaRequest(saga_id=saga_id, after_sequence=after), wait_for_ready=True)
             async for message in call:
-                if message.HasField("event"):
-                    assert message.event.sequence == seen + 1
-                    seen += 1
+                seen.extend([(message.event.sequence, None)] * message.HasField("event"))  # and no heartbeat
 
         await self._ask(follow)
+        self.watched.append(Watched(saga_id=saga_id, seen=seen, is_whole=True))
         self.counts["watched to the end"] += 1
 
     async def _wait(self, errand: Errand) -> None:
@@ -176,7 +231,7 @@ class Crowd:
         status = SagaStatus.Name(reply.saga.status).removeprefix("SAGA_STATUS_")
         assert status in {"COMPLETED", "COMPENSATED"}, await self._why(errand.saga_id)
         assert reply.saga.uid == self.uids[errand.saga_id]
-        self.answers[errand.saga_id] = status
+        self.ends[errand.saga_id] = status
         self.counts[status] += 1
         self.definitions[errand.saga_id] = errand.definition
 

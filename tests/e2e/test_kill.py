@@ -167,11 +167,11 @@ async def test_nothing_is_doubled_either_where_no_service_is_declared_to_keep_ke
 def assert_survived(findings: Findings, crowd: Crowd, deaths: Deaths, kills: int) -> None:
     """Zero violations, and the run was one that could have had some."""
     assert findings.violations == []
-    assert all(crowd.answers.values()), "a saga was accepted and its caller never heard of its end"
+    assert all(crowd.ends.values()), "a saga was accepted and its caller never heard of its end"
     assert deaths.kills.total() == kills
     assert min(crowd.counts["COMPLETED"], crowd.counts["COMPENSATED"]) > 0, "both ways were gone"
     assert crowd.counts["calls sent again"] >= kills // 2, "the kills struck while callers were waiting"
-    assert deaths.of_services.total() >= 1
+    assert deaths.of_services.total() >= kills // 8
 
 
 def since(moment: float) -> float:
