@@ -1,17 +1,16 @@
 """A network that fails on request: a TCP proxy that understands just enough HTTP/2 to strike one call at one moment.
 
 Frames pass as they are, in both directions; the headers of requests alone are read, and written anew, so that a request
-that is kept back leaves the server's header table in order. What is done to a request is its `Fault`, chosen when its
-headers arrive; what truly became of it is kept in `Proxy.passed`, the witness of what was sent and what was not.
+that is kept back leaves the server's header table in order. What is done to a request is its `Fault` (`faults.py`),
+chosen when its headers arrive; what truly became of it is kept in `Proxy.passed`, the witness of what was sent.
 """
 
 import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
 from typing import Self
 
 from h2.errors import ErrorCodes
@@ -19,88 +18,18 @@ from hpack import Decoder, Encoder
 from hyperframe.frame import Frame as Parsed
 from hyperframe.frame import GoAwayFrame, HeadersFrame, RstStreamFrame, WindowUpdateFrame
 
+from tests.kit.faults import Fault, Forwarded, Request, What, When
+
 PREFACE_BYTES = len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 HEAD_BYTES = 9
 CONNECT_S_MAX = 10.0
-TRICKLE_BYTES = 7
+TRICKLE_BYTES = 31
 """Not a divisor of anything: pieces end anywhere."""
 STREAM_MAX = 2**31 - 1
 _TABLE_BYTES_MAX = 2**20
+_AT_ONCE = struct.pack("ii", 1, 0)
 _DATA, _HEADERS, _RST_STREAM, _CONTINUATION = 0, 1, 3, 9
 _END_STREAM, _END_HEADERS = 0x1, 0x4
-
-
-class When(StrEnum):
-    """The moment in a call's life; each frame that passes may be the one."""
-
-    BEFORE = "before the request"
-    REQUEST = "in the middle of the request"
-    SENT = "after the request"
-    LOST = "before the reply"
-    """The service has answered, and nothing of that has passed."""
-    REPLY = "in the middle of the reply"
-    ANSWERED = "after the reply"
-
-
-class What(StrEnum):
-    """What is done then. The first three take the whole connection, as networks do."""
-
-    CLOSE = "closed"
-    RESET = "reset"
-    STALL = "stalled"
-    """Half open: nothing passes any more, in neither direction, and nothing is closed until the caller gives up."""
-    PAUSE = "paused"
-    TRICKLE = "trickled"
-    REFUSE = "REFUSED_STREAM"
-    DISOWN = "GOAWAY that disowns"
-    AGE = "GOAWAY that ages"
-    """As a server does whose connection is old: what has begun may end, nothing new may begin."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """What is done to a request, and when."""
-
-    when: When
-    what: What
-    pause_s: float = 0.0
-    """Of PAUSE: once; of TRICKLE: after every few bytes."""
-    messages: int = 0
-    """In the middle of the reply is after so many whole messages of it: streams have many."""
-
-    def __str__(self) -> str:
-        return f"{self.what} {self.when}"
-
-
-class Forwarded(IntEnum):
-    """How much of a request has reached the server's side."""
-
-    NOTHING = 0
-    PART = 1
-    WHOLE = 2
-
-
-@dataclass(slots=True, kw_only=True)
-class Request:
-    """A request that came to the proxy, and what became of it there."""
-
-    path: str
-    told: Mapping[str, str]
-    """Its metadata."""
-    stream: int
-    forwarded: Forwarded = Forwarded.NOTHING
-    is_answered: bool = False
-    """The whole reply has gone to the caller."""
-    fault: Fault | None = None
-    is_struck: bool = False
-    messages: int = 0
-    """Of the reply, that have passed."""
-
-    @property
-    def attempt(self) -> tuple[str, str, str, int]:
-        """Which attempt of a saga it is: saga, step, operation, number."""
-        told = self.told
-        return told["saga-id"], told["saga-step"], told["saga-op"], int(told["saga-attempt"])
 
 
 Choose = Callable[[Request], Fault | None]
@@ -225,13 +154,16 @@ class _Connection:
         self._encoder.header_table_size = 0
         self._calls: dict[int, Request] = {}
         self._block = b""
-        self._stalled: int | None = None
+        self._is_stalled = False
         self._disowned: set[int] = set()
         self._last_stream = STREAM_MAX
         """Streams beyond it came after a GOAWAY and are nobody's."""
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward until either side ends, or a fault does."""
+        if self.over.is_set():
+            writer.close()
+            return
         self._up = up = _Side(writer)
         try:
             async with asyncio.TaskGroup() as pumps:
@@ -253,8 +185,8 @@ class _Connection:
             if side is None:
                 continue
             if reset:
-                linger = struct.pack("ii", 1, 0)
-                side.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                with contextlib.suppress(OSError):  # the peer may have closed it
+                    side.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
                 side.writer.transport.abort()
             else:
                 side.writer.close()
@@ -264,8 +196,8 @@ class _Connection:
             up.writer.write(await self._down_reader.readexactly(PREFACE_BYTES))
             while True:
                 frame = await _read(self._down_reader)
-                if self._stalled is not None:
-                    if frame.kind == _RST_STREAM and frame.stream == self._stalled:
+                if self._is_stalled:
+                    if frame.kind == _RST_STREAM:
                         break
                 elif frame.kind in {_HEADERS, _CONTINUATION}:
                     await self._take_headers(up, frame)
@@ -275,7 +207,7 @@ class _Connection:
                     await self._take_data(up, frame)
                 else:
                     await self._write(up, frame.raw)
-        self.end(reset=self._stalled is not None)
+        self.end(reset=self._is_stalled)
 
     async def _take_headers(self, up: _Side, frame: _Frame) -> None:
         if frame.kind == _HEADERS:
@@ -300,12 +232,14 @@ class _Connection:
             call.forwarded = Forwarded.PART
             ended = ["END_STREAM"] if frame.ends_stream else []
             begun = HeadersFrame(frame.stream, self._encoder.encode(headers), flags=["END_HEADERS", *ended])
-            await self._write(up, begun.serialize(), _pause_of(call, When.BEFORE))
+            await self._write(up, begun.serialize(), call.trickle_s(When.BEFORE))
 
     async def _take_data(self, up: _Side, frame: _Frame) -> None:
-        call = self._calls[frame.stream]
-        sent = 0
-        if _is_due(call, When.REQUEST) and frame.size:
+        call = self._calls.get(frame.stream)
+        if call is None:  # the server has answered already
+            await self._write(up, frame.raw)
+            return
+        if call.is_due(When.REQUEST) and frame.size:
             sent = HEAD_BYTES + frame.size // 2
             async with up.lock:  # nobody may write between the halves
                 up.writer.write(frame.raw[:sent])
@@ -314,7 +248,7 @@ class _Connection:
                     return
                 up.writer.write(frame.raw[sent:])
         else:
-            await self._write(up, frame.raw, _pause_of(call, When.BEFORE))
+            await self._write(up, frame.raw, call.trickle_s(When.BEFORE))
         if frame.ends_stream:
             call.forwarded = Forwarded.WHOLE
             await self._passes(call, When.SENT)
@@ -328,15 +262,15 @@ class _Connection:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 frame = await _read(reader)
-                if self._stalled is None and await self._take_reply(frame):
+                if not self._is_stalled and await self._take_reply(frame):
                     await self._write(self._down, frame.raw, self._pause_of_reply(frame.stream))
                     await self._note_reply(frame)
-        if self._stalled is None:
+        if not self._is_stalled:
             self.end(reset=False)
 
     def _pause_of_reply(self, stream: int) -> float:
         call = self._calls.get(stream)
-        return 0.0 if call is None else _pause_of(call, When.LOST)
+        return 0.0 if call is None else call.trickle_s(When.LOST)
 
     async def _take_reply(self, frame: _Frame) -> bool:
         """Return whether a frame of the server's is still to be written."""
@@ -347,7 +281,7 @@ class _Connection:
             return False
         fault = call.fault
         is_middle = frame.kind == _DATA or frame.ends_stream
-        if fault is None or not is_middle or not _is_due(call, When.REPLY) or call.messages < fault.messages:
+        if fault is None or not is_middle or not call.is_due(When.REPLY) or call.messages < fault.messages:
             return True
         half = HEAD_BYTES + frame.size // 2
         async with self._down.lock:
@@ -371,7 +305,7 @@ class _Connection:
     async def _passes(self, call: Request, when: When) -> bool:
         """Strike where it is the moment; return whether the frame at hand is to be forwarded."""
         fault = call.fault
-        if fault is None or self.over.is_set() or not _is_due(call, when):
+        if fault is None or self.over.is_set() or not call.is_due(when):
             return not self.over.is_set()
         call.is_struck = True
         match fault.what:
@@ -379,7 +313,7 @@ class _Connection:
                 self.end(reset=fault.what is What.RESET)
                 return False
             case What.STALL:
-                self._stalled = call.stream
+                self._is_stalled = True
                 return False
             case What.PAUSE:
                 with contextlib.suppress(TimeoutError):
@@ -417,15 +351,6 @@ class _Connection:
                         await self.over.wait()
                         break
             await side.writer.drain()
-
-
-def _is_due(call: Request, when: When) -> bool:
-    return call.fault is not None and call.fault.when is when and not call.is_struck
-
-
-def _pause_of(call: Request, when: When) -> float:
-    fault = call.fault
-    return fault.pause_s if fault is not None and fault.what is What.TRICKLE and fault.when is when else 0.0
 
 
 async def _read(reader: asyncio.StreamReader) -> _Frame:

@@ -78,12 +78,21 @@ def values(folder: Path, store: Path, far: Depot) -> dict[str, object]:
     }
 
 
-async def judged(store: Path, far: Depot, answers: dict[SagaId, str]) -> Findings:
+async def judged(settings: Settings, far: Depot, answers: dict[SagaId, str]) -> Findings:
     """Hold journal, ledger and answers against each other; the ledger is of one store only."""
-    async with open_records(store) as (journal, plans):
+    assert settings.sqlite_path is not None
+    async with open_records(settings.sqlite_path, settings) as (journal, plans):
         mine = {row.saga_id for row in await journal.search(SearchQuery(limit=10_000))} | answers.keys()
         lines = [line for line in far.lines if line.saga_id in mine]
-        return await verify(journal, plans, ledgers=Ledgers(lines), answers=answers)
+        return await verify(
+            journal,
+            plans,
+            ledgers=Ledgers(lines),
+            answers=answers,
+            knows_targets=True,
+            is_at_rest=True,
+            in_order=True,
+        )
 
 
 async def work_until_it_fails(node: Node, disk: Disk, prefix: str, answers: dict[SagaId, str]) -> None:
@@ -145,7 +154,7 @@ async def dies_at(store: Path, disk: Disk, far: Depot, dying: Dying) -> int:
         assert disk.struck
     acknowledged = len(answers)
     await everything_ends(configured, answers)
-    findings = await judged(store, far, answers)
+    findings = await judged(configured, far, answers)
     assert findings.violations == []
     return acknowledged
 

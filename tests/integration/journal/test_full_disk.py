@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from orchestrator.bootstrap import EXIT_STORAGE
+from orchestrator.config import Settings
 from orchestrator.ids import SagaId
 from orchestrator.v1.saga_pb2 import SagaStatus
 from orchestrator.v1.saga_service_pb2 import StartSagaRequest, WaitSagaRequest
@@ -83,11 +84,11 @@ async def test_a_full_disk_ends_the_process_and_room_lets_the_next_one_end_every
     tmp_path: Path, small_disk: Path
 ) -> None:
     answers: dict[SagaId, str] = {}
-    store = small_disk / "saga.sqlite"
     arguments = ("serve", "--config", "saga.yaml")
     server = Program(name="orchestrator", module="orchestrator", arguments=arguments, folder=tmp_path)
     async with depot(keeps=True) as far:
-        (tmp_path / "saga.yaml").write_text(json.dumps(values(tmp_path, store, far)), encoding="utf-8")
+        configured = values(tmp_path, small_disk / "saga.sqlite", far)
+        (tmp_path / "saga.yaml").write_text(json.dumps(configured), encoding="utf-8")
         try:
             await server.start()
             await start_until_nobody_answers(server, answers)
@@ -106,7 +107,7 @@ async def test_a_full_disk_ends_the_process_and_room_lets_the_next_one_end_every
             assert await server.ended(within_s=20) == 0
         finally:
             await server.kill()
-        findings = await judged(store, far, answers)
+        findings = await judged(Settings.model_validate(configured), far, answers)
     keep(
         "full_disk",
         acknowledged=acknowledged,

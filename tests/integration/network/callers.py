@@ -22,6 +22,7 @@ from orchestrator.v1.saga_service_pb2 import (
     WatchSagaRequest,
 )
 from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
+from orchestrator.verify import Answers, Watched
 
 Reply = TypeVar("Reply")
 
@@ -38,16 +39,29 @@ class Callers:
         self._stub = SagaServiceStub(channel)
         self._seed = seed
         self._progress = asyncio.Condition()
-        self.answers: dict[SagaId, str] = {}
+        self.ends: dict[SagaId, str] = {}
         """Saga -> what its caller was told: "" for accepted, then how it ended."""
-        self.signals: dict[SagaId, list[str]] = {}
-        """Saga -> request ids of signals that were acknowledged."""
+        self._signals: dict[SagaId, list[str]] = {}
+        self._cancelled: set[SagaId] = set()
+        self._requests: dict[str, SagaId] = {}
+        self._watched: list[Watched] = []
         self.wrong: list[str] = []
         """What the API promises and did not keep."""
         self.unexplained: list[SagaId] = []
         """Sagas that need a person and do not say why."""
         self.counts: Counter[str] = Counter()
         self.told = 0
+
+    @property
+    def answers(self) -> Answers:
+        """Return everything that they were told."""
+        return Answers(
+            ends=self.ends,
+            signals=self._signals,
+            cancels=self._cancelled,
+            requests=self._requests,
+            watched=self._watched,
+        )
 
     async def run(self, first: int, count: int) -> None:
         """Play so many callers at once, each with a saga; return when all have ended."""
@@ -94,7 +108,9 @@ class Callers:
         if tries > 1:
             # what became of a start whose answer was lost shows only now
             self.counts["ambiguous_not_recorded" if reply.created else "ambiguous_recorded"] += 1
-        self.answers.setdefault(SagaId(reply.saga.saga_id), "")
+        saga = SagaId(reply.saga.saga_id)
+        self.ends.setdefault(saga, "")
+        self._requests[request.request_id] = saga
         return str(reply.saga.saga_id)
 
     async def _signal(self, saga: SagaId, number: int) -> None:
@@ -106,7 +122,7 @@ class Callers:
             self._expect(failed, f"signal to {saga}")
             self.counts["signalled_too_late"] += 1
         else:
-            self.signals[saga] = [request.request_id]
+            self._signals[saga] = [request.request_id]
 
     async def _cancel(self, saga: SagaId) -> None:
         request = CancelSagaRequest(saga_id=saga, reason="second thoughts")
@@ -114,23 +130,26 @@ class Callers:
             await self._ask(lambda: self._stub.CancelSaga(request, timeout=CALL_S, wait_for_ready=True))
         except aio.AioRpcError as failed:
             self._expect(failed, f"cancel of {saga}")
+        else:
+            self._cancelled.add(saga)
 
     async def _watch(self, saga: SagaId) -> None:
         """Every event once, in order, without a gap, over any number of broken connections (I45)."""
-        seen, resumed = 0, -1
+        seen: list[tuple[int, None]] = []
+        resumed = -1
 
         async def follow() -> None:
-            nonlocal seen, resumed
+            nonlocal resumed
             resumed += 1
-            request = WatchSagaRequest(saga_id=saga, after_sequence=seen, heartbeat_interval=Duration(seconds=1))
+            last = seen[-1][0] if seen else 0
+            request = WatchSagaRequest(saga_id=saga, after_sequence=last, heartbeat_interval=Duration(seconds=1))
             call = self._stub.WatchSaga(request, timeout=CALL_S, wait_for_ready=True)
             async for message in call:
                 if message.HasField("event"):
-                    if message.event.sequence != seen + 1:
-                        self.wrong.append(f"{saga}: event {message.event.sequence} came after {seen}")
-                    seen = message.event.sequence
+                    seen.append((message.event.sequence, None))  # noqa: PERF401  (kept also where the stream breaks)
 
         await self._ask(follow)
+        self._watched.append(Watched(saga_id=saga, seen=seen, is_whole=True))
         self.counts["watched"] += 1
         self.counts["watches_resumed"] += resumed
 
@@ -142,7 +161,7 @@ class Callers:
             status = SagaStatus.Name(reply.saga.status).removeprefix("SAGA_STATUS_")
             if reply.reached and status in _ENDED:
                 break
-        self.answers[saga] = "" if status == "NEEDS_ATTENTION" else status
+        self.ends[saga] = "" if status == "NEEDS_ATTENTION" else status
         if status == "NEEDS_ATTENTION" and not reply.saga.attention:
             self.unexplained.append(saga)
         self.counts[status] += 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.saga.plan import Operation
-from tests.kit.proxy import Fault, Request, What, When
+from tests.kit.faults import Fault, Request, What, When
 
 TIMEOUT_S = 1.0
 PAUSE_S = 0.05

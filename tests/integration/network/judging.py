@@ -3,16 +3,16 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from orchestrator.bootstrap import open_records
+from orchestrator.config import Settings
 from orchestrator.ids import SagaId
 from orchestrator.ports.journal import Journal, SearchQuery
 from orchestrator.saga.events import AttemptOpened, AttemptSettled, Phase
 from orchestrator.saga.plan import Outcome
-from orchestrator.verify import Findings, Ledgers, verify
+from orchestrator.verify import Answers, Findings, Ledgers, verify
 from orchestrator.verify.witnesses import LedgerLine
-from tests.kit.proxy import Request
+from tests.kit.faults import Request, What
 
 Attempt = tuple[str, str, str, int]
 PAGE = 10_000
@@ -29,17 +29,14 @@ class Verdict:
     phases: Mapping[str, int]
     """Phase -> recorded ends of attempts."""
     late: frozenset[str]
-    """Sagas of which a call was not answered in time though nothing was done to it: the machine was busy."""
+    """Sagas of which a call was not answered in time though nothing had stalled it: the machine was busy."""
 
 
 async def judge(
-    store: Path,
-    lines: Iterable[LedgerLine],
-    passed: Iterable[Request],
-    answers: Mapping[SagaId, str],
-    signals: Mapping[SagaId, list[str]] | None = None,
+    settings: Settings, lines: Iterable[LedgerLine], passed: Iterable[Request], answers: Answers
 ) -> Verdict:
     """Hold the journal against the ledgers, the callers' answers, and what passed the network."""
+    assert settings.sqlite_path is not None
     sent = [each for each in passed if "saga-id" in each.told]
     seen = {each.attempt: each for each in sent}
     phases = dict.fromkeys((phase.value for phase in Phase), 0)
@@ -50,8 +47,16 @@ async def judge(
         if count > 1
     ]
     late: set[str] = set()
-    async with open_records(store) as (journal, plans):
-        findings = await verify(journal, plans, ledgers=Ledgers(lines), answers=answers, signals=signals)
+    async with open_records(settings.sqlite_path, settings) as (journal, plans):
+        findings = await verify(
+            journal,
+            plans,
+            ledgers=Ledgers(lines),
+            answers=answers,
+            knows_targets=True,
+            is_at_rest=True,
+            in_order=True,
+        )
         async for saga_id, event in _attempts(journal):
             attempt = saga_id, event.step, event.operation.value, event.attempt
             if isinstance(event, AttemptOpened):
@@ -60,10 +65,16 @@ async def judge(
                 phases[event.report.phase.value] += 1
                 request = seen.get(attempt)
                 lies += [f"{attempt}: {lie}" for lie in _lies(event, request)]
-                if event.report.code == "DEADLINE_EXCEEDED" and not (request is not None and request.is_struck):
+                if event.report.code == "DEADLINE_EXCEEDED" and not is_stalled(request):
                     late.add(saga_id)
     lies += [f"{attempt}: was sent and is not recorded" for attempt in seen.keys() - opened]
     return Verdict(findings=findings, lies=lies, attempts=len(opened), phases=phases, late=frozenset(late))
+
+
+def is_stalled(request: Request | None) -> bool:
+    """Return whether a call was given no answer on purpose."""
+    struck = request.fault if request is not None and request.is_struck else None
+    return struck is not None and struck.what is What.STALL
 
 
 def _lies(settled: AttemptSettled, request: Request | None) -> Iterator[str]:

@@ -17,12 +17,14 @@ from random import Random  # noqa: TID251  (seeded: the same network again)
 import pytest
 from grpc import aio
 
+from orchestrator.config import load
 from tests.integration.network.callers import Callers
 from tests.integration.network.depot import Depot, depot, described
 from tests.integration.network.judging import Verdict, judge
+from tests.kit.faults import Fault, Request, What, When
 from tests.kit.figures import keep
 from tests.kit.mesh import Program
-from tests.kit.proxy import Fault, Proxy, Request, What, When
+from tests.kit.proxy import Proxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")  # gRPC knows one event loop per process
 
@@ -206,7 +208,7 @@ async def judged(at: Place, callers: Callers, folder: Path) -> Verdict:
     assert "Traceback" not in at.server.log
     passed = [request for name in ("kept", "bare") for request in at.lines[name].passed]
     lines = at.kept.lines + at.bare.lines
-    return await judge(folder / "saga.sqlite", lines, passed, callers.answers, callers.signals)
+    return await judge(load(folder / "saga.yaml", {}).settings, lines, passed, callers.answers)
 
 
 @pytest.mark.timeout(60 + 30 * ROUNDS)
@@ -223,7 +225,7 @@ async def test_a_bad_network_on_both_sides_loses_doubles_and_misjudges_nothing(t
         "network",
         seed=SEED,
         sagas=findings.sagas,
-        acknowledged=len(callers.answers),
+        acknowledged=len(callers.ends),
         calls_struck=sum(at.weather.struck.values()),
         lines_down=at.events.total(),
         attempts=verdict.attempts,
@@ -241,7 +243,7 @@ async def test_a_bad_network_on_both_sides_loses_doubles_and_misjudges_nothing(t
     assert verdict.lies == []
     assert findings.violations == []
     assert {"I7", "I10", "I13", "I24"}.isdisjoint(findings.not_checked), "all three witnesses were heard"
-    assert findings.sagas == CALLERS * ROUNDS == len(callers.answers), "exactly one saga for each request"
+    assert findings.sagas == CALLERS * ROUNDS == len(callers.ends), "exactly one saga for each request"
     assert callers.counts["watched"] > 0 < callers.counts["sent_again"]
     assert min(callers.counts["COMPLETED"], callers.counts["COMPENSATED"]) > 0
     assert min(verdict.phases["NOT_SENT"], verdict.phases["SENT"]) > 0

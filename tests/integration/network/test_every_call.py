@@ -12,11 +12,13 @@ from orchestrator.ids import SagaId
 from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime import StartRequest, Until
 from orchestrator.saga.events import AttemptSettled, Phase
+from orchestrator.verify import Answers
 from tests.integration.network.cells import Cell, Line, Role, cells
 from tests.integration.network.depot import depot, described
 from tests.integration.network.judging import Verdict, judge
+from tests.kit.faults import Request
 from tests.kit.figures import keep
-from tests.kit.proxy import Proxy, Request
+from tests.kit.proxy import Proxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")  # gRPC knows one event loop per process
 
@@ -105,8 +107,8 @@ async def play(folder: Path, *, keeps: bool) -> tuple[dict[Cell, str], Verdict, 
         passed = {cell: proxy.passed for cell, proxy in lines.items()}
     ends = {cell: task.result() for cell, task in tasks.items()}
     everything = [request for each in passed.values() for request in each]
-    answers = {SagaId(cell.name): end for cell, end in ends.items()}
-    return ends, await judge(folder / "saga.sqlite", far.lines, everything, answers), passed
+    answers = Answers(ends={SagaId(cell.name): end for cell, end in ends.items()})
+    return ends, await judge(configured, far.lines, everything, answers), passed
 
 
 @pytest.mark.parametrize("keeps", [True, False], ids=["keys kept", "nothing kept"])

@@ -10,7 +10,8 @@ import grpc
 import pytest
 from grpc import aio
 
-from tests.kit.proxy import Fault, Forwarded, Proxy, Request, What, When
+from tests.kit.faults import Fault, Forwarded, Request, What, When
+from tests.kit.proxy import Proxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")  # gRPC knows one event loop per process
 
@@ -29,6 +30,12 @@ class Echo:
     async def say(self, request: bytes, _context: object) -> bytes:
         self.heard.append(request)
         return request
+
+    async def insist(self, words: bytes) -> str:
+        """Say it until it is answered: a connection that has just been cut may still be given a call."""
+        while (said := await self.say(words)) != words.decode():
+            assert said == "UNAVAILABLE"
+        return said
 
     async def count(self, request: bytes, _context: object) -> AsyncIterator[bytes]:
         for number in range(int(request)):
@@ -51,6 +58,12 @@ class Line:
         except aio.AioRpcError as failed:
             return failed.code().name
         return said.decode()
+
+    async def insist(self, words: bytes) -> str:
+        """Say it until it is answered: a connection that has just been cut may still be given a call."""
+        while (said := await self.say(words)) != words.decode():
+            assert said == "UNAVAILABLE"
+        return said
 
     async def count(self, until: int) -> AsyncIterator[bytes]:
         counting: aio.UnaryStreamMultiCallable[bytes, bytes] = self.channel.unary_stream("/echo.v1.Echo/Count")
@@ -113,7 +126,7 @@ async def test_without_a_fault_everything_passes_as_it_is() -> None:
 @pytest.mark.parametrize("fault", HARMLESS, ids=str)
 async def test_what_only_takes_time_or_comes_after_the_end_changes_no_answer(fault: Fault) -> None:
     async with line(fault) as on:
-        assert [await on.say(word) for word in (b"one", b"two", b"three")] == ["one", "two", "three"]
+        assert [await on.say(b"one"), await on.say(b"two"), await on.insist(b"three")] == ["one", "two", "three"]
         assert on.echo.heard == [b"one", b"two", b"three"]
         assert on.proxy.passed[1].is_struck
         expected = 2 if fault.what in {What.AGE, What.CLOSE} else 1
@@ -125,7 +138,7 @@ async def test_a_cut_ends_its_call_and_says_truly_what_was_forwarded(fault: Faul
     async with line(fault) as on:
         assert await on.say(b"one") == "one"
         assert await on.say(b"two") == "UNAVAILABLE"
-        assert await on.say(b"three") == "three"
+        await on.insist(b"three")
         struck = on.proxy.passed[1]
         assert struck.is_struck
         assert not struck.is_answered
@@ -144,9 +157,16 @@ async def test_a_stalled_connection_neither_answers_nor_ends(fault: Fault) -> No
         assert await on.say(b"one") == "one"
         assert await on.say(b"two", SHORT_S) == "DEADLINE_EXCEEDED"
         assert on.proxy.passed[1].is_struck
-        while await on.say(b"three") != "three":
-            pass  # it may still have been given to the stalled connection
+        await on.insist(b"three")
         assert on.proxy.connections == 2
+
+
+async def test_a_connection_that_stalls_between_two_calls_holds_up_the_next_one() -> None:
+    async with line(Fault(when=When.ANSWERED, what=What.STALL)) as on:
+        assert [await on.say(word) for word in (b"one", b"two")] == ["one", "two"]
+        assert await on.say(b"three", SHORT_S) == "DEADLINE_EXCEEDED"
+        await on.insist(b"four")
+        assert on.echo.heard == [b"one", b"two", b"four"]
 
 
 @pytest.mark.parametrize("what", [What.REFUSE, What.DISOWN])
@@ -155,7 +175,7 @@ async def test_a_stream_that_is_kept_back_leaves_its_connection_whole(what: What
         await on.say(b"one")
         assert await on.say(LARGE) == "UNAVAILABLE"
         for number in range(20):
-            assert await on.say(LARGE + str(number).encode()) == LARGE.decode() + str(number)
+            await on.insist(LARGE + str(number).encode())
         assert on.proxy.connections == (1 if what is What.REFUSE else 2)
 
 
@@ -186,7 +206,7 @@ async def test_a_refused_connection_and_a_mute_one_forward_nothing() -> None:
         assert on.proxy.connections > 0
         on.proxy.is_mute = False
         on.proxy.cut()
-        assert await on.say(b"three") == "three"
+        await on.insist(b"three")
         assert on.echo.heard == [b"three"]
 
 
