@@ -31,12 +31,6 @@ class Echo:
         self.heard.append(request)
         return request
 
-    async def insist(self, words: bytes) -> str:
-        """Say it until it is answered: a connection that has just been cut may still be given a call."""
-        while (said := await self.say(words)) != words.decode():
-            assert said == "UNAVAILABLE"
-        return said
-
     async def count(self, request: bytes, _context: object) -> AsyncIterator[bytes]:
         for number in range(int(request)):
             yield str(number).encode()
