@@ -15,11 +15,12 @@ from google.protobuf.json_format import ParseDict
 
 from orchestrator.v1.saga_service_pb2 import StartSagaRequest
 from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
+from services.epro.v1.admin_service_pb2 import MethodStats
 from tests.e2e.crowd import Crowd
 from tests.e2e.judging import judged, told
 from tests.e2e.leaving import GRACE_S, LEAVES_WITHIN_S, leaves
 from tests.integration.telemetry.collector import black_hole
-from tests.kit.mesh import Mesh, channel, reports
+from tests.kit.mesh import Mesh, channel, counted, reports
 
 pytestmark = pytest.mark.alone  # how long leaving takes is measured, under load
 
@@ -41,11 +42,21 @@ async def crowded(mesh: Mesh, callers: int) -> AsyncGenerator[Crowd]:
             crowd.stop()
 
 
-async def hang(mesh: Mesh) -> None:
-    """Let a service never answer, not even when it is told to stop, and wait until a call is caught in it."""
+async def hang(mesh: Mesh, calls: int) -> None:
+    """Let a service never answer, not even when it is told to stop, and wait until so many calls are caught in it."""
+    address = mesh.services["archive"].address
+    before = 0
+
+    def note(stats: MethodStats) -> bool:
+        nonlocal before
+        before = stats.faulted
+        return True
+
+    await counted(address, "Store", note)
     await mesh.set_fault("archive", method="Store", hang={})
     await mesh.set_fault("archive", method="Store", ignoreCancellation={})
-    await mesh.calls_in_flight("archive", "Store")
+    # by the count of what was struck: a call that came before would go its way
+    await counted(address, "Store", lambda stats: min(stats.faulted - before, stats.in_flight) >= calls)
 
 
 async def assert_nothing_lost(lane: str, mesh: Mesh, crowd: Crowd, exits_s: list[float], bound_s: float) -> str:
@@ -80,7 +91,7 @@ async def test_sigterm_under_load_drains_within_the_grace_and_loses_nothing(
                 await mesh.set_fault("scoring", method="Score", delay={"min": "0.05s", "max": "0.2s"})
                 await crowd.more_answers(25)
                 if number % 4 == 3:
-                    await hang(mesh)
+                    await hang(mesh, calls=4)
                 exits_s.append(await leaves(mesh.orchestrator, LEAVES_WITHIN_S))
                 await mesh.clear_faults()
                 await mesh.orchestrator.start()
@@ -121,7 +132,7 @@ async def test_a_hung_service_and_a_black_hole_collector_do_not_keep_it_from_lea
             await mesh.start()
             async with crowded(mesh, callers=8) as crowd:
                 for _ in range(FEW):
-                    await hang(mesh)
+                    await hang(mesh, calls=4)
                     exits_s.append(await leaves(mesh.orchestrator, LEAVES_WITHIN_S))
                     await mesh.clear_faults()
                     await mesh.orchestrator.start()
@@ -153,7 +164,7 @@ async def test_a_second_signal_ends_it_at_once_and_nothing_is_lost(
         await mesh.start()
         async with crowded(mesh, callers=8) as crowd:
             for _ in range(FEW):
-                await hang(mesh)
+                await hang(mesh, calls=4)
                 mesh.orchestrator.signal()
                 async with channel(mesh.orchestrator.address) as connection:
                     await refuses_starts(connection)
