@@ -361,7 +361,7 @@ async def _read(reader: asyncio.StreamReader) -> _Frame:
 
 def _socket(port: int) -> socket.socket:
     """Return a socket bound to a port of this process; port 0 takes a free one."""
-    bound = socket.socket()
+    bound = socket.socket(proto=socket.IPPROTO_TCP)  # said aloud, or asyncio would not turn Nagle's algorithm off
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     bound.bind(("127.0.0.1", port))
     bound.setblocking(False)
