@@ -70,6 +70,13 @@ LANES = (
         minutes=5,
     ),
     Lane(
+        name="clocks",
+        proves="clocks are set, smeared and suspended, under a process and between two: nothing is early, nothing twice",
+        arguments=("tests/integration/clocks",),
+        reports=("clocks", "clocks_process"),
+        minutes=3,
+    ),
+    Lane(
         name="mutation",
         proves="each small mistake in the machine is noticed by its tests",
         module="tests.mutation",

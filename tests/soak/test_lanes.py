@@ -10,8 +10,10 @@ from tests.soak.__main__ import _all, main, run
 from tests.soak.lanes import LANES, Knob, Lane, chosen, share_of
 
 
-def lane(*arguments: str, knobs: tuple[Knob, ...] = ()) -> Lane:
-    return Lane(name="trial", proves="nothing", arguments=arguments, knobs=knobs, reports=("trial",), minutes=10)
+def lane(*arguments: str, module: str = "no_such_module", knobs: tuple[Knob, ...] = ()) -> Lane:
+    return Lane(
+        name="trial", proves="it", module=module, arguments=arguments, knobs=knobs, reports=("trial",), minutes=10
+    )
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def test_a_lane_that_reports_is_read_and_gets_its_share(elsewhere: Path) -> None
     stale = elsewhere / "build" / "figures" / "trial.json"
     stale.parent.mkdir(parents=True)
     stale.write_text(json.dumps({"kills": 99}))
-    ran = run(lane("-ra", "test_trial.py", knobs=(Knob(name="TRIAL", full=40, least=1),)), share=0.5)
+    ran = run(lane("-ra", "test_trial.py", module="pytest", knobs=(Knob(name="TRIAL", full=40, least=1),)), share=0.5)
     assert ran.figures == {"trial": {"kills": 20}}
     assert ran.failed == ""
     assert [each.endswith("no luck") for each in ran.skipped_tests] == [True]
@@ -82,9 +84,9 @@ def test_a_lane_that_fails_says_so_and_shows_no_figures_of_another_run(elsewhere
     stale = elsewhere / "build" / "figures" / "trial.json"
     stale.parent.mkdir(parents=True)
     stale.write_text(json.dumps({"kills": 99}))
-    ran = run(lane("no/such/file.py"), share=1.0)
+    ran = run(lane(), share=1.0)
     assert ran.figures == {}
-    assert ran.failed == "exit code 4, see build/soak/trial.log"
+    assert ran.failed == "exit code 1, see build/soak/trial.log"
     assert not ran.is_good
 
 
@@ -101,10 +103,10 @@ def test_what_there_is_no_time_for_is_skipped_and_says_why(elsewhere: Path) -> N
 def test_the_page_is_written_and_the_exit_code_tells(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tests.soak.__main__.chosen", lambda _only: (lane("no/such/file.py"),))
+    monkeypatch.setattr("tests.soak.__main__.chosen", lambda _only: (lane(),))
     assert main([]) == 1
     written = (elsewhere / "build" / "soak.md").read_text("utf-8")
-    assert "* trial: FAILED: exit code 4" in written
+    assert "* trial: FAILED: exit code 1" in written
     assert written in capsys.readouterr().out
 
 
