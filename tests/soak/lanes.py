@@ -71,7 +71,7 @@ LANES = (
     ),
     Lane(
         name="clocks",
-        proves="clocks are set, smeared and suspended, under a process and between two: nothing is early, nothing twice",
+        proves="clocks are set, smeared and suspended, under a process and between two: nothing early, nothing twice",
         arguments=("tests/integration/clocks",),
         reports=("clocks", "clocks_process"),
         minutes=3,
