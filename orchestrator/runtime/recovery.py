@@ -109,7 +109,8 @@ class Recovery:
             state = await self._directory.state(row.saga_id)
         except OrchestratorError:
             return True
-        return rest_of(state, owed(state), is_draining=False) is not Rest.ASLEEP and not self._directory.knows(row.saga_id)
+        rests = rest_of(state, owed(state), is_draining=False) is Rest.ASLEEP
+        return not (rests or self._directory.knows(row.saga_id))
 
     async def sweep(self) -> None:
         """For ever: bring back the sagas that are due before the next look."""
