@@ -85,8 +85,8 @@ def what_may_stand_is_not_repeated(stream: Stream) -> Iterator[Violation | int]:
     """I13, the orchestrator's half (R8, R8a): unless somebody has found out that it did not take place."""
     for life in stream.every_life():
         opened = life.opened.get(Operation.FORWARD, [])
-        call = stream.call_of(life.path, Operation.FORWARD)
-        if len(opened) < 2 or call is None:  # noqa: PLR2004  (a second attempt)
+        call = stream.call_of(life.path, Operation.FORWARD) if len(opened) > 1 else None
+        if call is None:
             continue
         yield len(opened) - 1
         step = stream.plan.step_of(life.path)

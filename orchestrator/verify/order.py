@@ -154,7 +154,7 @@ def undo_waits_for_what_may_arrive(stream: Stream) -> Iterator[Violation | int]:
     """I19, R12: a call whose end nobody saw may act until its deadline has passed at the peer; a barrier stops it."""
     for life in stream.every_life():
         at = life.undo_opened
-        call = stream.call_of(life.path, Operation.FORWARD)
+        call = None if at is None else stream.call_of(life.path, Operation.FORWARD)
         if at is None or call is None or call.barrier:
             continue
         deadlines = dict(_unknown_deadlines(stream, life))

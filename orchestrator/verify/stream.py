@@ -171,9 +171,9 @@ class Stream:
     def call_of(self, path: StepId, operation: Operation) -> Call | None:
         """Return what an operation of a path calls; None where the plan does not have it, whatever records say."""
         step = self.plan.step_of(path)
+        if operation is Operation.FORWARD:  # nearly always
+            return step.body if isinstance(step.body, Call) else None
         match operation:
-            case Operation.FORWARD:
-                return step.body if isinstance(step.body, Call) else None
             case Operation.COMPENSATE:
                 return None if step.compensation is None else step.compensation.call
             case Operation.PROBE:

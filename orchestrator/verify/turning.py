@@ -35,8 +35,8 @@ def undo_is_shielded(stream: Stream) -> Iterator[Violation | int]:
         yield stream.broken("I22", f"{what} was recorded while everything was being undone", version)
     for life in stream.every_life():
         opened = life.opened.get(Operation.COMPENSATE, [])
-        call = stream.call_of(life.path, Operation.COMPENSATE)
-        if not opened or call is None:
+        call = stream.call_of(life.path, Operation.COMPENSATE) if opened else None
+        if call is None:
             continue
         for version, event in opened:
             if event.deadline_at - event.at < call.timeout_s - _ROUNDING_S:

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -16,8 +17,8 @@ from orchestrator.saga.events import (
 )
 from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import SagaStatus
-from orchestrator.verify import INVARIANTS
-from orchestrator.verify.streams import RULES, RULES_OF_TARGETS
+from orchestrator.verify import INVARIANTS, Violation
+from orchestrator.verify.streams import RULES, RULES_OF_TARGETS, Check
 from tests.unit.verify.samples import (
     Sample,
     Spoil,
@@ -196,9 +197,23 @@ def test_a_planted_violation_is_found(invariant: str, spoil: Spoil) -> None:
     assert INVARIANTS[invariant] in str(found[0])
 
 
-def test_every_rule_on_streams_has_a_planted_violation() -> None:
-    planted = {invariant for each in (PLANTED, PLANTED_IN_SHAPES, PLANTED_IN_TURNING) for invariant, _ in each}
-    assert planted == {"I5", *(invariant for invariant, _ in RULES + RULES_OF_TARGETS)}
+ALL_PLANTED: list[tuple[str, Callable[[], Sample]]] = [
+    *((name, partial(how, compensated())) for name, how in PLANTED),
+    *PLANTED_IN_SHAPES,
+    *PLANTED_IN_TURNING,
+]
+
+
+@pytest.mark.parametrize(
+    ("invariant", "rule"), RULES + RULES_OF_TARGETS, ids=lambda each: getattr(each, "__name__", each)
+)
+def test_every_rule_finds_something_that_was_planted(invariant: str, rule: Check) -> None:
+    streams = (spoil().check()[1] for name, spoil in ALL_PLANTED if name == invariant)
+    assert any(isinstance(found, Violation) for stream in streams for found in rule(stream))
+
+
+def test_every_invariant_of_streams_has_a_planted_violation() -> None:
+    assert {name for name, _ in ALL_PLANTED} == {"I5", *(name for name, _ in RULES + RULES_OF_TARGETS)}
 
 
 def test_attempts_whose_target_is_to_blame_cost_no_budget() -> None:
