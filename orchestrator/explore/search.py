@@ -13,7 +13,7 @@ from uuid import UUID
 from orchestrator.errors import InputInvalid, IntegrityError
 from orchestrator.explore.abstract import Choice, Chooser, OpenChoice, abstract
 from orchestrator.explore.proof import End, Flaw, end_of, flaw_of
-from orchestrator.explore.world import Effects, Move, moves
+from orchestrator.explore.world import Effects, Move, late, moves
 from orchestrator.frozen import changed, frozen, frozen_tuple
 from orchestrator.ids import SagaId, StepId
 from orchestrator.limits import EXPLORE_FLAWS_MAX, EXPLORE_STATES_MAX
@@ -140,7 +140,8 @@ class _Search:
         end = end_of(node.state)
         self._ended.append(node.number)
         ends[end] = ends.get(end, 0) + 1
-        flaw = flaw_of(node.state, node.effects)
+        # The saga has ended; a call that was overtaken by the next may still arrive, and be done.
+        flaw = flaw_of(node.state, node.effects | late(node.state))
         if flaw is not None:
             self._flawed(Flaw(*flaw, self._path(node.number)))
 

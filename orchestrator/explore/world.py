@@ -11,13 +11,13 @@ from typing import Final
 from orchestrator.explore.abstract import HAS_FAILED, NOT_YET, SAYS_NO, SAYS_YES
 from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import StepId
-from orchestrator.limits import EXPLORE_KILLED_CALLS_MAX
+from orchestrator.limits import CLOCK_SKEW_S, EXPLORE_KILLED_CALLS_MAX
 from orchestrator.saga import SagaState, owed
 from orchestrator.saga.commands import AttemptReported, CancelSaga, Command, Recovered, SignalSaga, TimerFired
 from orchestrator.saga.effects import AbortCall, SendCall, SetTimer, TimerKind
 from orchestrator.saga.events import Phase, Report
 from orchestrator.saga.plan import CHILD_TARGET, Operation, Sleep, Step, StepKind, Wait
-from orchestrator.saga.state import StepStatus, operation_of
+from orchestrator.saga.state import StepState, StepStatus, operation_of
 from orchestrator.values import Payload
 
 Effects = frozenset[StepId]
@@ -55,6 +55,20 @@ def moves(state: SagaState, effects: Effects) -> list[Move]:
     if not (state.is_backward or state.is_terminal or state.cancel_reason is not None or state.is_past_pivot):
         found.append(Move("somebody cancels the saga", CancelSaga(reason=""), effects, "cancelled"))
     return found
+
+
+def late(state: SagaState) -> Effects:
+    """Return what may come about after all: calls of which nobody saw the end, and that may still arrive."""
+    return frozenset(step.id for step in state.everything() if _may_arrive(state, step))
+
+
+def _may_arrive(state: SagaState, step: StepState) -> bool:
+    if step.forward is None or state.updated_at >= step.forward.late_at + CLOCK_SKEW_S:
+        return False
+    spec = state.plan.step_of(step.id)
+    if spec.kind is StepKind.READ or spec.awaits is not None or spec.call.target == CHILD_TARGET:
+        return False
+    return not (spec.call.barrier and step.status is StepStatus.UNDONE)  # a tombstone refuses it
 
 
 def _place(call: SendCall) -> tuple[str, str, int]:

@@ -407,8 +407,10 @@ def _is_decisive(end: AttemptEnd) -> bool:
         return True
     if end.operation is Operation.PROBE:
         return end.after.opened_at >= forward.over_at  # it asks for the effect, whatever the key
-    kept = end.operation is Operation.AWAIT or end.step.kind is StepKind.READ or call.target == CHILD_TARGET
-    return call.idempotent and (kept or forward.opened_at >= forward.arrived_at)
+    if end.operation is Operation.AWAIT:
+        return call.idempotent or end.step.kind is StepKind.READ
+    is_never_late = end.step.kind is StepKind.READ or call.target == CHILD_TARGET
+    return call.idempotent and (is_never_late or forward.opened_at >= forward.arrived_at)
 
 
 def believed(end: AttemptEnd, no: Settle) -> Settle | Again:

@@ -10,7 +10,7 @@ from orchestrator.explore import Explored, Word, explore, replay
 from orchestrator.explore.proof import flaw_of
 from orchestrator.frozen import changed
 from orchestrator.ids import StepId
-from orchestrator.saga import SagaState, SagaStatus, StepState, StepStatus, backward
+from orchestrator.saga import SagaState, SagaStatus, StepState, StepStatus, backward, outcome
 from orchestrator.saga.plan import Plan
 from orchestrator.testing import shorthand as plans
 from orchestrator.testing.shorthand import plan, step
@@ -164,3 +164,13 @@ def test_a_search_whose_time_is_over_says_so() -> None:
     report = explore(two_steps(), faults=2, on_progress=lambda progress: progress.states < 10)
     assert not report.is_complete
     assert not report.flaws
+
+
+def test_a_call_that_arrives_after_the_saga_has_ended_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plant a defect: a refusal is believed to speak for a call that it has overtaken (R8a)."""
+    keyed = plan(step("a", idempotent=True, refuse=None))
+    assert explore(keyed, faults=2).is_proven
+    monkeypatch.setattr(outcome, "_is_decisive", lambda _end: True)
+    flaw = explore(keyed, faults=2).flaws[0]
+    assert flaw.rule == "I4"
+    assert flaw.path == ("the saga starts", "the orchestrator is killed", "a refuses")
