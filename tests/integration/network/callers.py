@@ -51,6 +51,7 @@ class Callers:
         """Sagas that need a person and do not say why."""
         self.counts: Counter[str] = Counter()
         self.told = 0
+        self.at_work = False
 
     @property
     def answers(self) -> Answers:
@@ -65,15 +66,19 @@ class Callers:
 
     async def run(self, first: int, count: int) -> None:
         """Play so many callers at once, each with a saga; return when all have ended."""
+        self.at_work = True
         async with asyncio.TaskGroup() as group:
             for number in range(first, first + count):
                 group.create_task(self._one(number))
+        self.at_work = False
+        async with self._progress:
+            self._progress.notify_all()
 
     async def more_answers(self, number: int) -> None:
-        """Wait until so many more answers have arrived."""
+        """Wait until so many more answers have arrived, or nobody asks any more."""
         until = self.told + number
         async with self._progress:
-            await self._progress.wait_for(lambda: self.told >= until)
+            await self._progress.wait_for(lambda: self.told >= until or not self.at_work)
 
     async def _one(self, number: int) -> None:
         luck = Random(f"{self._seed}:{number}")

@@ -136,14 +136,12 @@ class Place:
         if event == "gone" and service is not None:
             await service.stop()
             await service.start()
-        try:
-            await asyncio.sleep(EVENT_S)  # poll: nothing; so long is the line down
-        finally:
-            self.gone.discard(name)
-            if line.is_mute:
-                line.is_mute = False
-                line.cut()
-            await line.listen()
+        await asyncio.sleep(EVENT_S)  # poll: nothing; so long is the line down
+        self.gone.discard(name)
+        if line.is_mute:
+            line.is_mute = False
+            line.cut()
+        await line.listen()
 
 
 @asynccontextmanager
@@ -193,13 +191,14 @@ async def bad_days(at: Place, callers: Callers) -> None:
     async def storm() -> None:
         for _ in range(EVENTS_A_ROUND):
             await callers.more_answers(luck.randint(5, 15))
+            if not callers.at_work:
+                return
             await at.blow(luck)
 
     for number in range(ROUNDS):
         async with asyncio.TaskGroup() as group:
-            storming = group.create_task(storm())
-            await callers.run(number * CALLERS, CALLERS)
-            storming.cancel()
+            group.create_task(callers.run(number * CALLERS, CALLERS))
+            group.create_task(storm())
 
 
 async def judged(at: Place, callers: Callers, folder: Path) -> Verdict:
