@@ -4,6 +4,8 @@
 # with each other, so a later step only adds packages:  runtime -> the project itself -> test -> dev.
 
 PYTHON ?= python3
+# Tests that run at a time: the two cores that a small machine has
+WORKERS ?= 2
 VENV   := .venv
 BIN    := $(VENV)/bin
 LOCKS  := .ci/lock
@@ -23,8 +25,19 @@ help: ## this list
 demo: $(VENV)/.stamp-project ## a thousand questionnaires through five services, the orchestrator killed half-way
 	@$(BIN)/saga demo $(ARGS)
 
-test: $(VENV)/.stamp-test ## all tests (ARGS="tests/unit -k name" for some)
+# What measures time needs the machine for itself; everything else shares it. Both passes are always run.
+test: $(VENV)/.stamp-test ## all tests, in two passes (ARGS="tests/unit -k name" for some, in one)
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@failed=; \
+	echo "== pass 1 of 2: $(WORKERS) side by side"; \
+	$(BIN)/python -m pytest -m "not alone" --numprocesses $(WORKERS) --dist worksteal || failed="$$failed 1"; \
+	echo "== pass 2 of 2: one after the other, what measures time or needs the whole machine"; \
+	$(BIN)/python -m pytest -m alone || failed="$$failed 2"; \
+	if [ -n "$$failed" ]; then echo "== tests failed in pass$$failed"; exit 1; fi; \
+	echo "== both passes are green"
+endif
 
 soak: $(VENV)/.stamp-test ## the long lanes and one page of figures (ARGS="--minutes 60", "--only kill", --list)
 	@$(BIN)/python -m tests.soak $(ARGS)

@@ -188,6 +188,7 @@ def tidy_memory() -> Iterator[None]:
     gc.unfreeze()
 
 
+@pytest.mark.alone  # milliseconds are measured
 @pytest.mark.usefixtures("tidy_memory")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_peer_hears_of_a_cancel_within_milliseconds(kind: str, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from orchestrator.bootstrap import SystemClock
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.limits import ENDED_KEPT_MAX, PASSIVATION_WAIT_S_MIN
@@ -16,6 +18,8 @@ from orchestrator.testing.shorthand import plan
 from orchestrator.values import Payload
 from tests.kit.parts import sleep, wait
 from tests.kit.runtime import FixedPlans, ScriptedInvoker
+
+pytestmark = pytest.mark.alone  # lateness and memory are measured
 
 FOREVER = replace(plan(sleep("z", for_s=1e6), wait("w")), forward_s=1e8)
 SHORT = replace(plan(sleep("z", for_s=PASSIVATION_WAIT_S_MIN + 1.0)), forward_s=1e8)

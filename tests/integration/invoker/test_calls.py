@@ -117,6 +117,7 @@ async def test_a_deadline_that_passes_leaves_the_outcome_open() -> None:
     assert (report.code, report.phase, shop.calls) == ("DEADLINE_EXCEEDED", Phase.SENT, 1)
 
 
+@pytest.mark.alone  # milliseconds are measured
 async def test_an_abort_reaches_the_service_at_once_and_reports_once() -> None:
     shop = Shop()
     late_s = []

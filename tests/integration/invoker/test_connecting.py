@@ -79,6 +79,7 @@ async def test_calls_begun_together_wait_for_one_connection_and_are_all_sent() -
     assert replies == {b"%d" % number for number in range(200)}
 
 
+@pytest.mark.alone  # its time is measured
 async def test_a_service_that_comes_back_is_seen_within_a_second_or_so() -> None:
     async with contextlib.AsyncExitStack() as first:
         address = await first.enter_async_context(serving({"Buy": sell}))

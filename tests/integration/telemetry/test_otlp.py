@@ -193,6 +193,7 @@ async def test_a_collector_that_comes_late_gets_everything(tmp_path: Path, monke
     assert value(metrics, "saga_spans_exported_total") == 24
 
 
+@pytest.mark.alone  # two times are compared
 async def test_a_collector_that_never_answers_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sagas = 900  # 10,800 spans
     histories = [append for number in range(sagas) for append in happy(number)]
@@ -286,6 +287,7 @@ def _rest(recorded: list[ids.SagaId]) -> list[Append]:
     return [append for append in teller.run(notify_refused) if append.expected_version >= done]
 
 
+@pytest.mark.alone  # its time is measured
 def test_a_process_ends_in_time_although_its_collector_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with black_hole() as endpoint:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)

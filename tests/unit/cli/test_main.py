@@ -25,6 +25,7 @@ def run_module(*arguments: str, **environ: str) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.alone  # the time a person waits is measured
 def test_help_is_quick_and_lists_every_command() -> None:
     began = time.monotonic()  # noqa: TID251  (the time a person waits)
     shown = run_module("--help")

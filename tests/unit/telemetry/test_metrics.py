@@ -164,6 +164,7 @@ def test_a_target_is_shown_as_paused_for_as_long_as_it_is() -> None:
     assert "saga_target_paused{" not in metrics.render()[1].decode()
 
 
+@pytest.mark.alone  # microseconds are measured
 def test_an_observation_costs_microseconds() -> None:
     metrics, call = Metrics(), call_of()
     report = Report(code="OK", phase=Phase.REPLIED, sent_at=10.0, ended_at=10.02)
