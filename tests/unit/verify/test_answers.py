@@ -9,7 +9,7 @@ from orchestrator.errors import JournalCorrupted
 from orchestrator.ids import SagaId, StepId
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.limits import READ_RECORDS_MAX
-from orchestrator.ports.journal import Record
+from orchestrator.ports.journal import PositionedRecord, Record
 from orchestrator.saga.events import AttemptOpened
 from orchestrator.saga.plan import Operation
 from orchestrator.verify import INVARIANTS, Answers, Findings, LedgerLine, Ledgers, Listed, Watched, verify
@@ -160,13 +160,17 @@ class Damaged(MemoryJournal):
             raise JournalCorrupted(f"record 3 of saga {saga_id!r} cannot be read", saga_id=saga_id)
         return await super().read(saga_id, after_version, limit)
 
+    async def since(self, position: int, limit: int) -> Sequence[PositionedRecord]:
+        raise JournalCorrupted("record 3 cannot be read")
+
 
 async def test_a_record_that_cannot_be_read_is_a_finding_about_its_saga_and_the_others_are_checked() -> None:
     journal = Damaged()
     await put(journal, running())
     await put(journal, renamed(running(), "other", uid=7), OTHER)
-    findings = await verify(journal, Plans())
+    findings = await verify(journal, Plans(), in_order=True)
     assert ("I6", "s") in found(findings)
+    assert findings.partly["I3"] == "the order of commits after position 0: record 3 cannot be read"
     assert {each.saga_id for each in findings.violations if each.invariant == "I6"} == {"s"}
     assert findings.sagas == 2
     assert findings.checked["I1"] == len(running().events)
