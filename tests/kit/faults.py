@@ -61,7 +61,7 @@ class Request:
 
     path: str
     told: Mapping[str, str]
-    """Its metadata."""
+    """Its metadata, as far as it says whose call it is: a long run keeps very many."""
     stream: int
     forwarded: Forwarded = Forwarded.NOTHING
     is_answered: bool = False

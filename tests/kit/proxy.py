@@ -220,7 +220,7 @@ class _Connection:
         if not frame.flags & _END_HEADERS:
             return
         headers = [(bytes(name), bytes(value)) for name, value in self._decoder.decode(self._block, raw=True)]
-        told = {name.decode(): value.decode() for name, value in headers}
+        told = {name.decode(): value.decode() for name, value in headers if name.startswith((b":path", b"saga-"))}
         call = Request(path=told.pop(":path"), told=told, stream=frame.stream)
         if frame.stream > self._last_stream:
             self._disowned.add(frame.stream)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.bootstrap import open_records
 from orchestrator.config import Settings
@@ -15,7 +15,7 @@ from orchestrator.verify.witnesses import LedgerLine
 from tests.kit.faults import Request, What
 
 Attempt = tuple[str, str, str, int]
-PAGE = 10_000
+PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,10 @@ def _lies(settled: AttemptSettled, request: Request | None) -> Iterator[str]:
 
 
 async def _attempts(journal: Journal) -> AsyncIterator[tuple[SagaId, AttemptOpened | AttemptSettled]]:
-    for row in await journal.search(SearchQuery(limit=PAGE)):
-        for record in await journal.read(row.saga_id, 0, PAGE):
-            if isinstance(record.event, AttemptOpened | AttemptSettled):
-                yield row.saga_id, record.event
+    query = SearchQuery(order_by="saga_id", descending=False, limit=PAGE)
+    while rows := await journal.search(query):
+        for row in rows:
+            for record in await journal.read(row.saga_id):
+                if isinstance(record.event, AttemptOpened | AttemptSettled):
+                    yield row.saga_id, record.event
+        query = replace(query, after=(rows[-1].saga_id, rows[-1].saga_id))
