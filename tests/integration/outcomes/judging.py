@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from tests.integration.outcomes.cells import LATE_S, Cell, Crash
 from tests.integration.outcomes.playing import Seen
-from tests.integration.outcomes.rules import PROVEN, RULES, Kind, expected, outcome_of
+from tests.integration.outcomes.rules import PROVEN, RULES, Kind, Then, expected, may_arrive_late, outcome_of
 
 
 def wrong(seen: Seen) -> Iterator[str]:
     """Yield every way in which a cell is not as the rules say."""
     cell = seen.cell
-    rule, wanted = RULES[cell.row], expected(cell.row, cell.kind, cell.then)
+    rule, wanted = RULES[cell.row], expected(cell.row, cell.kind, cell.then, overtaken=seen.is_overtaken)
     if seen.status != wanted.status:
         yield f"{rule.number}: the saga is {seen.status}, not {wanted.status}"
     if seen.outcome != wanted.outcome:
@@ -29,6 +29,7 @@ def wrong(seen: Seen) -> Iterator[str]:
         yield f"R20: {len(seen.undo)} undos arrived, not {int(wanted.undone)}"
     yield from _keys(seen)
     yield from _drain(seen)
+    yield from _believed(seen)
 
 
 def _arrivals(cell: Cell, attempts: int) -> int:
@@ -54,6 +55,14 @@ def _keys(seen: Seen) -> Iterator[str]:
         yield "R11: the undo has no key of its own"
     if {each.forward_key for each in seen.undo} - keys:
         yield "R11: the undo names another call than the one it undoes"
+
+
+def _believed(seen: Seen) -> Iterator[str]:
+    """R8a: a refusal that settled a lost call was asked for when that could not arrive any more."""
+    cell = seen.cell
+    settled = cell.then is Then.REFUSED and seen.outcome == "NOT_APPLIED" and may_arrive_late(cell.row, cell.kind)
+    if settled and (early_s := seen.closed_at - seen.opened[-1].at) > 0:
+        yield f"R8a: refused by a call that was made {early_s:.3f} s before the first could not arrive any more"
 
 
 def _drain(seen: Seen) -> Iterator[str]:

@@ -35,6 +35,9 @@ written for DTM do, so that it refuses with ABORTED.
 Asked again, OK is always **done**; ALREADY_EXISTS is **done** after an UNKNOWN call, and a refusal after one that was
 NOT_APPLIED. Where every attempt ends as the first one did, the attempts end with the budget; then it is **undone** if
 the outcome is UNKNOWN, and **failed** if it is NOT_APPLIED.
+
+A refusal that was asked for while an UNKNOWN call could still arrive settles nothing (R8a): the service keeps nothing
+of it, and would judge the late call anew. The call is made once more, {skew:g} s after the deadline of the UNKNOWN one.
 """
 _SECTIONS = (
     ("The service answers", "status", "after"),
@@ -124,7 +127,8 @@ def _is_as_without(seen: Seen, every: Iterable[Seen]) -> bool:
 
 
 def _facts(seen: Seen) -> tuple[object, ...]:
-    return seen.status, seen.first, seen.outcome, seen.is_undone, len(seen.forward)
+    # how often is a matter of time: another process may come when the first call can no longer arrive (R8a)
+    return seen.status, seen.first, seen.outcome, seen.is_undone, seen.is_again
 
 
 def _told(group: Sequence[Seen]) -> str:

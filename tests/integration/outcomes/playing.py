@@ -54,6 +54,12 @@ class Seen:
         return opened_at < self.closed_at or (self.cell.crash is Crash.NEVER and opened_at == self.settled_at)
 
     @property
+    def is_overtaken(self) -> bool:
+        """Whether the second call was made while the first could still arrive (R8a)."""
+        later = [arrival.attempt for arrival in self.forward if arrival.attempt > 1]
+        return bool(later) and self.opened[min(later) - 1].at < self.closed_at
+
+    @property
     def closed_at(self) -> float:
         """When the unknown calls are known to have ended, whatever became of them (R12)."""
         unknown = self.opened if self.cell.then is Then.SAME else self.opened[:1]

@@ -126,6 +126,8 @@ def _read(table: str) -> dict[str, Rule]:
 
 
 RULES = _read(_TABLE)
+_KEEPING = {Kind.KEYED, Kind.DTM}
+"""Kinds that honour the key."""
 SKEW_S = 1.0
 """R12: added to the deadline of an unknown call before it counts as closed."""
 PROVEN = frozenset({"unreadable-reply", "pushback-RESOURCE_EXHAUSTED", "pushback-UNAVAILABLE", "never-again-UNKNOWN"})
@@ -141,8 +143,8 @@ def code_of(then: Then, kind: Kind) -> str:
     return "ALREADY_EXISTS" if then is Then.EXISTS else "OK"
 
 
-def expected(row: str, kind: Kind, then: Then) -> Expected:
-    """Return how a saga ends whose first call ended as the row says."""
+def expected(row: str, kind: Kind, then: Then, *, overtaken: bool = False) -> Expected:
+    """Return how a saga ends whose first call ended as the row says, and was overtaken by the second or was not."""
     rule = RULES[row]
     outcome = outcome_of(row, kind)
     if outcome == "ATTENTION":
@@ -151,7 +153,13 @@ def expected(row: str, kind: Kind, then: Then) -> Expected:
         return _ending(outcome, attempts=1)
     if then is Then.SAME:
         return _ending(outcome, attempts=ATTEMPTS[kind])
-    return _ending(_folded(outcome, kind, then), attempts=2)
+    once_more = overtaken and then is Then.REFUSED and may_arrive_late(row, kind) and kind in _KEEPING
+    return _ending(_folded(outcome, kind, then), attempts=3 if once_more else 2)
+
+
+def may_arrive_late(row: str, kind: Kind) -> bool:
+    """R8a: whether a call that ended so may reach the service after the next one; not one that it has answered."""
+    return RULES[row].outcome == "UNKNOWN" and kind not in RULES[row].ongoing
 
 
 def outcome_of(row: str, kind: Kind) -> str:
@@ -163,7 +171,7 @@ def _folded(first: str, kind: Kind, then: Then) -> str:
     """R5, R6, R8a: what two attempts say together."""
     if then is Then.OK or (then is Then.EXISTS and first == "UNKNOWN"):
         return "APPLIED"
-    if first == "UNKNOWN" and kind not in {Kind.KEYED, Kind.DTM}:
+    if first == "UNKNOWN" and kind not in _KEEPING:
         return "UNKNOWN"
     return "NOT_APPLIED"
 
