@@ -10,6 +10,7 @@ store turns into `JournalCorrupted` with the saga and the version. To guess at a
 """
 
 import dataclasses
+import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -30,6 +31,11 @@ from orchestrator.values import AttributeValue, Payload, TraceContext
 
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
+# What a `google.protobuf.Timestamp` holds: the years 1 to 9999.
+_FIRST_AT: Final = -62_135_596_800.0
+_LAST_AT: Final = 253_402_300_799.0
+# What plain integers hold, on the API's wire as well; attempts, items and epochs stay far below.
+_COUNT_MAX: Final = 2**31 - 1
 
 _To = Callable[[Any], Any]
 _From = Callable[[Any], Any]
@@ -119,7 +125,15 @@ def _attribute_to(value: AttributeValue) -> journal_pb2.AttributeValue:
 
 
 def _attributes_from(messages: Mapping[str, journal_pb2.AttributeValue]) -> dict[str, AttributeValue]:
-    return {name: getattr(value, value.WhichOneof("value") or "") for name, value in messages.items()}
+    return {name: _attribute_from(name, value) for name, value in messages.items()}
+
+
+def _attribute_from(name: str, message: journal_pb2.AttributeValue) -> AttributeValue:
+    kind = message.WhichOneof("value")
+    if kind is None:
+        raise ValueError(f"attribute {name!r} has no value")
+    value: AttributeValue = getattr(message, kind)
+    return value
 
 
 def _fixed_to(width: int) -> _To:
@@ -133,6 +147,25 @@ def _fixed_from(width: int) -> _From:
         return int.from_bytes(data, "big")
 
     return read
+
+
+def instant_from(seconds: float) -> float:
+    """Return an instant as it is; `ValueError` for what no calendar has, which nobody could show."""
+    if not _FIRST_AT <= seconds <= _LAST_AT:  # false for NaN
+        raise ValueError(f"{seconds} is no instant that a calendar has")
+    return seconds
+
+
+def _length_from(seconds: float) -> float:
+    if not math.isfinite(seconds):
+        raise ValueError(f"{seconds} is no length of time")
+    return seconds
+
+
+def _count_from(number: int) -> int:
+    if not 0 <= number <= _COUNT_MAX:
+        raise ValueError(f"{number} is no count")
+    return number
 
 
 def _words(words: type[StrEnum]) -> _From:
@@ -223,7 +256,11 @@ def _conversion(owner: type[Any], name: str) -> tuple[_To | None, _From | None]:
         return _attributes_to, _attributes_from
     if typing.get_origin(kind) is tuple and _bare(typing.get_args(kind)[0]) is str:
         return None, tuple
-    if kind in {str, bytes, int, float, bool}:
+    if kind is float:
+        return None, _length_from if name.endswith("_s") else instant_from
+    if kind is int:
+        return None, _count_from
+    if kind in {str, bytes, bool}:
         return None, None
     raise TypeError(f"{owner.__name__}.{name}: the record format has no place for {kind!r}")
 

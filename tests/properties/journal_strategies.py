@@ -22,9 +22,9 @@ _SPECIAL: dict[Any, st.SearchStrategy[Any]] = {
     str: text,
     SagaId: text,
     StepId: text,
-    float: real,
+    float: st.floats(-6e10, 2e11),  # instants that a calendar has; lengths of time are as long
     bool: st.booleans(),
-    int: st.integers(0, 2**32 - 1),
+    int: st.integers(0, 2**31 - 1),
     UUID: st.uuids(),
     Payload: st.builds(Payload, text, st.binary(max_size=50)),
     TraceContext: st.builds(

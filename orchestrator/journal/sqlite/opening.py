@@ -13,6 +13,8 @@ from orchestrator.journal.sqlite.sql import SQL
 from orchestrator.limits import JOURNAL_BUSY_S, JOURNAL_CHECKPOINT_PAGES, JOURNAL_WAL_BYTES_MAX
 
 _WHY: Mapping[type[Exception], str] = {
+    ValueError: "it is damaged; restore it from a backup",
+    TypeError: "it is damaged; restore it from a backup",
     apsw.NotADBError: "it is not a SQLite database; name another file",
     apsw.CorruptError: "it is damaged; restore it from a backup",
     apsw.BusyError: "another program writes to it; close that program",
@@ -52,7 +54,9 @@ def open_file(path: Path) -> Opened:
         for connection in reversed(connections):
             connection.close()
         ownership.release(lock)
-        if isinstance(exc, apsw.Error):
+        if isinstance(
+            exc, apsw.Error | ValueError | TypeError
+        ):  # the latter of what stands where numbers and texts should
             raise ConfigError(_explain(file, exc), path=str(file)) from exc
         raise
     return Opened(file=str(file), lock=lock, epoch=epoch, writer=writer, near=near, far=far)
@@ -86,6 +90,6 @@ def _reader(file: Path, connections: list[apsw.Connection]) -> apsw.Connection:
     return connection
 
 
-def _explain(file: Path, exc: apsw.Error) -> str:
+def _explain(file: Path, exc: Exception) -> str:
     why = next((text for kind, text in _WHY.items() if isinstance(exc, kind)), "see SQLite's words")
     return f"the journal {file} cannot be opened ({exc}): {why}"

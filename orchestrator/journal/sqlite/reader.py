@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import apsw
 
+from orchestrator.errors import JournalCorrupted
 from orchestrator.journal.sqlite.writer import Writer
 
 _T = TypeVar("_T")
@@ -46,3 +47,8 @@ class Reader:
             return work(connection)
         except apsw.Error as exc:
             raise self._writer.fail(exc) from exc
+        except UnicodeDecodeError as exc:
+            raise JournalCorrupted(
+                f"the journal holds a text that is no UTF-8 ({exc}): a page of it is damaged; what does not need it is "
+                "not affected, restore the journal from a backup"
+            ) from exc

@@ -226,7 +226,7 @@ def _read_stream(connection: apsw.Connection, saga_id: SagaId, after_version: in
     if standing is None:
         return []
     saga, newest = standing
-    found = connection.execute(SQL["records"], (saga, after_version, limit)).fetchall()
+    found = rows.fetched(connection, SQL["records"], (saga, after_version, limit))
     for due, columns in enumerate(found, start=after_version + 1):
         if columns[0] != due:
             raise corrupted(saga_id, due, f"it is missing, record {columns[0]} follows")
@@ -237,12 +237,12 @@ def _read_stream(connection: apsw.Connection, saga_id: SagaId, after_version: in
 
 def _read_since(connection: apsw.Connection, position: int, limit: int) -> tuple[int, list[PositionedRecord]]:
     """Return the position of the page's last record and what of the page is readable."""
-    return _positioned(connection.execute(SQL["since"], (position, limit)), position)
+    return _positioned(rows.fetched(connection, SQL["since"], (position, limit)), position)
 
 
 def _read_acts(connection: apsw.Connection, before: int, limit: int) -> tuple[int, list[PositionedRecord]]:
     """Return the position of the page's last record and what of the page is readable."""
-    return _positioned(connection.execute(SQL["acts"], (before, limit)), before)
+    return _positioned(rows.fetched(connection, SQL["acts"], (before, limit)), before)
 
 
 def _positioned(page: Iterable[tuple[Any, ...]], position: int) -> tuple[int, list[PositionedRecord]]:
@@ -264,7 +264,7 @@ def _positioned(page: Iterable[tuple[Any, ...]], position: int) -> tuple[int, li
 def _fetch_rows(connection: apsw.Connection, sql: str, values: Sequence[str | float]) -> list[SearchRow]:
     """Return the rows of a list; one that cannot be read is left out, and said so in the log."""
     found: list[SearchRow] = []
-    for columns in connection.execute(sql, values):
+    for columns in rows.fetched(connection, sql, values):
         try:
             found.append(rows.row_of(columns))
         except JournalCorrupted as exc:
@@ -286,6 +286,12 @@ def _put(cursor: apsw.Cursor, revision: Revision) -> bool:
 
 
 def _revision_of(columns: rows.Columns) -> Revision:
+    definition, revision, source, descriptors, created_at, _ = columns
+    if not (isinstance(source, str) and isinstance(descriptors, bytes) and isinstance(created_at, float)):
+        raise JournalCorrupted(
+            f"revision {revision} of definition {definition} cannot be read: a column holds what the table does not "
+            "allow; sagas of other definitions are not affected, restore the journal from a backup"
+        )
     return Revision(
         definition=columns[0],
         revision=columns[1],

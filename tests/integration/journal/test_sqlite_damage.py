@@ -10,6 +10,7 @@ import pytest
 from orchestrator.errors import JournalCorrupted
 from orchestrator.ids import SagaId
 from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.ports.catalogue import Revision
 from orchestrator.ports.journal import SearchQuery
 from tests.conformance.journal_values import append, cancelled, opened
 
@@ -92,3 +93,52 @@ async def test_a_damaged_search_row_is_reported_and_left_out_of_lists(
     assert [row.saga_id for row in await journal.search(SearchQuery())] == ["b"]
     assert [row.saga_id for row in await journal.awake("", 9)] == ["b"]
     assert "search row of saga 'a'" in caplog.text
+
+
+@pytest.mark.parametrize("column", ["failure", "uid", "definition"])
+async def test_a_text_that_is_no_utf8_hides_no_row(journal: SqliteJournal, file: Path, column: str) -> None:
+    edit(file, f"UPDATE sagas SET {column} = CAST(x'6fff' AS TEXT) WHERE saga_id = 'a'")
+    found = {row.saga_id: getattr(row, column) for row in await journal.search(SearchQuery())}
+    assert list(found) == ["b", "a"] or list(found) == ["a", "b"]
+    assert found[A] == "o\ufffd"
+    assert [row.saga_id for row in await journal.awake("", 9)] == ["a", "b"]
+    with pytest.raises(JournalCorrupted, match="no UTF-8"):
+        await journal.row(A)
+
+
+async def test_a_type_that_is_no_utf8_is_a_damaged_record(journal: SqliteJournal, file: Path) -> None:
+    edit(file, "UPDATE records SET type = CAST(x'ff' AS TEXT) WHERE saga = 1 AND version = 2")
+    with pytest.raises(JournalCorrupted, match="record 2 of saga 'a' cannot be read"):
+        await journal.read(A)
+    assert [(entry.saga_id, entry.record.version) for entry in await journal.since(0, 9)] == [
+        ("a", 1),
+        ("a", 3),
+        ("b", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "attributes = '[]'",
+        "attributes = '{\"a\": null}'",
+        'attributes = \'{"a": "\\ud800"}\'',
+        "attributes = '{\"a\": 9223372036854775808}'",
+        "started_at = 9e999",
+        "updated_at = 1e18",
+        "wake_at = -1e300",
+    ],
+)
+async def test_a_row_that_no_list_could_show_is_left_out(journal: SqliteJournal, file: Path, change: str) -> None:
+    edit(file, f"UPDATE sagas SET {change} WHERE saga_id = 'a'")
+    assert [row.saga_id for row in await journal.search(SearchQuery())] == ["b"]
+    with pytest.raises(JournalCorrupted, match="search row of saga 'a' cannot be read"):
+        await journal.row(A)
+
+
+async def test_a_damaged_revision_is_told(journal: SqliteJournal, file: Path) -> None:
+    revision = Revision(definition="d", revision="r", source="saga: d", descriptors=b"", created_at=1.0, active=True)
+    await journal.put(revision)
+    edit(file, "UPDATE revisions SET source = CAST(x'ff' AS TEXT)")
+    with pytest.raises(JournalCorrupted, match="no UTF-8"):
+        await journal.get("d")

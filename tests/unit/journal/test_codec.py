@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import typing
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.v1 import journal_pb2
 from orchestrator.values import Payload, TraceContext
 from tests.conformance.journal_values import append, cancelled
+from tests.golden.writing import started
 
 VALUE_TYPES = [*codec.EVENT_TYPES, Report, events.Cause, events.Parent, Payload, TraceContext]
 
@@ -53,6 +55,34 @@ def test_an_unknown_word_is_never_guessed_at() -> None:
     data = journal_pb2.StepSkipped(at=1.0, step="score", reason="BORED").SerializeToString()
     with pytest.raises(codec.Undecodable, match="BORED"):
         codec.decode("StepSkipped", data)
+
+
+@pytest.mark.parametrize("at", [math.nan, math.inf, -math.inf, 1e12, -1e12, 1e300])
+def test_an_instant_that_no_calendar_has_is_refused(at: float) -> None:
+    data = journal_pb2.AttentionCleared(at=at).SerializeToString()
+    with pytest.raises(codec.Undecodable, match="is no instant"):
+        codec.decode("AttentionCleared", data)
+
+
+def test_a_length_of_time_without_end_is_refused() -> None:
+    message = journal_pb2.SagaStarted.FromString(codec.encode(started("s"))[1])
+    message.compensation_s = math.inf
+    with pytest.raises(codec.Undecodable, match="inf is no length of time"):
+        codec.decode("SagaStarted", message.SerializeToString())
+
+
+def test_a_count_that_nothing_has_is_refused() -> None:
+    message = journal_pb2.AttemptSettled(at=1.0, step="score", operation="forward", attempt=2**31, outcome="APPLIED")
+    message.report.phase = "lost"
+    with pytest.raises(codec.Undecodable, match="2147483648 is no count"):
+        codec.decode("AttemptSettled", message.SerializeToString())
+
+
+def test_an_attribute_without_a_value_is_refused() -> None:
+    message = journal_pb2.SagaStarted.FromString(codec.encode(started("s"))[1])
+    message.attributes["site"].Clear()
+    with pytest.raises(codec.Undecodable, match="attribute 'site' has no value"):
+        codec.decode("SagaStarted", message.SerializeToString())
 
 
 def test_a_value_that_must_be_there_is_missed() -> None:
