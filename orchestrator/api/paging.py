@@ -21,6 +21,7 @@ Key = tuple[float | str, ...]
 """What tells the last row seen, e.g. its start time and its saga id."""
 
 _VERSION = 1
+_INTEGER_MAX = 2**63 - 1
 _DIGEST_CHARS = 16
 # Tag and length of a row in its list, and the row's share of the page token.
 _ROW_OVERHEAD_BYTES = 16
@@ -76,9 +77,11 @@ def after(token_text: str, shape: tuple[type, ...], *query: str) -> Key | None:
 
 
 def _fits(part: object, kind: type) -> bool:
-    if kind is float:
-        return isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part)
-    return isinstance(part, kind)
+    if isinstance(part, bool):
+        return False
+    if isinstance(part, int):  # anybody can make a token: a number that no store can be asked for is not ours
+        return kind in {int, float} and abs(part) <= _INTEGER_MAX
+    return isinstance(part, kind) and (not isinstance(part, float) or math.isfinite(part))
 
 
 def _digest(query: tuple[str, ...]) -> str:

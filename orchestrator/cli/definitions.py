@@ -140,9 +140,15 @@ def sources(files: Sequence[Path]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for path in files:
         if str(path) == "-":
-            found.append(("standard input", sys.stdin.read()))
+            try:
+                found.append(("standard input", sys.stdin.read()))
+            except UnicodeDecodeError as failed:
+                raise Failure("cannot read standard input: it is not UTF-8 text") from failed
             continue
-        inside = sorted(path.rglob("*.y*ml")) if path.is_dir() else [path]
+        try:
+            inside = sorted(path.rglob("*.y*ml")) if path.is_dir() else [path]
+        except OSError as failed:
+            raise Failure(f"cannot look into {failed.filename or path}: {failed.strerror}") from failed
         if not inside:
             raise Failure(f"{path} holds no .yaml file", Exit.USAGE)
         for one in inside:

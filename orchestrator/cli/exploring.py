@@ -73,7 +73,7 @@ def explore(
     COMPENSATED with nothing left, or NEEDS_ATTENTION with a reason; the table says which failure leaves what. Exits 1
     where the proof fails, and shows the shortest bad path.
     """
-    plans = _compiled(files, descriptors, file, settings)[1]
+    plans = compiled(files, descriptors, file, settings)[1]
     if script is not None:
         return _replayed(printer, plans[0], script)
     reports = [_explored(printer, plan, faults, within) for plan in plans]
@@ -204,7 +204,7 @@ def _shown_flaw(plan: "Plan", flaw: "Flaw", save: Path | None) -> None:
 def _replayed(printer: Printer, plan: "Plan", script: Path) -> int:
     from orchestrator.explore import replay
 
-    lines = [line for line in script.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    lines = [line for line in _text(script).splitlines() if line and not line.startswith("#")]
     rows: list[tuple[str, ...]] = []
     for line, events, state in replay(plan, lines):
         recorded = ", ".join(" ".join(filter(None, (type(e).__name__, getattr(e, "step", None)))) for e in events)
@@ -256,7 +256,7 @@ def simulate(
     from orchestrator.explore.play import play
     from orchestrator.ports.plans import JsonInput
 
-    revisions, plans = _compiled(files, descriptors, file, settings)
+    revisions, plans = compiled(files, descriptors, file, settings)
     plan = plans[0]
     payload = revisions.input(plan, JsonInput(given))
     script = script_of(read_script(replies) if replies is not None else {})
@@ -283,17 +283,24 @@ def read_script(path: Path) -> Mapping[str, object]:
     """Return a script's tree; a mistake of its YAML is told with its place."""
     from orchestrator.definition.yaml import read
 
-    document, diagnostics = read(path.read_text(encoding="utf-8"), str(path))
+    document, diagnostics = read(_text(path), str(path))
     if document is None or not isinstance(document.root, dict):
         found = "; ".join(one.render() for one in diagnostics) or f"{path} is not a mapping"
         raise Failure(found, Exit.USAGE)
     return document.root
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as failed:
+        raise Failure(f"cannot read {path}: it is not UTF-8 text", Exit.USAGE) from failed
+
+
 # --- both ---------------------------------------------------------------------------------------------------------
 
 
-def _compiled(
+def compiled(
     files: Sequence[Path], descriptors: Path | None, file: Path | None, settings: Sequence[str]
 ) -> "tuple[Revisions, list[Plan]]":
     """Compile definitions as the server would, in memory; every finding is told, and an error ends the command."""

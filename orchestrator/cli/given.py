@@ -40,7 +40,7 @@ class AttributeType(click.ParamType[tuple[str, str | float | bool]]):
             self.fail(f"{value!r} is not name=value", param, ctx)
         try:
             read = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return key, text
         return key, read if isinstance(read, str | int | float | bool) else text
 
@@ -56,7 +56,10 @@ class InputType(click.ParamType[dict[str, object]]):
             return value
         text, where = str(value), "the input"
         if text == "-":
-            text, where = sys.stdin.read(), "standard input"
+            try:
+                text, where = sys.stdin.read(), "standard input"
+            except UnicodeDecodeError:
+                self.fail("cannot read standard input: it is not UTF-8 text", param, ctx)
         elif text.startswith("@"):
             path, where = Path(text[1:]), text[1:]
             try:

@@ -18,7 +18,11 @@ from orchestrator.saga.plan import OutcomeProfile
 
 
 def _exists(path: Path) -> Path:
-    if not path.exists():
+    try:
+        found = path.exists()
+    except OSError as failed:  # too long a name, a folder that may not be entered
+        raise ValueError(f"{str(path)[:100]} cannot be looked up: {failed.strerror}") from failed
+    if not found:
         raise ValueError(f"{path} does not exist")
     return path
 

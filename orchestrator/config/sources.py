@@ -166,6 +166,9 @@ def _environ_layer(environ: Mapping[str, str]) -> _Layer:
             except (OSError, UnicodeDecodeError) as failed:
                 layer.mistakes.append(f"{name}: cannot read {text}: {failed}")
                 continue
+        if not _is_text(text):
+            layer.mistakes.append(f"{name}: it is not UTF-8 text")
+            continue
         layer.put(tuple(key.split("__")), _flow(text, name), name)
     return layer
 
@@ -173,9 +176,17 @@ def _environ_layer(environ: Mapping[str, str]) -> _Layer:
 def _flag_layer(flags: Sequence[Flag]) -> _Layer:
     layer = _Layer()
     for flag in flags:
+        if isinstance(flag.value, str) and not _is_text(flag.value):
+            layer.mistakes.append(f"{flag.name}: it is not UTF-8 text")
+            continue
         value = _flow(flag.value, flag.name) if isinstance(flag.value, str) else flag.value
         layer.put(tuple(flag.key.split(".")), value, flag.name)
     return layer
+
+
+def _is_text(text: str) -> bool:
+    """Return whether the shell gave text: other bytes come as halves of surrogate pairs."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _flow(text: str, origin: str) -> object:

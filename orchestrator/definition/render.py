@@ -4,6 +4,7 @@ Each returns its value or an `ExpressionFailure` that names the place in the def
 """
 
 import datetime
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -101,6 +102,8 @@ def compile_attributes(given: Mapping[str, JsonValue], at: At, known: Names) -> 
                 return _failure(f"{where}.{name}", failed.why)
             if not isinstance(value, (str, int, float, bool)):
                 return _failure(f"{where}.{name}", f"an attribute is flat, this gave {kind(value)}")
+            if not _can_be_kept(value):
+                return _failure(f"{where}.{name}", f"an attribute is a number of at most 64 bits, this gave {value}")
             if isinstance(value, str) and len(value) > ATTRIBUTE_CHARS_MAX:
                 why = f"an attribute has at most {ATTRIBUTE_CHARS_MAX} characters, this gave {len(value)}"
                 return _failure(f"{where}.{name}", why)
@@ -108,6 +111,13 @@ def compile_attributes(given: Mapping[str, JsonValue], at: At, known: Names) -> 
         return found
 
     return render if len(nodes) == len(given) else None
+
+
+def _can_be_kept(value: AttributeValue) -> bool:
+    """Return whether JSON and the record format have the number: neither knows infinity, or a fixed64 above 2^63."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def compile_message(tree: JsonValue, descriptor: Descriptor, at: At, known: Names) -> Render | None:

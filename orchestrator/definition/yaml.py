@@ -41,6 +41,8 @@ _WORDS: Final[dict[str, bool | float | None]] = {
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
+# Brackets opened one inside the other: the parser looks at each again for each that follows, up to a fifth of a second.
+_NESTED: Final = re.compile(rf"(?:[\[{{]\s*){{{DEFINITION_DEPTH_MAX + 1}}}")
 # CPython refuses to turn longer texts into integers and back; no field of any type needs more than 20 digits.
 _NUMBER_CHARS_MAX: Final = 400
 # Widths of \x41, \u0041 and \U00000041 after the backslash and the letter.
@@ -149,6 +151,12 @@ def read(text: str, file: str) -> tuple[Document | None, Sequence[Diagnostic]]:
     if size > DEFINITION_BYTES_MAX:
         message = f"the text has {size} bytes, more than the {DEFINITION_BYTES_MAX} a definition may have"
         findings.add(Code.TOO_LARGE, Place(file, 1, 1), (), message, "split it into several definitions")
+        return None, findings.sorted()
+    if nested := _NESTED.search(text):
+        before = text[: nested.start()]
+        place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        message = f"more than {DEFINITION_DEPTH_MAX} brackets are opened one inside the other"
+        findings.add(Code.TOO_LARGE, place, (), message, "flatten it")
         return None, findings.sorted()
     reader = _Reader(file=file, findings=findings, events=_events(text, file))
     try:

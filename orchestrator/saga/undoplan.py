@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from itertools import islice
 
-from orchestrator.errors import RequestError
+from orchestrator.errors import InvariantViolated, RequestError
 from orchestrator.frozen import frozen
 from orchestrator.ids import StepId, item_of
 from orchestrator.limits import EXPLAINED_MAX, UNDO_PLAN_CALLS_MAX
@@ -165,9 +165,10 @@ class _Rehearsal:
     def _end(self, path: StepId) -> None:
         """End one operation of a step, or go on to the instant when there is one to end."""
         found = ((operation, operation_of(self.state.step(path), operation)) for operation in _ENDED_FIRST)
-        operation, of = next(
-            (kind, of) for kind, of in found if of is not None and (of.open or of.retry_at is not None)
-        )
+        owed = next(((kind, of) for kind, of in found if of is not None and (of.open or of.retry_at is not None)), None)
+        if owed is None:
+            raise self._broken_off(path)
+        operation, of = owed
         if of.open is None:
             self._retry(path, operation, of)
             return
@@ -218,9 +219,16 @@ class _Rehearsal:
         self.tell(told, of.open.epoch)
 
     def _retry(self, path: StepId, operation: Operation, of: OperationState) -> None:
-        assert of.retry_at is not None  # the callers have looked
+        if of.retry_at is None:
+            raise self._broken_off(path)
         self.at = max(self.at, of.retry_at)
         self.tell(TimerFired(timer=Timer(TimerKind.RETRY, path, operation, of.attempts + 1)))
+
+    def _broken_off(self, path: StepId) -> InvariantViolated:
+        """Return what is raised where records are missing: no decision leaves a step under way with nothing owed."""
+        status = self.state.step(path).status.value
+        message = f"saga {self.state.saga_id!r}: step {path} is {status}, yet nothing of it is open or waits"
+        return InvariantViolated("M8", f"{message}; its records end in the middle of a decision, restore them")
 
     def _planned(self, path: StepId, wave: int) -> PlannedUndo:
         step, before = self.state.step(path), self.began.find(path)

@@ -20,6 +20,7 @@ from orchestrator.verify.findings import Findings, Left, Violation
 from orchestrator.verify.stream import Life, Stream
 
 LEDGER_SUFFIX = ".ledger.jsonl"
+_FIELDS = {"saga_id": str, "saga_step": str, "op": str, "key": str, "effect": int}
 
 _STANDS: Mapping[StepStatus, frozenset[int]] = {
     StepStatus.APPLIED: frozenset({1}),
@@ -50,25 +51,32 @@ def read_ledgers(folder: Path) -> Iterator[LedgerLine]:
     if not files:
         raise ConfigError(f"{folder} has no *{LEDGER_SUFFIX}; give the folder that the services were given as data")
     for path in files:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:  # a last line may be torn in the middle of a character
             for number, line in enumerate(file, 1):
-                if line.endswith("\n"):
+                if line.endswith(b"\n"):
                     yield _effect(path, number, line)
 
 
-def _effect(path: Path, number: int, line: str) -> LedgerLine:
+def _effect(path: Path, number: int, line: bytes) -> LedgerLine:
     try:
-        fields = json.loads(line)
+        fields = json.loads(line.decode())
+        for name, kind in _FIELDS.items():
+            _be(kind, name, fields[name])
         return LedgerLine(
             service=path.name.removesuffix(LEDGER_SUFFIX),
             saga_id=SagaId(fields["saga_id"]),
             step=StepId(fields["saga_step"]),
             operation=fields["op"],
             key=fields["key"],
-            count=int(fields["effect"]),
+            count=fields["effect"],
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f"{path}:{number}: not a ledger line ({error!r}); see docs/reliability.md") from error
+
+
+def _be(kind: type, name: str, value: object) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is no {kind.__name__}")
 
 
 class Ledgers:

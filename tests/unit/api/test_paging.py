@@ -81,3 +81,11 @@ def test_a_page_fits_into_a_message_and_always_goes_on(sizes: list[int]) -> None
     assert count <= 1 or sum(sizes[:count]) <= limits.API_MESSAGE_BYTES_MAX
     if count < len(sizes):
         assert sum(size + 16 for size in sizes[: count + 1]) > limits.API_MESSAGE_BYTES_MAX
+
+
+@pytest.mark.parametrize("number", [10**400, 2**63, -(2**63) - 1, True])
+@pytest.mark.parametrize("kind", [int, float])
+def test_a_number_that_no_store_can_be_asked_for_is_not_ours(number: int, kind: type) -> None:
+    forged = paging.token((number,), "ListSagas")
+    with pytest.raises(InputInvalid, match="not one that this server gave"):
+        paging.after(forged, (kind,), "ListSagas")

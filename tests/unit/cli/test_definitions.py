@@ -1,13 +1,14 @@
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest
 
-from orchestrator.cli.definitions import children_first
-from orchestrator.cli.exits import Exit
+from orchestrator.cli.definitions import children_first, sources
+from orchestrator.cli.exits import Exit, Failure
 from orchestrator.v1 import definition_pb2 as pb
 from orchestrator.v1 import definition_service_pb2 as rpc
 from tests.unit.cli.conftest import FakeServer, Saga, fail
@@ -129,3 +130,18 @@ def test_definitions_are_created_children_first_whatever_the_order_of_the_files(
     assert children_first(circle) == circle
     broken = [("bad", "saga: ["), ("hotel", "saga: hotel")]
     assert sorted(children_first(broken)) == sorted(broken)
+
+
+def test_standard_input_and_folders_that_cannot_be_read_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), "utf-8"))
+    with pytest.raises(Failure, match="cannot read standard input: it is not UTF-8 text"):
+        sources([Path("-")])
+
+    class Moody(type(tmp_path)):  # type: ignore[misc]  # the folder of a process that has ended: it is there, and is not
+        def rglob(self, pattern: str) -> Iterator[Path]:
+            raise OSError(22, "Invalid argument", "/proc/1/net")
+
+    with pytest.raises(Failure, match="cannot look into /proc/1/net: Invalid argument"):
+        sources([Moody(tmp_path)])

@@ -84,6 +84,14 @@ def test_a_saga_is_played_with_its_script_and_its_end_is_the_exit_code(
     assert ended.code == Exit.COMPENSATED
 
 
+def test_a_script_that_is_no_text_is_told(saga: Saga, good: str, descriptors: str, tmp_path: Path) -> None:
+    path = tmp_path / "replies.yaml"
+    path.write_bytes(b"steps: \xff")
+    for arguments in (("simulate", good, "--replies", str(path)), ("explore", good, "--replay", str(path))):
+        ended = saga(*arguments, "--descriptors", descriptors)
+        assert (ended.code, "replies.yaml: it is not UTF-8 text" in ended.err) == (Exit.USAGE, True)
+
+
 @pytest.mark.parametrize(
     ("script", "told"),
     [

@@ -39,6 +39,16 @@ def test_attributes_keep_their_kind(text: str, value: object) -> None:
     assert type(read[1]) is type(value)
 
 
+def test_an_attribute_of_many_brackets_is_text() -> None:
+    assert ATTRIBUTE.convert("a=" + "[" * 100_000, None, None) == ("a", "[" * 100_000)
+
+
+def test_standard_input_that_is_no_text_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), "utf-8"))
+    with pytest.raises(click.BadParameter, match="standard input: it is not UTF-8 text"):
+        INPUT.convert("-", None, None)
+
+
 @pytest.mark.parametrize("text", ["a", "=b", ""])
 def test_what_is_no_attribute_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is not name=value"):

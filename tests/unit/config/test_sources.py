@@ -59,6 +59,16 @@ def test_layers_merge_key_by_key(write: Write) -> None:
     assert (scoring.address, scoring.idempotent) == ("127.0.0.1:2", True)
 
 
+def test_bytes_that_are_no_text_are_told_wherever_they_come_from() -> None:
+    assert "ORCHESTRATOR_STORE: it is not UTF-8 text" in refused(None, {"ORCHESTRATOR_STORE": "\udcff"})
+    flag = Flag(name="--store", key="store", value="sqlite:\udcff")
+    assert "--store: it is not UTF-8 text" in refused(None, {}, [flag])
+
+
+def test_a_path_that_cannot_be_looked_up_is_told(write: Write) -> None:
+    assert "cannot be looked up: File name too long" in refused(write(f"definitions: {'x' * 5_000}"))
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -176,6 +176,9 @@ def test_attributes_are_flat_facts_of_the_input() -> None:
     [
         ("${input.x}", {"x": [1]}, "attributes.a: an attribute is flat, this gave a list"),
         ("${input.x}", {"x": None}, "attributes.a: an attribute is flat, this gave null"),
+        ("${1.0 / 0.0}", {}, "attributes.a: an attribute is a number of at most 64 bits, this gave inf"),
+        ("${-0.0 / 0.0}", {}, "attributes.a: an attribute is a number of at most 64 bits, this gave nan"),
+        ("${9223372036854775808u}", {}, "attributes.a: an attribute is a number of at most 64 bits, this gave 9223"),
         ("${input.x}", {}, 'attributes.a: Key not found in map : "x"'),
         ("${input.x}", {"x": "y" * (ATTRIBUTE_CHARS_MAX + 1)}, "attributes.a: an attribute has at most 512 characters"),
     ],

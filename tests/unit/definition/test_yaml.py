@@ -169,3 +169,10 @@ def test_an_error_without_a_position_is_still_a_finding(monkeypatch: pytest.Monk
     monkeypatch.setattr(yaml, "YAML", Broken)
 
     assert refusal("a: 1") is Code.SYNTAX
+
+
+def test_brackets_that_are_opened_again_and_again_are_refused_before_they_cost_time() -> None:
+    document, findings = read("a: 1\nb: " + "[" * 100_000, "saga.yaml")
+    assert document is None
+    (found,) = findings
+    assert str(found).startswith("saga.yaml:2:4: error[E004]: more than 32 brackets are opened")

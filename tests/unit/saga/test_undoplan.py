@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.errors import Rejected
+from orchestrator.errors import InvariantViolated, Rejected
 from orchestrator.ids import StepId
 from orchestrator.limits import CLOCK_SKEW_S, UNDO_PLAN_CALLS_MAX
+from orchestrator.saga import blank, fold
 from orchestrator.saga.commands import AttemptReported, Audit, PauseSaga, SkipStep, UndoChild
-from orchestrator.saga.events import AttemptOpened, Parent, Phase
+from orchestrator.saga.events import AttemptOpened, Parent, Phase, RetryScheduled
 from orchestrator.saga.plan import Answer, Await, Operation, Outcome, Plan, Probe, Step, StepKind
 from orchestrator.saga.state import SagaStatus, operation_of
 from orchestrator.saga.undoplan import StayingReason, UndoPlan, undo_plan
@@ -178,6 +179,18 @@ def test_a_paused_saga_is_planned_as_if_resumed_and_says_so() -> None:
     found = planned(machine)
     assert waves(found)[-1] == ["a"]
     assert "the saga is paused: nothing of this happens until it is resumed" in found.conditions
+
+
+@pytest.mark.parametrize("is_undo", [False, True])
+def test_a_saga_whose_records_end_in_the_middle_of_a_decision_is_not_planned_but_told(*, is_undo: bool) -> None:
+    machine = started(plan(step("a"), step("b", "a"))).replies("a")
+    if is_undo:
+        machine.reply("b", "FAILED_PRECONDITION")
+    machine.reply("a.undo" if is_undo else "b", "ABORTED")
+    assert isinstance(machine.events[-1], RetryScheduled)
+    cut_off = fold(blank(machine.plan), machine.events[:-1])
+    with pytest.raises(InvariantViolated, match="end in the middle of a decision"):
+        undo_plan(cut_off, machine.at)
 
 
 def with_pivot() -> Machine:
