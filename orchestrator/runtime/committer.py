@@ -55,8 +55,7 @@ class Committer:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                group, self._waiting = self._waiting[:COMMIT_STREAMS_MAX], self._waiting[COMMIT_STREAMS_MAX:]
-                await self._commit(group)
+                await self._commit(self._next_group())  # given no name here, where it would outlive its commit
 
     def close(self) -> None:
         """Let `run` end when everything submitted so far is committed."""
@@ -71,6 +70,10 @@ class Committer:
         lost, self._waiting = self._waiting, []
         for waiting in lost:
             waiting.on_committed(error)
+
+    def _next_group(self) -> list[_Waiting]:
+        group, self._waiting = self._waiting[:COMMIT_STREAMS_MAX], self._waiting[COMMIT_STREAMS_MAX:]
+        return group
 
     async def _commit(self, group: list[_Waiting]) -> None:
         began = self._clock.monotonic()
