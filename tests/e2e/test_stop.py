@@ -185,7 +185,7 @@ async def refuses_starts(connection: grpc.aio.Channel) -> None:
     refused: grpc.aio.AioRpcError | None = None
     while refused is None:
         try:
-            await SagaServiceStub(connection).StartSaga(request, timeout=10)
+            await SagaServiceStub(connection).StartSaga(request, timeout=10, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
             refused = error
         else:
