@@ -14,6 +14,9 @@ from typing import IO
 
 from orchestrator.limits import LOG_LINE_CHARS_MAX
 
+_GRPC_SERVER = "grpc._cython.cygrpc"
+_ANSWER_NOT_WRITTEN = "ExecuteBatchError raised in core by servicer method"
+
 
 class LogFormat(StrEnum):
     """For whom the lines are."""
@@ -30,10 +33,21 @@ def configure_logging(
     Raise `ValueError` for an unknown level.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
+    handler.addFilter(is_news)
     handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else HumanLines())
     root = logging.getLogger()
     root.setLevel(level)
     root.handlers[:] = [handler]
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Return whether a record is for an operator: a caller who has left is not, whatever gRPC calls it.
+
+    Where a connection ends in the moment in which an answer is written to it, gRPC logs an error with a traceback. The
+    caller asks again, as of any answer that was lost; there is nothing to mend. At level DEBUG it is told.
+    """
+    has_left = record.name == _GRPC_SERVER and record.getMessage().startswith(_ANSWER_NOT_WRITTEN)
+    return not has_left or logging.getLogger().isEnabledFor(logging.DEBUG)
 
 
 class HumanLines(logging.Formatter):

@@ -50,6 +50,19 @@ def test_a_traceback_is_on_the_line_of_its_record(log_format: LogFormat) -> None
     assert "ValueError" in stream.getvalue()
 
 
+def test_a_caller_who_left_while_it_was_answered_is_no_error_of_ours() -> None:
+    grpc_server = logging.getLogger("grpc._cython.cygrpc")
+    left = "ExecuteBatchError raised in core by servicer method [/orchestrator.v1.SagaService/WaitSaga]"
+    stream = lines(LogFormat.HUMAN)
+    grpc_server.error(left)
+    assert stream.getvalue() == ""
+    grpc_server.error("Exception raised by servicer method [/orchestrator.v1.SagaService/WaitSaga]")
+    assert stream.getvalue().count("\n") == 1
+    stream = lines(LogFormat.HUMAN, "DEBUG")
+    grpc_server.error(left)
+    assert left in stream.getvalue()
+
+
 def test_a_line_names_the_saga_and_step_that_its_caller_gives() -> None:
     stream = lines(LogFormat.JSON)
     LOG.info("of a step", extra={"saga_id": "report-7", "step": "score"})
