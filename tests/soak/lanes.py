@@ -54,6 +54,14 @@ LANES = (
         minutes=20,
     ),
     Lane(
+        name="leaks",
+        proves="after any number of sagas, cancels, broken-off watches and reloads a node holds what it held before",
+        arguments=("tests/integration/leaks", "-k", "nothing_grows"),
+        knobs=(Knob(name="SAGAS", full=300_000, least=2_400),),
+        reports=("leaks",),
+        minutes=45,
+    ),
+    Lane(
         name="network",
         proves="every fault of a network, at every call, on both sides of the orchestrator: nothing is misjudged",
         arguments=("tests/integration/network",),
@@ -75,6 +83,15 @@ LANES = (
         arguments=("tests/integration/clocks",),
         reports=("clocks", "clocks_process"),
         minutes=3,
+    ),
+    Lane(
+        name="fuzz",
+        proves="whatever strangers send is taken, or refused in a sentence: no crash, no hang, no memory without bound",
+        module="tests.fuzz",
+        arguments=(),
+        knobs=(Knob(name="INPUTS", full=5_000_000, least=50_500),),
+        reports=("fuzz",),
+        minutes=240,
     ),
     Lane(
         name="mutation",
