@@ -354,7 +354,7 @@ def _remarks(state: SagaState) -> Iterator[str]:
     for root, rollback in state.rollbacks.items():
         steps, why = listed(sorted(rollback.steps)), rollback.cause.message
         yield f"a part of it is being undone while the rest goes on ({steps}), from {root}, because {why}"
-    if not state.is_terminal and not state.is_backward:
+    if not state.is_terminal and not state.is_backward and state.version > 0:
         if state.is_past_pivot:
             yield f"it is past its pivot {state.plan.pivot}: it can only succeed now"
         else:

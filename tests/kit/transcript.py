@@ -16,10 +16,11 @@ Then `start [forward=S] [child] [signal=NAME:ID]`, `reply STEP[[N]][.undo|.probe
 not), `crash [drain]`, `drain`, `luck 0.5`, `undo_child`; and a person's verbs, `retry STEP [new]`, `resolve STEP
 applied|not_applied|unknown [reply=…]`, `skip STEP`, `override STEP DATA`, `force`, `terminate`, `pause`, `resume`,
 `rerun STEP`, each with `[version=N]`, of which +N or -N is counted from the saga's own. The output is every
-event with its time since the start, what is owed, and where the saga and its steps are.
+event with its time since the start, what is owed, and where the saga and its steps are. `explain` and `undo_plan` tell
+the saga nothing; their output is what they say.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from orchestrator.ids import StepId
 from orchestrator.saga.commands import (
@@ -39,8 +40,10 @@ from orchestrator.saga.commands import (
 )
 from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Timer, TimerKind
 from orchestrator.saga.events import Event, Phase
+from orchestrator.saga.explain import attention_of, explain
 from orchestrator.saga.plan import Guard, Operation, Outcome, Plan, Render, Step
 from orchestrator.saga.state import SagaState, StepState
+from orchestrator.saga.undoplan import UndoPlan, undo_plan
 from orchestrator.testing import shorthand as plans
 from orchestrator.values import Payload
 from tests.kit.machine import BEGIN_AT, PARENT, Machine, report
@@ -165,6 +168,8 @@ class Transcript:
         if word == "plan":
             self._machine = Machine(read_plan(lines))
             return "ok"
+        if word in _LOOKS:
+            return "\n".join(_LOOKS[word](self.machine)) or "(nothing)"
         machine, seen = self.machine, len(self.machine.events)
         _COMMANDS[word](machine, rest)
         told = [_event(each) for each in machine.events[seen:]] or ["(nothing)"]
@@ -276,6 +281,41 @@ _COMMANDS: dict[str, Callable[[Machine, list[str]], object]] = {
     "pause": lambda machine, words: machine.tell(PauseSaga(audit=_audit(machine, words))),
     "resume": lambda machine, words: machine.tell(ResumeSaga(audit=_audit(machine, words))),
 }
+
+
+def _explanation(machine: Machine) -> Iterator[str]:
+    told = explain(machine.state, machine.at)
+    yield told.summary
+    for wait in told.waits:
+        words = [wait.kind, wait.step, wait.operation, wait.signal]
+        times = [("since", wait.since_at), ("until", wait.until_at)]
+        words += [f"{word} {_when(at)}" for word, at in times if at is not None]
+        yield f"waits: {' '.join(word for word in words if word)}: {wait.message}"
+    yield f"wakes at {_when(told.wake_at)}" if told.wake_at is not None else "wakes by itself at no time"
+    for entry in attention_of(machine.state):
+        words = [entry.reason, entry.step, entry.operation]
+        yield f"attention: {' '.join(word for word in words if word)}: {entry.message}"
+    yield from (f"remark: {remark}" for remark in told.remarks)
+    for each in told.possible:
+        yield f"may: {' '.join(word for word in (each.verb, each.step, each.outcome) if word)}: {each.message}"
+
+
+def _undo_plan(machine: Machine) -> Iterator[str]:
+    told = undo_plan(machine.state, machine.at)
+    if not isinstance(told, UndoPlan):
+        yield f"refused {told.reason}: {told.message}"
+        return
+    for call in told.calls:
+        more = [f"tried {call.attempts} times"] if call.attempts else []
+        more += [f"not before {_when(call.not_before_at)}"] if call.not_before_at is not None else []
+        more += ["probed first"] if call.probed_first else []
+        what = f"{call.wave}. {call.step} {call.outcome} <{call.request.data.decode()}>"
+        yield " ".join([what, *more])
+    yield from (f"stays: {each.step} {each.reason}: {each.message}" for each in told.stays)
+    yield from (f"if: {each}" for each in told.conditions)
+
+
+_LOOKS: dict[str, Callable[[Machine], Iterator[str]]] = {"explain": _explanation, "undo_plan": _undo_plan}
 
 
 def _when(at: float) -> str:

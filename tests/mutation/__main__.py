@@ -12,7 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tests.kit.figures import keep
-from tests.mutation.kept import Count, count, equivalents, keep_score, recall, remember
+from tests.mutation.kept import Count, count, equivalents, keep_score, recall, remember, survivors
 from tests.mutation.killing import Verdict, judge
 from tests.mutation.mutants import Mutant, mutants_of, read, sample
 
@@ -22,24 +22,28 @@ CONTROLS = 3
 
 
 def main() -> int:
-    """Judge the mutants that were asked for; 1 where one was noticed by nobody, or ought not to have been."""
+    """Judge the mutants that were asked for; 1 where one went unnoticed that is not known for it, or the reverse."""
     asked, known, modules = _asked(), equivalents(), read()
     before = recall(modules)
     chosen = _chosen(asked, mutants_of(modules), known, before)
     began = time.monotonic()  # noqa: TID251  (how long a run takes is no saga's time)
-    verdicts = _judged(chosen, stories=asked.stories, until=began + asked.minutes * 60) if chosen else []
+    verdicts = (
+        _judged(chosen, stories=None if asked.quick else asked.stories, until=began + asked.minutes * 60)
+        if chosen
+        else []
+    )
     seconds = time.monotonic() - began  # noqa: TID251  (the same)
     judged = {each.mutant.name: each.killer for each in verdicts}
     remember(modules, before | judged)
-    survivors = [name for name, killer in judged.items() if killer is None and name not in known]
-    _show(verdicts, _counts([each.mutant for each in verdicts], frozenset(survivors), known), survivors, seconds)
+    unnoticed = [name for name, killer in judged.items() if killer is None and name not in known]
+    _show(verdicts, _counts([each.mutant for each in verdicts], frozenset(unnoticed), known), unnoticed, seconds)
     refuted = {name: killer for name, killer in judged.items() if killer is not None and name in known}
     for name, killer in refuted.items():
         print(f"is listed as no mistake, and was noticed: {name}: {killer}")
     if (unjudged := len(chosen) - len(verdicts)) > 0:
         print(f"NOT JUDGED, for want of time: {unjudged:,}")
     _keep(mutants_of(modules), before | judged, known, seconds, is_kept=asked.keep)
-    return 1 if survivors or refuted or unjudged else 0
+    return 1 if set(unnoticed) - survivors() or refuted or unjudged else 0
 
 
 def _asked() -> argparse.Namespace:
@@ -50,6 +54,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="which sample")
     parser.add_argument("--again", action="store_true", help="only what survived so far, or was never judged")
     parser.add_argument("--stories", type=int, default=STORIES, help="random worlds, for what no test noticed")
+    parser.add_argument("--quick", action="store_true", help="neither slow tests nor random worlds")
     parser.add_argument("--minutes", type=float, default=120.0, help="stop after that, and say how far it came")
     parser.add_argument("--keep", action="store_true", help="keep the score of all that was judged so far")
     return parser.parse_args()
@@ -68,10 +73,11 @@ def _chosen(
     # A mistake in what runs at the import is judged in seconds, not in hundredths of one: too dear for a sample.
     quick = [each for each in mutants if each.function is not None]
     controls = sample([each for each in quick if each.name in known], CONTROLS, asked.seed)
-    return [*controls, *sample([each for each in quick if each.name not in known], asked.sample, asked.seed)]
+    mistakes = [each for each in quick if each.name not in known and each.name not in survivors()]
+    return [*controls, *sample(mistakes, asked.sample, asked.seed)]
 
 
-def _judged(mutants: Sequence[Mutant], *, stories: int, until: float) -> list[Verdict]:
+def _judged(mutants: Sequence[Mutant], *, stories: int | None, until: float) -> list[Verdict]:
     verdicts: list[Verdict] = []
     # Without a thread that draws: the mutants are judged in forks of this process.
     with Progress(console=Console(stderr=True), auto_refresh=False) as progress:
@@ -88,14 +94,14 @@ def _judged(mutants: Sequence[Mutant], *, stories: int, until: float) -> list[Ve
     return verdicts
 
 
-def _counts(mutants: Sequence[Mutant], survivors: frozenset[str], known: Mapping[str, str]) -> dict[str, Count]:
+def _counts(mutants: Sequence[Mutant], unnoticed: frozenset[str], known: Mapping[str, str]) -> dict[str, Count]:
     """Return the count of every module that was judged, and of all under an empty name."""
     names = sorted({each.module.name for each in mutants})
     of = {name: [each for each in mutants if each.module.name == name] for name in names} | {"": list(mutants)}
-    return {name: count(those, survivors, known) for name, those in of.items()}
+    return {name: count(those, unnoticed, known) for name, those in of.items()}
 
 
-def _show(verdicts: Sequence[Verdict], counts: Mapping[str, Count], survivors: Sequence[str], seconds: float) -> None:
+def _show(verdicts: Sequence[Verdict], counts: Mapping[str, Count], unnoticed: Sequence[str], seconds: float) -> None:
     console = Console()
     table = Table("module", *(("mutants", "killed", "no mistake", "survived", "score")), box=None)
     for column in table.columns[1:]:
@@ -107,8 +113,14 @@ def _show(verdicts: Sequence[Verdict], counts: Mapping[str, Count], survivors: S
     stopped = sum(bool(each.killer and each.killer.startswith("stopped")) for each in verdicts)
     told = sum(bool(each.killer and each.killer.startswith("story")) for each in verdicts)
     console.print(f"{seconds:.0f} s; {stopped} ran into a bound, {told} were noticed by a random world alone")
-    for name in survivors:
-        console.print(f"survived: {name}", soft_wrap=True, markup=False, highlight=False)
+    known = survivors()
+    for name in unnoticed:
+        console.print(
+            f"survived{', as it did before' if name in known else ''}: {name}",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
 
 
 def _keep(
@@ -121,8 +133,8 @@ def _keep(
 ) -> None:
     """Keep the figures of all that was judged so far; the score only where nothing is missing."""
     judged = [each for each in every if each.name in verdicts or each.name in known]
-    survivors = [each.name for each in judged if each.name not in known and verdicts[each.name] is None]
-    counts = _counts(judged, frozenset(survivors), known)
+    unnoticed = [each.name for each in judged if each.name not in known and verdicts[each.name] is None]
+    counts = _counts(judged, frozenset(unnoticed), known)
     total = counts.pop("")
     keep(
         "mutation",
@@ -135,7 +147,7 @@ def _keep(
         print(f"the score is not kept: {len(every) - len(judged):,} mutants were never judged; run it with --again")
     elif is_kept:
         today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()  # noqa: TID251  (the day of a run)
-        keep_score(modules=counts, total=total, survivors=survivors, date=today)
+        keep_score(modules=counts, total=total, unnoticed=unnoticed, date=today)
 
 
 if __name__ == "__main__":

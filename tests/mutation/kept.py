@@ -23,6 +23,11 @@ def equivalents() -> Mapping[str, str]:
     return {name: group["why"] for group in groups for name in group["mutants"]}
 
 
+def survivors() -> frozenset[str]:
+    """Return the mutants that nobody noticed when the score was kept: work that is known to be left."""
+    return frozenset(json.loads(SCORE.read_text(encoding="utf-8"))["survivors"]) if SCORE.exists() else frozenset()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
     """What became of the mutants of one module, or of all."""
@@ -39,10 +44,10 @@ class Count:
         return self.killed / mistakes if mistakes else 1.0
 
 
-def count(mutants: Sequence[Mutant], survivors: frozenset[str], known: Mapping[str, str]) -> Count:
+def count(mutants: Sequence[Mutant], unnoticed: frozenset[str], known: Mapping[str, str]) -> Count:
     """Count; what nobody noticed and what is known to be no mistake are told apart."""
     equivalent = sum(each.name in known for each in mutants)
-    survived = sum(each.name in survivors and each.name not in known for each in mutants)
+    survived = sum(each.name in unnoticed and each.name not in known for each in mutants)
     killed = len(mutants) - equivalent - survived
     return Count(mutants=len(mutants), killed=killed, survived=survived, equivalent=equivalent)
 
@@ -71,7 +76,7 @@ def _module_of(name: str) -> str:
     return name.partition(":")[0].partition(".")[0]
 
 
-def keep_score(*, modules: Mapping[str, Count], total: Count, survivors: Sequence[str], date: str) -> None:
+def keep_score(*, modules: Mapping[str, Count], total: Count, unnoticed: Sequence[str], date: str) -> None:
     """Write the score of the whole machine."""
     kept = {
         "date": date,
@@ -79,6 +84,6 @@ def keep_score(*, modules: Mapping[str, Count], total: Count, survivors: Sequenc
         "score": round(total.score, 4),
         "total": asdict(total),
         "modules": {name: asdict(each) for name, each in modules.items()},
-        "survivors": list(survivors),
+        "survivors": list(unnoticed),
     }
     SCORE.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

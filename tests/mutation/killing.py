@@ -1,8 +1,9 @@
-"""Whether the tests notice a mutant: each is judged in a process of its own, forked when all that is slow is done.
+"""Whether the tests notice a mutant.
 
-A mistake in a function is put into the function's code where it is loaded already, with the tests; of these only those
-run that pass through its line, first the one that noticed the last mistake in this function. A mistake in what runs
-when a module is imported, such as a row of a table, is there from the import on, and all tests run.
+A mistake in a function is put into the function's code where it is loaded already, with the tests, and is taken out
+again: the machine is pure, so that nothing of it is left. Only tests run that pass through its line, first the one that
+noticed the last mistake in this function. A mistake in what runs when a module is imported, such as a row of a table,
+is there from the import on, in a fork of this process that has loaded all but the machine; and all tests run.
 """
 
 import gc
@@ -21,25 +22,28 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
 from pathlib import Path
 from random import Random  # noqa: TID251  (a fixed seed: the same stories in every run)
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import coverage
 import pytest
+from _pytest.outcomes import OutcomeException
 from _pytest.runner import runtestprotocol
 
 from tests.mutation.mutants import PACKAGE, Mutant
 
 TESTS = ("tests/scenarios", "tests/unit/saga")
 TABLE_TESTS = (*TESTS, "tests/properties/test_transitions.py")
+SLOW = ("test_transitions.py", "unit/saga/test_backward.py", "cut_at_its_bound", "no_more_forward_calls_than_the_bound")
+"""Tests that take most of the time of all: last, and not asked where somebody is in a hurry."""
 STORY_SEED = 2026
 STORY_BYTES = 360
-BOUND_S = 5.0
+BOUND_S = 1.0
 """Seconds of processor time after which a test has been stopped by an endless loop, …"""
 BOUND_TIMES = 20.0
 """… unless it took that much of its usual time."""
 IMPORT_BOUND_S = 60.0
-"""The same for a test that may be the one that holds the tables against thousands of sagas."""
+"""The same for the slow tests, and for loading them all."""
 MEMORY_BYTES = 1 << 30
 """What a mutant may add to the memory before it is stopped."""
 _OPTIONS = ("-qq", "-s", "--no-header", "--no-summary", "-p", "no:cacheprovider", "-o", "timeout=0")
@@ -72,10 +76,18 @@ class _Noticed(Exception):
     """A test has failed."""
 
 
-def judge(mutants: Sequence[Mutant], *, stories: int, hear: Callable[[Verdict], bool]) -> None:
+class _Endless(BaseException):
+    """A test has run for too long; no `except Exception` of the machine stops it."""
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    raise _Endless
+
+
+def judge(mutants: Sequence[Mutant], *, stories: int | None, hear: Callable[[Verdict], bool]) -> None:
     """Give a verdict on each mutant, those in functions last, until `hear` has heard enough.
 
-    `stories` random worlds see what no test noticed.
+    `stories` random worlds see what no test noticed; where it is None, slow tests are left out as well.
     """
     if any(each.startswith("orchestrator.saga") for each in sys.modules):
         raise Unsound("the machine is loaded already; a mutant has to be there before it")
@@ -157,7 +169,7 @@ class _Mutated(MetaPathFinder, Loader):
 class _FirstFailure:
     """A plugin that runs what was collected, and the stories, up to the first failure."""
 
-    def __init__(self, stories: int) -> None:
+    def __init__(self, stories: int | None) -> None:
         self._stories = stories
         self.noticed: str | None = None
 
@@ -170,10 +182,9 @@ class _FirstFailure:
         return True
 
     def _run(self, items: Sequence[pytest.Item]) -> None:
-        # The table of transitions is held against thousands of sagas: last, because that takes seconds.
-        items = sorted(items, key=lambda item: "test_transitions" in item.nodeid)
+        items = sorted((item for item in items if _is_wanted(item, self._stories)), key=_is_slow)
         for item, after in zip(items, [*items[1:], None], strict=True):
-            _bounded(IMPORT_BOUND_S)
+            _bounded(IMPORT_BOUND_S if _is_slow(item) else BOUND_S)
             _run_item(item, after)
         for story in _told(self._stories):
             _bounded(BOUND_S)
@@ -189,7 +200,7 @@ def _warm_up() -> None:
     gc.freeze()
 
 
-def _import_and_run(mutant: Mutant | None, stories: int) -> None:
+def _import_and_run(mutant: Mutant | None, stories: int | None) -> None:
     if mutant is not None:
         sys.meta_path.insert(0, _Mutated(mutant))
     _bounded(IMPORT_BOUND_S)
@@ -211,21 +222,21 @@ class _Session:
 
     @pytest.hookimpl
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        try:
-            self._jury.gather(session.items)
-        except _Noticed as noticed:
-            self.unsound = str(noticed)
-            return True
-        for mutant in self._mutants:
+        signal.signal(signal.SIGPROF, _stop)
+        self._jury.gather(session.items)
+        self.unsound = self._jury.first_failure()
+        for mutant in self._mutants if self.unsound is None else ():
             if not self._hear(Verdict(mutant=mutant, killer=self._jury.killer_of(mutant))):
                 break
+        # A mistake that outlived its mutant would have been noticed in the name of others.
+        self.unsound = self.unsound or self._jury.first_failure()
         return True
 
 
 class _Jury:
     """The tests, loaded, and the lines that each of them passes through."""
 
-    def __init__(self, stories: int) -> None:
+    def __init__(self, stories: int | None) -> None:
         self._stories = stories
         self._killers: dict[str, Killer] = {}
         self._took_s: dict[str, float] = {}
@@ -235,7 +246,8 @@ class _Jury:
 
     def gather(self, items: Sequence[pytest.Item]) -> None:
         """Run everything once."""
-        tests = [Killer(name=item.nodeid, run=partial(_run_item, item, None)) for item in items]
+        wanted = sorted((item for item in items if _is_wanted(item, self._stories)), key=_is_slow)
+        tests = [Killer(name=item.nodeid, run=_call_of(item)) for item in wanted]
         measured = coverage.Coverage(data_file=None, include=[f"{PACKAGE.resolve()}/*"], config_file=False)
         for killer in [*tests, *_told(self._stories)]:
             measured.start()
@@ -251,9 +263,7 @@ class _Jury:
         self._by_line = {path: data.contexts_by_lineno(path) for path in data.measured_files()}
         self._functions = _functions()
         gc.collect()
-        gc.freeze()  # forks do not copy what they do not change
-        if (said := _in_child(partial(self._run, (), None, list(self._killers)))) is not None:
-            raise _Noticed(said)
+        gc.freeze()  # what is there for good need not be looked through again and again
 
     def killer_of(self, mutant: Mutant) -> str | None:
         """Return which test notices the mistake."""
@@ -261,12 +271,30 @@ class _Jury:
         path = str(mutant.module.path.resolve())
         functions = self._functions.get((path, *mutant.function), [])
         names = self._in_order(mutant, path)
-        code = mutant.compile()
-        killer = _in_child(partial(self._run, functions, code, names))
+        sound = [(function, function.__code__) for function in functions]
+        for function in functions:
+            function.__code__ = mutant.compile()
+        try:
+            killer = self.first_failure(names)
+        finally:
+            for function, code in sound:
+                function.__code__ = code
         if killer is not None:
             recent = self._noticed.setdefault((path, mutant.function), [])
             recent[:] = [killer, *(each for each in recent if each != killer)][:8]
         return killer
+
+    def first_failure(self, names: Sequence[str] | None = None) -> str | None:
+        """Run tests, all where none are named, and return the first that fails."""
+        for name in list(self._killers) if names is None else names:
+            try:
+                _bounded(max(BOUND_S, BOUND_TIMES * self._took_s[name]))
+                self._killers[name].run()
+            except (Exception, _Endless, OutcomeException):  # noqa: BLE001  (whatever a mistake leads to)
+                return name
+            finally:
+                _bounded(0.0)
+        return None
 
     def _in_order(self, mutant: Mutant, path: str) -> list[str]:
         assert mutant.function is not None
@@ -276,14 +304,6 @@ class _Jury:
         # Stories last: a test that states the rule says more about what is wrong.
         rest = sorted(passing - set(first), key=lambda name: (name.startswith("story"), self._took_s[name], name))
         return [*first, *rest]
-
-    def _run(self, functions: Sequence[FunctionType], code: CodeType | None, names: Sequence[str]) -> None:
-        for function in functions:
-            assert code is not None
-            function.__code__ = code
-        for name in names:
-            _bounded(max(BOUND_S, BOUND_TIMES * self._took_s[name]))
-            self._killers[name].run()
 
 
 def _functions() -> dict[tuple[str, str, int], list[FunctionType]]:
@@ -306,7 +326,24 @@ def _run_item(item: pytest.Item, after: pytest.Item | None) -> None:
             raise _Noticed(item.nodeid)
 
 
-def _told(count: int) -> Iterator[Killer]:
+def _call_of(item: pytest.Item) -> Callable[[], None]:
+    """Return what runs a test: where it asks for nothing but its parameters, the function itself."""
+    assert isinstance(item, pytest.Function)
+    given: dict[str, object] = item.callspec.params if hasattr(item, "callspec") else {}
+    if set(item.fixturenames) <= set(given):
+        return partial(item.obj, **given)
+    return partial(_run_item, item, None)
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return any(each in item.nodeid for each in SLOW)
+
+
+def _is_wanted(item: pytest.Item, stories: int | None) -> bool:
+    return stories is not None or not _is_slow(item)
+
+
+def _told(count: int | None) -> Iterator[Killer]:
     """Yield random worlds, each held to the oracles of the properties; half to their end, by a willing person."""
     from tests.properties import test_machine  # late: the machine is loaded with it
 
@@ -315,7 +352,7 @@ def _told(count: int) -> Iterator[Killer]:
         test_machine.test_a_saga_keeps_every_rule_in_a_hostile_world,
         test_machine.test_a_person_who_decides_whatever_is_asked_brings_every_saga_to_its_end,
     ]
-    for number in range(count):
+    for number in range(count or 0):
         name, tape = f"story {number}", luck.randbytes(STORY_BYTES)
         yield Killer(name=name, run=partial(_tell, name, tests[number % 2], tape))
 

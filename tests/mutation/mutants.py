@@ -198,7 +198,8 @@ def _walk(
         is_body = isinstance(node, ast.FunctionDef) and child_field == "body"
         within = inner if is_body else function
         for child_index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
-            if isinstance(child, ast.AST):
+            # The words between the values of a sentence stand or fall with it.
+            if isinstance(child, ast.AST) and not (isinstance(node, ast.JoinedStr) and isinstance(child, ast.Constant)):
                 yield from _walk(node, child_field, child_index, child, where=name, function=within, lines=lines)
 
 
@@ -219,7 +220,7 @@ def _is_no_code(node: ast.AST, function: ast.FunctionDef | None) -> bool:
             return True
         case ast.Expr(value=ast.Call(func=ast.Name(id="assert_never"))):
             return True
-        case ast.Assign(targets=[ast.Name(id="__all__" | "__slots__")]):
+        case ast.Assign(targets=[ast.Name(id="__all__" | "__slots__")]) | ast.Call(func=ast.Name(id="TypeVar")):
             return True
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.BinOp(op=ast.BitOr())) if function is None:
             return name[0].isupper() and not name.isupper()  # a union of types under a name
@@ -235,7 +236,5 @@ def _is_no_code_of(node: ast.AST, field: str) -> bool:
             return name in _TYPES
         case ast.Call(func=ast.Subscript()), "func":
             return True
-        case ast.JoinedStr(), _:
-            return False
         case _:
             return False

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.transcript import Transcript
+from tests.scenarios import records
 
 FOLDER = Path(__file__).parent
 FILES = sorted(FOLDER.glob("*.txt"))
@@ -26,12 +27,22 @@ def blocks_of(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def rewritten(text: str) -> str:
-    """Return the text with the outputs the machine gives now."""
+    """Return the text with the outputs the machine gives now; what they leave out is held to `records`."""
     transcript = Transcript()
     blocks: list[str] = []
     for comment, command, _ in blocks_of(text):
+        if command.startswith("plan") and blocks[1:]:
+            records.hold(transcript.machine.events)
         answered = [command, RULE, transcript.run(command)] if command else []
+        if (
+            command
+            and not command.startswith(("plan", "explain", "undo_plan"))
+            and transcript.machine.rejected is not None
+        ):
+            records.hold_refusal(transcript.machine.rejected, command, transcript.machine.state)
         blocks.append("\n".join([*([comment] if comment else []), *answered]))
+    records.hold(transcript.machine.events)
+    records.hold_state(transcript.machine.state, transcript.machine.events)
     return "\n\n".join(blocks) + "\n"
 
 

@@ -90,6 +90,38 @@ def test_a_broken_invariant_is_named(number: str) -> None:
         assert "'s'" in caught.value.message
 
 
+def test_a_violation_says_which_saga_which_step_and_what_is_true() -> None:
+    told: list[str] = []
+    for state in (state for states in broken().values() for state in states):
+        with pytest.raises(InvariantViolated) as caught:
+            check(state)
+        told.append(caught.value.message)
+    assert told == [f"{number}: saga 's' at version {what}; please report this" for number, what in SENTENCES]
+
+
+SENTENCES = (
+    ("M1", "15: COMPENSATED, yet ['a'] is live"),
+    ("M2", "12: step a has calls open for forward, compensate"),
+    ("M3", "6: step b is APPLIED with a call open"),
+    ("M4", "12: step a is undone with outcome NOT_APPLIED"),
+    ("M4", "15: step r is undone with outcome APPLIED"),
+    ("M5", "12: step a is being undone before ['b']"),
+    ("M6", "15: COMPENSATED without a cause"),
+    ("M6", "6: RUNNING with a cause"),
+    ("M6", "9: COMPENSATING past the pivot p"),
+    ("M7", "6: step a was applied and has no undo request"),
+    ("M8", "12: COMPENSATING, yet nothing is owed and nobody was asked"),
+    ("M9", "6: step b has attempts out of order"),
+    ("M9", "6: step a has attempts out of order"),
+    ("M9", "6: step a has attempts out of order"),
+    ("M10", "6: forward of step b has key another"),
+    ("M11", "6: step b is at epoch 99 of 1"),
+    ("M12", "6: step b may run past the saga's deadline"),
+    ("M13", "15: compensated, yet ['a'] is left"),
+    ("R24", "6: step a is stuck (None) and the saga is RUNNING"),
+)
+
+
 def test_the_states_that_were_bent_were_sound() -> None:
     for machine in (forward(), backward(), backward().replies("a")):
         check(machine.state)
