@@ -244,5 +244,6 @@ async def test_a_bad_network_on_both_sides_loses_doubles_and_misjudges_nothing(t
     assert {"I7", "I10", "I13", "I24"}.isdisjoint(findings.not_checked), "all three witnesses were heard"
     assert findings.sagas == CALLERS * ROUNDS == len(callers.ends), "exactly one saga for each request"
     assert callers.counts["watched"] > 0 < callers.counts["sent_again"]
+    assert at.events.total() >= ROUNDS, "whole lines were down"
     assert min(callers.counts["COMPLETED"], callers.counts["COMPENSATED"]) > 0
     assert min(verdict.phases["NOT_SENT"], verdict.phases["SENT"]) > 0
