@@ -231,4 +231,6 @@ def _end(story: Coroutine[Any, Any, object]) -> None:
             story.close()
         except (RuntimeError, asyncio.CancelledError):
             continue  # it waits again, in its `finally`
+        except BaseExceptionGroup:
+            return  # a group of tasks says that it was ended in their midst
         return
