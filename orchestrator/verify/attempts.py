@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from orchestrator.ids import StepId, idempotency_key
 from orchestrator.limits import FORWARD_PARALLEL_MAX, UNDO_PARALLEL_MAX
 from orchestrator.saga.events import (
-    FOUND,
     POLL,
     AttemptOpened,
     AttemptSettled,
@@ -17,7 +16,7 @@ from orchestrator.saga.events import (
     StepReopened,
     Verb,
 )
-from orchestrator.saga.plan import Call, OnFailure, Operation, Outcome, OutcomeProfile, Plan, Step, StepKind
+from orchestrator.saga.plan import OnFailure, Operation, Plan, Step, StepKind
 from orchestrator.verify.findings import Violation
 from orchestrator.verify.stream import Life, Stream
 
@@ -33,7 +32,11 @@ def attempts_end_once(stream: Stream) -> Iterator[Violation | int]:
     """
     for life in stream.every_life():
         for operation, opened in life.opened.items():
-            ends = Counter(event.attempt for _, event in life.settled.get(operation, []))
+            settled = life.settled.get(operation, [])
+            yield len(opened)
+            if len(opened) == 1 == len(settled) and opened[0][1].attempt == settled[0][1].attempt:
+                continue  # nearly always
+            ends = Counter(event.attempt for _, event in settled)
             open_is_wrong = stream.is_over and operation is not Operation.STOP and not stream.was_cut_short
             if operation in _ASKS:
                 open_is_wrong = open_is_wrong and not any(is_word(stream, version) for version, _ in life.ended)
@@ -41,7 +44,6 @@ def attempts_end_once(stream: Stream) -> Iterator[Violation | int]:
                 count = ends[event.attempt]
                 if count > 1 or (count == 0 and open_is_wrong):
                     yield stream.broken("I11", f"attempt {event.attempt} of {life.path} has {count} ends", version)
-            yield len(opened)
 
 
 def is_word(stream: Stream, version: int) -> bool:
@@ -70,57 +72,17 @@ def keys_are_derived(stream: Stream) -> Iterator[Violation | int]:
             for operation, opened in life.opened.items():
                 for version, event in opened:
                     mine.add(event.key)
-                    named = f"{operation.value} of {life.path}"
+                    wrong = ""
                     if event.key != idempotency_key(stream.uid, life.path, operation.value, event.manual_epoch):
-                        yield stream.broken("I12", f"{named} has key {event.key}", version)
+                        wrong = f"has key {event.key}"
                     if event.key in spent:
-                        yield stream.broken("I12", f"{named} was begun anew under key {event.key}", version)
+                        wrong = f"was begun anew under key {event.key}"
                     if event.request is not None and seen.setdefault(event.key, event.request) != event.request:
-                        yield stream.broken("I12", f"{named} sent another request under key {event.key}", version)
+                        wrong = f"sent another request under key {event.key}"
+                    if wrong:
+                        yield stream.broken("I12", f"{operation.value} of {life.path} {wrong}", version)
                 yield len(opened)
             spent |= mine
-
-
-def what_may_stand_is_not_repeated(stream: Stream) -> Iterator[Violation | int]:
-    """I13, the orchestrator's half (R8, R8a): unless somebody has found out that it did not take place."""
-    for life in stream.every_life():
-        opened = life.opened.get(Operation.FORWARD, [])
-        call = stream.call_of(life.path, Operation.FORWARD) if len(opened) > 1 else None
-        if call is None:
-            continue
-        yield len(opened) - 1
-        step = stream.plan.step_of(life.path)
-        if step.kind is StepKind.READ or call.idempotent or call.repeatable or step.poll is not None:
-            continue
-        ends = life.settled.get(Operation.FORWARD, [])
-        doubts = [version for version, event in ends if _may_stand(step, call, event)]
-        settled = [version for version, event in life.renewed if _settles_doubt(event)]
-        for version, event in opened[1:]:
-            before = [at for at in doubts if at < version and not any(at < known < version for known in settled)]
-            if before:
-                message = f"attempt {event.attempt} of {life.path} was sent, and one before it may have been applied"
-                yield stream.broken("I13", message, *before, version)
-
-
-def _may_stand(step: Step, call: Call, event: AttemptSettled) -> bool:
-    report = event.report
-    if event.outcome is Outcome.APPLIED:
-        # A reply may have meant no, or not yet; what was judged of it is in the records after.
-        return step.refuse is None and step.awaits is None
-    if event.outcome is Outcome.NOT_APPLIED:
-        return False
-    if call.profile is OutcomeProfile.DTM and report.code == "FAILED_PRECONDITION":
-        return False  # the service says that it is still at it, and is to be asked again
-    pushback = report.retry_after_s is not None
-    transient = report.code == "UNAVAILABLE" or (report.code == "RESOURCE_EXHAUSTED" and pushback)
-    return not (call.retry.explicit and (transient or report.phase is Phase.LOST))
-
-
-def _settles_doubt(event: RetryScheduled | StepReopened) -> bool:
-    """Return whether somebody knows better: a probe or a look at the operation, or a person who says try again."""
-    if isinstance(event, StepReopened):
-        return event.operation is Operation.FORWARD
-    return event.reason == FOUND[Outcome.NOT_APPLIED]
 
 
 def attempts_obey_the_policy(stream: Stream) -> Iterator[Violation | int]:
@@ -203,7 +165,7 @@ def pauses_are_kept(stream: Stream) -> Iterator[Violation | int]:
 
 def windows_are_kept(stream: Stream) -> Iterator[Violation | int]:
     """I16: of every list, and of the saga; a call that is repeated has had its place before."""
-    for step in stream.plan.steps.values():
+    for step in stream.plan.steps.values() if stream.plan.has_parts else ():
         if step.for_each is None or step.id not in stream.lives:
             continue
         inside = f"{step.id}["
@@ -214,8 +176,10 @@ def windows_are_kept(stream: Stream) -> Iterator[Violation | int]:
             told = f"{count} items of {step.id} were under way, and its window is {step.for_each.parallel}"
             yield stream.broken("I16", told, at)
     for operation, most in ((Operation.FORWARD, FORWARD_PARALLEL_MAX), (Operation.COMPENSATE, UNDO_PARALLEL_MAX)):
+        if len(stream.lives) <= most:
+            continue  # there is nothing to look at
         calls = [life for life in stream.every_life() if operation in life.opened]
-        if len(calls) > most:  # below it, there is nothing to look at
+        if len(calls) > most:
             yield from _too_many_calls(stream, calls, operation, most)
             yield len(calls)
 

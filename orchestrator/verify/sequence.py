@@ -9,11 +9,10 @@ from orchestrator.saga.events import (
     OperatorActed,
     SagaCompleted,
     SagaTerminated,
-    StepBegan,
     StepReopened,
 )
 from orchestrator.verify.findings import Violation
-from orchestrator.verify.stream import ENDINGS, Stream
+from orchestrator.verify.stream import ENDINGS, Life, Stream
 
 
 def versions_are_dense(stream: Stream) -> Iterator[Violation | int]:
@@ -82,8 +81,7 @@ def it_stays_within_bounds(stream: Stream) -> Iterator[Violation | int]:
     for life in stream.every_life():
         for operation, opened in life.opened.items():
             version, last = opened[-1]
-            by_hand = sum(1 for _, event in life.renewed if isinstance(event, StepReopened))
-            if last.attempt > ATTEMPTS_MAX + by_hand:
+            if last.attempt > ATTEMPTS_MAX and last.attempt > ATTEMPTS_MAX + _by_hand(life):
                 yield stream.broken("I44", f"{operation.value} of {life.path} was tried {last.attempt} times", version)
             yield 1
         for settled in life.settled.values():
@@ -91,13 +89,16 @@ def it_stays_within_bounds(stream: Stream) -> Iterator[Violation | int]:
                 if len(event.report.message) > MESSAGE_CHARS_MAX:
                     told = f"the text of a report about {life.path} has {len(event.report.message)} characters"
                     yield stream.broken("I44", told, version)
-        began = stream.event(life.began) if life.due_at is None and life.began is not None else None
-        if isinstance(began, StepBegan) and (began.count or 0) > ITEMS_MAX:
-            yield stream.broken("I44", f"{life.path} has {began.count} items", life.began or 0)
+        if life.count > ITEMS_MAX:
+            yield stream.broken("I44", f"{life.path} has {life.count} items", life.began or 0)
     if len(stream.signals) > SIGNALS_MAX:
         yield stream.broken("I44", f"it was sent {len(stream.signals)} signals", stream.signals[-1][0])
     if isinstance(stream.ending, SagaTerminated) and len(stream.ending.left) > LEFT_MAX:
         yield stream.broken("I44", f"its end names {len(stream.ending.left)} steps", len(stream.records))
+
+
+def _by_hand(life: Life) -> int:
+    return sum(1 for _, event in life.renewed if isinstance(event, StepReopened))
 
 
 def terminal_is_last(stream: Stream) -> Iterator[Violation | int]:

@@ -75,7 +75,7 @@ def _sort(stream: Stream, record: Record, previous: Event | None) -> None:
                 life.undone = version
         case StepBegan():
             if (life := _life(stream, event.step)) is not None:
-                life.began, life.due_at = version, event.due_at
+                life.began, life.due_at, life.count = version, event.due_at, event.count or 0
             _turn_round(stream, version)
         case _:
             _sort_seldom(stream, version, event, previous)

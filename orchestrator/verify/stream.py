@@ -48,6 +48,8 @@ class Life:
     began: int | None = None
     due_at: float | None = None
     """When it has slept enough, or waited too long."""
+    count: int = 0
+    """How many items it has."""
     opened: dict[Operation, list[tuple[int, AttemptOpened]]] = field(default_factory=dict)
     settled: dict[Operation, list[tuple[int, AttemptSettled]]] = field(default_factory=dict)
     renewed: list[tuple[int, RetryScheduled | StepReopened]] = field(default_factory=list)

@@ -1,8 +1,8 @@
 """One stream against its plan: one function an invariant, each a dumb reading of the records.
 
 They recompute from the events what must be true, rather than asking the machine that wrote them. Here are signals and
-wake-ups; `sequence.py` has what is about the stream as such, `attempts.py` the calls, `order.py` what begins and is
-undone when, `turning.py` how a saga turns back, `timers.py` what time brings about.
+wake-ups; `sequence.py` has what is about the stream as such, `attempts.py` the calls, `outcomes.py` what they came to,
+`order.py` what begins and is undone when, `turning.py` how a saga turns back, `timers.py` what time brings about.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from orchestrator.saga.effects import SendCall
 from orchestrator.saga.events import AttentionRaised, SettleReason, StepStuck
 from orchestrator.saga.plan import Plan, Wait
 from orchestrator.saga.state import StepStatus
-from orchestrator.verify import attempts, order, sequence, timers, turning
+from orchestrator.verify import attempts, order, outcomes, sequence, timers, turning
 from orchestrator.verify.findings import Findings, Violation
 from orchestrator.verify.sorting import sorted_stream
 from orchestrator.verify.stream import Stream
@@ -53,6 +53,8 @@ def check_stream(
 def signals_come_once(stream: Stream) -> Iterator[Violation | int]:
     """I29: a repeated signal is the same one, and no step takes one that has not come."""
     yield len(stream.signals)
+    if not (stream.signals or stream.plan.signals):
+        return
     seen: dict[str, int] = {}
     for version, event in stream.signals:
         if event.request_id in seen:
@@ -135,7 +137,8 @@ RULES: tuple[tuple[str, Check], ...] = (
 )
 """Each yields a number of facts that hold, or a violation for one that does not."""
 RULES_OF_TARGETS: tuple[tuple[str, Check], ...] = (
-    ("I13", attempts.what_may_stand_is_not_repeated),
+    ("I13", outcomes.what_may_stand_is_not_repeated),
+    ("I18", outcomes.what_may_stand_is_not_forgotten),
     ("I19", order.undo_waits_for_what_may_arrive),
 )
 """Rules about methods that keep keys or the barrier, or do not."""

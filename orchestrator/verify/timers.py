@@ -71,6 +71,8 @@ def _of_scope(stream: Stream, part: Part) -> Iterator[Violation | int]:
 
 def waits_take_what_has_come(stream: Stream) -> Iterator[Violation | int]:
     """I31: a step that waits takes a signal as soon as both are there, before its own timer is looked at."""
+    if not stream.plan.signals:
+        return
     if stream.cancelled is not None and stream.plan.pivot is not None:
         return  # nothing goes on while a cancelled saga's pivot is undecided, signals included
     bodies = ((life, stream.plan.step_of(life.path).body) for life in stream.every_life())

@@ -48,8 +48,8 @@ async def verify(
 
     `answers`: what callers were told; of a mapping, saga -> the end a caller was told, "" for accepted. `signals`: as
     `Answers.signals`. `knows_targets`: `plans` know what the targets' configuration declares of methods, which no
-    journal records (I13, I19). `is_at_rest`: the caller knows that nothing more is going to happen (I36). `in_order`:
-    read the store once more, in the order of its commits (I3).
+    journal records (I13, I18, I19). `is_at_rest`: the caller knows that nothing more is going to happen (I36).
+    `in_order`: read the store once more, in the order of its commits (I3).
     """
     findings = Findings()
     told = _told(answers, signals)
@@ -108,6 +108,7 @@ def _check_together(
     halves = [_NO_LEDGERS] if ledgers is None else []
     halves += [] if knows_targets else ["what targets declare was not given"]
     findings.partly |= dict.fromkeys(("I13", "I19"), " and ".join(halves)) if halves else {}
+    findings.partly |= {} if knows_targets else {"I18": halves[-1]}
     findings.not_checked |= missing(told)
     findings.partly |= _missing_parts(told)
     if told.ends is not None:

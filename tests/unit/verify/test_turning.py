@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.ids import StepId
-from orchestrator.limits import ALERT_ATTEMPTS, ATTEMPTS_MAX, SIGNALS_MAX, UNDO_PARALLEL_MAX
+from orchestrator.limits import ALERT_ATTEMPTS, ATTEMPTS_MAX, ITEMS_MAX, SIGNALS_MAX, UNDO_PARALLEL_MAX
 from orchestrator.saga.commands import RerunFromStep, ResolveStep, SkipStep
 from orchestrator.saga.events import (
     AttemptOpened,
@@ -23,6 +23,7 @@ from orchestrator.saga.events import (
     SettleReason,
     SignalReceived,
     SkipReason,
+    StepBegan,
     StepReopened,
     StepSettled,
     StepSkipped,
@@ -295,6 +296,21 @@ def a_lost_call_without_a_key_is_made_again() -> Sample:
     return added(sample, at, *attempt(sample, "pay", 2))
 
 
+def a_lost_call_is_taken_for_one_never_made() -> Sample:
+    """And made again, what was recorded of it notwithstanding."""
+    sample = a_lost_call_without_a_key_is_made_again()
+    return changed(sample, sample.find(AttemptSettled, step=PAY), outcome=Outcome.NOT_APPLIED)
+
+
+def a_lost_call_is_not_undone() -> Sample:
+    """Its step ends as if it had not been applied, and the saga with nothing of it undone."""
+    sample = crashed()
+    lost = changed(sample, sample.find(AttemptSettled, step=PAY), outcome=Outcome.NOT_APPLIED)
+    ended = changed(lost, lost.find(StepSettled, step=PAY), outcome=Outcome.NOT_APPLIED, undo_request=None)
+    undo = [ended.find(kind, step=PAY, operation=UNDO) for kind in (AttemptOpened, AttemptSettled)]
+    return removed(ended, *undo, ended.find(StepUndone, step=PAY))
+
+
 def a_pause_is_cut_short() -> Sample:
     sample = compensated()
     at = sample.find(RetryScheduled, step=BOOK)
@@ -506,6 +522,11 @@ def a_call_is_made_for_ever() -> Sample:
     return changed(sample, sample.find(AttemptOpened, step=PAY), attempt=ATTEMPTS_MAX + 1)
 
 
+def a_list_is_without_end() -> Sample:
+    sample = listed()
+    return changed(sample, sample.find(StepBegan), count=ITEMS_MAX + 1)
+
+
 def it_is_sent_signals_without_end() -> Sample:
     sample = waited()
     at = sample.find(SignalReceived)
@@ -521,9 +542,11 @@ PLANTED: list[tuple[str, Callable[[], Sample]]] = [
     ("I4", a_row_names_another_request),
     ("I13", a_call_that_may_stand_is_repeated),
     ("I13", a_lost_call_without_a_key_is_made_again),
+    ("I13", a_lost_call_is_taken_for_one_never_made),
     ("I14", a_pause_is_cut_short),
     ("I16", a_list_has_more_items_under_way_than_it_may),
     ("I16", more_is_undone_at_once_than_may_be),
+    ("I18", a_lost_call_is_not_undone),
     ("I19", an_undo_does_not_wait_until_its_call_can_arrive_no_more),
     ("I22", an_undo_has_less_than_its_time),
     ("I22", a_cancel_comes_while_it_is_being_undone),
@@ -558,6 +581,7 @@ PLANTED: list[tuple[str, Callable[[], Sample]]] = [
     ("I43", nobody_is_named_who_said_what_is_true),
     ("I43", somebody_gives_no_reason),
     ("I44", a_call_is_made_for_ever),
+    ("I44", a_list_is_without_end),
     ("I44", it_is_sent_signals_without_end),
 ]
 
