@@ -63,9 +63,6 @@ PLANTS: Mapping[str, tuple[str, Callable[[], AbstractContextManager[object]]]] =
     "task": ("tasks", partial(_also, GrpcInvoker, "begin", _wait_for_ever)),
     "channel": ("Channel", partial(_also, Revisions, "activate", lambda *_: grpc.aio.insecure_channel("127.0.0.1:1"))),
     "file": ("fd null", partial(_also, Revisions, "activate", lambda *_: Path("/dev/null").open())),  # noqa: SIM115
-    "text": (
-        "blocks",
-        partial(_also, Directory, "_remember", lambda _, actor: [f"{actor.saga_id}.{n}" for n in range(9)]),
-    ),
+    "text": ("blocks", partial(_also, Directory, "_remember", _name_parts)),
 }
 """What is forgotten, and how the census calls what stays."""
