@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("check:check", "Check definitions without a server."),
     "explore": ("exploring:explore", "Try every way a definition can go."),
     "simulate": ("exploring:simulate", "Play a saga in virtual time with scripted replies."),
+    "sim": ("sim:sim", "Run sagas in a world that fails, seed by seed."),
     "start": ("sagas:start", "Start a saga."),
     "get": ("sagas:get", "Show a saga as it stands."),
     "list": ("sagas:list_", "List sagas."),

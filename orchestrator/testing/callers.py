@@ -79,6 +79,8 @@ class Caller:
     async def run(self) -> None:
         """Start, perhaps signal, cancel and watch, and wait for the end."""
         draw, name = self._faults.fates.draw, self.saga
+        if self._faults.strike(Kind.ABSENT, name):
+            return
         await asyncio.sleep(_SPREAD_S * draw(f"starts/{name}"))
         async with asyncio.TaskGroup() as beside:
             if self._faults.strike(Kind.REPEATED, f"{name}/start"):

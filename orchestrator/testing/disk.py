@@ -6,7 +6,7 @@ was acknowledged is there, always: a disk that loses what it has synced is beyon
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -41,7 +41,8 @@ class Disk:
         self.store = MemoryJournal()
         self.definitions: dict[SagaId, str] = {}
         """Of every saga that is there."""
-        self.appends = 0
+        self.on_landed: Callable[[Append], None] = lambda _: None
+        """Hears of what is durable now."""
 
 
 class SimulatedJournal:
@@ -120,11 +121,11 @@ class SimulatedJournal:
         self._write(chosen)
 
     def _write(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
-        self._disk.appends += 1
         results = _finish(self._store.append(batch))
         for append, result in zip(batch, results, strict=True):
-            if result is None and append.expected_version == 0:
+            if result is None:
                 self._disk.definitions[append.saga_id] = append.row.definition
+                self._disk.on_landed(append)
         return results
 
     def _check(self) -> None:

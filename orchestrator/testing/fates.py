@@ -11,7 +11,7 @@ A tape is the list of faults that struck. Played again, nothing else strikes::
     reply.lost s3/charge/forward/1
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from hashlib import blake2b
 from typing import TypeVar
@@ -85,12 +85,15 @@ class Kind(StrEnum):
     REPEATED = "repeated"
     """A client sends what it has sent once more, as nobody's answer came."""
 
+    ABSENT = "absent"
+    """Nobody starts this saga: what shrinking leaves out first."""
+
     FORGETS_KEY = "forgets.key"
     """The service breaks its word and acts on a key again. No sound service does: it tries the checker."""
 
 
-WORLD_ONLY = frozenset({Kind.FORGETS_KEY})
-"""Never drawn by a swarm: a run with it must be found out."""
+NEVER_DRAWN = frozenset({Kind.ABSENT, Kind.FORGETS_KEY})
+"""Of no swarm: only a tape has them."""
 
 
 @frozen_tuple
@@ -129,15 +132,34 @@ class Fates:
         return options[int(self.draw(site) * len(options))]
 
 
+_OF_A_LIFE = frozenset(kind for kind in Kind if kind.startswith("kill.")) | {
+    Kind.STOP,
+    Kind.FREEZE,
+    Kind.USURP,
+    Kind.CLOCK,
+}
+_RATE_MAX: Mapping[Kind, float] = {
+    # A life has one chance of each, and there are few of them.
+    **dict.fromkeys(_OF_A_LIFE, 0.45),
+    # Each ends a life; where a disk fails at every third group, nothing else comes to pass.
+    Kind.APPEND_ERROR: 0.03,
+    Kind.APPEND_SLOW: 0.1,
+}
+_RATE_MAX_DEFAULT = 0.25
+_SPAN = 25
+"""How many times rarer a kind is in its mildest swarm than in its worst."""
+
+
 def swarm(fates: Fates, kinds: Iterable[Kind] = tuple(Kind)) -> Mapping[Kind, float]:
-    """Return rates for a seed: about half of the kinds, each between one in a hundred and one in four.
+    """Return rates for a seed: about half of the kinds, some rare and some frequent.
 
     A fault that is always mixed with all others hides what it would do alone.
     """
     rates: dict[Kind, float] = {}
     for kind in kinds:
-        if kind not in WORLD_ONLY and fates.coin(f"swarm/{kind}/is on"):
-            rates[kind] = 0.01 * 25 ** fates.draw(f"swarm/{kind}/rate")
+        if kind not in NEVER_DRAWN and fates.coin(f"swarm/{kind}/is on"):
+            worst = _RATE_MAX.get(kind, _RATE_MAX_DEFAULT)
+            rates[kind] = worst * _SPAN ** (fates.draw(f"swarm/{kind}/rate") - 1)
     return rates
 
 
@@ -153,6 +175,7 @@ class Faults:
         self._tape = None if tape is None else {(fault.kind, fault.site): fault.at for fault in tape}
         self.struck: list[Fault] = []
         """What went wrong, in order: the tape of this run."""
+        self.on_struck: Callable[[Fault], None] = lambda _: None
         self.is_over = False
         """The world has become kind: nothing strikes any more."""
 
@@ -166,7 +189,7 @@ class Faults:
         else:
             strikes = (kind, site) in self._tape
         if strikes:
-            self.struck.append(Fault(kind, site))
+            self.note(kind, site)
         return strikes
 
     def pass_of(self, kind: Kind, site: str, mean: int) -> int | None:
@@ -181,9 +204,11 @@ class Faults:
             return None
         return 1 + int(2 * mean * self.fates.draw(f"{kind}/{site}/at"))
 
-    def note(self, kind: Kind, site: str, at: int) -> None:
-        """Write down that a fault struck at a pass."""
-        self.struck.append(Fault(kind, site, at))
+    def note(self, kind: Kind, site: str, at: int = 0) -> None:
+        """Write down that a fault struck, at a pass."""
+        fault = Fault(kind, site, at)
+        self.struck.append(fault)
+        self.on_struck(fault)
 
 
 def write_tape(seed: int, faults: Iterable[Fault], about: str = "") -> str:

@@ -50,6 +50,7 @@ class Services:
         self._replies = replies
         self._faults = faults
         self.ledger: list[LedgerLine] = []
+        self.on_written: Callable[[LedgerLine], None] = lambda _: None
         self.standing: Counter[str] = Counter()
         """Forward key -> effects of it that stand."""
         self._answers: dict[str, Report] = {}
@@ -182,6 +183,7 @@ class Services:
             count=count,
         )
         self.ledger.append(line)
+        self.on_written(line)
 
     def _kept(self, call: CallRequest, word: Word) -> Report:
         self._answers[call.key] = said = self._ok(call, word)

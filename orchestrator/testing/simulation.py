@@ -13,20 +13,22 @@ within a bound (I36); then the three witnesses are held against each other by th
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from random import Random  # noqa: TID251  (seeded: the order of turns)
 from typing import TypeVar
 
+from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import SagaId
 from orchestrator.journal.codec import encode
 from orchestrator.limits import READ_RECORDS_MAX
-from orchestrator.ports.journal import SearchQuery
+from orchestrator.ports.journal import Append, SearchQuery
 from orchestrator.ports.observer import Observer, Silence
 from orchestrator.ports.plans import Plans
 from orchestrator.runtime import Orchestrator
+from orchestrator.saga.events import Event
 from orchestrator.saga.plan import Plan
 from orchestrator.saga.state import TERMINAL, SagaStatus
 from orchestrator.testing.callers import Answers, Begin, Caller
@@ -37,6 +39,7 @@ from orchestrator.testing.network import Network
 from orchestrator.testing.process import ConnectionLost, Process, WallClock
 from orchestrator.testing.services import Replies, Services, shorthand_reply
 from orchestrator.verify import Ledgers, verify
+from orchestrator.verify.witnesses import LedgerLine
 
 T = TypeVar("T")
 
@@ -49,6 +52,22 @@ _FROZEN_S = 20.0
 _LATER_S = 15.0
 _STEP_S = 3_600.0
 _GRACE_S = 15.0
+
+
+@frozen_tuple
+class Moment:
+    """One thing that happened."""
+
+    at_s: float
+    """Since the run began."""
+    who: str
+    """A saga, a service, or `*` where something went wrong."""
+    what: str
+
+    def is_about(self, sagas: Collection[str]) -> bool:
+        """Return whether it belongs to the tale of some sagas: theirs, a process's, or of a service they called."""
+        words = self.what.replace("/", " ").split()
+        return self.who in sagas or any(saga in words for saga in sagas) or (self.who == "*" and "life-" in self.what)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +90,8 @@ class Run:
     passes: Mapping[str, tuple[int, int, int]]
     """Life -> turns, appends and sends: where a kill may be put."""
     digest: str = ""
+    story: tuple[Moment, ...] = ()
+    """All that happened, in order, where it was asked for."""
 
     @property
     def is_sound(self) -> bool:
@@ -96,14 +117,30 @@ class Simulation:
         rates: Mapping[Kind, float] | None = None,
         tape: Iterable[Fault] | None = None,
         digest: bool = False,
+        story: bool = False,
     ) -> Run:
-        """Run it once: with faults drawn by rates, or those of a tape, or none; `digest` costs a third more."""
+        """Run it once: with faults drawn by rates, or those of a tape, or none.
+
+        `digest` and `story` are for one run among many: a hash of all that was recorded and done, and the tale of it.
+        """
         fates = Fates(seed)
         # Every other seed runs first come first served, as a loop with nothing to disturb it does.
         loop = SimulatedLoop(Random(seed) if fates.coin("order") else None)  # type: ignore[abstract]  # noqa: S311  (see there)
         with _trouble() as troubles:
             world = _World(self, Faults(fates, rates, tape))
-            return loop.run(world.story(loop, troubles, digest=digest))
+            if story:
+                world.tell()
+            run = loop.run(world.live(loop, troubles, digest=digest))
+            run.story = tuple(world.moments)
+            return run
+
+
+def told(event: Event) -> str:
+    """Return an event in a few words."""
+    parts = (getattr(event, name, None) for name in ("step", "operation", "attempt", "outcome", "reason"))
+    report = getattr(event, "report", None)
+    code = None if report is None else report.code
+    return " ".join([type(event).__name__, *(str(part) for part in (*parts, code) if part is not None)])
 
 
 @contextmanager
@@ -148,11 +185,29 @@ class _World:
         self.lives: list[Process] = []
         self._is_over = False
         self.violations: list[str] = []
+        self.moments: list[Moment] = []
+
+    def tell(self) -> None:
+        """Write down everything that happens, as it happens."""
+
+        def moment(who: str, what: str) -> None:
+            self.moments.append(Moment(asyncio.get_running_loop().time(), who, what))
+
+        def landed(append: Append) -> None:
+            for each in append.records:
+                moment(append.saga_id, f"{each.version} {told(each.event)}")
+
+        def written(line: LedgerLine) -> None:
+            moment(line.service, f"{line.operation} of {line.saga_id}/{line.step} took effect {line.count} times")
+
+        self.faults.on_struck = lambda fault: moment("*", str(fault))
+        self.disk.on_landed = landed
+        self.services.on_written = written
 
     def _plan_of(self, saga: SagaId) -> Plan | None:
         return self._plans.get(self.disk.definitions.get(saga, ""))
 
-    async def story(self, loop: SimulatedLoop, troubles: list[str], *, digest: bool) -> Run:
+    async def live(self, loop: SimulatedLoop, troubles: list[str], *, digest: bool) -> Run:
         keeping = loop.create_task(self._keep_running(), name="keeper")
         callers = [
             loop.create_task(self._caller(number, begin).run(), name=f"caller {number}")
