@@ -14,7 +14,7 @@ from rich.table import Table
 from tests.kit.figures import keep
 from tests.mutation.kept import Count, count, equivalents, keep_score, recall, remember, survivors
 from tests.mutation.killing import Verdict, judge
-from tests.mutation.mutants import Mutant, mutants_of, read, sample
+from tests.mutation.mutants import Mutant, by_luck, mutants_of, read, sample
 
 STORIES = 400
 CONTROLS = 3
@@ -36,7 +36,7 @@ def main() -> int:
     judged = {each.mutant.name: each.killer for each in verdicts}
     remember(modules, before | judged)
     unnoticed = [name for name, killer in judged.items() if killer is None and name not in known]
-    _show(verdicts, _counts([each.mutant for each in verdicts], frozenset(unnoticed), known), unnoticed, seconds)
+    _show(verdicts, _counts([each.mutant for each in verdicts], judged, known), unnoticed, seconds)
     refuted = {name: killer for name, killer in judged.items() if killer is not None and name in known}
     for name, killer in refuted.items():
         print(f"is listed as no mistake, and was noticed: {name}: {killer}")
@@ -69,7 +69,7 @@ def _chosen(
     if asked.again:
         mutants = [each for each in mutants if before.get(each.name) is None and each.name not in known]
     if asked.sample is None:
-        return mutants
+        return by_luck(mutants, asked.seed)
     # A mistake in what runs at the import is judged in seconds, not in hundredths of one: too dear for a sample.
     quick = [each for each in mutants if each.function is not None]
     controls = sample([each for each in quick if each.name in known], CONTROLS, asked.seed)
@@ -94,11 +94,13 @@ def _judged(mutants: Sequence[Mutant], *, stories: int | None, until: float) -> 
     return verdicts
 
 
-def _counts(mutants: Sequence[Mutant], unnoticed: frozenset[str], known: Mapping[str, str]) -> dict[str, Count]:
-    """Return the count of every module that was judged, and of all under an empty name."""
+def _counts(
+    mutants: Sequence[Mutant], verdicts: Mapping[str, str | None], known: Mapping[str, str]
+) -> dict[str, Count]:
+    """Return the count of every module, and of all under an empty name."""
     names = sorted({each.module.name for each in mutants})
     of = {name: [each for each in mutants if each.module.name == name] for name in names} | {"": list(mutants)}
-    return {name: count(those, unnoticed, known) for name, those in of.items()}
+    return {name: count(those, verdicts, known) for name, those in of.items()}
 
 
 def _show(verdicts: Sequence[Verdict], counts: Mapping[str, Count], unnoticed: Sequence[str], seconds: float) -> None:
@@ -131,22 +133,13 @@ def _keep(
     *,
     is_kept: bool,
 ) -> None:
-    """Keep the figures of all that was judged so far; the score only where nothing is missing."""
-    judged = [each for each in every if each.name in verdicts or each.name in known]
-    unnoticed = [each.name for each in judged if each.name not in known and verdicts[each.name] is None]
-    counts = _counts(judged, frozenset(unnoticed), known)
+    """Keep the figures of all that was judged so far."""
+    counts = _counts(every, verdicts, known)
     total = counts.pop("")
-    keep(
-        "mutation",
-        **asdict(total),
-        score=round(total.score, 4),
-        seconds=round(seconds, 1),
-        unjudged=len(every) - len(judged),
-    )
-    if is_kept and len(judged) < len(every):
-        print(f"the score is not kept: {len(every) - len(judged):,} mutants were never judged; run it with --again")
-    elif is_kept:
+    keep("mutation", **asdict(total), score=round(total.score, 4), seconds=round(seconds, 1))
+    if is_kept:
         today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()  # noqa: TID251  (the day of a run)
+        unnoticed = [each.name for each in every if each.name not in known and verdicts.get(each.name, "") is None]
         keep_score(modules=counts, total=total, unnoticed=unnoticed, date=today)
 
 

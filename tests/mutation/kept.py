@@ -36,6 +36,9 @@ class Count:
     killed: int
     survived: int
     equivalent: int
+    """Known to be no mistake."""
+    unjudged: int
+    """Which no run has come to; they come in an order of luck, so that the score of the others speaks for them."""
 
     @property
     def score(self) -> float:
@@ -44,12 +47,18 @@ class Count:
         return self.killed / mistakes if mistakes else 1.0
 
 
-def count(mutants: Sequence[Mutant], unnoticed: frozenset[str], known: Mapping[str, str]) -> Count:
+def count(mutants: Sequence[Mutant], verdicts: Mapping[str, str | None], known: Mapping[str, str]) -> Count:
     """Count; what nobody noticed and what is known to be no mistake are told apart."""
-    equivalent = sum(each.name in known for each in mutants)
-    survived = sum(each.name in unnoticed and each.name not in known for each in mutants)
-    killed = len(mutants) - equivalent - survived
-    return Count(mutants=len(mutants), killed=killed, survived=survived, equivalent=equivalent)
+    mistakes = [each.name for each in mutants if each.name not in known]
+    judged = [name for name in mistakes if name in verdicts]
+    survived = sum(verdicts[name] is None for name in judged)
+    return Count(
+        mutants=len(mutants),
+        killed=len(judged) - survived,
+        survived=survived,
+        equivalent=len(mutants) - len(mistakes),
+        unjudged=len(mistakes) - len(judged),
+    )
 
 
 def recall(modules: Sequence[Module]) -> dict[str, str | None]:

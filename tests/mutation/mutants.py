@@ -139,14 +139,14 @@ def mutants_of(modules: Sequence[Module]) -> list[Mutant]:
     return found
 
 
+def by_luck(mutants: Sequence[Mutant], seed: int) -> list[Mutant]:
+    """Order mutants by their names and luck: those that come first stand for all."""
+    return sorted(mutants, key=lambda each: hashlib.sha256(f"{seed}:{each.name}".encode()).digest())
+
+
 def sample(mutants: Sequence[Mutant], count: int, seed: int) -> list[Mutant]:
-    """Choose some by their names: a mutant that stays stays chosen, whatever comes beside it."""
-
-    def luck(mutant: Mutant) -> bytes:
-        return hashlib.sha256(f"{seed}:{mutant.name}".encode()).digest()
-
-    chosen = {mutant.name for mutant in sorted(mutants, key=luck)[:count]}
-    return [mutant for mutant in mutants if mutant.name in chosen]
+    """Choose some: a mutant that stays stays chosen, whatever comes beside it."""
+    return by_luck(mutants, seed)[:count]
 
 
 def _truths(place: _Place) -> list[Mistake]:

@@ -100,6 +100,15 @@ def hold_state(state: SagaState, events: Sequence[Event]) -> None:
         assert (state.started_at, state.updated_at) == (events[0].at, events[-1].at)
         assert state.ended_at == (events[-1].at if state.is_terminal else None)
         assert state.epoch == max((each.epoch for each in events if isinstance(each, AttemptOpened)), default=0)
+    for step in state.everything():
+        if step.started_version:
+            begun = events[step.started_version - 1]
+            assert isinstance(begun, AttemptOpened | StepBegan), begun
+            assert begun.step == step.id
+        if step.settled_version and step.items is None:
+            ended = events[step.settled_version - 1]
+            assert isinstance(ended, StepSettled), ended
+            assert ended.step == step.id
 
 
 def _beginnings(event: Event) -> tuple[float | None, ...]:

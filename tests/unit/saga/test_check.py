@@ -66,7 +66,13 @@ def broken() -> dict[str, list[SagaState]]:
                 with_step(undoing, A, status=StepStatus.STUCK, undo=replace(undo, open=None)),
                 compensation_deadline_at=None,
                 live=frozenset(),
-            )
+            ),
+            replace(
+                with_step(undoing, A, status=StepStatus.STUCK, undo=replace(undo, open=None)),
+                compensation_deadline_at=None,
+                live=frozenset(),
+                status=SagaStatus.NEEDS_ATTENTION,
+            ),
         ],
         "M9": [
             with_forward(running, B, attempts=7),
@@ -111,6 +117,7 @@ SENTENCES = (
     ("M6", "9: COMPENSATING past the pivot p"),
     ("M7", "6: step a was applied and has no undo request"),
     ("M8", "12: COMPENSATING, yet nothing is owed and nobody was asked"),
+    ("M8", "12: NEEDS_ATTENTION, yet nothing is owed and nobody was asked"),
     ("M9", "6: step b has attempts out of order"),
     ("M9", "6: step a has attempts out of order"),
     ("M9", "6: step a has attempts out of order"),

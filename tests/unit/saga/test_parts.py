@@ -72,6 +72,10 @@ def test_a_saga_takes_no_more_signals_than_the_bound_while_none_is_taken() -> No
     assert machine.signal(request_id="one more") == ()
     assert isinstance(machine.rejected, Rejected)
     assert machine.rejected.reason == "SIGNALS_FULL"
+    assert machine.rejected.metadata == {"saga_id": "s", "signal": "go"}
+    assert machine.rejected.message == (
+        f"saga 's' has {SIGNALS_WAITING_MAX} signals waiting; send again when a step has taken one"
+    )
     assert machine.signal(request_id="r0") == (), "one that it has had is the same signal still"
     assert machine.rejected is None
 
@@ -82,6 +86,7 @@ def test_a_saga_takes_no_more_signals_than_the_bound_in_its_life() -> None:
     machine.state = replace(machine.state, signal_ids=full)
     assert machine.signal(request_id="one more") == ()
     assert isinstance(machine.rejected, Rejected)
+    assert machine.rejected.message == f"saga 's' has had {SIGNALS_MAX} signals, and no saga takes more than that"
 
 
 def test_more_items_than_the_bound_fail_the_step() -> None:

@@ -1,0 +1,49 @@
+"""What the fold keeps, where no transcript shows it."""
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.ids import StepId
+from orchestrator.limits import MESSAGE_CHARS_MAX
+from orchestrator.saga.commands import RetryStep
+from orchestrator.saga.events import AttemptSettled
+from orchestrator.testing.shorthand import items, plan, step
+from orchestrator.values import Payload
+from tests.kit.machine import report, started
+
+A, FIRST = StepId("a"), StepId("a[0]")
+
+
+@pytest.mark.parametrize(("length", "kept"), [(MESSAGE_CHARS_MAX, ""), (MESSAGE_CHARS_MAX + 1, "…")])
+def test_a_peers_words_are_clipped_before_they_are_recorded(length: int, kept: str) -> None:
+    machine = started(plan(step("a")))
+    settled = machine.reply("a", replace(report("NOT_FOUND"), message="x" * length))[0]
+    assert isinstance(settled, AttemptSettled)
+    assert len(settled.report.message) == MESSAGE_CHARS_MAX
+    assert settled.report.message.strip("x") == kept
+    assert machine.state.steps[A].message == settled.report.message
+
+
+def test_of_an_item_that_has_settled_only_what_undoing_it_needs_is_kept() -> None:
+    machine = started(plan(step("a", for_each=items(2))))
+    before = machine.state.items[FIRST].forward
+    assert before is not None
+    assert before.request == Payload("Do", b"s/a[0]=i0")
+    machine.reply("a[0]")
+    after = machine.state.items[FIRST].forward
+    assert after is not None
+    assert (after.request, after.last) == (Payload("", b""), None)
+    assert (after.key, after.attempts) == (before.key, 1)
+    assert machine.state.items[FIRST].undo_request == Payload("Undo", b"a[0]=i0:yes")
+
+
+def test_a_step_that_is_tried_again_has_nothing_of_its_failure_left() -> None:
+    machine = started(plan(step("a", on_failure="ask")))
+    machine.reply("a", "NOT_FOUND")
+    assert machine.state.steps[A].message
+    machine.tell(RetryStep(audit=machine.audit(), step=A))
+    again = machine.state.steps[A]
+    assert (again.message, again.stuck, again.outcome) == ("", None, None)
+    assert again.forward is not None
+    assert (again.forward.spent, again.forward.attempts) == (0, 2)
