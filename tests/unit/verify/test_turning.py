@@ -1,4 +1,4 @@
-"""The rules about how calls are repeated, how a saga turns back, what time brings about, and who is named."""
+"""The rules about how calls are repeated, how a saga turns back, and what time brings about."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,8 +6,6 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.ids import StepId
-from orchestrator.limits import ALERT_ATTEMPTS, ATTEMPTS_MAX, ITEMS_MAX, SIGNALS_MAX, UNDO_PARALLEL_MAX
-from orchestrator.saga.commands import RerunFromStep, ResolveStep, SkipStep
 from orchestrator.saga.events import (
     AttemptOpened,
     AttemptSettled,
@@ -18,25 +16,31 @@ from orchestrator.saga.events import (
     OperatorActed,
     RetryScheduled,
     RollbackBegan,
-    SagaCompleted,
-    SagaTerminated,
-    SettleReason,
     SignalReceived,
-    SkipReason,
-    StepBegan,
     StepReopened,
     StepSettled,
-    StepSkipped,
     StepUndone,
 )
-from orchestrator.saga.plan import Operation, Outcome, Scope
-from orchestrator.saga.state import SagaStatus
+from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.testing.shorthand import plan, step
 from orchestrator.verify import INVARIANTS
-from tests.kit.machine import Machine, report, started
-from tests.kit.parts import each, inside, scope, sleep, wait
+from tests.kit.machine import report, started
+from tests.kit.parts import sleep
+from tests.unit.verify.histories import (
+    SOUND,
+    cancelled,
+    crashed,
+    late,
+    late_scope,
+    listed,
+    resolved,
+    stopped,
+    stubborn,
+    waited,
+    waited_in_vain,
+    wide,
+)
 from tests.unit.verify.samples import (
-    PLAN,
     Sample,
     added,
     attempt,
@@ -60,178 +64,6 @@ def shifted(sample: Sample, at: int, seconds: float) -> Sample:
     return sample.with_events(events)
 
 
-# --- sound histories --------------------------------------------------------------------------------------------------
-
-
-def crashed() -> Sample:
-    """The writer died while `book`, which keeps its key, was called, and again while `pay` was."""
-    machine = started(PLAN).replies("check")
-    epochs = [1] * len(machine.events)
-    machine.crash()
-    epochs += [2] * (len(machine.events) - len(epochs))
-    machine.replies("book")
-    epochs += [2] * (len(machine.events) - len(epochs))
-    machine.crash()
-    machine.pass_time(60)
-    machine.reply("pay.undo")
-    machine.reply("book.undo")
-    epochs += [3] * (len(machine.events) - len(epochs))
-    sample = sample_of(machine)
-    records = tuple(replace(record, epoch=epoch) for record, epoch in zip(sample.records, epochs, strict=True))
-    return replace(sample, records=records, row=replace(sample.row, epoch=epochs[-1]))
-
-
-WAITING = plan(sleep("nap", for_s=60.0), wait("a", "nap", timeout_s=30.0), step("b", "a"))
-
-
-def waited() -> Sample:
-    machine = started(WAITING)
-    machine.pass_time(60)
-    machine.signal("go", "r1")
-    return sample_of(machine.replies("b"))
-
-
-def waited_in_vain() -> Sample:
-    machine = started(WAITING)
-    machine.pass_time(60)
-    machine.pass_time(30)
-    return sample_of(machine)
-
-
-def late() -> Sample:
-    """The saga's own deadline passes while `b` is called, and its undo takes too long."""
-    machine = started(plan(step("a"), step("b", "a", timeout_s=99.0), forward_s=5.0)).replies("a")
-    machine.pass_time(5)
-    machine.reply("b", "FAILED_PRECONDITION")
-    machine.reply("a.undo", "UNAVAILABLE")
-    machine.pass_time(400)
-    machine.reply("a.undo")
-    return sample_of(machine)
-
-
-def late_scope() -> Sample:
-    """A scope's time is over while its member sleeps; its alternative has its own time, and is over as well."""
-    body = Scope(steps=(A,), otherwise=(B,), timeout_s=10.0)
-    trip = replace(scope("trip", members=["a"], otherwise=["b"]), body=body)
-    machine = started(plan(trip, inside("trip", sleep("a", for_s=99.0)), inside("trip", sleep("b", for_s=99.0))))
-    machine.pass_time(10)
-    machine.pass_time(10)
-    return sample_of(machine)
-
-
-LIST = plan(each(step("a"), 4, parallel=2), step("b", "a"))
-
-
-def listed() -> Sample:
-    machine = started(LIST)
-    for index in range(4):
-        machine.reply(f"a[{index}]")
-    return sample_of(machine.replies("b"))
-
-
-def wide() -> Sample:
-    """More steps are undone than may be at once."""
-    names = [f"s{number}" for number in range(UNDO_PARALLEL_MAX + 4)]
-    machine = started(plan(*(step(name) for name in names), step("last", *names))).replies(*names)
-    machine.reply("last", "FAILED_PRECONDITION")
-    while machine.status is not SagaStatus.COMPENSATED:
-        machine.reply(f"{machine.calls[0].step}.undo")
-    return sample_of(machine)
-
-
-def stubborn() -> Sample:
-    """An undo fails again and again, and a person is told while it is tried on."""
-    machine = started(plan(step("a"), step("b", "a"))).replies("a")
-    machine.reply("b", "FAILED_PRECONDITION")
-    for _ in range(ALERT_ATTEMPTS + 2):
-        machine.reply("a.undo", "UNAVAILABLE")
-        machine.pass_time(100)
-    machine.reply("a.undo", "NOT_FOUND")
-    return sample_of(machine)
-
-
-def beside() -> Machine:
-    return started(plan(step("a"), step("b"), step("c", "a", "b")))
-
-
-def stopped() -> Sample:
-    """`a` fails while `b` is called."""
-    machine = beside()
-    machine.reply("a", "FAILED_PRECONDITION")
-    machine.reply("b")
-    machine.reply("b.undo")
-    return sample_of(machine)
-
-
-def cancelled() -> Sample:
-    machine = beside().replies("a")
-    machine.cancel("enough")
-    machine.reply("b", "CANCELLED")
-    machine.pass_time(100)
-    for name in ("a", "b"):
-        machine.reply(f"{name}.undo")
-    return sample_of(machine)
-
-
-PAID = plan(
-    step("a"),
-    step("pay", "a", pivot=True),
-    step("tell", "pay", retriable=True),
-)
-
-
-def cancelled_at_the_pivot() -> Sample:
-    machine = started(PAID).replies("a")
-    machine.cancel("enough")
-    return sample_of(machine.replies("pay", "tell"))
-
-
-def mended() -> Sample:
-    """An undo is refused; a person has it tried again, then leaves it."""
-    machine = started(plan(step("a"), step("b", "a"))).replies("a")
-    machine.reply("b", "FAILED_PRECONDITION")
-    machine.reply("a.undo", "FAILED_PRECONDITION")
-    machine.tell(SkipStep(audit=machine.audit(), step=A))
-    return sample_of(machine)
-
-
-def resolved() -> Sample:
-    """An undo is refused, and a person says that it was done by hand."""
-    machine = started(plan(step("a"), step("b", "a"))).replies("a")
-    machine.reply("b", "FAILED_PRECONDITION")
-    machine.reply("a.undo", "FAILED_PRECONDITION")
-    machine.tell(ResolveStep(audit=machine.audit(), step=A, outcome=Outcome.APPLIED))
-    return sample_of(machine)
-
-
-def again() -> Sample:
-    machine = started(plan(step("a"), step("b", "a"))).replies("a")
-    machine.tell(RerunFromStep(audit=machine.audit(), step=A))
-    machine.reply("b", "CANCELLED")
-    machine.pass_time(100)
-    machine.reply("b.undo")
-    machine.reply("a.undo")
-    return sample_of(machine.replies("a", "b"))
-
-
-SOUND = [
-    crashed,
-    waited,
-    waited_in_vain,
-    late,
-    late_scope,
-    listed,
-    wide,
-    stubborn,
-    stopped,
-    cancelled,
-    cancelled_at_the_pivot,
-    mended,
-    resolved,
-    again,
-]
-
-
 @pytest.mark.parametrize("make", SOUND)
 def test_a_sound_history_breaks_no_rule(make: Callable[[], Sample]) -> None:
     findings, stream = make().check()
@@ -246,39 +78,6 @@ def test_every_rule_that_is_planted_here_is_held_against_something_sound() -> No
 
 
 # --- planted ----------------------------------------------------------------------------------------------------------
-
-
-def an_attempt_has_an_older_epoch_than_its_record() -> Sample:
-    sample = crashed()
-    return changed_keeping_epochs(sample, sample.find(AttemptOpened, step=PAY), epoch=1)
-
-
-def changed_keeping_epochs(sample: Sample, at: int, **fields: object) -> Sample:
-    event = replace(sample.events[at], **fields)  # type: ignore[arg-type]  # the caller names the event's own fields
-    records = list(sample.records)
-    records[at] = replace(records[at], event=event)
-    return replace(sample, records=tuple(records))
-
-
-def a_row_was_written_by_an_older_writer() -> Sample:
-    sample = crashed()
-    return replace(sample, row=replace(sample.row, epoch=2))
-
-
-def another_writer_says_how_a_call_ended() -> Sample:
-    sample = crashed()
-    at = sample.find(AttemptSettled, step=PAY, operation=Operation.FORWARD)
-    return changed_keeping_epochs(sample, at, report=report("UNAVAILABLE"))
-
-
-def a_row_tells_another_start() -> Sample:
-    sample = completed()
-    return replace(sample, row=replace(sample.row, started_at=sample.row.started_at + 1))
-
-
-def a_row_names_another_request() -> Sample:
-    sample = completed()
-    return replace(sample, row=replace(sample.row, request_id="r9"))
 
 
 def a_call_that_may_stand_is_repeated() -> Sample:
@@ -465,81 +264,7 @@ def a_wait_is_given_up_although_its_signal_has_come() -> Sample:
     return added(sample, sample.find(StepSettled, step=A), signal)
 
 
-def its_row_names_another_revision() -> Sample:
-    sample = completed()
-    return replace(sample, row=replace(sample.row, revision="r2"))
-
-
-def it_is_read_by_another_revision() -> Sample:
-    sample = completed()
-    return replace(sample, plan=replace(sample.plan, revision="r2"))
-
-
-def nobody_is_named_who_left_it() -> Sample:
-    sample = mended()
-    return removed(sample, sample.find(OperatorActed))
-
-
-def who_left_it_was_at_another_step() -> Sample:
-    sample = mended()
-    return changed(sample, sample.find(OperatorActed), step=B)
-
-
-def nobody_is_named_who_had_it_run_again() -> Sample:
-    sample = again()
-    return removed(sample, sample.find(OperatorActed))
-
-
-def nobody_is_named_who_ended_it() -> Sample:
-    sample = completed()
-    ended = sample.events[-1]
-    assert isinstance(ended, SagaCompleted)
-    return changed_end(sample, SagaTerminated(at=ended.at, started_at=ended.started_at, left=()))
-
-
-def changed_end(sample: Sample, end: SagaTerminated) -> Sample:
-    return sample.with_events([*sample.events[:-1], end])
-
-
-def nobody_is_named_who_passed_over_it() -> Sample:
-    sample = completed()
-    at = sample.find(AttemptOpened, step=SHIP)
-    return added(sample, at, StepSkipped(at=sample.events[at].at, step=SHIP, reason=SkipReason.OPERATOR))
-
-
-def nobody_is_named_who_said_what_is_true() -> Sample:
-    sample = completed()
-    return changed(sample, sample.find(StepSettled, step=PAY), reason=SettleReason.RESOLVED)
-
-
-def somebody_gives_no_reason() -> Sample:
-    sample = mended()
-    return changed(sample, sample.find(OperatorActed), reason="")
-
-
-def a_call_is_made_for_ever() -> Sample:
-    sample = completed()
-    return changed(sample, sample.find(AttemptOpened, step=PAY), attempt=ATTEMPTS_MAX + 1)
-
-
-def a_list_is_without_end() -> Sample:
-    sample = listed()
-    return changed(sample, sample.find(StepBegan), count=ITEMS_MAX + 1)
-
-
-def it_is_sent_signals_without_end() -> Sample:
-    sample = waited()
-    at = sample.find(SignalReceived)
-    signal = sample.events[at]
-    assert isinstance(signal, SignalReceived)
-    return added(sample, at, *(replace(signal, request_id=f"x{number}") for number in range(SIGNALS_MAX)))
-
-
 PLANTED: list[tuple[str, Callable[[], Sample]]] = [
-    ("I3", an_attempt_has_an_older_epoch_than_its_record),
-    ("I3", a_row_was_written_by_an_older_writer),
-    ("I4", a_row_tells_another_start),
-    ("I4", a_row_names_another_request),
     ("I13", a_call_that_may_stand_is_repeated),
     ("I13", a_lost_call_without_a_key_is_made_again),
     ("I13", a_lost_call_is_taken_for_one_never_made),
@@ -570,19 +295,6 @@ PLANTED: list[tuple[str, Callable[[], Sample]]] = [
     ("I30", undoing_is_called_overdue_too_early),
     ("I30", undoing_is_called_overdue_twice),
     ("I31", a_wait_is_given_up_although_its_signal_has_come),
-    ("I33", another_writer_says_how_a_call_ended),
-    ("I41", its_row_names_another_revision),
-    ("I41", it_is_read_by_another_revision),
-    ("I43", nobody_is_named_who_left_it),
-    ("I43", who_left_it_was_at_another_step),
-    ("I43", nobody_is_named_who_had_it_run_again),
-    ("I43", nobody_is_named_who_ended_it),
-    ("I43", nobody_is_named_who_passed_over_it),
-    ("I43", nobody_is_named_who_said_what_is_true),
-    ("I43", somebody_gives_no_reason),
-    ("I44", a_call_is_made_for_ever),
-    ("I44", a_list_is_without_end),
-    ("I44", it_is_sent_signals_without_end),
 ]
 
 
