@@ -140,7 +140,7 @@ def _plain(yaml: YAML, node: Node, name: str, at: Location, layer: _Layer) -> ob
     if isinstance(node, MappingNode):
         values: dict[str, object] = {}
         for key_node, value_node in node.value:
-            key = str(key_node.value)
+            key = str(key_node.value).encode("utf-8", "replace").decode()  # half of a pair is no key of ours
             here = f"{name}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
             if key in values:
                 layer.mistakes.append(f"{here}: {_dotted((*at, key))}: the key is there twice; keep one")
@@ -150,6 +150,9 @@ def _plain(yaml: YAML, node: Node, name: str, at: Location, layer: _Layer) -> ob
     if isinstance(node, SequenceNode):
         return [_plain(yaml, item, name, (*at, index), layer) for index, item in enumerate(node.value)]
     value: object = yaml.constructor.construct_object(node, deep=True)
+    if isinstance(value, str) and not _is_text(value):
+        layer.mistakes.append(f"{where}: half of a surrogate pair is not a character; remove it")
+        return None
     return value
 
 

@@ -30,7 +30,7 @@ from tests.fuzz.mutating import flipped, spliced
 from tests.fuzz.targets.queries import SEEDS as QUERIES
 from tests.fuzz.targets.worlds import DEFINITIONS, methods, texts
 
-CALL_S: Final = 5.0
+CALL_S: Final = 60.0
 WAIT_S: Final = 0.02
 """Of what waits: nobody has to see it come."""
 METHODS: Final = {
@@ -140,13 +140,13 @@ async def _open(folder: Path, address: str, batch: int) -> _Served:
         SAGAS, ("approval", "order", "order", "transfer", "bulk_import", "travel", "approval"), strict=False
     ):
         request = saga_service_pb2.StartSagaRequest(saga_id=saga, definition=definition)
-        await _call(channel, "SagaService/StartSaga", request.SerializeToString())
+        assert await _call(channel, "SagaService/StartSaga", request.SerializeToString(), CALL_S) == "taken"
     pause = operator_service_pb2.PauseSagaRequest(saga_id="paused-1", reason="to see")
     await _call(channel, "OperatorService/PauseSaga", pause.SerializeToString())
     return _Served(port, channel, stack)
 
 
-async def _call(channel: grpc.aio.Channel, name: str, body: bytes) -> str:
+async def _call(channel: grpc.aio.Channel, name: str, body: bytes, wait_s: float = WAIT_S) -> str:
     method = METHODS[name]
     path = f"/{method.containing_service.full_name}/{method.name}"
     waits = method.server_streaming or name in {
@@ -158,10 +158,10 @@ async def _call(channel: grpc.aio.Channel, name: str, body: bytes) -> str:
     raw: Any = channel  # its stubs know no method that takes bytes as they are
     try:
         if method.server_streaming:
-            async for _ in raw.unary_stream(path, None, read)(body, timeout=WAIT_S):
+            async for _ in raw.unary_stream(path, None, read)(body, timeout=wait_s):
                 pass
         else:
-            await raw.unary_unary(path, None, read)(body, timeout=WAIT_S * 4 if waits else CALL_S)
+            await raw.unary_unary(path, None, read)(body, timeout=wait_s * 4 if waits else CALL_S)
     except grpc.aio.AioRpcError as error:
         if waits and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             return "waited"

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from random import Random  # noqa: TID251  (seeded)
 from typing import Final
@@ -96,7 +96,8 @@ def _readers(store: apsw.Connection) -> Mapping[str, Callable[[str], object]]:
         except (ValueError, RecursionError):
             return
         if isinstance(key, list):
-            next_page(paging.token(tuple(key), "ListSagas"))
+            with suppress(InputInvalid):
+                next_page(paging.token(tuple(key), "ListSagas"))
             number = paging.after(paging.token(tuple(key), "ListSagaEvents"), (int,), "ListSagaEvents")
             if number is not None:
                 store.execute("SELECT 1 FROM records WHERE version > ?", (number[0],)).fetchall()

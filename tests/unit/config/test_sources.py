@@ -65,6 +65,11 @@ def test_bytes_that_are_no_text_are_told_wherever_they_come_from() -> None:
     assert "--store: it is not UTF-8 text" in refused(None, {}, [flag])
 
 
+def test_half_of_a_surrogate_pair_is_told_with_its_place(write: Write) -> None:
+    assert "1:8: half of a surrogate pair" in refused(write('store: "\\ude00"'))
+    assert "unknown key" in refused(write('"\\ude00": 1'))
+
+
 def test_a_path_that_cannot_be_looked_up_is_told(write: Write) -> None:
     assert "cannot be looked up: File name too long" in refused(write(f"definitions: {'x' * 5_000}"))
 
