@@ -78,7 +78,7 @@ async def kill_somewhere(mesh: Mesh, crowd: Crowd, luck: Random, number: int) ->
     elif number % 6 == 2:
         where = "recovering"  # it has just said that it listens
     else:
-        await crowd.more_answers(luck.randint(20, 250))
+        await crowd.more_answers(luck.randint(20, 180))
         await asyncio.sleep(luck.uniform(0, 0.05))  # poll: nothing; a moment that no answer chose
         where = "under load"
     await server.kill()
