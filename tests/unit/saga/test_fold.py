@@ -47,3 +47,22 @@ def test_a_step_that_is_tried_again_has_nothing_of_its_failure_left() -> None:
     assert (again.message, again.stuck, again.outcome) == ("", None, None)
     assert again.forward is not None
     assert (again.forward.spent, again.forward.attempts) == (0, 2)
+
+
+def test_a_step_that_is_stopped_while_its_target_is_paused_waits_for_nothing() -> None:
+    machine = started(plan(step("a", idempotent=True), step("b")))
+    machine.reply("a", replace(report("UNAVAILABLE"), parked=True))
+    waiting = machine.state.steps[A].forward
+    assert waiting is not None
+    assert waiting.parked
+    machine.cancel()
+    stopped = machine.state.steps[A].forward
+    assert stopped is not None
+    assert (stopped.parked, stopped.retry_at, stopped.open) == (False, None, None)
+
+
+def test_a_report_of_a_call_that_is_not_open_is_news_from_the_past() -> None:
+    machine = started(plan(step("a", idempotent=True)))
+    machine.reply("a", "UNAVAILABLE")
+    assert machine.reply("a", "OK") == ()
+    assert machine.rejected is None
