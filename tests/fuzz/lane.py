@@ -193,5 +193,6 @@ class Note:
 
 def noted_input(name: str) -> bytes:
     """Return the input that a dead process left."""
-    data = last_input(name).read_bytes()
+    path = last_input(name)
+    data = path.read_bytes() if path.exists() else bytes(4)  # it may have died before its first
     return data[4 : 4 + int.from_bytes(data[:4], "big")]
