@@ -1,16 +1,18 @@
 """What the fold keeps, where no transcript shows it."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from uuid import UUID
 
 import pytest
 
-from orchestrator.ids import StepId
+from orchestrator.ids import SagaId, StepId
 from orchestrator.limits import MESSAGE_CHARS_MAX
+from orchestrator.saga import blank, evolve
 from orchestrator.saga.commands import RetryStep
-from orchestrator.saga.events import AttemptSettled
+from orchestrator.saga.events import AttemptSettled, SagaStarted
 from orchestrator.testing.shorthand import items, plan, step
-from orchestrator.values import Payload
-from tests.kit.machine import report, started
+from orchestrator.values import Payload, TraceContext
+from tests.kit.machine import BEGIN_AT, PARENT, report, started
 
 A, FIRST = StepId("a"), StepId("a[0]")
 
@@ -66,3 +68,24 @@ def test_a_report_of_a_call_that_is_not_open_is_news_from_the_past() -> None:
     machine.reply("a", "UNAVAILABLE")
     assert machine.reply("a", "OK") == ()
     assert machine.rejected is None
+
+
+def test_a_saga_knows_all_that_its_start_said() -> None:
+    start = SagaStarted(
+        at=BEGIN_AT,
+        saga_id=SagaId("other"),
+        uid=UUID(int=9),
+        definition="d",
+        revision="r",
+        input=Payload("Input", b"given"),
+        attributes={"who": "ann"},
+        request_id="once",
+        forward_deadline_at=BEGIN_AT + 7,
+        compensation_s=3.0,
+        trace=TraceContext(trace_id=1, span_id=2, sampled=True),
+        parent=PARENT,
+    )
+    state = evolve(blank(plan(step("a"))), start)
+    told = {each.name for each in fields(SagaStarted)} - {"at", "definition", "revision"}
+    assert {name: getattr(state, name) for name in told} == {name: getattr(start, name) for name in told}
+    assert (state.version, state.started_at, state.updated_at) == (1, BEGIN_AT, BEGIN_AT)
