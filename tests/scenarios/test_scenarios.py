@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.transcript import Transcript
-from tests.scenarios import records
+from tests.scenarios import operations, records
 
 FOLDER = Path(__file__).parent
 FILES = sorted(FOLDER.glob("*.txt"))
@@ -40,6 +40,8 @@ def rewritten(text: str) -> str:
             and transcript.machine.rejected is not None
         ):
             records.hold_refusal(transcript.machine.rejected, command, transcript.machine.state)
+        if command:
+            operations.hold(transcript.machine.state, transcript.machine.events)
         blocks.append("\n".join([*([comment] if comment else []), *answered]))
     records.hold(transcript.machine.events)
     records.hold_state(transcript.machine.state, transcript.machine.events)
