@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from orchestrator.errors import Draining, Fenced, JournalUnavailable, Overloaded, RequestError, VersionConflict
 from orchestrator.frozen import frozen
-from orchestrator.ids import SagaId
+from orchestrator.ids import SagaId, StepId
 from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime import Orchestrator, Started, StartRequest, Until
 from orchestrator.saga.plan import Plan, Wait
@@ -88,7 +88,7 @@ class Caller:
             await self._start()
             for step in self._plan.steps.values():
                 if isinstance(step.body, Wait):
-                    beside.create_task(self._signal(step.body), name="signal")
+                    beside.create_task(self._signal(step.id, step.body), name="signal")
             if (after_ms := self._faults.pass_of(Kind.CANCEL, name, _THOUGHT_MS)) is not None:
                 beside.create_task(self._cancel(after_ms), name="cancel")
             if draw(f"watches/{name}") < _WATCHED:
@@ -119,8 +119,9 @@ class Caller:
                 self._answers.ends[self.saga] = state.status.value
                 return
 
-    async def _signal(self, body: Wait) -> None:
-        site = f"{self.saga}/{body.signal}"
+    async def _signal(self, step: StepId, body: Wait) -> None:
+        """Send what a step waits for; steps that wait for signals of one name get one each."""
+        site = f"{self.saga}/{step}"
         await asyncio.sleep(_THOUGHT_S * self._faults.fates.draw(f"signal/{site}"))
         request_id = f"signal-{site}"
         for _ in range(2 if self._faults.strike(Kind.REPEATED, site) else 1):

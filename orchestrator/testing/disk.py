@@ -29,6 +29,8 @@ _COMMIT_S = 0.003
 """A group's way to the disk, at most: what a synced write takes on ordinary hardware."""
 _SLOW_S = 5.0
 _READ_S = 0.0002
+_PAGE_ROWS = 3
+"""A store may give fewer rows than it was asked for; few sagas have several pages then."""
 
 T = TypeVar("T")
 
@@ -148,10 +150,10 @@ class SimulatedJournal:
         return await (await self._seek()).row_by_request(request_id)
 
     async def awake(self, after: str, limit: int) -> Sequence[SearchRow]:
-        return await (await self._seek()).awake(after, limit)
+        return await (await self._seek()).awake(after, min(limit, _PAGE_ROWS))
 
     async def due(self, before_at: float, limit: int, after: tuple[float, str] | None = None) -> Sequence[SearchRow]:
-        return await (await self._seek()).due(before_at, limit, after)
+        return await (await self._seek()).due(before_at, min(limit, _PAGE_ROWS), after)
 
     async def search(self, query: SearchQuery) -> Sequence[SearchRow]:
         return await (await self._seek()).search(query)

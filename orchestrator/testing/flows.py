@@ -105,6 +105,22 @@ def _parent(name: str) -> Sequence[Plan]:
     )
 
 
+def _two_signals() -> Plan:
+    return plan(
+        sleep("a", seconds=3.0),
+        wait("w", "a"),
+        step("b", "w", idempotent=True),
+        wait("v", "b"),
+        step("c", "v", idempotent=True),
+    )
+
+
+def _sleeping_child(name: str) -> Sequence[Plan]:
+    leaf = plan(step("x", idempotent=True), sleep("z", "x", seconds=20.0), step("y", "z", idempotent=True))
+    named = _named(f"{name}.leaf", leaf)
+    return plan(_child("c", of=named.definition), step("b", "c", idempotent=True)), named
+
+
 def _grandparent(name: str) -> Sequence[Plan]:
     leaf = _named(f"{name}.leaf", plan(step("x", idempotent=True), step("y", "x", idempotent=True)))
     inner = plan(step("m", idempotent=True), _child("c", "m", of=leaf.definition))
@@ -193,6 +209,7 @@ FLOWS: Sequence[Flow] = (
     _flow(
         "wait-too-long", plan(step("a", idempotent=True), wait("w", "a", within_s=0.2), step("b", "w", idempotent=True))
     ),
+    _flow("wait-twice", _two_signals()),
     _flow("sleep", plan(step("a", idempotent=True), sleep("z", "a", seconds=30.0), step("b", "z", idempotent=True))),
     _flow("poll", plan(step("a", idempotent=True, poll=True, every_s=1.0), step("b", "a", idempotent=True))),
     _flow("operation", _operation()),
@@ -200,6 +217,7 @@ FLOWS: Sequence[Flow] = (
     _flow("child", _parent("child")),
     _flow("child-refused", _parent("child-refused"), "refuses s1.c/y/forward/1"),
     _flow("child-undone", _parent("child-undone"), "refuses s1/b/forward/1"),
+    _flow("child-cancelled", _sleeping_child("child-cancelled"), "cancel s1 2000"),
     _flow("grandchild-undone", _grandparent("grandchild-undone"), "refuses s1/b/forward/1"),
     _flow("grandchild-cancelled", _grandparent("grandchild-cancelled"), "cancel s1 25"),
     _flow("children-undone", _children_of_items("children-undone"), "refuses s1/b/forward/1"),

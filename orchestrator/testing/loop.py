@@ -34,6 +34,8 @@ class Life:
         self.name = name
         self.is_over = False
         self.is_frozen = False
+        self.stood_still = False
+        """It has been frozen at some time."""
         self.turns = 0
         """How many handles it has run."""
         self.dies_at_turn: int | None = None
@@ -140,6 +142,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def thaw(self, life: Life) -> None:
         """Let a life go on that stood still."""
         life.is_frozen = False
+        life.stood_still = True
         parked, life._parked = life._parked, []  # noqa: SLF001  (as above)
         self._ready.extend(parked)
 

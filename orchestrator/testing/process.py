@@ -12,6 +12,7 @@ from orchestrator.ports.plans import Plans
 from orchestrator.runtime import Orchestrator
 from orchestrator.testing.disk import Disk, SimulatedJournal
 from orchestrator.testing.fates import Fates, Faults, Kind
+from orchestrator.testing.heed import Heed
 from orchestrator.testing.loop import Life
 from orchestrator.testing.network import Network, SimulatedInvoker
 
@@ -77,20 +78,22 @@ class Process:
         plans: Plans,
         faults: Faults,
         observer: Observer,
+        broken: list[str],
     ) -> None:
-        """Open the store and put the runtime together; `live` runs it."""
+        """Open the store and put the runtime together; `live` runs it, and what it fails to do is added to `broken`."""
         self.name = name
         self.life = Life(name)
         self._faults = faults
         self.clock = SimulatedClock(wall, faults.fates, name)
         self.journal = SimulatedJournal(disk, self.life, faults, network.outside)
         self.invoker = SimulatedInvoker(network, self.life, self.clock)
+        self.heed = Heed(observer, self.invoker, self.life, broken)
         self.orchestrator = Orchestrator(
             journal=self.journal,
             plans=plans,
             invoker=self.invoker,
             clock=self.clock,
-            observer=observer,
+            observer=self.heed,
             on_failed=self._failed,
         )
         self.ended = asyncio.get_running_loop().create_future()
@@ -113,6 +116,8 @@ class Process:
             await self._told_to_stop.wait()
             if not self.failure:
                 await self.orchestrator.drain(GRACE_S)
+        if not self.failure:
+            await self.heed.check_left(self.journal)
         await self.invoker.close(0.0)
         self.life.on_death = lambda: None
         self.life.kill()

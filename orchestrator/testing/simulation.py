@@ -34,6 +34,7 @@ from orchestrator.saga.state import TERMINAL, SagaStatus
 from orchestrator.testing.callers import Answers, Begin, Caller
 from orchestrator.testing.disk import Disk
 from orchestrator.testing.fates import Fates, Fault, Faults, Kind
+from orchestrator.testing.heed import asked_for_nothing
 from orchestrator.testing.loop import SimulatedLoop
 from orchestrator.testing.network import Network
 from orchestrator.testing.process import ConnectionLost, Process, WallClock
@@ -268,6 +269,7 @@ class _World:
             plans=self.given.catalogue,
             faults=self.faults,
             observer=self.given.observer,
+            broken=self.violations,
         )
         self.lives.append(process)
         self.process = process
@@ -349,6 +351,7 @@ class _World:
         self.violations += map(str, findings.violations)
         self.violations += [f"I9 {each}" for each in self.answers.contradictions]
         self.violations += [f"a bug: {each}" for each in [*troubles, *loop.errors]]
+        self.violations += await asked_for_nothing(store, self.faults.struck, self._plan_of)
         for row in rows:
             if row.status not in TERMINAL and row.status is not SagaStatus.NEEDS_ATTENTION:
                 self.violations.append(f"I36 saga {row.saga_id}: still {row.status.value} when all was well again")
