@@ -14,11 +14,13 @@ from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, StepId
 from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime import Orchestrator, Started, StartRequest, Until
+from orchestrator.saga.events import Event
 from orchestrator.saga.plan import Plan, Wait
 from orchestrator.saga.state import SagaState, SagaStatus
 from orchestrator.testing.fates import Faults, Kind
 from orchestrator.testing.process import ConnectionLost
 from orchestrator.values import Payload
+from orchestrator.verify.answers import Answers, Watched
 
 T = TypeVar("T")
 
@@ -45,18 +47,37 @@ class Begin:
 
 
 @dataclass(slots=True)
-class Answers:
-    """What callers were told."""
+class Remembered:
+    """What callers were told: every answer that arrived."""
 
     ends: dict[SagaId, str] = field(default_factory=dict[SagaId, str])
     """Saga -> its end, "" where it was only accepted."""
     signals: dict[SagaId, set[str]] = field(default_factory=dict[SagaId, set[str]])
     cancelled: set[SagaId] = field(default_factory=set[SagaId])
     uids: dict[SagaId, str] = field(default_factory=dict[SagaId, str])
-    watched: dict[SagaId, list[int]] = field(default_factory=dict[SagaId, list[int]])
+    watched: dict[SagaId, list[tuple[int, Event | None]]] = field(
+        default_factory=dict[SagaId, list[tuple[int, Event | None]]]
+    )
+    """What a watcher was handed, over however many streams."""
+    watched_whole: set[SagaId] = field(default_factory=set[SagaId])
+    """Of whom a watcher was told that nothing more comes."""
     contradictions: list[str] = field(default_factory=list[str])
     """Two answers that cannot both be true."""
     asked_again: int = 0
+
+    def as_witness(self) -> Answers:
+        """Return it as the checker takes it."""
+        return Answers(
+            ends=self.ends,
+            signals=self.signals,
+            cancels=self.cancelled,
+            requests={f"start-{saga}": saga for saga in self.ends},
+            refused=(),
+            watched=[
+                Watched(saga_id=saga, seen=seen, is_whole=saga in self.watched_whole)
+                for saga, seen in self.watched.items()
+            ],
+        )
 
 
 Ask = Callable[[Callable[[Orchestrator], Coroutine[None, None, T]]], Awaitable[T]]
@@ -66,7 +87,7 @@ class Caller:
     """Starts one saga and stays with it to its end."""
 
     def __init__(
-        self, saga: SagaId, begin: Begin, plan: Plan, *, ask: Ask[SagaState], answers: Answers, faults: Faults
+        self, saga: SagaId, begin: Begin, plan: Plan, *, ask: Ask[SagaState], answers: Remembered, faults: Faults
     ) -> None:
         """Take the saga's name, and what it shares with the others."""
         self.saga = saga
@@ -147,8 +168,9 @@ class Caller:
         seen = self._answers.watched.setdefault(self.saga, [])
 
         async def look(orchestrator: Orchestrator) -> SagaState:
-            async for records in orchestrator.watch(self.saga, seen[-1] if seen else 0):
-                seen.extend(record.version for record in records)
+            async for records in orchestrator.watch(self.saga, seen[-1][0] if seen else 0):
+                seen.extend((record.version, record.event) for record in records)
+            self._answers.watched_whole.add(self.saga)
             return await orchestrator.get(self.saga)
 
         looking = asyncio.get_running_loop().create_task(self._insist(look), name="look")

@@ -168,7 +168,8 @@ class SimulatedJournal:
         return await (await self._seek()).acts(before, limit)
 
     async def close(self) -> None:
-        """Leave the records to the next life."""
+        """Leave the records to the next life, and take no more."""
+        self._failure = self._failure or "the journal is closed; nothing was recorded, open it again"
 
 
 def _finish(work: Coroutine[Any, Any, T]) -> T:

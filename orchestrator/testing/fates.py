@@ -59,6 +59,8 @@ class Kind(StrEnum):
     """The service did it, and the connection broke before its answer came."""
     LATE = "late"
     """The service does it at its deadline's end, or up to the allowed skew after it, unheard."""
+    OVERTAKEN = "overtaken"
+    """The connection breaks at once, and the request arrives all the same, at any time until that."""
     TWICE = "twice"
     """Something in between sends a request that got through once more, to a service that keeps the barrier."""
     SLOW = "slow"

@@ -107,11 +107,7 @@ def _parent(name: str) -> Sequence[Plan]:
 
 def _two_signals() -> Plan:
     return plan(
-        sleep("a", seconds=3.0),
-        wait("w", "a"),
-        step("b", "w", idempotent=True),
-        wait("v", "b"),
-        step("c", "v", idempotent=True),
+        sleep("a", seconds=3.0), wait("w", "a"), step("b", "w", idempotent=True), wait("v", "b"), step("c", "v", idempotent=True)
     )
 
 
@@ -183,7 +179,8 @@ FLOWS: Sequence[Flow] = (
     _flow("bare", _bare()),
     _flow("bare-lost", _bare(), "reply.lost s1/c/forward/1"),
     _flow("bare-late", _bare(), "late s1/c/forward/1"),
-    _flow("barred-lost", _barred(), "reply.lost s1/c/forward/1", "refuses s1/c/forward/2"),
+    _flow("overtaken", _chain(), "overtaken s1/c/forward/1", "refuses s1/c/forward/2"),
+    _flow("barred-overtaken", _barred(), "overtaken s1/c/forward/1", "refuses s1/c/forward/2"),
     _flow("barred-twice", _barred(), "twice s1/a/forward/1", "refuses s1/c/forward/1"),
     _flow("parallel", _fan()),
     _flow("parallel-refused", _fan(), "refuses s1/c/forward/1", "slow s1/b/forward/1"),
@@ -194,7 +191,7 @@ FLOWS: Sequence[Flow] = (
     ),
     _flow("undo-refused", _chain(), "refuses s1/c/forward/1", "refuses.undo s1/a/compensate/1"),
     _flow("cancelled-at-once", _fan(), "cancel s1 1"),
-    _flow("cancelled-between", _fan(), "cancel s1 25", "slow s1/c/forward/1"),
+    _flow("cancelled-between", _fan(), "cancel s1 60", "slow s1/c/forward/1"),
     _flow("cancelled-late", _chain(), "cancel s1 40"),
     _flow("cancelled-undoing", _chain(), "refuses s1/c/forward/1", "slow s1/b/compensate/1", "cancel s1 200"),
     _flow("conditional", _conditional()),
@@ -213,7 +210,7 @@ FLOWS: Sequence[Flow] = (
     _flow("sleep", plan(step("a", idempotent=True), sleep("z", "a", seconds=30.0), step("b", "z", idempotent=True))),
     _flow("poll", plan(step("a", idempotent=True, poll=True, every_s=1.0), step("b", "a", idempotent=True))),
     _flow("operation", _operation()),
-    _flow("operation-cancelled", _operation(), "withholds s1/b/await/1", "withholds s1/b/await/2", "cancel s1 600"),
+    _flow("operation-cancelled", _operation(), "withholds s1/b/await/1", "cancel s1 1500"),
     _flow("child", _parent("child")),
     _flow("child-refused", _parent("child-refused"), "refuses s1.c/y/forward/1"),
     _flow("child-undone", _parent("child-undone"), "refuses s1/b/forward/1"),

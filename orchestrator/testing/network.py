@@ -58,7 +58,10 @@ class Network:
         if strike(Kind.REQUEST_LOST, site):
             self._tell(call, _broken(), way_s)
             return
-        if strike(Kind.LATE, site):
+        if strike(Kind.OVERTAKEN, site):
+            self._tell(call, _broken(), way_s)
+            way_s = (call.left_s() + CLOCK_SKEW_S) * draw(f"overtaken/{site}")
+        elif strike(Kind.LATE, site):
             way_s = call.left_s() + CLOCK_SKEW_S * draw(f"late/{site}")
         elif strike(Kind.SLOW, site):
             way_s = min(way_s + _SLOW_S * draw(f"slow/{site}"), call.left_s() + CLOCK_SKEW_S)

@@ -32,8 +32,8 @@ class Word(StrEnum):
     """Of a probe, or of an operation that was stopped or has come to nothing."""
 
 
-Replies = Callable[[CallRequest, Word], Payload]
-"""Makes the message in which a service says a word, of the call's reply type."""
+Replies = Callable[[CallRequest, Word], Payload | None]
+"""Makes the message in which a service says a word, of the call's reply type; None where no message says it."""
 
 
 def shorthand_reply(call: CallRequest, word: Word) -> Payload:
@@ -190,7 +190,8 @@ class Services:
         return said
 
     def _ok(self, call: CallRequest, word: Word) -> Report:
-        return Report(code="OK", phase=Phase.REPLIED, reply=self._replies(call, word))
+        reply = self._replies(call, word)
+        return _status("UNAVAILABLE") if reply is None else Report(code="OK", phase=Phase.REPLIED, reply=reply)
 
 
 def _status(code: str, *, applied: bool | None = None, retry_after_s: float | None = None) -> Report:

@@ -31,7 +31,7 @@ from orchestrator.runtime import Orchestrator
 from orchestrator.saga.events import Event
 from orchestrator.saga.plan import Plan
 from orchestrator.saga.state import TERMINAL, SagaStatus
-from orchestrator.testing.callers import Answers, Begin, Caller
+from orchestrator.testing.callers import Begin, Caller, Remembered
 from orchestrator.testing.disk import Disk
 from orchestrator.testing.fates import Fates, Fault, Faults, Kind
 from orchestrator.testing.heed import asked_for_nothing
@@ -53,6 +53,8 @@ _FROZEN_S = 20.0
 _LATER_S = 15.0
 _STEP_S = 3_600.0
 _GRACE_S = 15.0
+_IN_ORDER_EVERY = 10
+"""Each so-many-th seed is read once more in the order of its commits, which costs a fifth of a run."""
 
 
 @frozen_tuple
@@ -88,8 +90,8 @@ class Run:
     records: int
     effects: int
     asked_again: int
-    passes: Mapping[str, tuple[int, int, int]]
-    """Life -> turns, appends and sends: where a kill may be put."""
+    passes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict[str, tuple[int, int, int]])
+    """Life -> turns, appends and sends until all was at rest: where a kill may be put."""
     digest: str = ""
     story: tuple[Moment, ...] = ()
     """All that happened, in order, where it was asked for."""
@@ -181,7 +183,7 @@ class _World:
         self._plans = {plan.definition: plan for plan in given.plans}
         self.services = Services(self._plan_of, given.replies, faults)
         self.network = Network(self.services, faults, self.outside)
-        self.answers = Answers()
+        self.answers = Remembered()
         self.process: Process | None = None
         self.lives: list[Process] = []
         self._is_over = False
@@ -221,6 +223,7 @@ class _World:
                 await self._everything_at_rest()
         except TimeoutError:
             pass
+        passes = {each.name: (each.life.turns, each.journal.groups, each.invoker.sends) for each in self.lives}
         self._heal()
         for caller in callers:
             if caller.done() and (error := caller.exception()) is not None:
@@ -230,6 +233,7 @@ class _World:
             await self._stopped(process)
         keeping.cancel()
         run = await self._judged(loop, troubles)
+        run.passes = passes
         if digest:
             run.digest = await self._digest()
         return run
@@ -344,20 +348,16 @@ class _World:
             store,
             self.given.catalogue,
             ledgers=Ledgers(self.services.ledger),
-            answers=self.answers.ends,
-            signals=self.answers.signals,
+            answers=self.answers.as_witness(),
+            knows_targets=True,
+            is_at_rest=True,
+            in_order=self._is_read_in_order(),
         )
         rows = await store.search(SearchQuery(limit=10_000, order_by="saga_id", descending=False))
         self.violations += map(str, findings.violations)
         self.violations += [f"I9 {each}" for each in self.answers.contradictions]
         self.violations += [f"a bug: {each}" for each in [*troubles, *loop.errors]]
         self.violations += await asked_for_nothing(store, self.faults.struck, self._plan_of)
-        for row in rows:
-            if row.status not in TERMINAL and row.status is not SagaStatus.NEEDS_ATTENTION:
-                self.violations.append(f"I36 saga {row.saga_id}: still {row.status.value} when all was well again")
-        for saga, versions in self.answers.watched.items():
-            if versions != list(range(1, len(versions) + 1)):
-                self.violations.append(f"I45 saga {saga}: a watcher was shown {versions}")
         return Run(
             seed=self.faults.fates.seed,
             tape=tuple(self.faults.struck),
@@ -370,8 +370,16 @@ class _World:
             records=findings.records,
             effects=len(self.services.ledger),
             asked_again=self.answers.asked_again,
-            passes={p.name: (p.life.turns, p.journal.groups, p.invoker.sends) for p in self.lives},
         )
+
+    def _is_read_in_order(self) -> bool:
+        """Return whether the order of commits over all sagas is held against I3, now and then.
+
+        A usurped process is fenced saga by saga, as its successor takes them up; until then it may go on with others.
+        A real store has a lock in front of that.
+        """
+        usurped = any(fault.kind is Kind.USURP for fault in self.faults.struck)
+        return not usurped and self.faults.fates.seed % _IN_ORDER_EVERY == 0
 
     async def _digest(self) -> str:
         """Return a hash of all that was recorded, in order, and of all that was done."""
