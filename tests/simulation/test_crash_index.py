@@ -26,7 +26,7 @@ FIGURES: Counter[str] = Counter()
 def figures() -> Iterator[None]:
     yield
     keep(
-        f"crash-index-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}",
+        "_".join(filter(None, ("crash_index", os.environ.get("PYTEST_XDIST_WORKER")))),
         flows=FIGURES["flows"],
         executions=FIGURES["singles"] + FIGURES["pairs"],
         singles=FIGURES["singles"],

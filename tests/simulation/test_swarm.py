@@ -24,7 +24,7 @@ SECONDS_A_SEED = 2
 @pytest.mark.parametrize("share", range(SHARES))
 def test_no_rule_is_broken_in_any_world(share: int) -> None:
     campaign = run_seeds(mixed, range(SEED_FROM + share, SEED_FROM + SEEDS, SHARES))
-    keep(f"simulation-{share + 1}", first_seed=SEED_FROM + share, **campaign.figures())
+    keep(f"simulation_{share + 1}", first_seed=SEED_FROM + share, **campaign.figures())
     told = [f"saga sim --seed {run.seed}: {violation}" for run in campaign.failing for violation in run.violations]
     assert not told, "\n".join(told)
     assert campaign.seeds == len(range(share, SEEDS, SHARES))

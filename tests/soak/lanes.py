@@ -62,6 +62,22 @@ LANES = (
         minutes=45,
     ),
     Lane(
+        name="simulation",
+        proves="sagas of every shape in worlds that fail by seed: no rule broken, and the same seed is the same run",
+        arguments=("tests/simulation/test_swarm.py", "-k", "any_world"),
+        knobs=(Knob(name="SEEDS", full=100_000, least=600),),
+        reports=tuple(f"simulation_{share}" for share in range(1, 5)),
+        minutes=60,
+    ),
+    Lane(
+        name="crashes",
+        proves="forty-odd flows killed at every turn, append and call, and at every pair of these: each ends whole",
+        arguments=("tests/simulation/test_crash_index.py",),
+        knobs=(Knob(name="PAIRS", full=1_000_000, least=2_000),),
+        reports=("crash_index",),
+        minutes=70,
+    ),
+    Lane(
         name="network",
         proves="every fault of a network, at every call, on both sides of the orchestrator: nothing is misjudged",
         arguments=("tests/integration/network",),
