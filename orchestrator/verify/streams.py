@@ -125,6 +125,8 @@ RULES: tuple[tuple[str, Check], ...] = (
     ("I25", sequence.terminal_is_last),
     ("I26", turning.cancel_stops),
     ("I27", turning.failure_stops),
+    ("I27", turning.only_a_failure_stops),
+    ("I27", turning.lists_tolerate_what_they_may),
     ("I27", turning.siblings_end_first),
     ("I29", signals_come_once),
     ("I30", timers.timers_are_not_early),

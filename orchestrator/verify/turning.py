@@ -9,11 +9,13 @@ from orchestrator.saga.events import (
     AttemptOpened,
     AttemptSettled,
     AttentionReason,
+    CauseKind,
     Event,
     OperatorActed,
     Phase,
     RetryScheduled,
     SagaCompleted,
+    SettleReason,
     StepSettled,
     StepStuck,
     StepUndone,
@@ -164,6 +166,41 @@ def _is_stopped(stream: Stream, path: StepId, at: int) -> bool:
     if stream.cancelled is not None and stream.plan.pivot is not None:
         return True
     return any(part.is_open(at) and path in part.event.steps for part in stream.parts)
+
+
+def only_a_failure_stops(stream: Stream) -> Iterator[Violation | int]:
+    """I27, the other way round: what turns a saga, or a part of it, back is something that it cannot do without."""
+    turned = [(part.began, part.event.cause) for part in stream.parts]
+    if stream.backward_from is not None and stream.cause is not None:
+        turned.append((stream.backward_from, stream.cause))
+    for version, cause in turned:
+        step = None if cause.step is None else stream.plan.steps.get(item_of(cause.step)[0])
+        if step is None or cause.kind is CauseKind.OPERATOR:
+            continue
+        yield 1
+        if step.optional and step.id != getattr(stream.event(version), "step", None):
+            yield stream.broken("I27", f"{step.id} is optional, and its failure turned the saga back", version)
+
+
+def lists_tolerate_what_they_may(stream: Stream) -> Iterator[Violation | int]:
+    """I27: a list has failed when more of its items have than it tolerates, and not before."""
+    lists = [life for life in stream.every_life() if life.count and life.ended]
+    if not lists:
+        return
+    failures = [
+        (item_of(life.path)[0], life.ended[0][0])
+        for life in stream.every_life()
+        if item_of(life.path)[1] is not None and life.ended and _fails(life.ended[0][1])
+    ]
+    for life in lists:
+        (version, event), for_each = life.ended[0], stream.plan.step_of(life.path).for_each
+        if for_each is None or event.reason not in {SettleReason.DONE, SettleReason.ITEM_FAILED}:
+            continue
+        failed = sum(step == life.path and (life.began or 0) < at < version for step, at in failures)
+        yield 1
+        if (event.reason is SettleReason.ITEM_FAILED) is not (failed > for_each.tolerate):
+            message = f"{failed} items of {life.path} had failed of {for_each.tolerate}, and it ended {event.reason}"
+            yield stream.broken("I27", message, version)
 
 
 def siblings_end_first(stream: Stream) -> Iterator[Violation | int]:

@@ -16,6 +16,7 @@ from orchestrator.saga.events import (
     OperatorActed,
     RetryScheduled,
     RollbackBegan,
+    SettleReason,
     SignalReceived,
     StepReopened,
     StepSettled,
@@ -206,6 +207,28 @@ def it_completes_in_spite_of_an_error() -> Sample:
     return changed(sample, sample.find(StepSettled, step=SHIP), outcome=Outcome.NOT_APPLIED)
 
 
+def an_optional_step_turns_it_back() -> Sample:
+    sample = compensated()
+    turned = sample.events[sample.find(CompensationBegan)]
+    assert isinstance(turned, CompensationBegan)
+    assert turned.cause.step is not None
+    failed = replace(sample.plan.steps[turned.cause.step], optional=True)
+    return replace(sample, plan=replace(sample.plan, steps={**sample.plan.steps, failed.id: failed}))
+
+
+def a_list_is_done_in_spite_of_its_failures() -> Sample:
+    sample = listed()
+    at = sample.find(StepSettled, step=StepId("a[1]"))
+    return changed(sample, at, outcome=Outcome.NOT_APPLIED)
+
+
+def a_list_fails_without_failures() -> Sample:
+    sample = listed()
+    return changed(
+        sample, sample.find(StepSettled, step=A), outcome=Outcome.NOT_APPLIED, reason=SettleReason.ITEM_FAILED
+    )
+
+
 def a_step_ends_twice() -> Sample:
     sample = completed()
     at = sample.find(StepSettled, step=PAY)
@@ -285,6 +308,9 @@ PLANTED: list[tuple[str, Callable[[], Sample]]] = [
     ("I26", a_cancelled_saga_completes),
     ("I27", something_begins_after_the_first_error),
     ("I27", it_completes_in_spite_of_an_error),
+    ("I27", an_optional_step_turns_it_back),
+    ("I27", a_list_is_done_in_spite_of_its_failures),
+    ("I27", a_list_fails_without_failures),
     ("I27", a_step_ends_twice),
     ("I27", a_sibling_is_under_way_when_undoing_begins),
     ("I30", a_sleeper_wakes_too_early),
