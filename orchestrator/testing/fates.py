@@ -44,7 +44,7 @@ class Kind(StrEnum):
     USURP = "usurp"
     """Another process takes the store over while this one lives on: its appends are fenced."""
     CLOCK = "clock"
-    """The wall clock is set, by up to an hour either way."""
+    """The wall clock is set, by up to twenty minutes either way."""
 
     APPEND_ERROR = "append.error"
     """The disk says that a group failed; some of its streams are there all the same. The process stops."""
