@@ -60,7 +60,9 @@ class Heed:
             return
         for_s = asyncio.get_running_loop().time() - told_s
         if for_s > _HEARS_S:
-            message = f"the end of {event.operation.value} {event.attempt} of {event.step} was recorded {for_s:.1f} s late"
+            message = (
+                f"the end of {event.operation.value} {event.attempt} of {event.step} was recorded {for_s:.1f} s late"
+            )
             self._broken.append(f"I36 saga {saga}: {message}")
 
     def _check_aborted(self, state: SagaState) -> None:
