@@ -41,6 +41,8 @@ class Heed:
         self._last: dict[SagaId, SagaState] = {}
 
     def recorded(self, state: SagaState, records: Sequence[Record]) -> None:
+        if self._life.is_over:
+            return  # killed in this very turn, at a call: the rest of the turn does nothing
         self._last[state.saga_id] = state
         if state.is_backward:
             self._turned_s.setdefault(state.saga_id, asyncio.get_running_loop().time())
