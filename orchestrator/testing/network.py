@@ -171,7 +171,8 @@ class SimulatedInvoker:
         if self._dies_at(Kind.KILL_BEFORE_SEND):
             return opened
         self.open[opened] = None
-        opened.arm()
+        if opened.left_s():
+            opened.arm()
         self.network.carry(opened)
         self._dies_at(Kind.KILL_AFTER_SEND)
         return opened
