@@ -123,6 +123,8 @@ class Expression:
             if result.type() == _ERROR:
                 raise _failure(str(result.value()))
             return cast(Value, result.plain_value())
+        except SystemError as error:  # how the library fails over a part of a value that it cannot give out
+            raise EvaluationFailed("a part of its value cannot leave an expression, as an optional cannot") from error
         except (RuntimeError, TypeError, ValueError, OverflowError) as error:
             # an exhausted budget, or a value that has no Python form
             raise EvaluationFailed(_TRAILER.sub("", str(error).splitlines()[0])) from error
