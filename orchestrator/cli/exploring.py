@@ -204,7 +204,7 @@ def _shown_flaw(plan: "Plan", flaw: "Flaw", save: Path | None) -> None:
 def _replayed(printer: Printer, plan: "Plan", script: Path) -> int:
     from orchestrator.explore import replay
 
-    lines = [line for line in _text(script).splitlines() if line and not line.startswith("#")]
+    lines = [line for line in text_of(script).splitlines() if line and not line.startswith("#")]
     rows: list[tuple[str, ...]] = []
     for line, events, state in replay(plan, lines):
         recorded = ", ".join(" ".join(filter(None, (type(e).__name__, getattr(e, "step", None)))) for e in events)
@@ -283,14 +283,15 @@ def read_script(path: Path) -> Mapping[str, object]:
     """Return a script's tree; a mistake of its YAML is told with its place."""
     from orchestrator.definition.yaml import read
 
-    document, diagnostics = read(_text(path), str(path))
+    document, diagnostics = read(text_of(path), str(path))
     if document is None or not isinstance(document.root, dict):
         found = "; ".join(one.render() for one in diagnostics) or f"{path} is not a mapping"
         raise Failure(found, Exit.USAGE)
     return document.root
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return a file's text; `Failure` where it is none."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as failed:

@@ -9,7 +9,7 @@ import click
 
 from orchestrator.cli.definitions import FILES
 from orchestrator.cli.exits import Exit, Failure
-from orchestrator.cli.exploring import DESCRIPTORS, compiled, read_script
+from orchestrator.cli.exploring import DESCRIPTORS, compiled, read_script, text_of
 from orchestrator.cli.given import INPUT
 from orchestrator.cli.output import Printer, echo, note
 from orchestrator.cli.serve import with_config
@@ -74,6 +74,8 @@ def sim(
     if tape is not None and seed is None:
         raise Failure("a tape belongs to a seed: give --seed, it is in the tape's first line", Exit.USAGE)
     of_seed = _own_flows(sagas) if not files else _of_files(files, descriptors, file, settings, given, replies, sagas)
+    if files:
+        _doubted(of_seed(first))
     if tape is not None and seed is not None:
         return _played(printer, of_seed(seed), seed, _read(tape))
     tried = [seed] if seed is not None else range(first, first + seeds)
@@ -111,10 +113,21 @@ def _of_files(  # noqa: PLR0917  (what the command line says)
     return lambda _seed: simulation
 
 
+def _doubted(simulation: "Simulation") -> None:
+    """Say so where sagas do not complete although nothing goes wrong: the services answer what nobody meant."""
+    run = simulation.run(0, tape=())
+    ends = {status.value for status in run.statuses.values()} - {"COMPLETED"}
+    if ends:
+        note(
+            f"where nothing goes wrong, sagas end {' and '.join(sorted(ends))}: what --replies does not say is "
+            "answered with an empty message; say there what services answer, and in --input what the definition needs"
+        )
+
+
 def _read(tape: Path) -> "Sequence[Fault]":
     from orchestrator.testing import read_tape
 
-    return read_tape(tape.read_text(encoding="utf-8"))
+    return read_tape(text_of(tape))
 
 
 def _ran(printer: Printer, of_seed: "OfSeed", seeds: Sequence[int]) -> "Campaign":
@@ -173,6 +186,8 @@ def _explained(of_seed: "OfSeed", failing: "Run", save: Path | None) -> None:
 
 def _played(printer: Printer, simulation: "Simulation", seed: int, tape: "Sequence[Fault]") -> int:
     run = simulation.run(seed, tape=tape, story=True)
+    if idle := [str(fault) for fault in tape if fault not in run.tape]:
+        note(f"on the tape, and did not strike, as nothing came to their place: {', '.join(idle)}")
     if printer.is_table:
         _told(run)
     else:

@@ -171,7 +171,9 @@ def words_of(script: Script, revisions: "Revisions", plans: Sequence[Plan]) -> "
                 scripted[path, operation, said.type_name] = said
     _ask_for_what_is_missing(plans, {(path, operation) for path, operation, _ in scripted})
 
-    def words(call: "CallRequest", word: Word) -> Payload:
+    def words(call: "CallRequest", word: Word) -> Payload | None:
+        if word is Word.NOT_YET and call.operation is Operation.PROBE and call.reply_type != _OPERATION:
+            return None  # of an empty message `applied` would say that it was not done
         found = scripted.get((call.step, call.operation, call.reply_type)) or scripted.get(
             (item_of(call.step)[0], call.operation, call.reply_type)
         )
