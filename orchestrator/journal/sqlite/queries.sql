@@ -3,6 +3,9 @@
 -- name: next_epoch
 UPDATE boot SET epoch = epoch + 1 RETURNING epoch;
 
+-- name: current_epoch
+SELECT epoch FROM boot;
+
 -- The first append of a stream. A saga id or request id that exists already gives no row.
 -- name: create_saga
 INSERT INTO sagas (saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,

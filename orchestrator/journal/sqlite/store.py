@@ -35,7 +35,7 @@ class SqliteJournal:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-        self._writer = Writer(opened.writer, opened.file)
+        self._writer = Writer(opened.writer, opened.file, opened.epoch)
         self._reader = Reader(opened.near, opened.far, self._writer)
         self._closed = False
 

@@ -8,7 +8,9 @@ from inside this process (the kernel may have dropped the pages and will not say
 every later call raises `JournalUnavailable`, and the next start reads what is really there.
 
 SQLite goes on writing to a file that was removed or replaced, and says nothing. What it acknowledges then, nobody finds
-again, so every commit looks first whether the path still names the file that was opened: two microseconds.
+again, so every commit looks first whether the path still names the file that was opened: two microseconds. And it looks,
+in its transaction, whether another process has opened the file since: the operating system's lock keeps others out, but
+a lock file can be deleted. Whoever is no longer the last to have opened the file writes nothing any more (R2, I3).
 """
 
 import asyncio
@@ -24,11 +26,13 @@ from typing import Final, TypeVar
 import apsw
 
 from orchestrator.errors import JournalUnavailable
+from orchestrator.journal.sqlite.sql import SQL
 from orchestrator.limits import JOURNAL_COMMIT_LOOP_S_BACK, JOURNAL_COMMIT_LOOP_S_MAX
 
 _T = TypeVar("_T")
 
 _GONE: Final = "was removed or replaced while it was in use"
+_TAKEN: Final = "was opened by another process while it was in use"
 
 WEIGHT_OF_LATEST = 0.1
 """Of the moving average: about twenty commits until a change of the disk's mood is believed."""
@@ -51,13 +55,15 @@ class Pace:
 class Writer:
     """Runs work in transactions; owns the connection it is given."""
 
-    def __init__(self, connection: apsw.Connection, file: str) -> None:
+    def __init__(self, connection: apsw.Connection, file: str, epoch: int) -> None:
+        """Take the connection over; `epoch` is that of the opening it belongs to."""
         self.pace = Pace()
         self.failed: str | None = None
         """The storage's own words for why nothing is recorded any more; None while all is well."""
         self._connection = connection
         self._cursor = connection.cursor()
         self._file = file
+        self._epoch = epoch
         self._identity = _identity(file)
         self._busy = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-writer")
@@ -100,6 +106,9 @@ class Writer:
             raise self._unavailable()
         try:
             self._cursor.execute("BEGIN IMMEDIATE")
+            if self._cursor.execute(SQL["current_epoch"]).get != self._epoch:
+                self.failed = _TAKEN
+                raise self._unavailable()
             result = work(self._cursor)
             begun = perf_counter()  # measured within one function, recorded nowhere: no need of the clock port
             self._cursor.execute("COMMIT")
@@ -119,6 +128,12 @@ class Writer:
                 self._cursor.execute("ROLLBACK")
 
     def _unavailable(self) -> JournalUnavailable:
+        if self.failed is _TAKEN:
+            return JournalUnavailable(
+                f"the journal {self._file} {_TAKEN}, although this one holds its lock: somebody deleted the lock "
+                f"file; nothing is acknowledged here any more, that process has it now; stop this one",
+                path=self._file,
+            )
         if self.failed is _GONE:
             return JournalUnavailable(
                 f"the journal {self._file} {_GONE}: nothing is acknowledged any more, and what was before is in "

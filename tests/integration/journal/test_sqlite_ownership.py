@@ -112,3 +112,19 @@ async def test_a_file_put_in_the_place_of_the_open_one_is_noticed(file: Path, tm
     with pytest.raises(JournalUnavailable, match="removed or replaced"):
         await journal.append([append("lost")])
     await journal.close()
+
+
+async def test_whoever_is_not_the_last_to_have_opened_the_file_writes_nothing_any_more(file: Path) -> None:
+    """The lock is the operating system's, on a file that anybody may delete; the epoch in the file is ours (R2, I3)."""
+    before = SqliteJournal.open(file)
+    assert await before.append([append("seen")]) == [None]
+    file.with_name(f"{file.name}.lock").unlink()
+    after = SqliteJournal.open(file)
+    with pytest.raises(JournalUnavailable, match="opened by another process"):
+        await before.append([append("new")])
+    with pytest.raises(JournalUnavailable, match="opened by another process"):
+        await before.append([append("again")])
+    assert await after.append([append("new")]) == [None]
+    assert await after.row(SagaId("again")) is None
+    await before.close()
+    await after.close()
