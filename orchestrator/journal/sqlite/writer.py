@@ -8,9 +8,9 @@ from inside this process (the kernel may have dropped the pages and will not say
 every later call raises `JournalUnavailable`, and the next start reads what is really there.
 
 SQLite goes on writing to a file that was removed or replaced, and says nothing. What it acknowledges then, nobody finds
-again, so every commit looks first whether the path still names the file that was opened: two microseconds. And it looks,
-in its transaction, whether another process has opened the file since: the operating system's lock keeps others out, but
-a lock file can be deleted. Whoever is no longer the last to have opened the file writes nothing any more (R2, I3).
+again, so every commit looks first whether the path still names the file that was opened: two microseconds. In its
+transaction it looks whether another process has opened the file since: the operating system's lock keeps others out,
+but anybody may delete a lock file. Whoever was not the last to open the file writes nothing any more (R2, I3).
 """
 
 import asyncio
@@ -106,9 +106,7 @@ class Writer:
             raise self._unavailable()
         try:
             self._cursor.execute("BEGIN IMMEDIATE")
-            if self._cursor.execute(SQL["current_epoch"]).get != self._epoch:
-                self.failed = _TAKEN
-                raise self._unavailable()
+            self._check_ownership()
             result = work(self._cursor)
             begun = perf_counter()  # measured within one function, recorded nowhere: no need of the clock port
             self._cursor.execute("COMMIT")
@@ -121,6 +119,12 @@ class Writer:
             raise
         self.pace.observe(perf_counter() - begun)
         return result
+
+    def _check_ownership(self) -> None:
+        """Raise `JournalUnavailable` where somebody has opened the file after us."""
+        if self._cursor.execute(SQL["current_epoch"]).get != self._epoch:
+            self.failed = _TAKEN
+            raise self._unavailable()
 
     def _roll_back(self) -> None:
         with contextlib.suppress(apsw.Error):  # SQLite may have rolled back by itself, or be unable to
