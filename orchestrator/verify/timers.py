@@ -70,7 +70,7 @@ def _of_scope(stream: Stream, part: Part) -> Iterator[Violation | int]:
 
 
 def waits_take_what_has_come(stream: Stream) -> Iterator[Violation | int]:
-    """I31: a step that waits takes a signal as soon as both are there, before its own timer is looked at."""
+    """I31: a step that waits takes a signal as soon as both are there, before its own timer, or the end of the saga."""
     if not stream.plan.signals:
         return
     if stream.cancelled is not None and stream.plan.pivot is not None:
@@ -79,7 +79,7 @@ def waits_take_what_has_come(stream: Stream) -> Iterator[Violation | int]:
     waits = [(life, body) for life, body in bodies if isinstance(body, Wait)]
     for life, body in waits:
         for version, event in life.ended:
-            if event.reason is not SettleReason.TIMED_OUT:
+            if event.reason not in {SettleReason.TIMED_OUT, SettleReason.STOPPED}:
                 continue
             yield 1
             come = [at for at, signal in stream.signals if signal.signal == body.signal and at < version]

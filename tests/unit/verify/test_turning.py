@@ -287,6 +287,11 @@ def a_wait_is_given_up_although_its_signal_has_come() -> Sample:
     return added(sample, sample.find(StepSettled, step=A), signal)
 
 
+def a_wait_is_stopped_although_its_signal_has_come() -> Sample:
+    sample = a_wait_is_given_up_although_its_signal_has_come()
+    return changed(sample, sample.find(StepSettled, step=A), reason=SettleReason.STOPPED)
+
+
 PLANTED: list[tuple[str, Callable[[], Sample]]] = [
     ("I13", a_call_that_may_stand_is_repeated),
     ("I13", a_lost_call_without_a_key_is_made_again),
@@ -321,6 +326,7 @@ PLANTED: list[tuple[str, Callable[[], Sample]]] = [
     ("I30", undoing_is_called_overdue_too_early),
     ("I30", undoing_is_called_overdue_twice),
     ("I31", a_wait_is_given_up_although_its_signal_has_come),
+    ("I31", a_wait_is_stopped_although_its_signal_has_come),
 ]
 
 
