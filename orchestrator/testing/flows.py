@@ -5,11 +5,11 @@ A flow is small on purpose: a crash is put at every place of it, and at every pa
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from orchestrator.frozen import frozen
 from orchestrator.ids import StepId
-from orchestrator.saga.plan import Call, Facts, Plan, Step
+from orchestrator.saga.plan import Call, Facts, OutcomeProfile, Plan, Step
 from orchestrator.testing.callers import Begin
 from orchestrator.testing.catalogue import FixedPlans
 from orchestrator.testing.fates import Fates, Fault, read_tape
@@ -44,8 +44,11 @@ def _child(name: str, *needs: str, of: str, more: Step | None = None) -> Step:
     asked, undo = made.body, made.compensation
     assert isinstance(asked, Call)  # as it was made
     assert undo is not None  # as above
-    body = replace(asked, method=f"{of}/r1", render=_child_input)
-    return replace(made, body=body, compensation=replace(undo, call=replace(undo.call, method=f"{of}/r1")))
+    # A child is called as definitions have it called: like a service that keeps keys and the barrier.
+    as_child = partial(replace, method=f"{of}/r1", idempotent=True, barrier=True, profile=OutcomeProfile.DEFAULT)
+    return replace(
+        made, body=as_child(asked, render=_child_input), compensation=replace(undo, call=as_child(undo.call))
+    )
 
 
 def _child_input(facts: Facts) -> Payload:
@@ -107,7 +110,11 @@ def _parent(name: str) -> Sequence[Plan]:
 
 def _two_signals() -> Plan:
     return plan(
-        sleep("a", seconds=3.0), wait("w", "a"), step("b", "w", idempotent=True), wait("v", "b"), step("c", "v", idempotent=True)
+        sleep("a", seconds=3.0),
+        wait("w", "a"),
+        step("b", "w", idempotent=True),
+        wait("v", "b"),
+        step("c", "v", idempotent=True),
     )
 
 
