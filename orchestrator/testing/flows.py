@@ -121,7 +121,9 @@ def _two_signals() -> Plan:
 def _sleeping_child(name: str) -> Sequence[Plan]:
     leaf = plan(step("x", idempotent=True), sleep("z", "x", seconds=20.0), step("y", "z", idempotent=True))
     named = _named(f"{name}.leaf", leaf)
-    return plan(_child("c", of=named.definition), step("b", "c", idempotent=True)), named
+    # Somebody is waited for beside it, who often comes too late.
+    beside = wait("w", within_s=2.0)
+    return plan(_child("c", of=named.definition), beside, step("b", "c", "w", idempotent=True)), named
 
 
 def _grandparent(name: str) -> Sequence[Plan]:
@@ -221,7 +223,7 @@ FLOWS: Sequence[Flow] = (
     _flow("child", _parent("child")),
     _flow("child-refused", _parent("child-refused"), "refuses s1.c/y/forward/1"),
     _flow("child-undone", _parent("child-undone"), "refuses s1/b/forward/1"),
-    _flow("child-cancelled", _sleeping_child("child-cancelled"), "cancel s1 2000"),
+    _flow("child-cancelled", _sleeping_child("child-cancelled"), "cancel s1 1000"),
     _flow("grandchild-undone", _grandparent("grandchild-undone"), "refuses s1/b/forward/1"),
     _flow("grandchild-cancelled", _grandparent("grandchild-cancelled"), "cancel s1 25"),
     _flow("children-undone", _children_of_items("children-undone"), "refuses s1/b/forward/1"),

@@ -50,6 +50,8 @@ class Heed:
             self._check_aborted(state)
         if state.parent is not None and any(_begins(record) for record in records):
             self._check_cancelled(state, state.parent.saga_id)
+        if state.is_terminal and state.status is not SagaStatus.TERMINATED:
+            self._check_children(state.saga_id)
         for record in records:
             if isinstance(record.event, AttemptSettled):
                 self._check_taken_up(state.saga_id, record.event)
@@ -76,6 +78,14 @@ class Heed:
             step = item_of(request.step)[0]
             if step != state.plan.pivot and _is_stopped(state, step):
                 self._broken.append(f"I27 saga {state.saga_id}: {request.step} has been stopped, and its call goes on")
+
+    def _check_children(self, parent: SagaId) -> None:
+        """I28: a saga ends after its children have; who has a successor does not know of what that one records."""
+        if self._life.is_usurped:
+            return
+        for child, state in self._last.items():
+            if state.parent is not None and state.parent.saga_id == parent and not state.is_terminal:
+                self._broken.append(f"I28 saga {child}: is {state.status.value}, and its parent {parent} has ended")
 
     def _check_cancelled(self, state: SagaState, parent: SagaId) -> None:
         """I26: a child begins nothing when its parent has turned back and the child had time to hear of it."""

@@ -36,6 +36,8 @@ class Life:
         self.is_frozen = False
         self.stood_still = False
         """It has been frozen at some time."""
+        self.is_usurped = False
+        """Another life writes to its store, of which it may not have heard."""
         self.turns = 0
         """How many handles it has run."""
         self.dies_at_turn: int | None = None

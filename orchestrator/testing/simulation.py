@@ -308,6 +308,7 @@ class _World:
 
     def _usurp(self, process: Process) -> None:
         """Start another one; this one lives on for a while, and believes that the store is its own."""
+        process.life.is_usurped = True
         for_s = _FROZEN_S * self.faults.fates.draw(f"usurped/{process.name}")
         asyncio.get_running_loop().call_later(for_s, process.life.kill)
         self._begun()
