@@ -175,8 +175,11 @@ class Caller:
 
         looking = asyncio.get_running_loop().create_task(self._insist(look), name="look")
         waiting = asyncio.get_running_loop().create_task(self._wait(), name="watcher waits")
-        await waiting  # one that needs a person is watched for ever
-        looking.cancel()
+        await waiting
+        if self._answers.ends[self.saga] == SagaStatus.NEEDS_ATTENTION.value:
+            looking.cancel()  # it would be watched for ever
+        else:
+            await looking
 
     async def _insist(self, work: Callable[[Orchestrator], Coroutine[None, None, SagaState]]) -> SagaState:
         """Ask until there is an answer."""

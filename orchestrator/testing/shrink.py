@@ -25,11 +25,11 @@ def shrink(simulation: Simulation, failing: Run, on_progress: OnProgress = lambd
     best, runs = failing, 0
 
     def fails(tape: Sequence[Fault]) -> bool:
-        """Run it; keep it where it fails with fewer faults than the best."""
+        """Run it; keep it where it fails with fewer faults than the best, or with as many among fewer sagas."""
         nonlocal best, runs
         runs += 1
         run = simulation.run(failing.seed, tape=tape)
-        is_better = len(_faults(run)) < len(_faults(best)) and any(rule_of(v) == wanted for v in run.violations)
+        is_better = _size(run) < _size(best) and any(rule_of(v) == wanted for v in run.violations)
         best = run if is_better else best
         on_progress(runs, len(_faults(best)))
         return is_better
@@ -52,6 +52,10 @@ def shrink(simulation: Simulation, failing: Run, on_progress: OnProgress = lambd
 def _faults(run: Run) -> list[Fault]:
     """Return what went wrong; that nobody starts a saga is no fault."""
     return [each for each in run.tape if each.kind is not Kind.ABSENT]
+
+
+def _size(run: Run) -> tuple[int, int]:
+    return len(_faults(run)), len(run.statuses)
 
 
 def _is_named(saga: str, violations: Sequence[str]) -> bool:

@@ -47,7 +47,7 @@ T = TypeVar("T")
 CHAOS_S = 40.0
 """How long faults strike."""
 HEALING_S = 3_600.0
-"""How long a kind world has until everything must have ended; deadlines of sagas are shorter."""
+"""How long a kind world has, beside the deadlines of its definitions, until everything must have ended."""
 _DOWN_S = 2.0
 _FROZEN_S = 20.0
 _LATER_S = 15.0
@@ -218,8 +218,9 @@ class _World:
             for number, begin in enumerate(self.given.begins, 1)
         ]
         loop.call_later(self.given.chaos_s, self._heal)
+        deadlines_s = max(plan.forward_s + plan.compensation_s for plan in self.given.plans)
         try:
-            async with asyncio.timeout(self.given.chaos_s + HEALING_S):
+            async with asyncio.timeout(self.given.chaos_s + HEALING_S + deadlines_s):
                 await asyncio.wait(callers)
                 await self._everything_at_rest()
         except TimeoutError:
@@ -227,7 +228,9 @@ class _World:
         passes = {each.name: (each.life.turns, each.journal.groups, each.invoker.sends) for each in self.lives}
         self._heal()
         for caller in callers:
-            if caller.done() and (error := caller.exception()) is not None:
+            if not caller.done():
+                self.violations.append(f"a caller without an answer when all was well again: {caller.get_name()}")
+            elif (error := caller.exception()) is not None:
                 self.violations.append(f"a caller was told {error!r}")
         self._is_over = True
         for process in self.lives:
