@@ -16,7 +16,8 @@
 A `Simulation` is run as often as there are seeds. Each run draws which kinds of faults there are and how many of them
 (a swarm), lets them strike, then becomes kind and waits for every saga to end; the three witnesses are judged by
 `verify`, which is what judges real kills and production. The faults that struck are the run's tape, and a failing tape
-is shrunk to the few that matter (`shrink.py`).
+is shrunk to the few that matter (`shrink.py`). The order of turns is on no tape: it is one sequence out of the seed, so
+that a fault less reorders all turns after it.
 
 What it is good for: everything that hangs on order and time. The same seed gives the same run on every machine, and a
 kill falls between two turns where a real one would need luck for years. What it cannot see: gRPC, SQLite, PostgreSQL,
@@ -24,7 +25,8 @@ the kernel. Those are killed for real, in the tests of this project.
 
 Invariants:
 
-* Nothing is drawn but from the seed and the place (`Fates`); no set is walked in its own order.
+* Nothing is drawn but from the seed: faults and delays by their place (`Fates`), the order of turns one after the other
+  (`loop.py`); no set is walked in its own order.
 * A service is as good as its declarations and no better, and never lies about what it did.
 * What is on the way belongs to no process: it arrives although its sender is dead.
 
@@ -33,7 +35,7 @@ May import: everything but `api`, `cli`, `config` and `bootstrap`. Read next: `s
 
 from orchestrator.testing.callers import Begin
 from orchestrator.testing.catalogue import FixedPlans
-from orchestrator.testing.fates import Fates, Fault, Kind, read_tape, swarm, write_tape
+from orchestrator.testing.fates import Fates, Fault, Kind, read_tape, seed_of_tape, swarm, write_tape
 from orchestrator.testing.simulation import Run, Simulation
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "Run",
     "Simulation",
     "read_tape",
+    "seed_of_tape",
     "swarm",
     "write_tape",
 ]

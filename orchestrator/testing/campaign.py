@@ -8,6 +8,8 @@ from time import process_time
 from orchestrator.testing.fates import Fates, Kind, swarm
 from orchestrator.testing.simulation import Run, Simulation
 
+REPETITION = "repetition"
+"""The rule that a seed breaks which does not give the same run again. It is no rule of a run: no tape leads to it."""
 TWICE_EVERY = 100
 """Each so-many-th seed is run twice: the same seed must be the same run, bit for bit."""
 _KILLS = frozenset(kind for kind in Kind if kind.startswith("kill."))
@@ -74,7 +76,8 @@ def run_seeds(
             if again.digest == run.digest:
                 campaign.repeated += 1
             else:
-                run.violations = (*run.violations, "repetition: the same seed gave another run")
+                told = f"{REPETITION}: the same seed gave another run: {run.digest}, then {again.digest}"
+                run.violations = (*run.violations, told)
         _add(campaign, run)
         campaign.cpu_s = process_time() - began
         if not on_run(campaign):

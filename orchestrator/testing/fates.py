@@ -11,6 +11,7 @@ A tape is the list of faults that struck. Played again, nothing else strikes::
     reply.lost s3/charge/forward/1
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from hashlib import blake2b
@@ -96,6 +97,9 @@ class Kind(StrEnum):
 
 NEVER_DRAWN = frozenset({Kind.ABSENT, Kind.FORGETS_KEY})
 """Of no swarm: only a tape has them."""
+
+COUNTED = frozenset(kind for kind in Kind if kind.startswith("kill.")) | {Kind.CANCEL}
+"""They strike at the n-th pass of their place (a cancel: n milliseconds on), so a tape has to say which."""
 
 
 @frozen_tuple
@@ -213,25 +217,43 @@ class Faults:
         self.on_struck(fault)
 
 
+_SEED = re.compile(r"# seed (-?\d+)")
+
+
 def write_tape(seed: int, faults: Iterable[Fault], about: str = "") -> str:
     """Return a tape's text."""
     head = f"# seed {seed}\n" + "".join(f"# {line}\n" for line in about.splitlines())
     return head + "".join(f"{fault}\n" for fault in faults)
 
 
+def seed_of_tape(text: str) -> int | None:
+    """Return the seed that a tape says in its first line that it is of; None where it does not."""
+    first, *_ = [*text.splitlines(), ""]
+    found = _SEED.fullmatch(first.strip())
+    return None if found is None else int(found[1])
+
+
 def read_tape(text: str) -> tuple[Fault, ...]:
     """Return a tape's faults; raise `InputInvalid` with the line that is none."""
-    found: list[Fault] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        words = line.split()
-        try:
-            kind, site, at = Kind(words[0]), words[1], int(words[2]) if words[2:] else 0
-        except (ValueError, IndexError) as error:
-            known = ", ".join(Kind)
-            raise InputInvalid(
-                f"line {number}", f"{line!r} is no fault; write KIND PLACE [N], with one of {known}"
-            ) from error
-        found.append(Fault(kind, site, at))
-    return tuple(found)
+    lines = enumerate(text.splitlines(), 1)
+    return tuple(_fault(line, number) for number, line in lines if line.strip() and not line.startswith("#"))
+
+
+def _fault(line: str, number: int) -> Fault:
+    try:
+        word, site, *passes = line.split()
+        kind = Kind(word)
+    except ValueError as error:
+        known = ", ".join(Kind)
+        raise InputInvalid(
+            f"line {number}", f"{line!r} is no fault; write KIND PLACE [N], with one of {known}"
+        ) from error
+    if kind not in COUNTED:
+        if passes:
+            raise InputInvalid(f"line {number}", f"{line!r} is no fault; write {kind} {site}, and nothing after it")
+        return Fault(kind, site)
+    if len(passes) != 1 or not passes[0].isdecimal() or int(passes[0]) < 1:
+        raise InputInvalid(
+            f"line {number}", f"{line!r} is no fault; write {kind} {site} N, with the one pass, from 1, that it is for"
+        )
+    return Fault(kind, site, int(passes[0]))

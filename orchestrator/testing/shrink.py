@@ -1,7 +1,9 @@
 """From a run that fails to the few faults that make it fail.
 
 Delta debugging (Zeller and Hildebrandt, 2002) over the tape: leave out half of it, a quarter, an eighth, as long as the
-run still breaks the same rule. Every fate is drawn by its place (`fates.py`), so what is left out changes nothing else.
+run still breaks the same rule. Every fate is drawn by its place (`fates.py`), so leaving one out changes no other.
+The order of turns is not: in half of the seeds it is one sequence of draws (`loop.py`), so without a fault all turns
+after it come in another order, and a part of the tape counts as enough only where its own run has broken the rule.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +17,8 @@ OnProgress = Callable[[int, int], None]
 
 
 def rule_of(violation: str) -> str:
-    """Return what a violation is of: its invariant, or that it is a bug."""
-    return violation.split(" ", 1)[0]
+    """Return what a violation is of: its invariant, or `bug`, `caller`, `repetition`."""
+    return violation.split(" ", 1)[0].removesuffix(":")
 
 
 def shrink(simulation: Simulation, failing: Run, on_progress: OnProgress = lambda _runs, _left: None) -> Run:

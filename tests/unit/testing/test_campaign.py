@@ -68,7 +68,9 @@ def test_each_so_many_th_seed_is_run_twice_and_counted_once() -> None:
 def test_the_same_seed_that_gives_another_run_is_a_violation() -> None:
     campaign = ran(spied(is_fickle=True), [TWICE_EVERY])
     assert campaign.repeated == 0
-    assert [run.violations for run in campaign.failing] == [("repetition: the same seed gave another run",)]
+    (run,) = campaign.failing
+    again = f"{run.digest[:-1]}1"
+    assert run.violations == (f"repetition: the same seed gave another run: {run.digest}, then {again}",)
     assert campaign.figures()["violations"] == 1
 
 

@@ -3,8 +3,9 @@ import re
 import pytest
 
 from orchestrator.errors import InputInvalid
-from orchestrator.testing import Fates, Fault, Kind, read_tape, swarm, write_tape
-from orchestrator.testing.fates import NEVER_DRAWN, Faults
+from orchestrator.testing import Fates, Fault, Kind, read_tape, seed_of_tape, swarm, write_tape
+from orchestrator.testing.fates import COUNTED, NEVER_DRAWN, Faults
+from orchestrator.testing.flows import mixed
 
 PLACES = [f"s{number}/pay/forward/1" for number in range(2_000)]
 
@@ -116,7 +117,7 @@ def test_the_pass_at_which_a_fault_strikes_is_about_its_mean_and_is_written_when
 
 
 def test_a_tape_is_read_back_as_it_was_written() -> None:
-    tape = (*(Fault(kind, f"s1/{kind}/forward/1") for kind in Kind), Fault(Kind.KILL_TURN, "life-1", 204))
+    tape = (*(Fault(kind, f"s1/{kind}", 3 * (kind in COUNTED)) for kind in Kind), Fault(Kind.KILL_TURN, "life-1", 204))
     text = write_tape(17, tape, "I13 saga s1: an effect too many\nand more")
     assert text.startswith("# seed 17\n# I13 saga s1: an effect too many\n# and more\n")
     assert "\nkill.turn life-1 204\n" in text
@@ -127,8 +128,47 @@ def test_empty_lines_and_comments_are_no_faults() -> None:
     assert read_tape("# seed 3\n\n   \nlate s1/a/forward/1\n") == (Fault(Kind.LATE, "s1/a/forward/1"),)
 
 
-@pytest.mark.parametrize("line", ["late", "lately s1/a/forward/1", "kill.turn life-1 soon", "x"])
+@pytest.mark.parametrize("line", ["late", "lately s1/a/forward/1", "x"])
 def test_a_line_that_is_no_fault_is_told_with_its_number_and_every_kind_there_is(line: str) -> None:
     with pytest.raises(InputInvalid, match=re.escape(f"line 3: {line!r} is no fault")) as caught:
         read_tape(f"# seed 3\nslow s1/a/forward/1\n{line}\n")
     assert all(kind in str(caught.value) for kind in Kind)
+
+
+COUNTING = [
+    f"kill.{name}" for name in ("turn", "append.before", "append.torn", "append.after", "send.before", "send.after")
+]
+
+
+@pytest.mark.parametrize("kind", [*COUNTING, "cancel"])
+@pytest.mark.parametrize("passes", ["", " 0", " -1", " soon", " 1 2", " 1.5"])
+def test_what_counts_passes_is_refused_without_the_one_that_it_is_for(kind: str, passes: str) -> None:
+    assert read_tape(f"{kind} life-1 7") == (Fault(Kind(kind), "life-1", 7),)
+    line = f"{kind} life-1{passes}"
+    with pytest.raises(InputInvalid, match=re.escape(f"line 2: {line!r} is no fault; write {kind} life-1 N, with")):
+        read_tape(f"# seed 3\n{line}\n")
+
+
+@pytest.mark.parametrize("kind", sorted(set(Kind) - {*COUNTING, "cancel"}))
+def test_what_counts_nothing_is_refused_with_anything_after_its_place(kind: str) -> None:
+    with pytest.raises(
+        InputInvalid, match=re.escape(f"line 1: '{kind} s1 7' is no fault; write {kind} s1, and nothing")
+    ):
+        read_tape(f"{kind} s1 7")
+
+
+@pytest.mark.parametrize("seed", range(1, 30))
+def test_whatever_strikes_in_a_run_can_be_read_from_its_tape(seed: int) -> None:
+    run = mixed(seed, 3).run(seed, rates=swarm(Fates(seed)))
+    assert read_tape(write_tape(seed, run.tape)) == run.tape
+
+
+@pytest.mark.parametrize(("text", "seed"), [("# seed 17\n", 17), ("# seed -4", -4), ("# seed 5\r\nslow s1/a\r\n", 5)])
+def test_a_tape_says_of_which_seed_it_is(text: str, seed: int) -> None:
+    assert seed_of_tape(text) == seed
+    assert seed_of_tape(write_tape(seed, ())) == seed
+
+
+@pytest.mark.parametrize("text", ["", "slow s1/a/forward/1\n# seed 3\n", "# seed\n", "# seed x\n", "# seed 3 or so\n"])
+def test_a_tape_that_does_not_say_so_is_of_no_seed(text: str) -> None:
+    assert seed_of_tape(text) is None

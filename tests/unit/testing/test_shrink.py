@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.testing import Fates, Fault, Kind, Simulation, read_tape, swarm
+from orchestrator.testing import Fates, Fault, Kind, Run, Simulation, read_tape, swarm
 from orchestrator.testing.flows import FLOWS, mixed
 from orchestrator.testing.shrink import rule_of, shrink
 from orchestrator.values import Payload
@@ -84,4 +84,20 @@ def test_sagas_that_do_not_matter_are_left_out_even_where_every_fault_does() -> 
 
 
 def test_a_rule_is_the_first_word_of_its_violation() -> None:
-    assert rule_of("I13 saga s1: an effect too many") == "I13"
+    told = ("I13 saga s1: an effect too many", "bug: it failed", "caller: caller 1 was told X", "repetition: another")
+    assert [rule_of(each) for each in told] == ["I13", "bug", "caller", "repetition"]
+
+
+def test_a_bug_is_not_taken_for_a_caller_who_was_told_one() -> None:
+    class Two(Simulation):
+        def run(self, seed: int, **given: object) -> Run:
+            run = super().run(seed, **given)  # type: ignore[arg-type]  # passed on
+            has = {fault.kind for fault in run.tape}
+            told = ["caller: caller 1 was told X"] * (Kind.SLOW in has) + ["bug: it failed"] * (Kind.REFUSES in has)
+            run.violations = tuple(told)
+            return run
+
+    two = Two(plans=THREE.plans, begins=THREE.begins, catalogue=THREE.catalogue)
+    failing = two.run(3, tape=read_tape("refuses s3/c/forward/1\nslow s1/a/forward/1"))
+    assert [rule_of(each) for each in failing.violations] == ["caller", "bug"]
+    assert [fault.kind for fault in shrink(two, failing).tape if fault.kind is not Kind.ABSENT] == [Kind.SLOW]
