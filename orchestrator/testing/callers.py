@@ -30,11 +30,13 @@ _SPREAD_S = 2.0
 """Within which sagas are started: so that they meet."""
 _WATCHED = 0.2
 """Share of the sagas that somebody watches, record by record."""
+_STAYS = 0.5
+"""Share of the callers who wait for the end. Asking for a saga takes it up: of the others recovery alone takes care."""
 _THOUGHT_S = 5.0
 """Within which a signal comes."""
 _THOUGHT_MS = 500
 """After which a person thinks better of it, on average: most sagas are under way then."""
-AGAIN = (ConnectionLost, Draining, JournalUnavailable, Overloaded, Fenced)
+AGAIN = (ConnectionLost, Draining, JournalUnavailable, Overloaded, Fenced, VersionConflict)
 """What is asked again, unchanged."""
 
 
@@ -114,7 +116,8 @@ class Caller:
                 beside.create_task(self._cancel(after_ms), name="cancel")
             if draw(f"watches/{name}") < _WATCHED:
                 beside.create_task(self._watch(), name="watch")
-            await self._wait()
+            if draw(f"stays/{name}") < _STAYS:
+                await self._wait()
 
     async def _start(self) -> None:
         request = StartRequest(
@@ -187,8 +190,6 @@ class Caller:
             try:
                 return await self._ask(work)
             except AGAIN:
-                self._answers.asked_again += 1
-            except VersionConflict:
                 self._answers.asked_again += 1
             await asyncio.sleep(_PAUSE_S)
 

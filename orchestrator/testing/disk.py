@@ -100,7 +100,8 @@ class SimulatedJournal:
         if self._faults.strike(Kind.APPEND_ERROR, site):
             self._write_some(batch, site)
             self._failure = "the disk failed; what is on it is known after a restart"
-            told.set_exception(JournalUnavailable(self._failure))
+            if not told.done():
+                told.set_exception(JournalUnavailable(self._failure))
             return
         results = self._write(batch)
         if not self._is_dead_at(Kind.KILL_AFTER_APPEND) and not told.done():

@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from orchestrator.frozen import frozen
 from orchestrator.ids import StepId
 from orchestrator.saga.plan import Call, Facts, OutcomeProfile, Plan, Step
+from orchestrator.saga.state import SagaStatus
 from orchestrator.testing.callers import Begin
 from orchestrator.testing.catalogue import FixedPlans
 from orchestrator.testing.fates import Fates, Fault, read_tape
@@ -18,6 +19,7 @@ from orchestrator.testing.simulation import Simulation
 from orchestrator.values import Payload
 
 _INPUT = Payload("Input", b"input")
+_UNDONE = SagaStatus.COMPENSATED
 SAGAS_A_SEED = 10
 """So many that they meet, so few that a failing run can be read."""
 
@@ -31,6 +33,8 @@ class Flow:
     """The one that is started, then its children's."""
     tape: tuple[Fault, ...]
     """What goes wrong in it without any crash; the saga is `s1`."""
+    ends: SagaStatus
+    """How it ends then."""
 
     def simulation(self) -> Simulation:
         """Return a simulation of this flow alone."""
@@ -55,10 +59,10 @@ def _child_input(facts: Facts) -> Payload:
     return Payload("Input", b"" if facts.index is None else str(facts.index).encode())
 
 
-def _flow(name: str, plans: Plan | Sequence[Plan], *tape: str) -> Flow:
+def _flow(name: str, plans: Plan | Sequence[Plan], *tape: str, ends: SagaStatus = SagaStatus.COMPLETED) -> Flow:
     """Name the first plan as the flow; children have their names."""
     first, *others = [plans] if isinstance(plans, Plan) else plans
-    return Flow(name=name, plans=(_named(name, first), *others), tape=read_tape("\n".join(tape)))
+    return Flow(name=name, plans=(_named(name, first), *others), tape=read_tape("\n".join(tape)), ends=ends)
 
 
 def _named(definition: str, given: Plan) -> Plan:
@@ -182,51 +186,68 @@ def _conditional() -> Plan:
 
 FLOWS: Sequence[Flow] = (
     _flow("straight", _chain()),
-    _flow("straight-refused", _chain(), "refuses s1/c/forward/1"),
+    _flow("straight-refused", _chain(), "refuses s1/c/forward/1", ends=_UNDONE),
     _flow("straight-lost", _chain(), "reply.lost s1/a/forward/1", "request.lost s1/b/forward/1"),
-    _flow("straight-too-late", _chain(forward_s=0.3), "slow s1/b/forward/1"),
+    _flow("straight-too-late", _chain(forward_s=0.3), "slow s1/b/forward/1", ends=_UNDONE),
     _flow("bare", _bare()),
-    _flow("bare-lost", _bare(), "reply.lost s1/c/forward/1"),
-    _flow("bare-late", _bare(), "late s1/c/forward/1"),
+    _flow("bare-lost", _bare(), "reply.lost s1/c/forward/1", ends=_UNDONE),
+    _flow("bare-late", _bare(), "late s1/c/forward/1", ends=_UNDONE),
     _flow("overtaken", _chain(), "overtaken s1/c/forward/1", "refuses s1/c/forward/2"),
-    _flow("barred-overtaken", _barred(), "overtaken s1/c/forward/1", "refuses s1/c/forward/2"),
-    _flow("barred-twice", _barred(), "twice s1/a/forward/1", "refuses s1/c/forward/1"),
+    _flow("barred-overtaken", _barred(), "overtaken s1/c/forward/1", "refuses s1/c/forward/2", ends=_UNDONE),
+    _flow("barred-twice", _barred(), "twice s1/a/forward/1", "refuses s1/c/forward/1", ends=_UNDONE),
     _flow("parallel", _fan()),
-    _flow("parallel-refused", _fan(), "refuses s1/c/forward/1", "slow s1/b/forward/1"),
-    _flow("parallel-undone", _fan(), "refuses s1/e/forward/1"),
-    _flow("sequential-undone", _fan(sequential=True), "refuses s1/e/forward/1"),
+    _flow("parallel-refused", _fan(), "refuses s1/c/forward/1", "slow s1/b/forward/1", ends=_UNDONE),
+    _flow("parallel-undone", _fan(), "refuses s1/e/forward/1", ends=_UNDONE),
+    _flow("sequential-undone", _fan(sequential=True), "refuses s1/e/forward/1", ends=_UNDONE),
     _flow(
-        "undo-hindered", _chain(), "refuses s1/c/forward/1", "reply.lost s1/b/compensate/1", "refused s1/a/compensate/1"
+        "undo-hindered",
+        _chain(),
+        "refuses s1/c/forward/1",
+        "reply.lost s1/b/compensate/1",
+        "refused s1/a/compensate/1",
+        ends=_UNDONE,
     ),
-    _flow("undo-refused", _chain(), "refuses s1/c/forward/1", "refuses.undo s1/a/compensate/1"),
-    _flow("cancelled-at-once", _fan(), "cancel s1 1"),
-    _flow("cancelled-between", _fan(), "cancel s1 60", "slow s1/c/forward/1"),
-    _flow("cancelled-late", _chain(), "cancel s1 40"),
-    _flow("cancelled-undoing", _chain(), "refuses s1/c/forward/1", "slow s1/b/compensate/1", "cancel s1 200"),
+    _flow(
+        "undo-refused",
+        _chain(),
+        "refuses s1/c/forward/1",
+        "refuses.undo s1/a/compensate/1",
+        ends=SagaStatus.NEEDS_ATTENTION,
+    ),
+    _flow("cancelled-at-once", _fan(), "cancel s1 1", ends=_UNDONE),
+    _flow("cancelled-between", _fan(), "cancel s1 60", "slow s1/c/forward/1", ends=_UNDONE),
+    _flow("cancelled-late", _chain(), "cancel s1 40", ends=_UNDONE),
+    _flow(
+        "cancelled-undoing", _chain(), "refuses s1/c/forward/1", "slow s1/b/compensate/1", "cancel s1 200", ends=_UNDONE
+    ),
     _flow("conditional", _conditional()),
     _flow("conditional-refused", _conditional(), "refuses s1/a/forward/1"),
     _flow("pivot", _pivot(), "says.aborted s1/b/forward/1", "reply.lost s1/c/forward/1"),
     _flow("pivot-lost", _pivot(), "reply.lost s1/p/forward/1"),
-    _flow("pivot-refused", _pivot(), "refuses s1/p/forward/1"),
+    _flow("pivot-refused", _pivot(), "refuses s1/p/forward/1", ends=_UNDONE),
     _flow("list", _listed()),
-    _flow("list-undone", _listed(parallel=3), "refuses s1/b/forward/1", "reply.lost s1/a[1]/compensate/1"),
+    _flow(
+        "list-undone", _listed(parallel=3), "refuses s1/b/forward/1", "reply.lost s1/a[1]/compensate/1", ends=_UNDONE
+    ),
     _flow("list-tolerant", _listed(tolerate=1), "refuses s1/a[1]/forward/1"),
     _flow("wait", plan(step("a", idempotent=True), wait("w", "a"), step("b", "w", idempotent=True))),
     _flow(
-        "wait-too-long", plan(step("a", idempotent=True), wait("w", "a", within_s=0.2), step("b", "w", idempotent=True))
+        "wait-too-long",
+        plan(step("a", idempotent=True), wait("w", "a", within_s=0.2), step("b", "w", idempotent=True)),
+        ends=_UNDONE,
     ),
     _flow("wait-twice", _two_signals()),
     _flow("sleep", plan(step("a", idempotent=True), sleep("z", "a", seconds=30.0), step("b", "z", idempotent=True))),
     _flow("poll", plan(step("a", idempotent=True, poll=True, every_s=1.0), step("b", "a", idempotent=True))),
     _flow("operation", _operation()),
-    _flow("operation-cancelled", _operation(), "withholds s1/b/await/1", "cancel s1 1500"),
+    _flow("operation-cancelled", _operation(), "withholds s1/b/await/1", "cancel s1 700", ends=_UNDONE),
     _flow("child", _parent("child")),
-    _flow("child-refused", _parent("child-refused"), "refuses s1.c/y/forward/1"),
-    _flow("child-undone", _parent("child-undone"), "refuses s1/b/forward/1"),
-    _flow("child-cancelled", _sleeping_child("child-cancelled"), "cancel s1 1000"),
-    _flow("grandchild-undone", _grandparent("grandchild-undone"), "refuses s1/b/forward/1"),
-    _flow("grandchild-cancelled", _grandparent("grandchild-cancelled"), "cancel s1 25"),
-    _flow("children-undone", _children_of_items("children-undone"), "refuses s1/b/forward/1"),
+    _flow("child-refused", _parent("child-refused"), "refuses s1.c/y/forward/1", ends=_UNDONE),
+    _flow("child-undone", _parent("child-undone"), "refuses s1/b/forward/1", ends=_UNDONE),
+    _flow("child-cancelled", _sleeping_child("child-cancelled"), "cancel s1 1000", ends=_UNDONE),
+    _flow("grandchild-undone", _grandparent("grandchild-undone"), "refuses s1/b/forward/1", ends=_UNDONE),
+    _flow("grandchild-cancelled", _grandparent("grandchild-cancelled"), "cancel s1 25", ends=_UNDONE),
+    _flow("children-undone", _children_of_items("children-undone"), "refuses s1/b/forward/1", ends=_UNDONE),
     _flow("scope-else", _scoped(), "refuses s1/q/forward/1"),
     _flow("scope-child", _child_in_scope("scope-child"), "refuses s1/q/forward/1"),
     _flow(

@@ -69,9 +69,12 @@ class Network:
 
     def _arrive(self, call: "SimulatedCall") -> None:
         draw, strike, site = self.faults.fates.draw, self.faults.strike, call.site
+        if self._back_at.get(call.request.target, 0.0) > asyncio.get_running_loop().time():
+            self._tell(call, _broken(), 0.0)
+            return  # nobody is there
         if call.was_reset and self.faults.fates.coin(f"heard/{site}"):
             return  # the reset came before the work began
-        if call not in self.open and call.was_cut:
+        if call.was_cut:
             return  # it was under way to a service that has restarted
         if strike(Kind.RESTART, site):
             self._restart(call.request.target, site)

@@ -54,6 +54,7 @@ _LATER_S = 15.0
 _STEP_S = 1_200.0
 """A clock set back over a restart holds timers up for so long, twice at most: less than the healing takes."""
 _GRACE_S = 15.0
+_UNDER_WAY = frozenset(SagaStatus) - TERMINAL - {SagaStatus.NEEDS_ATTENTION}
 _IN_ORDER_EVERY = 10
 """Each so-many-th seed is read once more in the order of its commits, which costs a fifth of a run."""
 
@@ -229,9 +230,9 @@ class _World:
         self._heal()
         for caller in callers:
             if not caller.done():
-                self.violations.append(f"a caller without an answer when all was well again: {caller.get_name()}")
+                self.violations.append(f"caller: without an answer when all was well again: {caller.get_name()}")
             elif (error := caller.exception()) is not None:
-                self.violations.append(f"a caller was told {error!r}")
+                self.violations.append(f"caller: was told {error!r}")
         self._is_over = True
         for process in self.lives:
             await self._stopped(process)
@@ -322,8 +323,12 @@ class _World:
     def _heal(self) -> None:
         """End the chaos: nothing strikes any more, and what was to strike later does not."""
         self.faults.is_over = True
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
         for process in self.lives:
             process.life.dies_at_turn = None
+            if process.life.is_frozen:
+                loop.thaw(process.life)
 
     async def _stopped(self, process: Process) -> None:
         """I48: a process that is told to stop is gone within its grace, and nothing that it knew is lost."""
@@ -340,8 +345,8 @@ class _World:
     async def _everything_at_rest(self) -> None:
         """Wait until every saga has ended or needs a person, children too (I36)."""
         while True:
-            rows = await self.disk.store.search(SearchQuery(limit=10_000))
-            if all(row.status in TERMINAL or row.status is SagaStatus.NEEDS_ATTENTION for row in rows):
+            counts = await self.disk.store.count(SearchQuery(statuses=_UNDER_WAY))
+            if not counts[""]:
                 return
             await asyncio.sleep(1.0)
 
@@ -361,7 +366,7 @@ class _World:
         rows = await store.search(SearchQuery(limit=10_000, order_by="saga_id", descending=False))
         self.violations += map(str, findings.violations)
         self.violations += [f"I9 {each}" for each in self.answers.contradictions]
-        self.violations += [f"a bug: {each}" for each in [*troubles, *loop.errors]]
+        self.violations += [f"bug: {each}" for each in [*troubles, *loop.errors] if not self._is_to_be_expected(each)]
         self.violations += await asked_for_nothing(store, self.faults.struck, self._plan_of)
         return Run(
             seed=self.faults.fates.seed,
@@ -377,14 +382,20 @@ class _World:
             asked_again=self.answers.asked_again,
         )
 
-    def _is_read_in_order(self) -> bool:
-        """Return whether the order of commits over all sagas is held against I3, now and then.
+    def _was_usurped(self) -> bool:
+        """Return whether a process went on beside its successor, fenced saga by saga as that takes them up.
 
-        A usurped process is fenced saga by saga, as its successor takes them up; until then it may go on with others.
-        A real store has a lock in front of that.
+        A real store has a lock in front of that. Without one, what the old process writes last is found by the look
+        for sagas that need an actor, and its commits come after those of its successor.
         """
-        usurped = any(fault.kind is Kind.USURP for fault in self.faults.struck)
-        return not usurped and self.faults.fates.seed % _IN_ORDER_EVERY == 0
+        return any(fault.kind is Kind.USURP for fault in self.faults.struck)
+
+    def _is_to_be_expected(self, logged: str) -> bool:
+        return self._was_usurped() and "needs an actor and had none" in logged
+
+    def _is_read_in_order(self) -> bool:
+        """Return whether the order of commits over all sagas is held against I3, now and then."""
+        return not self._was_usurped() and self.faults.fates.seed % _IN_ORDER_EVERY == 0
 
     async def _digest(self) -> str:
         """Return a hash of all that was recorded, in order, and of all that was done."""

@@ -71,7 +71,7 @@ LANES = (
     ),
     Lane(
         name="crashes",
-        proves="forty-odd flows killed at every turn, append and call, and at every pair of these: each ends whole",
+        proves="forty-odd flows killed at every turn, append and call, and at a million pairs of these: all end whole",
         arguments=("tests/simulation/test_crash_index.py",),
         knobs=(Knob(name="PAIRS", full=1_000_000, least=2_000),),
         reports=("crash_index",),
@@ -108,6 +108,14 @@ LANES = (
         knobs=(Knob(name="INPUTS", full=5_000_000, least=50_500),),
         reports=("fuzz",),
         minutes=240,
+    ),
+    Lane(
+        name="defects",
+        proves="each mistake planted in the runtime, the machine and the store is noticed by the simulation",
+        module="tests.defects",
+        arguments=(),
+        reports=("defects",),
+        minutes=15,
     ),
     Lane(
         name="mutation",
