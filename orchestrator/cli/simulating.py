@@ -13,7 +13,7 @@
     cancel: {at: 5s, reason: "no longer wanted"}
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
@@ -21,8 +21,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 from orchestrator.cli.events import coloured, glyphs_here, width_here
 from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.output import Printer, echo, note
+from orchestrator.errors import InputInvalid
 from orchestrator.explore.play import Answers, Input, Played, Scripted, from_script
-from orchestrator.ids import StepId, item_of
+from orchestrator.ids import StepId
 from orchestrator.saga.commands import CancelSaga, SignalSaga
 from orchestrator.saga.events import Phase, Report
 from orchestrator.saga.plan import Operation, Plan
@@ -30,10 +31,8 @@ from orchestrator.values import Payload
 
 if TYPE_CHECKING:
     from orchestrator.definition import Revisions
-    from orchestrator.ports.invoker import CallRequest
-    from orchestrator.testing.services import Replies, Word
+    from orchestrator.testing.services import Replies
 
-_OPERATION = "google.longrunning.Operation"
 _OPERATIONS = {"": Operation.FORWARD, "undo": Operation.COMPENSATE} | {
     operation.value: operation for operation in (Operation.PROBE, Operation.AWAIT, Operation.STOP)
 }
@@ -154,59 +153,18 @@ def _phase_of(code: str) -> Phase:
 
 
 def words_of(script: Script, revisions: "Revisions", plans: Sequence[Plan]) -> "Replies":
-    """Return what services of `saga sim` answer where all goes well: what the script says, or an empty message.
+    """Return what services of `saga sim` answer where all goes well: what the script says, or an empty message."""
+    from orchestrator.testing.words import words
 
-    What says that something is done cannot be made up: of a probe, a poll and a long-running operation it is asked for.
-    """
-    from orchestrator.testing.services import Word
-
-    scripted: dict[tuple[str, Operation, str], Payload] = {}
+    said: dict[str, Mapping[str, object]] = {}
     for name, entries in script.steps.items():
-        plan = next((each for each in plans if name.partition(".")[0].partition("[")[0] in each.steps), plans[0])
-        path, operation = _place(name, plan)
-        listed = entries if isinstance(entries, list) else [entries]
-        for one in listed:
-            said = _scripted(one, f"steps.{name}", path, operation, revisions, plan, 0.0).report.reply
-            if said is not None:
-                scripted[path, operation, said.type_name] = said
-    _ask_for_what_is_missing(plans, {(path, operation) for path, operation, _ in scripted})
-
-    def words(call: "CallRequest", word: Word) -> Payload | None:
-        if word is Word.NOT_YET and call.operation is Operation.PROBE and call.reply_type != _OPERATION:
-            return None  # of an empty message `applied` would say that it was not done
-        found = scripted.get((call.step, call.operation, call.reply_type)) or scripted.get(
-            (item_of(call.step)[0], call.operation, call.reply_type)
-        )
-        if word is Word.DONE and found is not None:
-            return found
-        return Payload(call.reply_type, _operation(word) if call.reply_type == _OPERATION else b"")
-
-    return words
-
-
-def _ask_for_what_is_missing(plans: Sequence[Plan], said: Collection[tuple[str, Operation]]) -> None:
-    missing: list[str] = []
-    for step in (step for plan in plans for step in plan.steps.values()):
-        needed = {Operation.PROBE: step.probe, Operation.AWAIT: step.awaits, Operation.FORWARD: step.poll}
-        words = {Operation.FORWARD: ""}
-        missing += [
-            f"{step.id}{words.get(operation, f'.{operation.value}')}"
-            for operation, what in needed.items()
-            if what is not None and (step.id, operation) not in said
-        ]
-    if missing:
-        message = f"say in --replies what answers once it is done: {', '.join(missing)}"
-        raise Failure(f"{message}; for example `steps: {{{missing[0]}: {{reply: {{...}}}}}}`", Exit.USAGE)
-
-
-def _operation(word: "Word") -> bytes:
-    from google.longrunning import operations_pb2
-    from google.rpc import status_pb2
-
-    if word == "not done":
-        stopped = status_pb2.Status(code=1, message="stopped")
-        return bytes(operations_pb2.Operation(done=True, error=stopped).SerializeToString())
-    return bytes(operations_pb2.Operation(name="simulated", done=word == "done").SerializeToString())
+        for one in entries if isinstance(entries, list) else [entries]:
+            if one.error is None:
+                said[name] = one.reply or {}
+    try:
+        return words(plans, revisions, said, "steps")
+    except InputInvalid as wrong:
+        raise Failure(f"--replies: {wrong}", Exit.USAGE) from wrong
 
 
 def inputs_of(script: Script, revisions: "Revisions", plan: Plan, cancel_at: float | None) -> Sequence[Input]:

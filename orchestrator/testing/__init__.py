@@ -13,6 +13,9 @@
     fates.py    what goes wrong, and where: by seed, or from a tape
     loop.py     virtual time, an order of turns that is drawn, processes that die between any two turns
 
+Plans come from `flows.py`, in the words of `shorthand.py`, or from files of one's own (`read_definitions`), whose
+services say what `words.py` is told. `docs/simulating.md` is the page for users.
+
 A `Simulation` is run as often as there are seeds. Each run draws which kinds of faults there are and how many of them
 (a swarm), lets them strike, then becomes kind and waits for every saga to end; the three witnesses are judged by
 `verify`, which is what judges real kills and production. The faults that struck are the run's tape, and a failing tape
@@ -35,17 +38,20 @@ May import: everything but `api`, `cli`, `config` and `bootstrap`. Read next: `s
 
 from orchestrator.testing.callers import Begin
 from orchestrator.testing.catalogue import FixedPlans
+from orchestrator.testing.definitions import Definitions, read_definitions
 from orchestrator.testing.fates import Fates, Fault, Kind, read_tape, seed_of_tape, swarm, write_tape
 from orchestrator.testing.simulation import Run, Simulation
 
 __all__ = [
     "Begin",
+    "Definitions",
     "Fates",
     "Fault",
     "FixedPlans",
     "Kind",
     "Run",
     "Simulation",
+    "read_definitions",
     "read_tape",
     "seed_of_tape",
     "swarm",

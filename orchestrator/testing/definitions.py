@@ -6,6 +6,7 @@ What the operator declares about targets (their methods keep the key, keep the b
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from orchestrator.definition import Revisions, Severity
 from orchestrator.definition.yaml import read
@@ -13,10 +14,17 @@ from orchestrator.errors import InputInvalid
 from orchestrator.frozen import frozen, frozen_tuple
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.ports.methods import TargetFacts
+from orchestrator.ports.plans import JsonInput
 from orchestrator.saga.plan import Plan
+from orchestrator.testing.callers import Begin
 from orchestrator.testing.fates import Fates
 from orchestrator.testing.loop import SimulatedLoop
 from orchestrator.testing.process import SimulatedClock, WallClock
+from orchestrator.testing.simulation import Simulation
+from orchestrator.testing.words import JsonReplies, words
+
+SAGAS = 10
+"""So many that they meet."""
 
 
 @frozen
@@ -27,6 +35,19 @@ class Definitions:
     """In the order of the files."""
     catalogue: Revisions
     """Reads inputs and finds plans, of these definitions alone."""
+
+    def simulation(
+        self, given: Mapping[str, object], replies: JsonReplies = MappingProxyType({}), sagas: int = SAGAS
+    ) -> Simulation:
+        """Return a simulation of so many sagas of the first definition, with the same input, as JSON.
+
+        `replies` are what services say where all goes well; see `words`.
+        """
+        begin = Begin(
+            definition=self.plans[0].definition, input=self.catalogue.input(self.plans[0], JsonInput(dict(given)))
+        )
+        said = words(self.plans, self.catalogue, replies)
+        return Simulation(plans=self.plans, begins=[begin] * sagas, catalogue=self.catalogue, replies=said)
 
 
 def read_definitions(files: Iterable[Path], descriptors: Path, targets: Iterable[TargetFacts] = ()) -> Definitions:

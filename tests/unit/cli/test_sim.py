@@ -99,9 +99,10 @@ def test_a_fault_that_nothing_came_to_is_told(saga: Saga, good: str, tmp_path: P
 
 
 def test_a_tape_without_a_seed_is_refused_and_says_where_the_seed_is(saga: Saga, tmp_path: Path) -> None:
-    ended = saga("sim", "--tape", written(tmp_path / "a.tape", "# seed 3\n"))
+    ended = saga("sim", "--tape", written(tmp_path / "a.tape", "late s1/a/forward/1\n"))
     assert ended.code == Exit.USAGE
-    assert "give --seed, it is in the tape's first line" in ended.err
+    assert "first line" in ended.err
+    assert "give --seed" in ended.err
 
 
 def test_a_tape_that_is_none_is_told_with_its_line(saga: Saga, tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_a_definition_is_run_in_worlds_that_fail(saga: Saga, good: str, descript
 def test_answers_that_cannot_be_made_up_are_asked_for(saga: Saga, pivot: str, descriptors: str) -> None:
     ended = saga("sim", pivot, "--descriptors", descriptors)
     assert ended.code == Exit.USAGE
-    assert "say in --replies what answers once it is done: archive.probe" in ended.err
+    assert "--replies: steps: say what answers once it is done: archive.probe" in ended.err
 
 
 def test_a_probe_that_withholds_does_not_deny_what_was_done(
@@ -161,6 +162,8 @@ def test_services_that_answer_what_nobody_meant_are_told_before_anything_is_trie
     [
         ("steps: {archiv: {reply: {}}}", "steps.archiv: no such step; there are validate, archive"),
         ("steps: {archive: {reply: {record: 1}}}", "steps.archive"),
+        ("steps: {archive.probe: {reply: {}}}", "steps.archive.probe: step archive makes no such call"),
+        ("steps: {archive.redo: {reply: {}}}", "steps.archive.redo: step archive makes no such call"),
         ("- 1", "is a mapping"),
     ],
 )
@@ -207,7 +210,8 @@ def test_a_failing_seed_is_shrunk_told_and_written_as_a_tape(
     assert "leaving out what does not matter" in ended.err
     (path,) = tmp_path.glob("seed-*.tape")
     seed = path.stem.removeprefix("seed-")
-    assert f"written to {path.name}; play it again with `saga sim --seed {seed} --tape {path.name}`" in ended.err
+    assert f"written to {path.name}" in ended.err
+    assert "play it again with `saga sim " in ended.err
     kinds = [fault.kind for fault in read_tape(path.read_text()) if fault.kind != "absent"]
     assert "forgets.key" in kinds
     assert len(kinds) <= 3
