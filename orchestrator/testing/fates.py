@@ -70,6 +70,7 @@ class Kind(StrEnum):
     """The service restarts: what it had open is lost, and for a while nobody answers."""
 
     SAYS_ABORTED = "says.aborted"
+    """ABORTED (FAILED_PRECONDITION under the dtm profile): ask again. Nothing was done."""
     SAYS_BUSY = "says.busy"
     """RESOURCE_EXHAUSTED, with a pushback now and then."""
     SAYS_DENIED = "says.denied"
@@ -217,7 +218,8 @@ class Faults:
         self.on_struck(fault)
 
 
-_SEED = re.compile(r"# seed (-?\d+)")
+_SEED = re.compile(r"# seed (-?[0-9]{1,1000})")
+_PASS = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def write_tape(seed: int, faults: Iterable[Fault], about: str = "") -> str:
@@ -252,7 +254,7 @@ def _fault(line: str, number: int) -> Fault:
         if passes:
             raise InputInvalid(f"line {number}", f"{line!r} is no fault; write {kind} {site}, and nothing after it")
         return Fault(kind, site)
-    if len(passes) != 1 or not passes[0].isdecimal() or int(passes[0]) < 1:
+    if len(passes) != 1 or _PASS.fullmatch(passes[0]) is None:
         raise InputInvalid(
             f"line {number}", f"{line!r} is no fault; write {kind} {site} N, with the one pass, from 1, that it is for"
         )

@@ -141,7 +141,7 @@ COUNTING = [
 
 
 @pytest.mark.parametrize("kind", [*COUNTING, "cancel"])
-@pytest.mark.parametrize("passes", ["", " 0", " -1", " soon", " 1 2", " 1.5"])
+@pytest.mark.parametrize("passes", ["", " 0", " -1", " soon", " 1 2", " 1.5", " " + "9" * 5000])
 def test_what_counts_passes_is_refused_without_the_one_that_it_is_for(kind: str, passes: str) -> None:
     assert read_tape(f"{kind} life-1 7") == (Fault(Kind(kind), "life-1", 7),)
     line = f"{kind} life-1{passes}"
