@@ -113,3 +113,21 @@ def test_the_page_is_written_and_the_exit_code_tells(
 def test_a_list_runs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [each.name for each in LANES]
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
+def test_no_time_at_all_is_refused(minutes: str, elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([f"--minutes={minutes}"])
+    assert ended.value.code == 2
+    assert "nothing can run in that; give more than 0" in capsys.readouterr().err
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_where_nothing_ran_it_is_no_success(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tests.soak.__main__.chosen", lambda _only: (lane(),))
+    assert main(["--minutes", "1"]) == 1
+    assert "* trial: SKIPPED: it takes 10 min in one piece" in (elsewhere / "build" / "soak.md").read_text("utf-8")
+    assert "nothing ran, so nothing is known" in capsys.readouterr().out
