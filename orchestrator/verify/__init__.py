@@ -4,6 +4,7 @@ Three witnesses, none of which can see what the others wrote::
 
     journal   what the orchestrator recorded      sequence.py   numbers, writers, row, bounds, end, who is named
                                                   attempts.py   calls: their ends, keys, how often, how many at once
+                                                  pauses.py     how long it is left alone between them
                                                   outcomes.py   what came of calls, by what the wire said
                                                   order.py      what may begin and be undone when
                                                   turning.py    how a saga turns back, and is not turned round again

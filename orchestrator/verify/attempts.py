@@ -95,7 +95,7 @@ def attempts_obey_the_policy(stream: Stream) -> Iterator[Violation | int]:
                 continue  # asked until it is done
             yield len(settled)
             most = call.retry.max_attempts
-            if not most or len(settled) <= most or (operation is Operation.FORWARD and _insists(stream, step)):
+            if not most or len(settled) <= most or (operation is Operation.FORWARD and has_to_succeed(stream, step)):
                 continue
             counted = _longest_run(life, operation)
             if len(counted) > most:
@@ -103,7 +103,7 @@ def attempts_obey_the_policy(stream: Stream) -> Iterator[Violation | int]:
                 yield stream.broken("I14", f"{named} was tried {len(counted)} times of {most}", *counted)
 
 
-def _insists(stream: Stream, step: Step) -> bool:
+def has_to_succeed(stream: Stream, step: Step) -> bool:
     """Return whether a step has to succeed, at some time: so has what runs beside a pivot while that is undecided."""
     plan = stream.plan
     has_to = step.kind is StepKind.RETRIABLE or step.on_failure is OnFailure.RETRY or plan.is_after_pivot(step.id)

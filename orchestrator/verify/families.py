@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from orchestrator.ids import SagaId, StepId
-from orchestrator.saga.plan import CHILD_TARGET, Call
+from orchestrator.saga.plan import CHILD_TARGET, Call, Outcome
 from orchestrator.saga.state import TERMINAL, SagaStatus, StepStatus
 from orchestrator.verify.findings import Findings, Violation
 from orchestrator.verify.stream import Stream
@@ -31,6 +31,8 @@ class _Path:
     status: StepStatus
     is_settled_by_rule: bool
     """No person has said what is true of it."""
+    has_child: bool
+    """Its call was answered, so that there was a child."""
 
 
 @dataclass(slots=True)
@@ -55,11 +57,18 @@ class Families:
             return
         resolved = stream.resolved()
         paths = {
-            each.id: _Path(each.status, each.id not in resolved and not stream.was_cut_short)
+            each.id: _Path(
+                each.status,
+                each.id not in resolved and not stream.was_cut_short,
+                each.status is StepStatus.APPLIED or _was_applied(stream, each.id),
+            )
             for each in state.everything()
             if stream.plan.step_of(each.id).id in steps and each.items is None
         }
         self.parents[stream.row.saga_id] = state.status, paths
+
+    unread: int = 0
+    """Sagas of which nobody can say whose children they are."""
 
     def all_children(self) -> set[SagaId]:
         """Return every child that the walk has seen."""
@@ -69,6 +78,22 @@ class Families:
         """I28: over all families, once the walk is over."""
         for (parent_id, path), children in self.children.items():
             findings.add("I28", self._broken(parent_id, path, children, known), len(children))
+        if self.unread:
+            findings.partly["I28"] = f"{self.unread} sagas cannot be read, and may be children that look lost"
+            return
+        for parent_id, (status, paths) in self.parents.items():
+            if status in _ENDED_BY_RULE:
+                findings.hold("I28", self._lost(parent_id, status, paths))
+
+    def _lost(self, parent_id: SagaId, status: SagaStatus, paths: dict[StepId, _Path]) -> Iterator[Violation | int]:
+        """Go from the parents to the children: one that is not there has nobody else to tell of it."""
+        for path, found in paths.items():
+            if not (found.has_child and found.is_settled_by_rule):
+                continue
+            yield 1
+            if not self.children.get((parent_id, path)):
+                told = f"it is {status.value}, {path} is {found.status.value}, and the journal has no child of it"
+                yield Violation(invariant="I28", saga_id=parent_id, message=told)
 
     def _broken(
         self, parent_id: SagaId, path: StepId, children: dict[SagaId, SagaStatus], known: set[SagaId]
@@ -92,6 +117,10 @@ class Families:
             about = f"{path} of its parent {parent_id} is {found.status.value}"
             message = f"{about}, and {len(standing)} of its children are COMPLETED"
             yield Violation(invariant="I28", saga_id=standing[0] if standing else first, message=message)
+
+
+def _was_applied(stream: Stream, path: StepId) -> bool:
+    return any(life.outcome is Outcome.APPLIED for life in stream.lives.get(path, ())[-1:])
 
 
 def _is_child(body: object) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import assert_never
 
 from orchestrator.ids import StepId, item_of
 from orchestrator.limits import CLOCK_SKEW_S
@@ -15,15 +16,17 @@ from orchestrator.saga.events import (
     StepReopened,
     StepSettled,
 )
-from orchestrator.saga.plan import Operation, Outcome, Scope, StepKind, TriggerRule
+from orchestrator.saga.plan import Operation, Outcome, Scope, Step, StepKind, TriggerRule
 from orchestrator.verify.findings import Violation
 from orchestrator.verify.stream import ENDINGS, Life, Part, Stream
 
+OWN_ORDER = "of plans whose author ordered undos by hand, the order is not held"
+"""How far I20 goes."""
 _FOUND_NOT_APPLIED = FOUND[Outcome.NOT_APPLIED]
 
 
 def steps_wait_for_predecessors(stream: Stream) -> Iterator[Violation | int]:
-    """I15: for the default rule, which is nearly all; the other rules are the machine's own property tests."""
+    """I15: by every trigger rule, and within the time of what a step is part of."""
     for life in stream.every_life():
         if life.began is None:
             continue
@@ -37,11 +40,53 @@ def steps_wait_for_predecessors(stream: Stream) -> Iterator[Violation | int]:
         if planned.scope is not None:
             yield from _outside_its_scope(stream, life, planned.scope, life.began)
         if planned.trigger.rule is not TriggerRule.ALL_SUCCESS:
+            if planned.needs and not _is_triggered(stream, planned, life.began):
+                told = f"{step} started, and {planned.trigger.rule.value} of what it needs was not so"
+                yield stream.broken("I15", told, life.began)
             continue
-        for need in planned.needs:
+        for need in sorted(planned.needs):
             end = _end_before(stream, need, life.began)
             if end is None or end.outcome is not Outcome.APPLIED or end.reason not in GOOD_REASONS:
                 yield stream.broken("I15", f"{step} started before {need} was applied", life.began)
+
+
+def _is_triggered(stream: Stream, planned: Step, at: int) -> bool:
+    """R14, of what had come to its end by then."""
+    applied = failed = passed = 0
+    for need in planned.needs:
+        end = _end_before(stream, need, at)
+        if end is None:
+            passed += _is_passed(stream, need, at)
+        elif end.outcome is Outcome.APPLIED and end.reason in GOOD_REASONS:
+            applied += 1
+        else:
+            failed += 1
+    is_done = applied + failed + passed == len(planned.needs)
+    match planned.trigger.rule:
+        case TriggerRule.ALL_SUCCESS:
+            return applied == len(planned.needs)
+        case TriggerRule.ALL_DONE:
+            return is_done
+        case TriggerRule.ONE_SUCCESS:
+            return applied > 0
+        case TriggerRule.ONE_DONE:
+            return applied + failed + passed > 0
+        case TriggerRule.ALL_FAILED:
+            return failed == len(planned.needs)
+        case TriggerRule.NONE_FAILED:
+            return is_done and not failed
+        case TriggerRule.AT_LEAST:
+            return applied >= planned.trigger.count
+        case _:
+            assert_never(planned.trigger.rule)
+
+
+def _is_passed(stream: Stream, need: StepId, at: int) -> bool:
+    """Return whether a step had been skipped by a version, and had not begun anew."""
+    for life in stream.lives.get(need, []):
+        if life.skipped is not None and life.skipped < at and not (life.reset is not None and life.reset < at):
+            return True
+    return False
 
 
 def _is_under_way(stream: Stream, step: StepId, at: int) -> bool:

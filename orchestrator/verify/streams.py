@@ -1,12 +1,14 @@
 """One stream against its plan: one function an invariant, each a dumb reading of the records.
 
 They recompute from the events what must be true, rather than asking the machine that wrote them. Here are signals and
-wake-ups; `sequence.py` has what is about the stream as such, `attempts.py` the calls, `outcomes.py` what they came to,
-`order.py` what begins and is undone when, `turning.py` how a saga turns back, `timers.py` what time brings about.
+wake-ups; `sequence.py` has what is about the stream as such, `attempts.py` the calls, `pauses.py` what is between them,
+`outcomes.py` what they came to, `order.py` what begins and is undone when, `turning.py` how a saga turns back,
+`timers.py` what time brings about.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 
 from orchestrator.errors import InvariantViolated, JournalCorrupted
 from orchestrator.ports.journal import Record, Rest, SearchRow
@@ -15,7 +17,7 @@ from orchestrator.saga.effects import SendCall
 from orchestrator.saga.events import AttentionRaised, SettleReason, StepStuck
 from orchestrator.saga.plan import Plan, Wait
 from orchestrator.saga.state import StepStatus
-from orchestrator.verify import attempts, order, outcomes, sequence, timers, turning
+from orchestrator.verify import attempts, order, outcomes, pauses, sequence, timers, turning
 from orchestrator.verify.findings import Findings, Violation
 from orchestrator.verify.sorting import sorted_stream
 from orchestrator.verify.stream import Stream
@@ -43,6 +45,8 @@ def check_stream(
         broken.append(Violation(invariant="I5", saga_id=row.saga_id, message=error.message))
     findings.add("I5", broken, len(records))
     stream = sorted_stream(row, plan, records, state)
+    if plan.has_own_order:
+        findings.partly["I20"] = order.OWN_ORDER
     for invariant, rule in RULES:
         findings.hold(invariant, rule(stream))
     for invariant, rule in RULES_OF_TARGETS if knows_targets else ():
@@ -81,7 +85,7 @@ def _taken(stream: Stream) -> list[tuple[int, str]]:
 def nobody_is_forgotten(stream: Stream) -> Iterator[Violation | int]:
     """I35: and whoever is asked is told why."""
     yield 1
-    for record, following in zip(stream.records, [*stream.records[1:], None], strict=True):
+    for record, following in zip_longest(stream.records, stream.records[1:]):
         if isinstance(record.event, StepStuck):
             told = following.event if following is not None else None
             if not (isinstance(told, AttentionRaised) and told.step == record.event.step):
@@ -113,6 +117,7 @@ RULES: tuple[tuple[str, Check], ...] = (
     ("I12", attempts.keys_are_derived),
     ("I14", attempts.attempts_obey_the_policy),
     ("I14", attempts.pauses_are_kept),
+    ("I14", pauses.pauses_are_long_enough),
     ("I15", order.steps_wait_for_predecessors),
     ("I16", attempts.windows_are_kept),
     ("I17", order.nothing_starts_backward),

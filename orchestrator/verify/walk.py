@@ -23,6 +23,7 @@ from orchestrator.verify.answers import (
 )
 from orchestrator.verify.families import Families
 from orchestrator.verify.findings import Findings, Violation
+from orchestrator.verify.pauses import Pauses
 from orchestrator.verify.stream import Stream
 from orchestrator.verify.streams import check_stream
 from orchestrator.verify.witnesses import Ledgers, check_effects, check_strangers, left_standing
@@ -59,17 +60,21 @@ async def verify(
     watched: dict[SagaId, list[Watched]] = {}
     for each in told.watched or ():
         watched.setdefault(each.saga_id, []).append(each)
-    families = Families()
+    families, pauses = Families(), Pauses()
     for number, row in enumerate(rows, 1):
         stream = await _check_saga(row, journal, plans, findings, knows_targets=knows_targets)
         if stream is not None:
             families.take(stream)
+            pauses.take(stream)
             findings.leave(left_standing(stream))
             check_saga_answers(stream, told, watched.get(row.saga_id, ()), findings)
             if ledgers is not None and keeping is not None:
                 check_effects(stream, ledgers, keeping.get(row.definition, frozenset()), findings)
+        else:
+            families.unread += 1
         if on_progress is not None:
             on_progress(number, len(rows))
+    pauses.check(findings)
     if in_order:
         await _check_order(journal, findings)
     else:

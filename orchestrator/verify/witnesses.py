@@ -143,7 +143,7 @@ def _acts_after_undo(stream: Stream, life: Life, ledgers: Ledgers) -> Iterator[V
     over = [ledgers.last[key] for key in undos if key in ledgers.last]
     if not over:
         return
-    for key in {event.key for _, event in life.opened.get(Operation.FORWARD, [])}:
+    for key in sorted({event.key for _, event in life.opened.get(Operation.FORWARD, [])}):
         acted, service = ledgers.last.get(key, (0, ""))
         undone = [number for number, where in over if where == service]
         if not undone:

@@ -1,18 +1,21 @@
 """I28: a child comes to what its parent's step says, and before its parent does."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from orchestrator.ids import SagaId, StepId
-from orchestrator.saga.commands import CancelSaga, SkipStep, UndoChild
+from orchestrator.saga.commands import CancelSaga, ResolveStep, SkipStep, TerminateSaga, UndoChild
 from orchestrator.saga.events import AttentionReason, Parent, Phase, Report
-from orchestrator.saga.plan import CHILD_TARGET, Operation
-from orchestrator.verify import Findings, Violation
+from orchestrator.saga.plan import CHILD_TARGET, OnFailure, Operation, Outcome
+from orchestrator.saga.state import SagaStatus
+from orchestrator.verify import Findings, Violation, verify
 from orchestrator.verify.families import Families
 from tests.unit.telemetry.histories import BEGIN_AT, CALLER, uid_of
-from tests.unit.telemetry.shapes import AUDIT, Guide, call, guide, no, plan_of, replied, run_plain, step
-from tests.unit.verify.samples import Sample, sample_of_guide
+from tests.unit.telemetry.shapes import AUDIT, Guide, call, guide, items, no, plan_of, replied, run_plain, step
+from tests.unit.verify.samples import Sample, running, sample_of_guide
+from tests.unit.verify.stores import Plans, kept
 
 TOUR = plan_of("tour", step("book", body=call("hotel/r1", target=CHILD_TARGET)), step("pay", "book"))
 HOTEL = plan_of("hotel", step("reserve"))
@@ -27,8 +30,8 @@ def parent(*, undone: bool = False) -> Guide:
     return run_plain(told)
 
 
-def child(number: int = 2, *, of: str = "report-1") -> Guide:
-    whose = Parent(saga_id=SagaId(of), uid=uid_of(1), step=BOOK, trace_id=1, span_id=2)
+def child(number: int = 2, *, of: str = "report-1", path: str = "book") -> Guide:
+    whose = Parent(saga_id=SagaId(of), uid=uid_of(1), step=StepId(path), trace_id=1, span_id=2)
     told = Guide(number=number, trace=CALLER, at=BEGIN_AT, plan=HOTEL, parent=whose)
     told.start()
     return told
@@ -91,6 +94,62 @@ def test_a_child_that_is_still_under_way_after_its_parent_ended_is_found(is_undo
 def test_a_child_whose_parent_is_not_in_the_journal_is_found() -> None:
     (found,) = judged(completed(child(of="report-9")))
     assert found.message == "the journal has no saga report-9, its parent"
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_a_child_that_the_journal_has_lost_is_found(is_undone: bool) -> None:
+    (found,) = judged(parent(undone=is_undone))
+    assert (found.invariant, found.saga_id) == ("I28", "report-1")
+    assert "and the journal has no child of it" in found.message
+
+
+def listed(*answers: Report) -> Guide:
+    """Two hotels, each a child saga."""
+    told = guide(plan_of("tours", step("book", body=call("hotel/r1", target=CHILD_TARGET), for_each=items(2))))
+    for number, answer in enumerate(answers):
+        told.reply(f"book[{number}]", answer)
+    return run_plain(told)
+
+
+def test_every_applied_item_has_a_child_of_its_own() -> None:
+    first, second = (completed(child(number, path=f"book[{number - 2}]")) for number in (2, 3))
+    assert judged(listed(replied(), replied()), first, second) == []
+    (found,) = judged(listed(replied(), replied()), first)
+    assert found.message == "it is COMPLETED, book[1] is APPLIED, and the journal has no child of it"
+
+
+def test_what_was_never_begun_has_no_child_to_lose() -> None:
+    assert judged(listed(no(), no())) == []
+
+
+def test_a_step_of_which_a_person_said_what_is_true_need_not_have_a_child() -> None:
+    told = guide(plan_of("tour", step("book", body=call("hotel/r1", target=CHILD_TARGET), on_failure=OnFailure.ASK)))
+    told.reply("book", no())
+    told.tell(ResolveStep(audit=AUDIT, step=BOOK, outcome=Outcome.APPLIED))
+    assert run_plain(told).state.status is SagaStatus.COMPLETED
+    assert judged(told) == []
+
+
+def test_a_parent_that_was_terminated_need_not_have_its_child() -> None:
+    told = guide(TOUR)
+    told.reply("book", replied())
+    told.tell(TerminateSaga(audit=AUDIT))
+    assert judged(told) == []
+
+
+def test_where_a_saga_cannot_be_read_no_child_is_called_lost() -> None:
+    findings, families = Findings(), Families(unread=1)
+    families.take(sample_of_guide(parent()).check()[1])
+    families.check({SagaId("report-1"), SagaId("report-2")}, findings)
+    assert findings.violations == []
+    assert findings.partly["I28"] == "1 sagas cannot be read, and may be children that look lost"
+
+
+async def test_a_store_with_a_saga_that_cannot_be_read_says_so() -> None:
+    sample = running()
+    journal = await kept(replace(sample, row=replace(sample.row, definition="unknown")))
+    assert (await verify(journal, Plans())).partly["I28"].startswith("1 sagas cannot be read")
+    assert "I28" not in (await verify(await kept(sample), Plans())).partly
 
 
 def test_a_child_that_a_person_left_is_no_violation() -> None:

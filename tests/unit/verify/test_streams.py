@@ -31,6 +31,7 @@ from tests.unit.verify.samples import (
     removed,
     running,
 )
+from tests.unit.verify.test_pauses import PLANTED as PLANTED_IN_PAUSES
 from tests.unit.verify.test_sequence import PLANTED as PLANTED_IN_SEQUENCE
 from tests.unit.verify.test_shapes import PLANTED as PLANTED_IN_SHAPES
 from tests.unit.verify.test_turning import PLANTED as PLANTED_IN_TURNING
@@ -202,6 +203,7 @@ ALL_PLANTED: list[tuple[str, Callable[[], Sample]]] = [
     *((name, partial(how, compensated())) for name, how in PLANTED),
     *PLANTED_IN_SHAPES,
     *PLANTED_IN_TURNING,
+    *PLANTED_IN_PAUSES,
     *PLANTED_IN_SEQUENCE,
 ]
 
