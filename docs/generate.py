@@ -1,4 +1,4 @@
-"""Writes the pages that follow from code: limits.md, errors.md, api.md, cli.md and configuration.md.
+"""Writes the pages that follow from code: limits.md, errors.md, api.md, cli.md and configuration.md, and tables of two.
 
 `python docs/generate.py` writes them, `--check` only says whether they are current (exit status 1 if not). The code is
 the source: a limit's reason is the comment above it, an error's meaning is its docstring, its gRPC code is in the tree
@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from docs import cli_page, machine_page, proto_page, settings_page  # noqa: E402  (the project is found first, installed or not)
+from docs import cli_page, machine_page, proto_page, settings_page, simulating_page  # noqa: E402  (the project is found first, installed or not)
 from orchestrator import errors, limits  # noqa: E402  (the project is found first, installed or not)
 
 UNITS = {"S": "s", "MS": "ms", "BYTES": "bytes", "CHARS": "characters"}
@@ -114,6 +114,7 @@ PAGES = {
     "cli.md": cli_page.page,
     "configuration.md": settings_page.page,
     "design/machine.md": machine_page.page,
+    "simulating.md": simulating_page.page,
 }
 
 
