@@ -116,7 +116,10 @@ def test_a_list_runs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
-def test_no_time_at_all_is_refused(minutes: str, elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_time_at_all_is_refused(
+    minutes: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tests.soak.__main__.chosen", lambda _only: (lane(),))  # no real one, should it be run
     with pytest.raises(SystemExit) as ended:
         main([f"--minutes={minutes}"])
     assert ended.value.code == 2
