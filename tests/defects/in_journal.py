@@ -1,0 +1,85 @@
+"""Mistakes of the store and of whoever writes to it: fences, versions, groups."""
+
+from tests.defects.planting import Defect
+
+IN_JOURNAL = (
+    Defect(
+        name="fence-skipped",
+        breaks="I2, I3",
+        module="journal.memory",
+        says="a writer that has a successor may append",
+        old="if epoch > append.epoch or version != append.expected_version:",
+        new="if version != append.expected_version:",
+    ),
+    Defect(
+        name="version-unchecked",
+        breaks="I1",
+        module="journal.memory",
+        says="an append goes on from a version that the stream is past",
+        old="if epoch > append.epoch or version != append.expected_version:",
+        new="if epoch > append.epoch:",
+    ),
+    Defect(
+        name="acknowledged-before-commit",
+        breaks="I7, R2",
+        module="runtime.actor",
+        says="callers are answered when the append is handed over, not when it is durable",
+        old="""        else:
+            self._append(turn)
+
+    def _can_wait""",
+        new="""        else:
+            self._append(turn)
+            turn.answer(turn.state)
+
+    def _can_wait""",
+    ),
+    Defect(
+        name="performed-before-commit",
+        breaks="I10, R2",
+        module="runtime.actor",
+        says="calls are sent while the record of them is on its way to the disk",
+        old="        self._in_commit = True\n",
+        new="        self._in_commit = True\n        self.state = turn.state\n        self._perform(turn.owed)\n",
+    ),
+    Defect(
+        name="refusal-of-the-store-ignored",
+        breaks="I7, I10",
+        module="runtime.actor",
+        says="an append that the store refused counts as durable",
+        old="        error = error or self._stopped\n",
+        new="        error = self._stopped\n",
+    ),
+    Defect(
+        name="failed-commit-answered-as-done",
+        breaks="I7, I29",
+        module="runtime.actor",
+        says="whoever asked for what could not be recorded is shown the saga, and not the error",
+        old="            turn.answer(self.state, error)\n            raise error",
+        new="            turn.answer(self.state)\n            raise error",
+    ),
+    Defect(
+        name="group-answered-as-one",
+        breaks="I7, I9",
+        module="runtime.committer",
+        says="all of a group are answered what the first of it is",
+        old="            waiting.on_committed(result)",
+        new="            waiting.on_committed(results[0])",
+    ),
+    Defect(
+        name="submissions-dropped-during-commit",
+        breaks="I36",
+        module="runtime.committer",
+        says="what is submitted while a group is written is thrown away with it",
+        old="await self._commit(self._next_group())",
+        new="await self._commit(self._next_group())\n                self._waiting.clear()",
+    ),
+    Defect(
+        name="wake-of-the-state-before",
+        breaks="I4, I35",
+        module="runtime.actor",
+        says="a row's wake-up is the one that was owed before its records",
+        old="row = row_of(turn.state, wake_at(turn.owed), rest, epoch)",
+        new="row = row_of(turn.state, wake_at(self._owed), rest, epoch)",
+    ),
+)
