@@ -51,7 +51,7 @@ class MemoryJournal:
         self._closed = False
 
     def reopen(self) -> "MemoryJournal":
-        """Return the journal as the next process finds it: the same contents, a higher epoch; this one may live on."""
+        """Return the journal as the next process finds it: the same contents, a higher epoch; this one reads only."""
         fresh = MemoryJournal.__new__(MemoryJournal)
         fresh._open(self._contents)  # noqa: SLF001  (the same class)
         return fresh
@@ -62,6 +62,8 @@ class MemoryJournal:
 
     async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
         contents = self._live()
+        if contents.epoch != self._epoch:
+            raise JournalUnavailable("the journal was opened by another process while it was in use; stop this one")
         return [_append(contents, append) for append in batch]
 
     async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = READ_RECORDS_MAX) -> Sequence[Record]:

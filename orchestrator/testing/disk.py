@@ -92,20 +92,31 @@ class SimulatedJournal:
     def _land(self, batch: Sequence[Append], site: str, told: "asyncio.Future[Sequence[AppendResult]]") -> None:
         """Write the group; in the context of the disk, which no process's death ends."""
         if self._life.is_over:
-            self._write_some(batch, site)
+            if (
+                self._store is self._disk.store
+            ):  # what the dead have not written when others open the file, they never do
+                self._write_some(batch, site)
             return
         if self._is_dead_at(Kind.KILL_IN_APPEND):
             self._write_some(batch, site)
             return
         if self._faults.strike(Kind.APPEND_ERROR, site):
             self._write_some(batch, site)
-            self._failure = "the disk failed; what is on it is known after a restart"
-            if not told.done():
-                told.set_exception(JournalUnavailable(self._failure))
+            self._fail(told, "the disk failed; what is on it is known after a restart")
             return
-        results = self._write(batch)
+        try:
+            results = self._write(batch)
+        except JournalUnavailable as error:
+            self._fail(told, error.message)
+            return
         if not self._is_dead_at(Kind.KILL_AFTER_APPEND) and not told.done():
             told.set_result(results)
+
+    def _fail(self, told: "asyncio.Future[Sequence[AppendResult]]", why: str) -> None:
+        """Acknowledge nothing any more."""
+        self._failure = why
+        if not told.done():
+            told.set_exception(JournalUnavailable(why))
 
     def _is_dead_at(self, kind: Kind) -> bool:
         """Return whether the life ends at this group, and end it."""

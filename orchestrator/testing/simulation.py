@@ -361,12 +361,12 @@ class _World:
             answers=self.answers.as_witness(),
             knows_targets=True,
             is_at_rest=True,
-            in_order=self._is_read_in_order(),
+            in_order=self.faults.fates.seed % _IN_ORDER_EVERY == 0,
         )
         rows = await store.search(SearchQuery(limit=10_000, order_by="saga_id", descending=False))
         self.violations += map(str, findings.violations)
         self.violations += [f"I9 {each}" for each in self.answers.contradictions]
-        self.violations += [f"bug: {each}" for each in [*troubles, *loop.errors] if not self._is_to_be_expected(each)]
+        self.violations += [f"bug: {each}" for each in [*troubles, *loop.errors]]
         self.violations += await asked_for_nothing(store, self.faults.struck, self._plan_of)
         return Run(
             seed=self.faults.fates.seed,
@@ -381,21 +381,6 @@ class _World:
             effects=len(self.services.ledger),
             asked_again=self.answers.asked_again,
         )
-
-    def _was_usurped(self) -> bool:
-        """Return whether a process went on beside its successor, fenced saga by saga as that takes them up.
-
-        A real store has a lock in front of that. Without one, what the old process writes last is found by the look
-        for sagas that need an actor, and its commits come after those of its successor.
-        """
-        return any(fault.kind is Kind.USURP for fault in self.faults.struck)
-
-    def _is_to_be_expected(self, logged: str) -> bool:
-        return self._was_usurped() and "needs an actor and had none" in logged
-
-    def _is_read_in_order(self) -> bool:
-        """Return whether the order of commits over all sagas is held against I3, now and then."""
-        return not self._was_usurped() and self.faults.fates.seed % _IN_ORDER_EVERY == 0
 
     async def _digest(self) -> str:
         """Return a hash of all that was recorded, in order, and of all that was done."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -16,11 +17,13 @@ from orchestrator.errors import (
     NotFound,
     Rejected,
 )
+from orchestrator.ids import SagaId
 from orchestrator.limits import CRASHES_MAX, PASSIVATION_WAIT_S_MIN
 from orchestrator.ports.invoker import CallRequest
+from orchestrator.ports.journal import Append, Record
 from orchestrator.runtime import ConflictPolicy, Until
 from orchestrator.saga import SagaStatus, StepStatus
-from orchestrator.saga.events import Report
+from orchestrator.saga.events import CancelRequested, Report
 from orchestrator.saga.plan import ExpressionFailure, Facts
 from orchestrator.testing.shorthand import fails, plan, retry, step
 from orchestrator.values import Payload
@@ -176,6 +179,26 @@ async def test_nothing_is_sent_before_its_record_is_durable() -> None:
 
 @on_virtual_time
 async def test_another_writer_of_the_stream_ends_the_actor_and_not_the_process() -> None:
+    """So it will be where several processes share a store and a saga has moved from one to another."""
+    process = Process(silent, PLAN)
+    async with process.orchestrator.running():
+        await process.start()
+        row = await process.journal.row(SagaId("s"))
+        assert row is not None
+        later = process.journal.epoch + 1
+        asked = CancelRequested(at=row.updated_at, reason="elsewhere")
+        record = Record(version=row.version + 1, epoch=later, event=asked)
+        moved = replace(row, version=record.version, epoch=later)
+        append = Append(saga_id=row.saga_id, expected_version=row.version, epoch=later, records=(record,), row=moved)
+        assert list(await process.journal.append([append])) == [None]
+        process.hands.open[0].settle(report())
+        await until(lambda: process.orchestrator.stats().active_actors == 0)
+        assert process.orchestrator.failure is None
+        assert (await process.journal.row(SagaId("s"))) == moved
+
+
+@on_virtual_time
+async def test_a_process_whose_store_was_opened_by_another_one_stops() -> None:
     process = Process(silent, PLAN)
     async with process.orchestrator.running():
         await process.start()
@@ -183,8 +206,7 @@ async def test_another_writer_of_the_stream_ends_the_actor_and_not_the_process()
         async with usurper.orchestrator.running():
             await until(lambda: usurper.hands.begun)
             process.hands.open[0].settle(report())
-            await until(lambda: process.orchestrator.stats().active_actors == 0)
-            assert process.orchestrator.failure is None
+            await until(lambda: process.failures)
             assert (await usurper.orchestrator.get("s")).epoch == usurper.journal.epoch
 
 
