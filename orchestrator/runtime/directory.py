@@ -232,6 +232,9 @@ class Directory:
         first = records[0].event
         if not isinstance(first, SagaStarted):
             raise JournalCorrupted(f"saga {saga_id!r} does not begin with SagaStarted; restore the store from a backup")
+        if first.saga_id != saga_id:
+            its = f"begins as saga {first.saga_id!r}: its records are another's"
+            raise JournalCorrupted(f"saga {saga_id!r} {its}; restore the store from a backup")
         plan = await self._plans.plan(first.definition, first.revision)
         state = blank(plan)
         while records:

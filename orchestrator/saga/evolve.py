@@ -38,7 +38,7 @@ from orchestrator.saga.events import (
     Verb,
 )
 from orchestrator.saga.evolve_step import StepEvent, with_event
-from orchestrator.saga.plan import Operation, Outcome, Scope, Wait
+from orchestrator.saga.plan import Call, Operation, Outcome, Scope, Sleep, Step, Wait
 from orchestrator.saga.state import (
     ItemsState,
     Rollback,
@@ -240,8 +240,13 @@ def _step(state: SagaState, event: StepEvent) -> SagaState:
     new = with_event(old, event, version, next_step(old.status, event))
     epoch = max(state.epoch, event.epoch) if isinstance(event, AttemptOpened) else state.epoch
     if path not in state.steps:
+        if isinstance(event, StepBegan):
+            raise JournalCorrupted(f"item {path!r} began as a step without a call, which items never are")
         return _item(state, event, old, new, epoch)
     more: dict[str, object] = {}
+    if isinstance(event, StepBegan) and not _can_begin(state.plan.steps[path], event):
+        told = f"due at {event.due_at}, {event.count} items"
+        raise JournalCorrupted(f"step {path!r} cannot begin as it did ({told}): its plan has no such step")
     if isinstance(event, StepSettled):
         if path in state.rollbacks and path not in state.rollbacks[path].steps:
             more["rollbacks"] = {root: rollback for root, rollback in state.rollbacks.items() if root != path}
@@ -255,6 +260,15 @@ def _step(state: SagaState, event: StepEvent) -> SagaState:
     steps = dict(state.steps)
     steps[path] = new
     return _saga(state, event, steps=steps, live=_live(state, new), epoch=epoch, **more)
+
+
+def _can_begin(step: Step, event: StepBegan) -> bool:
+    """Return whether a step without a call of its own can be under way so: what comes after rests on it."""
+    if step.for_each is not None:
+        return event.count is not None and event.due_at is None
+    if isinstance(step.body, Call) or event.count is not None:
+        return False
+    return event.due_at is not None or not isinstance(step.body, Sleep)
 
 
 def _live(state: SagaState, step: StepState) -> frozenset[StepId]:

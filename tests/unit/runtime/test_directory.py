@@ -1,10 +1,12 @@
 """An actor that has nothing to do leaves, and whoever waited for it hears of that."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from orchestrator.errors import InputInvalid
+from orchestrator.errors import InputInvalid, IntegrityError
+from orchestrator.ids import SagaId
 from orchestrator.limits import ATTRIBUTES_MAX
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.runtime import Started, directory
@@ -15,6 +17,7 @@ from orchestrator.testing.shorthand import plan, step
 from tests.kit.machine import report
 from tests.kit.runtime import Process, run, until
 
+OTHER = SagaId("other")
 PLAN = plan(step("a", idempotent=True), step("b", "a", idempotent=True))
 
 
@@ -96,5 +99,22 @@ def test_of_ended_sagas_as_many_records_are_kept_as_there_is_memory_for(monkeypa
             reads = process.journal.reads
             await process.orchestrator.get("s5")
             assert process.journal.reads == reads, "the last one is kept, however long"
+
+    run(story())
+
+
+def test_the_records_of_one_saga_under_the_name_of_another_are_refused() -> None:
+    async def story() -> None:
+        before = Process(well, PLAN)
+        async with before.orchestrator.running():
+            await before.start()
+            await before.ended()
+        process = before.heir()
+        contents = process.journal._contents
+        contents.streams[OTHER] = list(contents.streams[SagaId("s")])
+        contents.rows[OTHER] = replace(contents.rows[SagaId("s")], saga_id=OTHER)
+        async with process.orchestrator.running():
+            with pytest.raises(IntegrityError, match="saga 'other' begins as saga 's': its records are another's"):
+                await process.orchestrator.get(OTHER)
 
     run(story())

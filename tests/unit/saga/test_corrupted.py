@@ -8,9 +8,9 @@ import pytest
 from orchestrator.errors import JournalCorrupted
 from orchestrator.ids import StepId
 from orchestrator.saga import evolve
-from orchestrator.saga.events import Event, SagaCompleted, SettleReason, StepReopened, StepSettled
+from orchestrator.saga.events import Event, SagaCompleted, SettleReason, StepBegan, StepReopened, StepSettled
 from orchestrator.saga.plan import Operation, Outcome
-from orchestrator.testing.shorthand import items, plan, step, wait
+from orchestrator.testing.shorthand import items, plan, sleep, step, wait
 from tests.kit.machine import BEGIN_AT, Machine, report, started
 
 A = StepId("a")
@@ -94,3 +94,33 @@ def test_a_record_that_cannot_follow_is_named(machine: Machine, event: Event, se
     with pytest.raises(JournalCorrupted) as caught:
         evolve(machine.state, event)
     assert caught.value.message == sentence
+
+
+@pytest.mark.parametrize(
+    ("path", "due_at", "count"),
+    [
+        ("a", None, None),  # a call
+        ("a", BEGIN_AT, None),
+        ("a", None, 4),
+        ("l", BEGIN_AT, 4),  # items are not waited for until an instant
+        ("l", BEGIN_AT, None),
+        ("l", None, None),
+        ("w", None, 4),  # a wait has no items
+        ("z", None, None),  # nobody would ever wake it
+        ("z", BEGIN_AT, 4),
+    ],
+)
+def test_a_step_that_begins_as_its_plan_never_lets_it_is_refused(
+    path: str, due_at: float | None, count: int | None
+) -> None:
+    later = step("a", "f"), wait("w", "f"), step("l", "f", for_each=items(4)), sleep("z", "f")
+    machine = started(plan(step("f"), *later))
+    began = StepBegan(at=BEGIN_AT, step=StepId(path), due_at=due_at, count=count)
+    with pytest.raises(JournalCorrupted, match=f"step '{path}' cannot begin as it did"):
+        evolve(machine.state, began)
+
+
+def test_an_item_that_begins_as_a_step_without_a_call_is_refused() -> None:
+    began = StepBegan(at=BEGIN_AT, step=StepId("l[2]"), due_at=BEGIN_AT, count=None)
+    with pytest.raises(JournalCorrupted, match="which items never are"):
+        evolve(machine_of().state, began)

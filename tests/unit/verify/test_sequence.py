@@ -173,3 +173,8 @@ def test_a_planted_violation_is_found(invariant: str, spoil: Callable[[], Sample
     found = [violation for violation in findings.violations if violation.invariant == invariant]
     assert found, f"only {list(map(str, findings.violations))}"
     assert INVARIANTS[invariant] in str(found[0])
+
+
+def test_a_row_whose_records_are_all_lost_is_found_rather_than_raised() -> None:
+    findings, _ = replace(completed(), records=()).check()
+    assert findings.by_invariant["I4"] > 0
