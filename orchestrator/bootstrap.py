@@ -164,7 +164,12 @@ async def open_records(path: Path, settings: Settings | None = None) -> AsyncGen
 
 
 def _existing_store(path: Path) -> SqliteJournal:
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError as failed:  # too long a name, a folder that may not be entered
+        shown = str(path)[:100]
+        raise ConfigError(f"the journal {shown} cannot be looked up: {failed.strerror}; give another path") from failed
+    if not is_there:
         raise ConfigError(f"there is no journal {path}; give the path that `store: sqlite:PATH` names")
     return SqliteJournal.open(path)
 

@@ -132,6 +132,10 @@ CLI_RESUME_S_MAX = 60.0
 CLI_REPLY_BYTES_MAX = 64 * 1024 * 1024
 # A cell of a table: three of them and a status fit a terminal of 200 columns; `--output json` has the whole text.
 CLI_CELL_CHARS_MAX = 60
+# Columns that a drawing may be given: wider than any screen, and each cell of a row is made by itself.
+CLI_COLUMNS_MAX = 1_000
+# Files and folders looked at for definitions below a given folder: one that holds more is a home, or a whole disk.
+CLI_FOLDER_ENTRIES_MAX = 10_000
 # The demo's client asks again this soon: the restart after the kill takes a second, and few calls wait for it.
 DEMO_RETRY_S = 0.1
 # Its longest pause before it connects again: with the one above, what the restart seems to cost is the restart's own.

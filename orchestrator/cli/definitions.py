@@ -10,7 +10,7 @@ import click
 from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.output import echo, instant, note, paint, plain, word
 from orchestrator.cli.session import Session, connected, pages
-from orchestrator.limits import CLI_CALL_S
+from orchestrator.limits import CLI_CALL_S, CLI_FOLDER_ENTRIES_MAX
 
 if TYPE_CHECKING:
     from orchestrator.v1.definition_pb2 import Definition, Diagnostic, Revision
@@ -146,7 +146,7 @@ def sources(files: Sequence[Path]) -> list[tuple[str, str]]:
                 raise Failure("cannot read standard input: it is not UTF-8 text") from failed
             continue
         try:
-            inside = sorted(path.rglob("*.y*ml")) if path.is_dir() else [path]
+            inside = _inside(path) if path.is_dir() else [path]
         except OSError as failed:
             raise Failure(f"cannot look into {failed.filename or path}: {failed.strerror}") from failed
         if not inside:
@@ -158,6 +158,17 @@ def sources(files: Sequence[Path]) -> list[tuple[str, str]]:
                 why = failed.strerror if isinstance(failed, OSError) else "it is not UTF-8 text"
                 raise Failure(f"cannot read {one}: {why}") from failed
     return found
+
+
+def _inside(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for number, one in enumerate(folder.rglob("*"), 1):
+        if number > CLI_FOLDER_ENTRIES_MAX:
+            told = f"{folder} holds more than {CLI_FOLDER_ENTRIES_MAX:,} files and folders"
+            raise Failure(f"{told}; name the definitions, or their own folder", Exit.USAGE)
+        if one.match("*.y*ml"):
+            found.append(one)
+    return sorted(found)
 
 
 def children_first(texts: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.exits import Exit, Failure
+from orchestrator.cli.given import COLUMNS
 from orchestrator.cli.output import duration, echo, note, plain
 from orchestrator.cli.session import Session, connected, pages
 from orchestrator.limits import CLI_CALL_S, CLI_RECONNECT_S, CLI_RESUME_S_MAX
@@ -74,7 +75,7 @@ def history(session: Session, saga_id: str, *, payloads: bool, items: bool) -> N
 
 @click.command()
 @click.argument("saga_id")
-@click.option("--width", type=click.IntRange(min=40), help="Columns; the terminal's where absent, 80 in a pipe.")
+@click.option("--width", type=COLUMNS, help="Columns; the terminal's where absent, 80 in a pipe.")
 @connected
 def trace(session: Session, saga_id: str, *, width: int | None) -> None:
     """Draw a saga's waterfall: steps, attempts, outcomes and undo, with their durations."""

@@ -11,7 +11,7 @@ import click
 from orchestrator.cli.check import coloured_finding, one_set
 from orchestrator.cli.definitions import FILES, sources
 from orchestrator.cli.exits import Exit, Failure
-from orchestrator.cli.given import DURATION, INPUT
+from orchestrator.cli.given import COLUMNS, DURATION, INPUT
 from orchestrator.cli.output import Printer, echo, note
 from orchestrator.cli.serve import load_settings, with_config
 from orchestrator.cli.session import formatted
@@ -231,7 +231,7 @@ def _replayed(printer: Printer, plan: "Plan", script: Path) -> int:
     "--latency", type=DURATION, default="100ms", show_default=True, help="Of a reply that says nothing of it."
 )
 @click.option("--cancel-at", type=DURATION, help="Cancel the saga so long after its start.")
-@click.option("--width", type=click.IntRange(min=40), help="Columns; the terminal's where absent, 80 in a pipe.")
+@click.option("--width", type=COLUMNS, help="Columns; the terminal's where absent, 80 in a pipe.")
 @with_config
 @formatted
 def simulate(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from orchestrator.limits import CLI_COLUMNS_MAX
+
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "": 1.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
 
@@ -81,3 +83,5 @@ class InputType(click.ParamType[dict[str, object]]):
 DURATION = DurationType()
 ATTRIBUTE = AttributeType()
 INPUT = InputType()
+COLUMNS = click.IntRange(min=40, max=CLI_COLUMNS_MAX)
+"""How wide a drawing is."""

@@ -148,7 +148,10 @@ def _read(arguments: Sequence[str]) -> str | None:
     command: click.Command = saga
     first = None
     while isinstance(command, click.Group):
-        name, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        left = [*context._protected_args, *context.args]
+        if not left:  # `saga --`: the program itself says what is missing
+            return None
+        name, found, rest = command.resolve_command(context, left)
         if found is None:
             return None
         first, command = first or name, found

@@ -145,3 +145,16 @@ def test_standard_input_and_folders_that_cannot_be_read_are_told(
 
     with pytest.raises(Failure, match="cannot look into /proc/1/net: Invalid argument"):
         sources([Moody(tmp_path)])
+
+
+def test_a_folder_that_holds_more_than_definitions_is_not_searched_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("orchestrator.cli.definitions.CLI_FOLDER_ENTRIES_MAX", 3)
+    for name in ("a.yaml", "b.txt", "c.yml"):
+        (tmp_path / name).write_text("saga: x")
+    assert [Path(name).name for name, _ in sources([tmp_path])] == ["a.yaml", "c.yml"]
+    (tmp_path / "d").mkdir()
+    with pytest.raises(Failure, match="holds more than 3 files and folders; name the definitions") as refused:
+        sources([tmp_path])
+    assert refused.value.code == Exit.USAGE

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.exits import Exit
+from orchestrator.limits import CLI_COLUMNS_MAX
 from tests.unit.cli.conftest import Saga
 from tests.unit.cli.test_check import GOOD, descriptors
 
@@ -113,3 +114,13 @@ def test_a_mistake_in_a_script_is_told_with_its_place(
     assert ended.code in {Exit.USAGE, Exit.FAILED}
     assert told in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("columns", [39, CLI_COLUMNS_MAX + 1, 2**32])
+def test_a_drawing_is_at_most_as_wide_as_anybody_can_look_at(
+    saga: Saga, good: str, descriptors: str, columns: int
+) -> None:
+    ended = saga("simulate", good, "--descriptors", descriptors, "--width", str(columns))
+    assert ended.code == Exit.USAGE
+    assert f"{columns} is not in the range 40<=x<={CLI_COLUMNS_MAX}" in ended.err
+    assert saga("simulate", good, "--descriptors", descriptors, "--width", str(CLI_COLUMNS_MAX)).code == 0

@@ -74,6 +74,8 @@ def test_every_exit_code_is_published(capsys: pytest.CaptureFixture[str]) -> Non
     [
         (["strat"], "saga: no command 'strat'; did you mean `saga start`?\nTry `saga --help`.\n"),
         (["qqqq"], "saga: no command 'qqqq'; see `saga --help`\nTry `saga --help`.\n"),
+        (["--"], "saga: Missing command.\nTry `saga --help`.\n"),
+        (["definitions", "--"], "saga: Missing command.\nTry `saga definitions --help`.\n"),
         (["get"], "saga: Missing argument 'SAGA_ID'.\nTry `saga get --help`.\n"),
         (
             ["list", "--limit", "0"],

@@ -83,3 +83,9 @@ def test_another_programs_database_is_refused(saga: Saga, tmp_path: Path) -> Non
     ended = saga("verify", "--journal", str(path))
     assert ended.code == Exit.CONFIG
     assert "is a database of another program" in ended.err
+
+
+def test_a_journal_whose_name_no_file_can_have_is_refused(saga: Saga) -> None:
+    ended = saga("verify", "--journal", "9" * 256)
+    assert ended.code == Exit.CONFIG
+    assert ended.err == f"saga: the journal {'9' * 100} cannot be looked up: File name too long; give another path\n"
