@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.ids import SagaId, StepId, item_of
+from orchestrator.limits import SIMULATED_ROWS_MAX
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.journal import Journal, Record, Rest, SearchQuery
 from orchestrator.ports.observer import Observer
@@ -127,7 +128,9 @@ async def asked_for_nothing(journal: Journal, struck: Iterable[Fault], plan_of: 
     """I23: who asks a person to undo something was refused by a service, or by a child that is past its pivot."""
     refused = {fault.site.rpartition("/")[0] for fault in struck if fault.kind is Kind.REFUSES_UNDO}
     broken: list[str] = []
-    for row in await journal.search(SearchQuery(limit=10_000, statuses=frozenset({SagaStatus.NEEDS_ATTENTION}))):
+    for row in await journal.search(
+        SearchQuery(limit=SIMULATED_ROWS_MAX, statuses=frozenset({SagaStatus.NEEDS_ATTENTION}))
+    ):
         for record in await journal.read(row.saga_id):
             event = record.event
             if not isinstance(event, StepStuck) or event.reason is not AttentionReason.UNDO_REFUSED:

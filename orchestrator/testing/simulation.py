@@ -23,8 +23,8 @@ from typing import TypeVar
 from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import SagaId
 from orchestrator.journal.codec import encode
-from orchestrator.limits import READ_RECORDS_MAX
-from orchestrator.ports.journal import Append, SearchQuery
+from orchestrator.limits import READ_RECORDS_MAX, SIMULATED_ROWS_MAX
+from orchestrator.ports.journal import Append, Rest, SearchQuery, SearchRow
 from orchestrator.ports.observer import Observer, Silence
 from orchestrator.ports.plans import Plans
 from orchestrator.runtime import Orchestrator
@@ -146,6 +146,11 @@ def told(event: Event) -> str:
     report = getattr(event, "report", None)
     code = None if report is None else report.code
     return " ".join([type(event).__name__, *(str(part) for part in (*parts, code) if part is not None)])
+
+
+def _waits_for_a_person(row: SearchRow) -> bool:
+    """Return whether nothing more happens by itself: what is tried again may yet go well."""
+    return row.rest is Rest.ASLEEP and row.wake_at is None
 
 
 @contextmanager
@@ -345,10 +350,14 @@ class _World:
     async def _everything_at_rest(self) -> None:
         """Wait until every saga has ended or needs a person, children too (I36)."""
         while True:
-            counts = await self.disk.store.count(SearchQuery(statuses=_UNDER_WAY))
-            if not counts[""]:
+            under_way = await self.disk.store.count(SearchQuery(statuses=_UNDER_WAY))
+            if not under_way[""] and all(map(_waits_for_a_person, await self._asking())):
                 return
             await asyncio.sleep(1.0)
+
+    async def _asking(self) -> Sequence[SearchRow]:
+        query = SearchQuery(statuses=frozenset({SagaStatus.NEEDS_ATTENTION}), limit=SIMULATED_ROWS_MAX)
+        return await self.disk.store.search(query)
 
     # --- the judgement -----------------------------------------------------------------------------------------------
 
@@ -363,7 +372,7 @@ class _World:
             is_at_rest=True,
             in_order=self.faults.fates.seed % _IN_ORDER_EVERY == 0,
         )
-        rows = await store.search(SearchQuery(limit=10_000, order_by="saga_id", descending=False))
+        rows = await store.search(SearchQuery(limit=SIMULATED_ROWS_MAX, order_by="saga_id", descending=False))
         self.violations += map(str, findings.violations)
         self.violations += [f"I9 {each}" for each in self.answers.contradictions]
         self.violations += [f"bug: {each}" for each in [*troubles, *loop.errors]]
