@@ -8,8 +8,8 @@ IN_JOURNAL = (
         breaks="I2, I3",
         module="journal.memory",
         says="a writer that has a successor may append",
-        old="if epoch > append.epoch or version != append.expected_version:",
-        new="if version != append.expected_version:",
+        old="if contents.epoch != self._epoch:",
+        new="if contents.epoch < self._epoch:",
     ),
     Defect(
         name="version-unchecked",

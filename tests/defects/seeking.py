@@ -78,7 +78,7 @@ def symptom(message: str) -> str:
     if named is not None:
         return named.group()
     return (
-        "the run" if message.startswith("the run broke") else "the log" if message.startswith("a bug") else "a caller"
+        "the run" if message.startswith("the run broke") else "the log" if message.startswith("bug:") else "a caller"
     )
 
 
