@@ -92,10 +92,7 @@ class SimulatedJournal:
     def _land(self, batch: Sequence[Append], site: str, told: "asyncio.Future[Sequence[AppendResult]]") -> None:
         """Write the group; in the context of the disk, which no process's death ends."""
         if self._life.is_over:
-            if (
-                self._store is self._disk.store
-            ):  # what the dead have not written when others open the file, they never do
-                self._write_some(batch, site)
+            self._write_some(batch, site)
             return
         if self._is_dead_at(Kind.KILL_IN_APPEND):
             self._write_some(batch, site)
@@ -127,7 +124,9 @@ class SimulatedJournal:
         return True
 
     def _write_some(self, batch: Sequence[Append], site: str) -> None:
-        """Write all of it, nothing, or some streams of it."""
+        """Write all of it, nothing, or some streams of it; nothing once another process has opened the file."""
+        if self._store is not self._disk.store:
+            return
         fate = self._faults.fates.draw(f"append/{site}/torn")
         if fate < 1 / 3:
             return
