@@ -107,6 +107,7 @@ def test_a_service_that_restarts_breaks_what_is_open_and_refuses_for_a_while() -
         await line.begin(call(attempt=2))
         await passes(10)
         await line.begin(call(attempt=3, left_s=100.0))
+        assert "b" not in {each.step for each in line.services.ledger}, "what was open there is lost with it"
         return first, (line.codes, line.effects[-1:])
 
     first, then = told(story)

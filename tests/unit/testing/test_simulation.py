@@ -11,8 +11,8 @@ from orchestrator.saga import SagaStatus
 from orchestrator.saga.plan import Plan
 from orchestrator.testing import Begin, Fates, Fault, FixedPlans, Kind, Run, Simulation, read_tape, swarm
 from orchestrator.testing.flows import FLOWS, mixed
+from orchestrator.testing.runs import Happening
 from orchestrator.testing.shorthand import plan, sleep, step
-from orchestrator.testing.simulation import Moment
 from orchestrator.values import Payload
 
 FLOW = {flow.name: flow for flow in FLOWS}
@@ -74,6 +74,13 @@ def test_a_digest_and_a_story_are_made_where_they_are_asked_for_and_change_nothi
     assert len(told.digest) == 32
     assert len([each for each in told.story if each.what[0].isdigit()]) == told.records == bare.records
     assert (bare.turns, bare.statuses) == (told.turns, told.statuses)
+
+
+def test_a_digest_is_of_what_was_done_too_and_not_of_the_records_alone() -> None:
+    lost, forgets = read_tape("reply.lost s1/b/forward/1\nforgets.key s1/b/forward/2")
+    kept, broken = (FLOW["straight"].simulation().run(1, tape=tape, digest=True) for tape in ([lost], [lost, forgets]))
+    assert (kept.records, kept.turns) == (broken.records, broken.turns)
+    assert kept.digest != broken.digest
 
 
 # --- what a run comes to ---------------------------------------------------------------------------------------------
@@ -164,12 +171,12 @@ def test_what_the_runtime_logs_as_an_error_is_a_bug_that_is_told() -> None:
 
 
 def test_a_moment_belongs_to_its_saga_to_its_services_and_to_the_processes() -> None:
-    assert Moment(0.0, "s1", "1 SagaStarted").is_about({"s1"})
-    assert Moment(0.0, "service", "forward of s1/a took effect 1 times").is_about({"s1"})
-    assert Moment(0.0, "*", "kill.turn life-1 3").is_about({"s1"})
-    assert Moment(0.0, "*", "reply.lost s1/a/forward/1").is_about({"s1"})
-    assert not Moment(0.0, "*", "reply.lost s11/a/forward/1").is_about({"s1"})
-    assert not Moment(0.0, "s11", "1 SagaStarted").is_about({"s1"})
+    assert Happening(0.0, "s1", "1 SagaStarted").is_about({"s1"})
+    assert Happening(0.0, "service", "forward of s1/a took effect 1 times").is_about({"s1"})
+    assert Happening(0.0, "*", "kill.turn life-1 3").is_about({"s1"})
+    assert Happening(0.0, "*", "reply.lost s1/a/forward/1").is_about({"s1"})
+    assert not Happening(0.0, "*", "reply.lost s11/a/forward/1").is_about({"s1"})
+    assert not Happening(0.0, "s11", "1 SagaStarted").is_about({"s1"})
 
 
 def test_sagas_are_named_by_their_place() -> None:
