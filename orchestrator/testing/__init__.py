@@ -40,7 +40,8 @@ from orchestrator.testing.callers import Begin
 from orchestrator.testing.catalogue import FixedPlans
 from orchestrator.testing.definitions import Definitions, read_definitions
 from orchestrator.testing.fates import Fates, Fault, Kind, read_tape, seed_of_tape, swarm, write_tape
-from orchestrator.testing.simulation import Run, Simulation
+from orchestrator.testing.runs import Run
+from orchestrator.testing.simulation import Simulation
 
 __all__ = [
     "Begin",

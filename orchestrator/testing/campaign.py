@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from time import process_time
 
 from orchestrator.testing.fates import Fates, Kind, swarm
-from orchestrator.testing.simulation import Run, Simulation
+from orchestrator.testing.runs import Run
+from orchestrator.testing.simulation import Simulation
 
 REPETITION = "repetition"
 """The rule that a seed breaks which does not give the same run again. It is no rule of a run: no tape leads to it."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 from orchestrator.limits import SHRINK_RUNS_MAX
 from orchestrator.testing.fates import Fault, Kind
-from orchestrator.testing.simulation import Run, Simulation
+from orchestrator.testing.runs import Run
+from orchestrator.testing.simulation import Simulation
 
 OnProgress = Callable[[int, int], None]
 """Hears how many runs were made, and how long the shortest failing tape is."""

@@ -12,15 +12,12 @@ within a bound (I36); then the three witnesses are held against each other by th
 
 import asyncio
 import contextvars
-import logging
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from random import Random  # noqa: TID251  (seeded: the order of turns)
 from typing import TypeVar
 
-from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import SagaId
 from orchestrator.journal.codec import encode
 from orchestrator.limits import READ_RECORDS_MAX, SIMULATED_ROWS_MAX
@@ -28,7 +25,6 @@ from orchestrator.ports.journal import Append, Rest, SearchQuery, SearchRow
 from orchestrator.ports.observer import Observer, Silence
 from orchestrator.ports.plans import Plans
 from orchestrator.runtime import Orchestrator
-from orchestrator.saga.events import Event
 from orchestrator.saga.plan import Plan
 from orchestrator.saga.state import TERMINAL, SagaStatus
 from orchestrator.testing.callers import Begin, Caller, Remembered
@@ -38,6 +34,7 @@ from orchestrator.testing.heed import asked_for_nothing
 from orchestrator.testing.loop import SimulatedLoop
 from orchestrator.testing.network import Network
 from orchestrator.testing.process import ConnectionLost, Process, WallClock
+from orchestrator.testing.runs import Happening, Run, bugs, told
 from orchestrator.testing.services import Replies, Services, shorthand_reply
 from orchestrator.verify import Ledgers, verify
 from orchestrator.verify.witnesses import LedgerLine
@@ -57,51 +54,6 @@ _GRACE_S = 15.0
 _UNDER_WAY = frozenset(SagaStatus) - TERMINAL - {SagaStatus.NEEDS_ATTENTION}
 _IN_ORDER_EVERY = 10
 """Each so-many-th seed is read once more in the order of its commits, which costs a fifth of a run."""
-
-
-@frozen_tuple
-class Moment:
-    """One thing that happened."""
-
-    at_s: float
-    """Since the run began."""
-    who: str
-    """A saga, a service, or `*` where something went wrong."""
-    what: str
-
-    def is_about(self, sagas: Collection[str]) -> bool:
-        """Return whether it belongs to the tale of some sagas: theirs, a process's, or of a service they called."""
-        words = self.what.replace("/", " ").split()
-        return self.who in sagas or any(saga in words for saga in sagas) or (self.who == "*" and "life-" in self.what)
-
-
-@dataclass(slots=True, kw_only=True)
-class Run:
-    """What a run came to."""
-
-    seed: int
-    tape: tuple[Fault, ...]
-    """What went wrong, in order."""
-    violations: tuple[str, ...]
-    checked: Mapping[str, int]
-    """Invariant -> facts held against it."""
-    statuses: Mapping[SagaId, SagaStatus]
-    lives: int
-    turns: int
-    virtual_s: float
-    records: int
-    effects: int
-    asked_again: int
-    passes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict[str, tuple[int, int, int]])
-    """Life -> turns, appends and sends until all was at rest: where a kill may be put."""
-    digest: str = ""
-    story: tuple[Moment, ...] = ()
-    """All that happened, in order, where it was asked for."""
-
-    @property
-    def is_sound(self) -> bool:
-        """Return whether no rule was broken."""
-        return not self.violations
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,7 +83,7 @@ class Simulation:
         fates = Fates(seed)
         # Every other seed runs first come first served, as a loop with nothing to disturb it does.
         loop = SimulatedLoop(Random(seed) if fates.coin("order") else None)  # type: ignore[abstract]  # noqa: S311  (see there)
-        with _trouble() as troubles:
+        with bugs() as troubles:
             world = _World(self, Faults(fates, rates, tape))
             if story:
                 world.tell()
@@ -140,42 +92,9 @@ class Simulation:
             return run
 
 
-def told(event: Event) -> str:
-    """Return an event in a few words."""
-    parts = (getattr(event, name, None) for name in ("step", "operation", "attempt", "outcome", "reason"))
-    report = getattr(event, "report", None)
-    code = None if report is None else report.code
-    return " ".join([type(event).__name__, *(str(part) for part in (*parts, code) if part is not None)])
-
-
 def _waits_for_a_person(row: SearchRow) -> bool:
     """Return whether nothing more happens by itself: what is tried again may yet go well."""
     return row.rest is Rest.ASLEEP and row.wake_at is None
-
-
-@contextmanager
-def _trouble() -> Iterator[list[str]]:
-    """Hear of what the runtime logs as an error: a bug that it survived is a bug all the same."""
-    told: list[str] = []
-    logger, handler = logging.getLogger("orchestrator"), _Ear(told)
-    before = logger.propagate
-    logger.addHandler(handler)
-    logger.propagate = False
-    try:
-        yield told
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = before
-
-
-class _Ear(logging.Handler):
-    def __init__(self, told: list[str]) -> None:
-        super().__init__(logging.ERROR)
-        self._told = told
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error = "" if record.exc_info is None or record.exc_info[1] is None else f": {record.exc_info[1]!r}"
-        self._told.append(record.getMessage() + error)
 
 
 class _World:
@@ -195,13 +114,13 @@ class _World:
         self.lives: list[Process] = []
         self._is_over = False
         self.violations: list[str] = []
-        self.moments: list[Moment] = []
+        self.moments: list[Happening] = []
 
     def tell(self) -> None:
         """Write down everything that happens, as it happens."""
 
         def moment(who: str, what: str) -> None:
-            self.moments.append(Moment(asyncio.get_running_loop().time(), who, what))
+            self.moments.append(Happening(asyncio.get_running_loop().time(), who, what))
 
         def landed(append: Append) -> None:
             for each in append.records:

@@ -12,14 +12,6 @@ IN_JOURNAL = (
         new="if contents.epoch < self._epoch:",
     ),
     Defect(
-        name="version-unchecked",
-        breaks="I1",
-        module="journal.memory",
-        says="an append goes on from a version that the stream is past",
-        old="if epoch > append.epoch or version != append.expected_version:",
-        new="if epoch > append.epoch:",
-    ),
-    Defect(
         name="acknowledged-before-commit",
         breaks="I7, R2",
         module="runtime.actor",
