@@ -77,9 +77,7 @@ def symptom(message: str) -> str:
     named = _INVARIANT.match(message)
     if named is not None:
         return named.group()
-    return (
-        "the run" if message.startswith("the run broke") else "the log" if message.startswith("bug:") else "a caller"
-    )
+    return "the run" if message.startswith("the run broke") else "the log" if message.startswith("bug:") else "a caller"
 
 
 def _give_up(_number: int, _frame: FrameType | None) -> None:

@@ -32,12 +32,11 @@ class Plans:
         raise NotImplementedError
 
 
-async def put(journal: MemoryJournal, sample: Sample, saga_id: SagaId = SAGA) -> None:
-    """Append a whole history, as written by the journal's present owner."""
-    row = replace(sample.row, epoch=journal.epoch)
-    append = Append(
-        saga_id=saga_id, expected_version=0, epoch=journal.epoch, records=in_epoch(sample, journal.epoch), row=row
-    )
+async def put(journal: MemoryJournal, sample: Sample, saga_id: SagaId = SAGA, epoch: int | None = None) -> None:
+    """Append a whole history, as written by the journal's present owner, or under an earlier epoch."""
+    of = journal.epoch if epoch is None else epoch
+    row = replace(sample.row, epoch=of)
+    append = Append(saga_id=saga_id, expected_version=0, epoch=of, records=in_epoch(sample, of), row=row)
     assert await journal.append([append]) == [None]
 
 

@@ -134,7 +134,7 @@ async def test_a_writer_that_comes_after_its_successor_is_found_where_the_order_
     first = MemoryJournal()
     second = first.reopen()
     await put(second, running())
-    await put(first, renamed(completed(), "other", uid=7), OTHER)
+    await put(second, renamed(completed(), "other", uid=7), OTHER, epoch=first.epoch)
     findings = await verify(second, Plans())
     assert findings.by_invariant["I3"] == 0
     findings = await verify(second, Plans(), in_order=True)
