@@ -153,7 +153,7 @@ def read(text: str, file: str) -> tuple[Document | None, Sequence[Diagnostic]]:
         findings.add(Code.TOO_LARGE, Place(file, 1, 1), (), message, "split it into several definitions")
         return None, findings.sorted()
     if nested := _NESTED.search(text):
-        before = text[: nested.start()]
+        before = text[: nested.start() + len(nested.group().rstrip()) - 1]  # up to the bracket that is one too many
         place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
         message = f"more than {DEFINITION_DEPTH_MAX} brackets are opened one inside the other"
         findings.add(Code.TOO_LARGE, place, (), message, "flatten it")

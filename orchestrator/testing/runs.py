@@ -46,7 +46,7 @@ class Run:
     effects: int
     asked_again: int
     passes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict[str, tuple[int, int, int]])
-    """Life -> turns, appends and sends until all was at rest: where a kill may be put."""
+    """Life -> turns, appends and sends until all was at rest, or the world kind: where a kill may be put."""
     digest: str = ""
     story: tuple[Happening, ...] = ()
     """All that happened, in order, where it was asked for."""

@@ -114,6 +114,7 @@ class _World:
         self.lives: list[Process] = []
         self._is_over = False
         self.violations: list[str] = []
+        self._passes: Mapping[str, tuple[int, int, int]] = {}
         self.moments: list[Happening] = []
 
     def tell(self) -> None:
@@ -150,7 +151,6 @@ class _World:
                 await self._everything_at_rest()
         except TimeoutError:
             pass
-        passes = {each.name: (each.life.turns, each.journal.groups, each.invoker.sends) for each in self.lives}
         self._heal()
         for caller in callers:
             if not caller.done():
@@ -162,7 +162,7 @@ class _World:
             await self._stopped(process)
         keeping.cancel()
         run = await self._judged(loop, troubles)
-        run.passes = passes
+        run.passes = self._passes
         if digest:
             run.digest = await self._digest()
         return run
@@ -246,6 +246,9 @@ class _World:
 
     def _heal(self) -> None:
         """End the chaos: nothing strikes any more, and what was to strike later does not."""
+        if not self.faults.is_over:
+            lives = self.lives
+            self._passes = {each.name: (each.life.turns, each.journal.groups, each.invoker.sends) for each in lives}
         self.faults.is_over = True
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)

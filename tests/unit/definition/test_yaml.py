@@ -175,4 +175,4 @@ def test_brackets_that_are_opened_again_and_again_are_refused_before_they_cost_t
     document, findings = read("a: 1\nb: " + "[" * 100_000, "saga.yaml")
     assert document is None
     (found,) = findings
-    assert str(found).startswith("saga.yaml:2:4: error[E004]: more than 32 brackets are opened")
+    assert str(found).startswith("saga.yaml:2:36: error[E004]: more than 32 brackets are opened")
