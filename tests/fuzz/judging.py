@@ -93,7 +93,7 @@ class Judge:
                 told = f"{took_s * 1e3:.0f} ms of CPU at the least of four times, {len(data)} bytes"
                 finding = Finding(kind="hang", where="hang", told=told)
         if finding is None and grown > INPUT_BYTES_MAX:
-            _forget_peak()
+            forget_peak()
             grown = self._once(data)[2]
             if grown > INPUT_BYTES_MAX:
                 finding = Finding(kind="memory", where="memory", told=f"{grown >> 20} MiB for {len(data)} bytes")
@@ -130,7 +130,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """Let the peak be what is resident now, where the system can do that."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
