@@ -13,6 +13,8 @@ import pytest
 from orchestrator.saga.events import AttentionReason, Verb
 from tests.e2e.pages import Page, Shell, alike
 
+pytestmark = pytest.mark.alone  # sagas become overdue while its commands run, in the page's own time
+
 PATH = Path(__file__).parents[2] / "docs" / "repair.md"
 PAGE = Page.read(PATH)
 PORTS_ON_THE_PAGE = ("50071", "7400", "7401")
