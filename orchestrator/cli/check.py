@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,9 @@ from orchestrator.cli.session import formatted
 
 if TYPE_CHECKING:
     from orchestrator.definition.diagnostics import Diagnostic
+    from orchestrator.definition.oneset import OneSet
     from orchestrator.invoker import TargetConfig
-    from orchestrator.ports.methods import Methods, TargetFacts
+    from orchestrator.ports.methods import Methods
 
 Source = tuple[str, str]
 
@@ -49,7 +49,7 @@ def check(
 
     texts = sources(files)
     if descriptors is not None:
-        found = asyncio.run(_judge(texts, one_set(descriptors, texts)))
+        found = asyncio.run(_judge(texts, described_by(descriptors, texts)))
     else:
         loaded = load_settings(file, (), settings, {})
         found = asyncio.run(_judge_by_targets(texts, loaded.settings.target_configs()))
@@ -85,34 +85,12 @@ async def _judge(texts: Sequence[Source], methods: "Methods") -> "list[Diagnosti
     return [one for _, found in await revisions.create_together(texts, validate_only=True) for one in found]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _OneSet:
-    """`ports.methods.Methods` where every target serves what one descriptor set describes."""
-
-    names: tuple[str, ...]
-    data: bytes
-
-    def targets(self) -> Sequence[str]:
-        """Return the targets that the definitions name: where they are is nobody's business here."""
-        return self.names
-
-    def facts(self, target: str) -> "TargetFacts | None":
-        """Return that nothing is declared about any of them."""
-        from orchestrator.ports.methods import TargetFacts
-
-        return TargetFacts(name=target)
-
-    async def descriptors(self, target: str) -> bytes:
-        """Return the set."""
-        return self.data
-
-
-def one_set(path: Path, texts: Sequence[Source]) -> _OneSet:
+def described_by(path: Path, texts: Sequence[Source]) -> "OneSet":
     """Return the methods of one descriptor set, for every target that the definitions name."""
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
     from google.protobuf.message import DecodeError
 
-    from orchestrator.definition.yaml import read
+    from orchestrator.definition.oneset import one_set
 
     data = path.read_bytes()
     try:
@@ -122,13 +100,7 @@ def one_set(path: Path, texts: Sequence[Source]) -> _OneSet:
     if is_empty:
         how = "make one with `buf build -o FILE` or `protoc --include_imports --descriptor_set_out=FILE`"
         raise Failure(f"{path} is not a FileDescriptorSet; {how}", Exit.USAGE)
-    names: dict[str, None] = {}
-    for name, text in texts:
-        document, _ = read(text, name)
-        root = document.root if document else None
-        targets = root.get("targets") if isinstance(root, dict) else None
-        names |= {target: None for target in targets if isinstance(target, str)} if isinstance(targets, list) else {}
-    return _OneSet(names=tuple(names), data=data)
+    return one_set(data, texts)
 
 
 def coloured_finding(one: "Diagnostic") -> str:

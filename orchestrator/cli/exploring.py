@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.check import coloured_finding, one_set
+from orchestrator.cli.check import coloured_finding, described_by
 from orchestrator.cli.definitions import FILES, sources
 from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.given import COLUMNS, DURATION, INPUT
@@ -328,7 +328,7 @@ def compiled(
         return revisions, [await revisions.plan(name) for name in names]
 
     if descriptors is not None:
-        return asyncio.run(compile_all(one_set(descriptors, texts)))
+        return asyncio.run(compile_all(described_by(descriptors, texts)))
     loaded = load_settings(file, (), settings, {})
     targets = loaded.settings.target_configs()
 

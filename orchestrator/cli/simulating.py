@@ -22,7 +22,7 @@ from orchestrator.cli.events import coloured, glyphs_here, width_here
 from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.output import Printer, echo, note
 from orchestrator.errors import InputInvalid
-from orchestrator.explore.play import Answers, Input, Played, Scripted, from_script
+from orchestrator.explore.play import OPERATION_WORDS, Answers, Input, Played, Scripted, from_script
 from orchestrator.ids import StepId
 from orchestrator.saga.commands import CancelSaga, SignalSaga
 from orchestrator.saga.events import Phase, Report
@@ -32,10 +32,6 @@ from orchestrator.values import Payload
 if TYPE_CHECKING:
     from orchestrator.definition import Revisions
     from orchestrator.testing.services import Replies
-
-_OPERATIONS = {"": Operation.FORWARD, "undo": Operation.COMPENSATE} | {
-    operation.value: operation for operation in (Operation.PROBE, Operation.AWAIT, Operation.STOP)
-}
 
 
 def _seconds(value: object) -> object:
@@ -119,7 +115,7 @@ def _place(name: str, plan: Plan) -> tuple[StepId, Operation]:
     if step not in plan.steps:
         known = ", ".join(plan.steps)
         raise Failure(f"the script of replies: steps.{name}: no such step; there are {known}", Exit.USAGE)
-    operation = _OPERATIONS.get(word)
+    operation = OPERATION_WORDS.get(word)
     if operation is None:
         raise Failure(f"the script of replies: steps.{name}: write `{path}` or `{path}.undo`", Exit.USAGE)
     return StepId(path), operation

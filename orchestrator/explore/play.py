@@ -29,6 +29,11 @@ from orchestrator.saga.plan import Operation, Plan
 from orchestrator.saga.state import operation_of
 from orchestrator.values import Payload, TraceContext
 
+OPERATION_WORDS: Mapping[str, Operation] = {"": Operation.FORWARD, "undo": Operation.COMPENSATE} | {
+    operation.value: operation for operation in (Operation.PROBE, Operation.AWAIT, Operation.STOP)
+}
+"""What stands behind a step's name where a script says how an operation of it is answered: `capture.probe`."""
+
 BEGIN_AT = 1_767_225_600.0
 """2026-01-01T00:00:00Z: a played saga has no date of its own."""
 

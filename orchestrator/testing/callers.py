@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from orchestrator.errors import Draining, Fenced, JournalUnavailable, Overloaded, RequestError, VersionConflict
+from orchestrator.errors import Draining, JournalUnavailable, Overloaded, RequestError
 from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, StepId
 from orchestrator.ports.plans import JsonInput
@@ -36,7 +36,7 @@ _THOUGHT_S = 5.0
 """Within which a signal comes."""
 _THOUGHT_MS = 500
 """After which a person thinks better of it, on average: most sagas are under way then."""
-AGAIN = (ConnectionLost, Draining, JournalUnavailable, Overloaded, Fenced, VersionConflict)
+AGAIN = (ConnectionLost, Draining, JournalUnavailable, Overloaded)
 """What is asked again, unchanged."""
 
 

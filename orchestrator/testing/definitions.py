@@ -9,9 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from orchestrator.definition import Revisions, Severity
-from orchestrator.definition.yaml import read
+from orchestrator.definition.oneset import OneSet, one_set
 from orchestrator.errors import InputInvalid
-from orchestrator.frozen import frozen, frozen_tuple
+from orchestrator.frozen import frozen
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.ports.methods import TargetFacts
 from orchestrator.ports.plans import JsonInput
@@ -56,13 +56,11 @@ def read_definitions(files: Iterable[Path], descriptors: Path, targets: Iterable
     Needs no event loop, and bears one. Raises `InputInvalid` with every finding where one of them is an error.
     """
     texts = [(str(path), path.read_text(encoding="utf-8")) for path in files]
-    named = {each.name: each for each in targets}
-    for filename, text in texts:
-        named = {target: TargetFacts(name=target) for target in _targets(text, filename)} | named
-    return SimulatedLoop().run(_compiled(texts, _OneSet(named, descriptors.read_bytes())))  # type: ignore[abstract]  # of asyncio's interface it has what can be had
+    methods = one_set(descriptors.read_bytes(), texts, targets)
+    return SimulatedLoop().run(_compiled(texts, methods))  # type: ignore[abstract]  # of asyncio's interface it has what can be had
 
 
-async def _compiled(texts: Sequence[tuple[str, str]], methods: "_OneSet") -> Definitions:
+async def _compiled(texts: Sequence[tuple[str, str]], methods: OneSet) -> Definitions:
     catalogue = Revisions(MemoryJournal(), methods, SimulatedClock(WallClock(), Fates(0), "author"))
     created = await catalogue.create_together(texts)
     findings = [one for _, found in created for one in found]
@@ -72,28 +70,3 @@ async def _compiled(texts: Sequence[tuple[str, str]], methods: "_OneSet") -> Def
     for each in kept:
         await catalogue.activate(each.definition, each.revision)
     return Definitions(plans=[await catalogue.plan(each.definition) for each in kept], catalogue=catalogue)
-
-
-@frozen_tuple
-class _OneSet:
-    """`Methods` where one descriptor set describes every target."""
-
-    facts_of: Mapping[str, TargetFacts]
-    data: bytes
-
-    def targets(self) -> Sequence[str]:
-        return tuple(self.facts_of)
-
-    def facts(self, target: str) -> TargetFacts | None:
-        return self.facts_of.get(target)
-
-    async def descriptors(self, target: str) -> bytes:
-        return self.data
-
-
-def _targets(text: str, filename: str) -> Iterable[str]:
-    """Return the targets that a text names; what is wrong with it is told where it is compiled."""
-    document, _ = read(text, filename)
-    root = document.root if document else None
-    named = root.get("targets") if isinstance(root, dict) else None
-    return [each for each in named if isinstance(each, str)] if isinstance(named, list) else []

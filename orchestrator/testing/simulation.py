@@ -83,11 +83,11 @@ class Simulation:
         fates = Fates(seed)
         # Every other seed runs first come first served, as a loop with nothing to disturb it does.
         loop = SimulatedLoop(Random(seed) if fates.coin("order") else None)  # type: ignore[abstract]  # noqa: S311  (see there)
-        with bugs() as troubles:
+        with bugs() as logged:
             world = _World(self, Faults(fates, rates, tape))
             if story:
                 world.tell()
-            run = loop.run(world.live(loop, troubles, digest=digest))
+            run = loop.run(world.live(loop, logged, digest=digest))
             run.story = tuple(world.moments)
             return run
 
@@ -137,7 +137,7 @@ class _World:
     def _plan_of(self, saga: SagaId) -> Plan | None:
         return self._plans.get(self.disk.definitions.get(saga, ""))
 
-    async def live(self, loop: SimulatedLoop, troubles: list[str], *, digest: bool) -> Run:
+    async def live(self, loop: SimulatedLoop, logged: list[str], *, digest: bool) -> Run:
         keeping = loop.create_task(self._keep_running(), name="keeper")
         callers = [
             loop.create_task(self._caller(number, begin).run(), name=f"caller {number}")
@@ -161,7 +161,7 @@ class _World:
         for process in self.lives:
             await self._stopped(process)
         keeping.cancel()
-        run = await self._judged(loop, troubles)
+        run = await self._judged(loop, logged)
         run.passes = self._passes
         if digest:
             run.digest = await self._digest()
@@ -283,7 +283,7 @@ class _World:
 
     # --- the judgement -----------------------------------------------------------------------------------------------
 
-    async def _judged(self, loop: SimulatedLoop, troubles: list[str]) -> Run:
+    async def _judged(self, loop: SimulatedLoop, logged: list[str]) -> Run:
         store = self.disk.store
         findings = await verify(
             store,
@@ -297,7 +297,7 @@ class _World:
         rows = await store.search(SearchQuery(limit=SIMULATED_ROWS_MAX, order_by="saga_id", descending=False))
         self.violations += map(str, findings.violations)
         self.violations += [f"I9 {each}" for each in self.answers.contradictions]
-        self.violations += [f"bug: {each}" for each in [*troubles, *loop.errors]]
+        self.violations += [f"bug: {each}" for each in [*logged, *loop.errors]]
         self.violations += await asked_for_nothing(store, self.faults.struck, self._plan_of)
         return Run(
             seed=self.faults.fates.seed,

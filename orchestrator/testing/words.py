@@ -10,6 +10,7 @@ from google.longrunning import operations_pb2
 from google.rpc import status_pb2
 
 from orchestrator.errors import InputInvalid
+from orchestrator.explore.play import OPERATION_WORDS
 from orchestrator.ids import StepId, item_of
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.plans import JsonInput, Plans
@@ -18,9 +19,6 @@ from orchestrator.testing.services import Replies, Word
 from orchestrator.values import Payload
 
 _OPERATION = operations_pb2.Operation.DESCRIPTOR.full_name
-_WORDS = {"": Operation.FORWARD, "undo": Operation.COMPENSATE} | {
-    operation.value: operation for operation in (Operation.PROBE, Operation.AWAIT, Operation.STOP)
-}
 _CANCELLED = 1
 
 JsonReplies = Mapping[str, Mapping[str, object]]
@@ -56,7 +54,7 @@ def _place(name: str, plans: Sequence[Plan], where: str) -> tuple[Plan, StepId, 
     if plan is None:
         known = ", ".join(step for each in plans for step in each.steps)
         raise InputInvalid(where, f"no such step; there are {known}")
-    operation = _WORDS.get(word)
+    operation = OPERATION_WORDS.get(word)
     if operation is None or operation not in _asked(plan.step_of(StepId(path))):
         raise InputInvalid(where, f"step {path} makes no such call; write `{path}` or `{path}.undo`")
     return plan, StepId(path), operation
@@ -82,7 +80,7 @@ def _refuse_what_is_missing(plans: Sequence[Plan], said: Collection[tuple[str, O
         missing += [
             f"{step.id}{word}"
             for word, what in needed.items()
-            if what is not None and (step.id, _WORDS[word.removeprefix(".")]) not in said
+            if what is not None and (step.id, OPERATION_WORDS[word.removeprefix(".")]) not in said
         ]
     if missing:
         raise InputInvalid(where, f"say what answers once it is done: {', '.join(missing)}")

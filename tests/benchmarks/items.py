@@ -25,12 +25,13 @@ from orchestrator.ports.observer import Silence
 from orchestrator.runtime import Orchestrator, StartRequest, Until
 from orchestrator.saga.events import Report
 from orchestrator.saga.plan import Operation, Plan
+from orchestrator.testing import FixedPlans
 from orchestrator.testing.shorthand import plan, step
 from orchestrator.values import Payload
 from tests.benchmarks.sleepers import resident_bytes
 from tests.kit.machine import report
 from tests.kit.parts import each, item_request
-from tests.kit.runtime import FixedPlans, ScriptedInvoker
+from tests.kit.runtime import ScriptedInvoker
 
 COUNT = 100_000
 PARALLEL = 64

@@ -22,8 +22,9 @@ from orchestrator.ports.observer import Silence
 from orchestrator.runtime import Orchestrator, StartRequest
 from orchestrator.saga import SagaState
 from orchestrator.saga.plan import Plan, Sleep, Step, StepKind
+from orchestrator.testing import FixedPlans
 from orchestrator.values import Payload
-from tests.kit.runtime import FixedPlans, ScriptedInvoker
+from tests.kit.runtime import ScriptedInvoker
 
 COUNT = 100_000
 DUE = 1_000

@@ -14,10 +14,11 @@ from orchestrator.ports.observer import Silence
 from orchestrator.runtime import Orchestrator, StartRequest, Until
 from orchestrator.saga import SagaStatus
 from orchestrator.saga.plan import Plan
+from orchestrator.testing import FixedPlans
 from orchestrator.testing.shorthand import plan
 from orchestrator.values import Payload
 from tests.kit.parts import sleep, wait
-from tests.kit.runtime import FixedPlans, ScriptedInvoker
+from tests.kit.runtime import ScriptedInvoker
 
 pytestmark = pytest.mark.alone  # lateness and memory are measured
 

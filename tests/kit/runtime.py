@@ -11,7 +11,7 @@ from random import Random  # noqa: TID251  (seeded)
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
-from orchestrator.errors import InputInvalid, JournalUnavailable, NotFound, PlanMissing
+from orchestrator.errors import JournalUnavailable, PlanMissing
 from orchestrator.ids import SagaId
 from orchestrator.journal import MemoryJournal
 from orchestrator.ports.invoker import CallRequest, OnReport
@@ -22,6 +22,7 @@ from orchestrator.runtime import Orchestrator, Started, StartRequest, Until
 from orchestrator.saga import SagaState
 from orchestrator.saga.events import Report
 from orchestrator.saga.plan import Plan
+from orchestrator.testing import FixedPlans
 from orchestrator.values import Payload
 from tests.kit.machine import BEGIN_AT, report
 
@@ -84,41 +85,26 @@ class ManualClock:
         return UUID(int=self._luck.getrandbits(128))
 
 
-class FixedPlans:
-    """A catalogue of plans made in the test."""
+class ForgetfulPlans(FixedPlans):
+    """A catalogue that puts plans aside, as the real one does with those that were not asked for lately."""
 
     def __init__(self, *plans: Plan) -> None:
-        self._plans = {each.definition: each for each in plans}
+        super().__init__(*plans)
         self._kept: set[str] = set()
 
     def put_aside(self) -> None:
-        """Forget every compiled plan, as a catalogue does with those that were not asked for lately."""
+        """Forget every compiled plan."""
         self._kept.clear()
 
     async def plan(self, definition: str, revision: str = "") -> Plan:
-        if (found := self._plans.get(definition)) is None:
-            raise NotFound("definition", definition)
+        found = await super().plan(definition, revision)
         self._kept.add(definition)
         return found
 
-    def input(self, plan: Plan, given: Payload | JsonInput) -> Payload:
-        return self.payload(plan, plan.input_type, given, "input")
-
     def payload(self, plan: Plan, type_name: str, given: Payload | JsonInput, path: str) -> Payload:
-        """JSON is `{"data": text}`, as `to_json` gives it."""
         if plan.definition not in self._kept:
             raise PlanMissing(f"definition {plan.definition} was put aside: ask for it again")
-        if isinstance(given, JsonInput):
-            data = given.values.get("data")
-            if not isinstance(data, str):
-                raise InputInvalid(f"{path}.data", "is no text")
-            return Payload(type_name, data.encode())
-        if given.type_name != type_name:
-            raise InputInvalid(path, f"is a {given.type_name} and no {type_name}")
-        return given
-
-    def to_json(self, plan: Plan, payload: Payload) -> Mapping[str, object]:
-        return {"data": payload.data.decode()}
+        return super().payload(plan, type_name, given, path)
 
 
 class ScriptedCall:
@@ -229,7 +215,7 @@ class Process:
         self.journal = journal or TappedJournal().tap()
         self.clock = clock or ManualClock()
         self.plans = plans
-        self.catalogue = FixedPlans(*plans)
+        self.catalogue = ForgetfulPlans(*plans)
         self.hands = ScriptedInvoker(answer)
         self.journal.on_death = self._die
         self.failures: list[str] = []

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from orchestrator.errors import Draining, Fenced, JournalUnavailable, NotFound, Overloaded, VersionConflict
+from orchestrator.errors import Draining, JournalUnavailable, NotFound, Overloaded
 from orchestrator.ids import SagaId
 from orchestrator.ports.observer import Silence
 from orchestrator.runtime import Orchestrator
@@ -98,8 +98,6 @@ def test_a_caller_starts_its_saga_waits_for_its_end_and_remembers_both() -> None
         Draining("it stops"),
         JournalUnavailable("no disk"),
         Overloaded("TOO_MANY_ACTIVE", "too much", 0.1),
-        Fenced("a later one writes"),
-        VersionConflict("another was here"),
     ],
     ids=lambda failure: type(failure).__name__,
 )
