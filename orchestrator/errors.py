@@ -13,7 +13,8 @@
     |  |- Overloaded                   RESOURCE_EXHAUSTED
     |  |- JournalUnavailable           UNAVAILABLE
     |  |- TargetUnreachable            UNAVAILABLE
-    |  `- Draining                     UNAVAILABLE
+    |  |- Draining                     UNAVAILABLE
+    |  `- NotOwner                     UNAVAILABLE
     |- IntegrityError                  stop this saga and tell a person; code never asks again
     |  |- JournalCorrupted             DATA_LOSS
     |  |- PlanMissing                  DATA_LOSS
@@ -167,6 +168,19 @@ class Draining(BusyError):
 
     reason = "DRAINING"
     retry = Retry.ELSEWHERE
+
+
+class NotOwner(BusyError):
+    """Another process owns the saga's shard, or nobody does yet; `owner` is its address among its peers, or empty."""
+
+    reason = "NOT_OWNER"
+    retry = Retry.ELSEWHERE
+
+    def __init__(self, message: str, *, shard: int, owner: str = "") -> None:
+        """Name the shard, and its owner where that is known."""
+        super().__init__(message, shard=str(shard))
+        self.shard = shard
+        self.owner = owner
 
 
 class IntegrityError(OrchestratorError):

@@ -83,6 +83,7 @@ TABLE: Mapping[type[errors.OrchestratorError], _Row] = {
     errors.JournalUnavailable: _Row(grpc.StatusCode.UNAVAILABLE, _later),
     errors.TargetUnreachable: _Row(grpc.StatusCode.UNAVAILABLE, _later),
     errors.Draining: _Row(grpc.StatusCode.UNAVAILABLE, _later),
+    errors.NotOwner: _Row(grpc.StatusCode.UNAVAILABLE, _later),
     errors.JournalCorrupted: _Row(grpc.StatusCode.DATA_LOSS, _nothing),
     errors.PlanMissing: _Row(grpc.StatusCode.DATA_LOSS, _nothing),
     errors.InvariantViolated: _Row(grpc.StatusCode.INTERNAL, _nothing),

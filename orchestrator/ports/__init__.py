@@ -7,7 +7,10 @@ five-line test file passes the port's shared conformance suite (`tests/conforman
 port           the need                                            adapters
 =============  ==================================================  ===============================================
 `clock`        what time is it; a draw of luck                     the system's; a manual one in tests
-`journal`      append, read, find due sagas, search                memory (reference), SQLite
+`journal`      append, read, find due sagas, search                memory (reference), SQLite, PostgreSQL
+`ownership`    which sagas this process may write               one process alone; `cluster`
+`leases`       who is there, who owns which shard                 memory (reference), PostgreSQL
+`posts`        requests left for a shard's owner                  memory (reference), PostgreSQL
 `catalogue`    keep immutable revisions, say which is active       with the journal, in the same store
 `invoker`      make one call, abort it                             gRPC
 `methods`      which targets there are, what they serve            gRPC reflection, descriptor files

@@ -6,11 +6,14 @@ The contract every store keeps (`tests/conformance/journal_suite.py`):
   none. Several streams share one commit (group commit), yet one stream's conflict does not hinder another's.
 * An append names the version it builds on and the writer's epoch. A different version is `VersionConflict`; a higher
   recorded epoch is `Fenced`; either changes nothing (R2).
-* After a storage error nothing is acknowledged any more: every call raises `JournalUnavailable` until the process is
-  started anew, which re-reads what is really there.
+* After an error of its own storage nothing is acknowledged any more: every call raises `JournalUnavailable` until the
+  process is started anew, which re-reads what is really there. A store that is a server of its own may be away: its
+  reads raise `JournalUnavailable` meanwhile, an append waits until it knows what became of it, and all goes on by
+  itself.
+* A writer that does not own a stream's shard under the append's epoch is `Fenced` (`leases.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
 from typing import Protocol
@@ -67,6 +70,8 @@ class SearchRow:
     attention: str = ""
     failure: str = ""
     """The cause in a sentence, for a saga that goes or went backward."""
+    shard: int = 0
+    """Where the saga lies; as the first append of a stream gives it, for ever."""
 
 
 @frozen
@@ -80,6 +85,9 @@ class Append:
     records: tuple[Record, ...]
     row: SearchRow
 
+
+Shards = Collection[int] | None
+"""The shards that a question is about; None: all of them."""
 
 AppendResult = OrchestratorError | None
 """None: durable. Otherwise `VersionConflict` or `Fenced`, and nothing of this append was written."""
@@ -106,7 +114,7 @@ class SearchQuery:
 
 @frozen
 class PositionedRecord:
-    """A record with its place in the whole store: positions grow with every commit, over all streams."""
+    """A record with its place in the whole store: positions grow with every commit, over all streams of a shard."""
 
     position: int
     saga_id: SagaId
@@ -114,11 +122,11 @@ class PositionedRecord:
 
 
 class Journal(Protocol):
-    """The store of streams. One process owns it."""
+    """The store of streams. Several processes may read it; who may write which stream is `ownership.py`'s."""
 
     @property
-    def epoch(self) -> int:
-        """Return this opening's fencing token: greater than that of every earlier opening."""
+    def failed(self) -> str | None:
+        """Return why nothing is recorded here any more, for good; None while all is well, or the store is only away."""
         ...
 
     async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
@@ -138,11 +146,17 @@ class Journal(Protocol):
     async def row_by_request(self, request_id: str) -> SearchRow | None:
         """Return the row of the saga that was started with this request id."""
 
-    async def awake(self, after: str, limit: int) -> Sequence[SearchRow]:
+    async def versions(self, saga_ids: Collection[SagaId]) -> Mapping[SagaId, int]:
+        """Return the versions at which sagas stand, of those that exist: one look for all that anybody waits for."""
+        ...
+
+    async def awake(self, after: str, limit: int, shards: Shards = None) -> Sequence[SearchRow]:
         """Return rows of sagas that are not terminal and not asleep, by saga id after `after`: what recovery walks."""
         ...
 
-    async def due(self, before_at: float, limit: int, after: tuple[float, str] | None = None) -> Sequence[SearchRow]:
+    async def due(
+        self, before_at: float, limit: int, after: tuple[float, str] | None = None, shards: Shards = None
+    ) -> Sequence[SearchRow]:
         """Return rows whose `wake_at` is at or before the instant, earliest first; terminal sagas owe none.
 
         `after` is the `wake_at` and the saga id of the last row already seen: the next page begins behind it.
@@ -157,8 +171,12 @@ class Journal(Protocol):
         """Return counts by group: "" (one group, key ""), `status`, `definition` or `revision`."""
         ...
 
-    async def since(self, position: int, limit: int) -> Sequence[PositionedRecord]:
-        """Return records of all streams with a position greater than the given, in order of position."""
+    async def since(self, position: int, limit: int, shard: int | None = None) -> Sequence[PositionedRecord]:
+        """Return records of one shard with a position greater than the given, in order of position.
+
+        Within a shard, whatever is durable later has a greater position, so that a reader who goes on from the last
+        one misses nothing. Over all shards (None) that holds only while one process writes, or nobody does.
+        """
         ...
 
     async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
@@ -182,3 +200,15 @@ class Cursors(Protocol):
 
     async def save(self, name: str, position: int) -> None:
         """Save a position; it may be lost in a crash, in which case the reader repeats a little."""
+
+
+class Pruning(Protocol):
+    """Forgetting what ended long ago."""
+
+    async def forget(self, definition: str, ended_before_at: float, limit: int, shards: Shards = None) -> int:
+        """Remove at most `limit` terminal sagas of a definition that ended before the instant, records and all.
+
+        The earliest go first. Returns how many went: fewer than `limit` means that none is left. One short
+        transaction; a saga whose parent is there and has not ended stays.
+        """
+        ...
