@@ -5,8 +5,9 @@ a journal can be tested over a crash without a disk.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from orchestrator.errors import InvariantViolated, JournalUnavailable, OrchestratorError
 from orchestrator.ids import SagaId
@@ -15,7 +16,16 @@ from orchestrator.journal.refusals import refusal, request_taken
 from orchestrator.journal.search import check_query
 from orchestrator.limits import READ_RECORDS_MAX
 from orchestrator.ports.catalogue import Revision
-from orchestrator.ports.journal import Append, AppendResult, PositionedRecord, Record, Rest, SearchQuery, SearchRow
+from orchestrator.ports.journal import (
+    Append,
+    AppendResult,
+    PositionedRecord,
+    Record,
+    Rest,
+    SearchQuery,
+    SearchRow,
+    Shards,
+)
 from orchestrator.saga.events import OperatorActed
 from orchestrator.saga.state import TERMINAL
 
@@ -58,7 +68,12 @@ class MemoryJournal:
 
     @property
     def epoch(self) -> int:
+        """Return this opening's fencing token: greater than that of every earlier opening."""
         return self._epoch
+
+    @property
+    def failed(self) -> str | None:
+        return None
 
     async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
         contents = self._live()
@@ -78,12 +93,18 @@ class MemoryJournal:
         found = contents.requests.get(request_id)
         return None if found is None else contents.rows[found]
 
-    async def awake(self, after: str, limit: int) -> Sequence[SearchRow]:
-        rows = [row for row in self._live().rows.values() if row.rest is not Rest.ASLEEP and row.saga_id > after]
+    async def versions(self, saga_ids: Collection[SagaId]) -> Mapping[SagaId, int]:
+        rows = self._live().rows
+        return {saga_id: rows[saga_id].version for saga_id in saga_ids if saga_id in rows}
+
+    async def awake(self, after: str, limit: int, shards: Shards = None) -> Sequence[SearchRow]:
+        rows = [row for row in self._rows_in(shards) if row.rest is not Rest.ASLEEP and row.saga_id > after]
         return sorted((row for row in rows if row.status not in TERMINAL), key=lambda row: row.saga_id)[:limit]
 
-    async def due(self, before_at: float, limit: int, after: tuple[float, str] | None = None) -> Sequence[SearchRow]:
-        owing = [(row.wake_at, row) for row in self._live().rows.values() if row.wake_at is not None]
+    async def due(
+        self, before_at: float, limit: int, after: tuple[float, str] | None = None, shards: Shards = None
+    ) -> Sequence[SearchRow]:
+        owing = [(row.wake_at, row) for row in self._rows_in(shards) if row.wake_at is not None]
         ripe = [(wake_at, row.saga_id, row) for wake_at, row in owing if wake_at <= before_at]
         left = [entry for entry in ripe if after is None or entry[:2] > after]
         return [row for _, _, row in sorted(left, key=lambda entry: entry[:2]) if row.status not in TERMINAL][:limit]
@@ -106,14 +127,15 @@ class MemoryJournal:
             return {"": len(rows)}
         return dict(Counter(str(getattr(row, group_by)) for row in rows))
 
-    async def since(self, position: int, limit: int) -> Sequence[PositionedRecord]:
+    async def since(self, position: int, limit: int, shard: int | None = None) -> Sequence[PositionedRecord]:
         contents = self._live()
-        entries = enumerate(contents.positions[position : position + limit], start=position + 1)
+        entries = ((index + 1, contents.positions[index]) for index in range(position, len(contents.positions)))
+        chosen = ((at, entry) for at, entry in entries if shard is None or contents.rows[entry[0]].shard == shard)
         return [
             PositionedRecord(
                 position=at, saga_id=saga, record=decode_record(saga, *contents.streams[saga][version - 1])
             )
-            for at, (saga, version) in entries
+            for at, (saga, version) in islice(chosen, limit)
         ]
 
     async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
@@ -164,6 +186,9 @@ class MemoryJournal:
         found = [await self.get(definition, name) for name in names]
         return sorted((r for r in found if r is not None), key=lambda r: (r.created_at, r.revision), reverse=True)
 
+    def _rows_in(self, shards: Shards) -> list[SearchRow]:
+        return [row for row in self._live().rows.values() if shards is None or row.shard in shards]
+
     def _live(self) -> _Contents:
         if self._closed:
             raise JournalUnavailable("the journal is closed; nothing was recorded, open it again")
@@ -182,7 +207,7 @@ def _append(contents: _Contents, append: Append) -> OrchestratorError | None:
         return refusal(append, version, epoch)
     if current is None and row.request_id and (other := contents.requests.get(row.request_id)) is not None:
         return request_taken(append, other)
-    contents.rows[saga] = row if current is None else replace(row, attributes=current.attributes)
+    contents.rows[saga] = row if current is None else replace(row, attributes=current.attributes, shard=current.shard)
     contents.streams.setdefault(saga, []).extend(encoded)
     contents.positions.extend((saga, entry[0]) for entry in encoded)
     if row.request_id:

@@ -6,7 +6,7 @@ was acknowledged is there, always: a disk that loses what it has synced is beyon
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from orchestrator.ports.journal import (
     Record,
     SearchQuery,
     SearchRow,
+    Shards,
 )
 from orchestrator.testing.fates import Faults, Kind
 from orchestrator.testing.loop import Life
@@ -67,7 +68,12 @@ class SimulatedJournal:
 
     @property
     def epoch(self) -> int:
+        """Return the fencing token of this opening."""
         return self._store.epoch
+
+    @property
+    def failed(self) -> str | None:
+        return self._failure or None
 
     @property
     def groups(self) -> int:
@@ -160,11 +166,16 @@ class SimulatedJournal:
     async def row_by_request(self, request_id: str) -> SearchRow | None:
         return await (await self._seek()).row_by_request(request_id)
 
-    async def awake(self, after: str, limit: int) -> Sequence[SearchRow]:
-        return await (await self._seek()).awake(after, min(limit, _PAGE_ROWS))
+    async def versions(self, saga_ids: Collection[SagaId]) -> Mapping[SagaId, int]:
+        return await (await self._seek()).versions(saga_ids)
 
-    async def due(self, before_at: float, limit: int, after: tuple[float, str] | None = None) -> Sequence[SearchRow]:
-        return await (await self._seek()).due(before_at, min(limit, _PAGE_ROWS), after)
+    async def awake(self, after: str, limit: int, shards: Shards = None) -> Sequence[SearchRow]:
+        return await (await self._seek()).awake(after, min(limit, _PAGE_ROWS), shards)
+
+    async def due(
+        self, before_at: float, limit: int, after: tuple[float, str] | None = None, shards: Shards = None
+    ) -> Sequence[SearchRow]:
+        return await (await self._seek()).due(before_at, min(limit, _PAGE_ROWS), after, shards)
 
     async def search(self, query: SearchQuery) -> Sequence[SearchRow]:
         return await (await self._seek()).search(query)
@@ -172,8 +183,8 @@ class SimulatedJournal:
     async def count(self, query: SearchQuery, group_by: str = "") -> dict[str, int]:
         return await (await self._seek()).count(query, group_by)
 
-    async def since(self, position: int, limit: int) -> Sequence[PositionedRecord]:
-        return await (await self._seek()).since(position, limit)
+    async def since(self, position: int, limit: int, shard: int | None = None) -> Sequence[PositionedRecord]:
+        return await (await self._seek()).since(position, limit, shard)
 
     async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
         return await (await self._seek()).acts(before, limit)

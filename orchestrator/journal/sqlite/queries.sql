@@ -59,6 +59,9 @@ SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, a
        started_at, updated_at, ended_at, wake_at, rest, attention, failure
 FROM sagas WHERE request_id = ? AND request_id <> '';
 
+-- name: versions
+SELECT saga_id, version FROM sagas WHERE saga_id IN (SELECT value FROM json_each(?));
+
 -- name: awake
 SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
        started_at, updated_at, ended_at, wake_at, rest, attention, failure

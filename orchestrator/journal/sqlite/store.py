@@ -1,7 +1,8 @@
 """`SqliteJournal`: journal, catalogue and cursors in one file with one owner."""
 
+import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -20,7 +21,7 @@ from orchestrator.journal.sqlite.sql import SQL
 from orchestrator.journal.sqlite.writer import Writer
 from orchestrator.limits import JOURNAL_LOOP_ROWS_MAX, READ_RECORDS_MAX
 from orchestrator.ports.catalogue import Revision
-from orchestrator.ports.journal import Append, AppendResult, PositionedRecord, Record, SearchQuery, SearchRow
+from orchestrator.ports.journal import Append, AppendResult, PositionedRecord, Record, SearchQuery, SearchRow, Shards
 
 _T = TypeVar("_T")
 # SQLite's own largest row id.
@@ -31,7 +32,10 @@ logger: Final = logging.getLogger(__name__)
 
 
 class SqliteJournal:
-    """`Journal`, `Catalogue` and `Cursors` over one SQLite file; made by `open`, used on one event loop."""
+    """`Journal`, `Catalogue` and `Cursors` over one SQLite file; made by `open`, used on one event loop.
+
+    One process has the file to itself, so there is one shard, and every question about shards is about all sagas.
+    """
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -46,11 +50,11 @@ class SqliteJournal:
 
     @property
     def epoch(self) -> int:
+        """Return this opening's fencing token: greater than that of every earlier opening."""
         return self._opened.epoch
 
     @property
     def failed(self) -> str | None:
-        """The storage's words for why nothing is recorded any more; None while all is well."""
         return self._writer.failed
 
     # --- Journal -----------------------------------------------------------------------------------------------------
@@ -75,10 +79,15 @@ class SqliteJournal:
     async def row_by_request(self, request_id: str) -> SearchRow | None:
         return await self._row("row_by_request", request_id)
 
-    async def awake(self, after: str, limit: int) -> Sequence[SearchRow]:
+    async def versions(self, saga_ids: Collection[SagaId]) -> Mapping[SagaId, int]:
+        return await self._read(len(saga_ids), partial(_fetch_versions, saga_ids=json.dumps(list(saga_ids))))
+
+    async def awake(self, after: str, limit: int, shards: Shards = None) -> Sequence[SearchRow]:
         return await self._rows(limit, "awake", after, limit)
 
-    async def due(self, before_at: float, limit: int, after: tuple[float, str] | None = None) -> Sequence[SearchRow]:
+    async def due(
+        self, before_at: float, limit: int, after: tuple[float, str] | None = None, shards: Shards = None
+    ) -> Sequence[SearchRow]:
         seen_at, seen = after or (float("-inf"), "")
         return await self._rows(limit, "due", before_at, seen_at, seen, limit)
 
@@ -95,7 +104,7 @@ class SqliteJournal:
         found = await self._reader.far(lambda connection: _fetch_counts(connection, sql, values))
         return found if group_by or found else {"": 0}
 
-    async def since(self, position: int, limit: int) -> Sequence[PositionedRecord]:
+    async def since(self, position: int, limit: int, shard: int | None = None) -> Sequence[PositionedRecord]:
         """As the port says; a record that cannot be trusted is left out here: its saga's own reader reports it."""
         seen, found = await self._read(limit, partial(_read_since, position=position, limit=limit))
         while seen > position and not found:  # a page of damage is not the end
@@ -270,6 +279,11 @@ def _fetch_rows(connection: apsw.Connection, sql: str, values: Sequence[str | fl
         except JournalCorrupted as exc:
             logger.error("left out of a list: %s", exc)  # noqa: TRY400  (the message says it all)
     return found
+
+
+def _fetch_versions(connection: apsw.Connection, saga_ids: str) -> dict[SagaId, int]:
+    found = connection.execute(SQL["versions"], (saga_ids,))
+    return {SagaId(str(saga_id)): int(str(version)) for saga_id, version in found}
 
 
 def _fetch_counts(connection: apsw.Connection, sql: str, values: Sequence[str | float]) -> dict[str, int]:
