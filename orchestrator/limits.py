@@ -168,6 +168,9 @@ JOURNAL_BUSY_S = 5.0
 JOURNAL_CHECKPOINT_PAGES = 1_000
 # The write-ahead log is cut back to this after a burst or a long reader made it grow.
 JOURNAL_WAL_BYTES_MAX = 64 * 1024 * 1024
+# Records that go at once when sagas are forgotten, of one saga or of many: some ten milliseconds of the write lock. Only
+# a saga that has more by itself goes in one piece all the same.
+FORGET_RECORDS_MAX = 2_000
 
 # --- telemetry -----------------------------------------------------------------------------------------------------
 

@@ -72,6 +72,8 @@ class SearchRow:
     """The cause in a sentence, for a saga that goes or went backward."""
     shard: int = 0
     """Where the saga lies; as the first append of a stream gives it, for ever."""
+    parent: str = ""
+    """The saga that this one is a child of; empty where it is nobody's. As the first append gives it, for ever."""
 
 
 @frozen
@@ -206,9 +208,10 @@ class Pruning(Protocol):
     """Forgetting what ended long ago."""
 
     async def forget(self, definition: str, ended_before_at: float, limit: int, shards: Shards = None) -> int:
-        """Remove at most `limit` terminal sagas of a definition that ended before the instant, records and all.
+        """Remove terminal sagas of a definition that ended before the instant, records and all, the earliest first.
 
-        The earliest go first. Returns how many went: fewer than `limit` means that none is left. One short
-        transaction; a saga whose parent is there and has not ended stays.
+        At most `limit` of them, and fewer where they have many records (`FORGET_RECORDS_MAX`), so that it is one short
+        transaction. Returns how many went; 0 means that none is left. A child stays as long as its parent is there:
+        while any saga above it is unfinished, a completed child may still have to be undone (R21).
         """
         ...

@@ -32,6 +32,7 @@ def row_of(state: SagaState, wake_at: float | None, rest: Rest, epoch: int) -> S
         rest=rest,
         attention=",".join(dict.fromkeys(reason.value for reason in state.attention)),
         failure=state.cause.message if state.cause is not None else "",
+        parent=state.parent.saga_id if state.parent is not None else "",
     )
 
 
