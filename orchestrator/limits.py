@@ -168,8 +168,8 @@ JOURNAL_BUSY_S = 5.0
 JOURNAL_CHECKPOINT_PAGES = 1_000
 # The write-ahead log is cut back to this after a burst or a long reader made it grow.
 JOURNAL_WAL_BYTES_MAX = 64 * 1024 * 1024
-# Records that go at once when sagas are forgotten, of one saga or of many: some ten milliseconds of the write lock. Only
-# a saga that has more by itself goes in one piece all the same.
+# Records that go at once when sagas are forgotten, of one saga or of many: some ten milliseconds of the write lock.
+# Only a saga that has more by itself goes in one piece all the same.
 FORGET_RECORDS_MAX = 2_000
 
 # --- telemetry -----------------------------------------------------------------------------------------------------
@@ -300,6 +300,51 @@ HTTP_BACKLOG = 128
 # Probes and a scraper need a handful of connections; the page is not for crowds.
 HTTP_CONNECTIONS_MAX = 100
 
+# --- forwarding ----------------------------------------------------------------------------------------------------
+
+# How long the edge looks for a saga's owner on behalf of a caller without a deadline: longer than a fail-over takes.
+FORWARD_S_MAX = 30.0
+# An owner that has not answered for so long may be gone: the request is left in the store as well, where that is safe.
+FORWARD_POST_AFTER_S = 0.5
+# First pause before the owner is looked for anew; it doubles, and each is drawn from its lower half upwards.
+FORWARD_PAUSE_S_INITIAL = 0.02
+# Longest such pause: a shard that was handed over is found within it.
+FORWARD_PAUSE_S_MAX = 0.25
+# How often the store is asked for the answers that are waited for here, all of them in one query.
+POST_POLL_S = 0.1
+# How often an owner looks for requests that were left for it; they are rare, and their callers wait.
+POST_SWEEP_S = 0.5
+# Requests read at once from the store.
+POSTS_PAGE = 200
+# Left requests done at once: a fail-over leaves some hundreds, and what calls do at first hand comes before them.
+POSTS_AT_ONCE = 16
+# Left requests that wait for their turn, or to be tried again, in one process; the rest waits in the store.
+POSTS_HELD_MAX = 1_000
+# One try at a left request; a saga that is read back takes a second at most, and the next try comes by itself.
+POST_TRY_S = 10.0
+# An answer is kept as long as somebody may still ask for it: a client's longest retrying is far below a day.
+POST_KEPT_S = 86_400.0
+# How often answered posts are cleared away.
+POST_CLEAR_S = 60.0
+# Answered posts removed by one statement: some milliseconds of the database.
+POSTS_CLEARED_AT_ONCE = 1_000
+# A forwarded message is a caller's and what goes with it.
+PEER_MESSAGE_BYTES_MAX = API_MESSAGE_BYTES_MAX + 64 * 1024
+# Connections kept to other processes; past it the one that was idle longest is closed.
+PEER_CHANNELS_MAX = 256
+# A connection that carries nothing for so long is closed.
+PEER_IDLE_S = 300.0
+# One attempt to connect to another process of the cluster, which is near.
+PEER_CONNECT_S_MAX = 2.0
+# While a call is open its connection is pinged this often, so that one that was cut is noticed while callers wait.
+PEER_KEEPALIVE_S = 10.0
+# A process that does not acknowledge such a ping for so long is gone, or stands still.
+PEER_KEEPALIVE_ACK_S = 5.0
+# A hint that takes longer comes too late to be one.
+NUDGE_S_MAX = 1.0
+# How often health asks whether there is an obstacle: below what load balancers notice.
+OBSTACLE_POLL_S = 0.25
+
 # --- calls ---------------------------------------------------------------------------------------------------------
 
 # One attempt at TCP and TLS set-up; a distant host needs a second, a silent one must not hold calls for gRPC's 20 s.
@@ -395,6 +440,15 @@ GC_CONTAINERS = 50_000
 # What a drain may take beyond its grace before the process leaves anyway: a flush of two seconds and a margin, together
 # less than the 3 s that operators are told.
 DRAIN_MARGIN_S = 2.8
+# Pause before a store that is away is asked again by standing work: short beside any lease.
+JOURNAL_AWAY_PAUSE_S = 0.25
+# How often a process looks whether sagas that it does not run have moved, for those who wait for them here: a wait at
+# the wrong process is longer by half of it on average.
+WATCH_POLL_S = 0.05
+# Sagas in one such look; an array of ids of this size is a few tens of kilobytes.
+WATCH_POLL_SAGAS = 1_000
+# Draws for a uid in a shard of one's own: with 1,000 processes, one in 20,000 sagas begins elsewhere.
+UID_DRAWS_MAX = 10_000
 
 # --- the checker ---------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from orchestrator.ids import SagaId
 from orchestrator.journal.codec import decode_record, encode_append
 from orchestrator.journal.refusals import refusal, request_taken
 from orchestrator.journal.search import check_query
-from orchestrator.limits import READ_RECORDS_MAX
+from orchestrator.limits import FORGET_RECORDS_MAX, READ_RECORDS_MAX
 from orchestrator.ports.catalogue import Revision
 from orchestrator.ports.journal import (
     Append,
@@ -41,15 +41,15 @@ class _Contents:
     rows: dict[SagaId, SearchRow] = field(default_factory=dict[SagaId, SearchRow])
     streams: dict[SagaId, list[_Stored]] = field(default_factory=dict[SagaId, list[_Stored]])
     requests: dict[str, SagaId] = field(default_factory=dict[str, SagaId])
-    positions: list[tuple[SagaId, int]] = field(default_factory=list[tuple[SagaId, int]])
-    """Position n is entry n - 1: the record's saga and version."""
+    positions: list[tuple[SagaId, int] | None] = field(default_factory=list[tuple[SagaId, int] | None])
+    """Position n is entry n - 1: the record's saga and version; None where the saga was forgotten."""
     cursors: dict[str, int] = field(default_factory=dict[str, int])
     revisions: dict[tuple[str, str], Revision] = field(default_factory=dict[tuple[str, str], Revision])
     active: dict[str, str] = field(default_factory=dict[str, str])
 
 
 class MemoryJournal:
-    """`Journal`, `Catalogue` and `Cursors` in one; each opening has the next epoch."""
+    """`Journal`, `Catalogue`, `Cursors` and `Pruning` in one; each opening has the next epoch."""
 
     def __init__(self) -> None:
         self._open(_Contents())
@@ -130,7 +130,8 @@ class MemoryJournal:
     async def since(self, position: int, limit: int, shard: int | None = None) -> Sequence[PositionedRecord]:
         contents = self._live()
         entries = ((index + 1, contents.positions[index]) for index in range(position, len(contents.positions)))
-        chosen = ((at, entry) for at, entry in entries if shard is None or contents.rows[entry[0]].shard == shard)
+        kept = ((at, entry) for at, entry in entries if entry is not None)
+        chosen = ((at, entry) for at, entry in kept if shard is None or contents.rows[entry[0]].shard == shard)
         return [
             PositionedRecord(
                 position=at, saga_id=saga, record=decode_record(saga, *contents.streams[saga][version - 1])
@@ -145,6 +146,23 @@ class MemoryJournal:
             if isinstance(one.record.event, OperatorActed)
         ]
         return [one for one in reversed(found) if before is None or one.position < before][:limit]
+
+    async def forget(self, definition: str, ended_before_at: float, limit: int, shards: Shards = None) -> int:
+        contents = self._live()
+        ended = [
+            (row.ended_at, row.saga_id, row.version)
+            for row in self._rows_in(shards)
+            if row.definition == definition and row.status in TERMINAL and row.parent not in contents.rows
+            if row.ended_at is not None and row.ended_at < ended_before_at
+        ]
+        records, gone = 0, 0
+        for _, saga_id, version in sorted(ended)[:limit]:
+            records += version
+            if gone and records > FORGET_RECORDS_MAX:
+                break
+            _forget(contents, saga_id)
+            gone += 1
+        return gone
 
     async def close(self) -> None:
         self._closed = True
@@ -207,12 +225,21 @@ def _append(contents: _Contents, append: Append) -> OrchestratorError | None:
         return refusal(append, version, epoch)
     if current is None and row.request_id and (other := contents.requests.get(row.request_id)) is not None:
         return request_taken(append, other)
-    contents.rows[saga] = row if current is None else replace(row, attributes=current.attributes, shard=current.shard)
+    if current is not None:
+        row = replace(row, attributes=current.attributes, shard=current.shard, parent=current.parent)
+    contents.rows[saga] = row
     contents.streams.setdefault(saga, []).extend(encoded)
     contents.positions.extend((saga, entry[0]) for entry in encoded)
     if row.request_id:
         contents.requests[row.request_id] = saga
     return None
+
+
+def _forget(contents: _Contents, saga_id: SagaId) -> None:
+    row = contents.rows.pop(saga_id)
+    del contents.streams[saga_id]
+    contents.requests.pop(row.request_id, None)
+    contents.positions = [None if entry is not None and entry[0] == saga_id else entry for entry in contents.positions]
 
 
 def _key(row: SearchRow, query: SearchQuery) -> tuple[float | str, str]:

@@ -189,6 +189,9 @@ class SimulatedJournal:
     async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
         return await (await self._seek()).acts(before, limit)
 
+    async def forget(self, definition: str, ended_before_at: float, limit: int, shards: Shards = None) -> int:
+        return await (await self._seek()).forget(definition, ended_before_at, limit, shards)
+
     async def close(self) -> None:
         """Leave the records to the next life, and take no more."""
         self._failure = self._failure or "the journal is closed; nothing was recorded, open it again"

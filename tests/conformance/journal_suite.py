@@ -12,13 +12,22 @@ from orchestrator.errors import Fenced, InvariantViolated, JournalUnavailable, V
 from orchestrator.ids import SagaId
 from orchestrator.limits import JOURNAL_LOOP_ROWS_MAX
 from orchestrator.ports.catalogue import Catalogue, Revision
-from orchestrator.ports.journal import Append, Cursors, Journal, PositionedRecord, Rest, SearchQuery, SearchRow
+from orchestrator.ports.journal import (
+    Append,
+    Cursors,
+    Journal,
+    PositionedRecord,
+    Pruning,
+    Rest,
+    SearchQuery,
+    SearchRow,
+)
 from orchestrator.saga.state import TERMINAL, SagaStatus
 from tests.conformance.journal_values import acted, append, cancelled, opened
 
 
-class Store(Journal, Catalogue, Cursors, Protocol):
-    """The three ports that one store serves."""
+class Store(Journal, Catalogue, Cursors, Pruning, Protocol):
+    """The four ports that one store serves."""
 
 
 Open = Callable[[], Store]

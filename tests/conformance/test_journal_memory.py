@@ -3,11 +3,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.journal import MemoryJournal
+from tests.conformance.journal_forgetting_suite import ForgettingSuite
 from tests.conformance.journal_search_suite import SearchSuite
 from tests.conformance.journal_suite import JournalSuite, Open, Store
 
 
-class TestMemoryJournal(JournalSuite, SearchSuite):
+class TestMemoryJournal(JournalSuite, SearchSuite, ForgettingSuite):
     @pytest.fixture
     def opener(self, tmp_path: Path) -> Open:
         last: list[MemoryJournal] = []

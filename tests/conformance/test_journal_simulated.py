@@ -7,6 +7,7 @@ import pytest
 from orchestrator.testing.disk import Disk, SimulatedJournal
 from orchestrator.testing.fates import Fates, Faults
 from orchestrator.testing.loop import Life
+from tests.conformance.journal_forgetting_suite import ForgettingSuite
 from tests.conformance.journal_search_suite import SearchSuite
 from tests.conformance.journal_suite import JournalSuite, Open
 
@@ -22,7 +23,7 @@ class Whole(SimulatedJournal):
         await self._store.close()
 
 
-class TestSimulatedJournal(JournalSuite, SearchSuite):
+class TestSimulatedJournal(JournalSuite, SearchSuite, ForgettingSuite):
     @pytest.fixture
     def opener(self, tmp_path: Path) -> Open:
         disk, faults = Disk(), Faults(Fates(1))

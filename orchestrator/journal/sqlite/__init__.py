@@ -24,7 +24,8 @@ Invariants
 * Tables are STRICT; migrations are numbered, applied once, remembered with a checksum; a newer file is refused.
 
 ================  =================================================================================================
-`store.py`        `SqliteJournal`: the three ports, and the group append
+`store.py`        `SqliteJournal`: the four ports, and the group append
+`forgetting.py`   what ended long ago: chosen beside the writer, removed in one short transaction
 `writer.py`       transactions one at a time, where they run, and what happens when one fails
 `reader.py`       the two reading connections
 `opening.py`      from a path to an open, owned, migrated file, or one sentence that says why not

@@ -9,8 +9,8 @@ SELECT epoch FROM boot;
 -- The first append of a stream. A saga id or request id that exists already gives no row.
 -- name: create_saga
 INSERT INTO sagas (saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
-                   started_at, updated_at, ended_at, wake_at, rest, attention, failure)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                   started_at, updated_at, ended_at, wake_at, rest, attention, failure, parent)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 RETURNING id;
 
@@ -51,12 +51,12 @@ WHERE r.type = 'OperatorActed' AND r.position < ? ORDER BY r.position DESC LIMIT
 
 -- name: row
 SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
-       started_at, updated_at, ended_at, wake_at, rest, attention, failure
+       started_at, updated_at, ended_at, wake_at, rest, attention, failure, parent
 FROM sagas WHERE saga_id = ?;
 
 -- name: row_by_request
 SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
-       started_at, updated_at, ended_at, wake_at, rest, attention, failure
+       started_at, updated_at, ended_at, wake_at, rest, attention, failure, parent
 FROM sagas WHERE request_id = ? AND request_id <> '';
 
 -- name: versions
@@ -64,14 +64,14 @@ SELECT saga_id, version FROM sagas WHERE saga_id IN (SELECT value FROM json_each
 
 -- name: awake
 SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
-       started_at, updated_at, ended_at, wake_at, rest, attention, failure
+       started_at, updated_at, ended_at, wake_at, rest, attention, failure, parent
 FROM sagas
 WHERE saga_id > ? AND rest <> 'asleep' AND status NOT IN ('COMPLETED', 'COMPENSATED', 'TERMINATED')
 ORDER BY saga_id LIMIT ?;
 
 -- name: due
 SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes,
-       started_at, updated_at, ended_at, wake_at, rest, attention, failure
+       started_at, updated_at, ended_at, wake_at, rest, attention, failure, parent
 FROM sagas
 WHERE wake_at IS NOT NULL AND wake_at <= ? AND (wake_at, saga_id) > (?, ?)
   AND status NOT IN ('COMPLETED', 'COMPENSATED', 'TERMINATED')
@@ -116,3 +116,23 @@ SELECT position FROM cursors WHERE name = ?;
 
 -- name: save_cursor
 INSERT INTO cursors (name, position) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = excluded.position;
+
+-- The earliest of a definition that ended before an instant and have no parent that is still there.
+-- name: forgettable
+SELECT id, saga_id, version, parent FROM sagas AS s
+WHERE definition = ? AND status IN ('COMPLETED', 'COMPENSATED', 'TERMINATED') AND ended_at < ?
+  AND (parent IS NULL OR NOT EXISTS (SELECT 1 FROM sagas AS p WHERE p.saga_id = s.parent))
+ORDER BY ended_at, saga_id LIMIT ?;
+
+-- name: first_record
+SELECT version, epoch, type, checksum, body FROM records WHERE saga = ? AND version = 1;
+
+-- name: set_parent
+UPDATE sagas SET parent = ? WHERE id = ? AND parent IS NULL;
+
+-- name: forget_records
+DELETE FROM records WHERE saga = ?;
+
+-- Its attributes go with it.
+-- name: forget_saga
+DELETE FROM sagas WHERE id = ?;

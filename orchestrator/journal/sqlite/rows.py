@@ -61,6 +61,7 @@ def columns_of_new(append: Append) -> Columns:
         row.rest.value,
         row.attention,
         row.failure,
+        row.parent,
     )
 
 
@@ -111,20 +112,21 @@ def row_of(columns: Columns) -> SearchRow:
         rest=rest,
         attention=columns[14],
         failure=columns[15],
+        parent=columns[16] or "",
     )
 
 
-_TEXTS = (0, 1, 2, 3, 4, 14, 15)
+_TEXTS = (0, 1, 2, 3, 4, 14, 15, 16)
 _NUMBERS = (6, 7)
 _INSTANTS = (9, 10, 11, 12)
-_MAY_BE_NULL = frozenset({11, 12})
+_MAY_BE_NULL = frozenset({11, 12, 16})
 
 
 def _check(columns: Columns) -> None:
     """Raise `ValueError` or `TypeError` for a value that a reader of the row would stumble over."""
     for kind, places in ((str, _TEXTS), (int, _NUMBERS)):
         for at in places:
-            if not isinstance(columns[at], kind):
+            if not isinstance(columns[at], kind) and (columns[at] is not None or at not in _MAY_BE_NULL):
                 raise TypeError(f"{columns[at]!r:.60} is no {kind.__name__}")
     for at in _INSTANTS:
         if columns[at] is not None or at not in _MAY_BE_NULL:

@@ -1,4 +1,4 @@
-"""`SqliteJournal`: journal, catalogue and cursors in one file with one owner."""
+"""`SqliteJournal`: journal, catalogue, cursors and pruning in one file with one owner."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from orchestrator.ids import SagaId
 from orchestrator.journal.codec import corrupted, encode_append
 from orchestrator.journal.refusals import refusal, request_taken
 from orchestrator.journal.search import check_query
-from orchestrator.journal.sqlite import ownership, rows, search
+from orchestrator.journal.sqlite import forgetting, ownership, rows, search
 from orchestrator.journal.sqlite.opening import Opened, open_file
 from orchestrator.journal.sqlite.reader import Reader
 from orchestrator.journal.sqlite.sql import SQL
@@ -32,7 +32,7 @@ logger: Final = logging.getLogger(__name__)
 
 
 class SqliteJournal:
-    """`Journal`, `Catalogue` and `Cursors` over one SQLite file; made by `open`, used on one event loop.
+    """`Journal`, `Catalogue`, `Cursors` and `Pruning` over one SQLite file; made by `open`, used on one event loop.
 
     One process has the file to itself, so there is one shard, and every question about shards is about all sagas.
     """
@@ -121,6 +121,18 @@ class SqliteJournal:
             below = lowest
             lowest, found = await self._reader.far(partial(_read_acts, before=below, limit=limit))
         return found
+
+    async def forget(self, definition: str, ended_before_at: float, limit: int, shards: Shards = None) -> int:
+        """As the port says; what may go is looked for beside the writer, so that nobody waits for the search."""
+        self._check_open()
+        while True:
+            chosen = await self._reader.far(
+                partial(forgetting.choose, definition=definition, before_at=ended_before_at, limit=limit)
+            )
+            if not chosen.found:
+                await self._writer.transact(partial(forgetting.remove, sagas=chosen.sagas), is_long=True)
+                return len(chosen.sagas)
+            await self._writer.transact(partial(forgetting.set_parents, found=chosen.found))
 
     async def close(self) -> None:
         if self._closed:

@@ -68,9 +68,12 @@ class Writer:
         self._busy = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-writer")
 
-    async def transact(self, work: Callable[[apsw.Cursor], _T]) -> _T:
-        """Run the work in a transaction and return once it is durable. `JournalUnavailable`: it may or may not be."""
-        if self.pace.on_loop and self._busy.acquire(blocking=False):
+    async def transact(self, work: Callable[[apsw.Cursor], _T], *, is_long: bool = False) -> _T:
+        """Run the work in a transaction and return once it is durable. `JournalUnavailable`: it may or may not be.
+
+        Long work never runs on the event loop, however fast the disk is.
+        """
+        if self.pace.on_loop and not is_long and self._busy.acquire(blocking=False):
             try:
                 return self._commit(work)
             finally:
