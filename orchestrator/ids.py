@@ -14,7 +14,7 @@ from uuid import UUID
 from orchestrator.limits import DERIVED_KEYS_KEPT_MAX, SPAN_ATTEMPTS_MAX, SPAN_ITEMS_MAX
 
 SagaId = NewType("SagaId", str)
-"""The caller's name for a saga, a business key such as `report-7F3A`; unique for ever within one store."""
+"""The caller's name for a saga, a business key such as `report-7F3A`; unique in a store, as long as it is kept."""
 
 StepId = NewType("StepId", str)
 """A step's path: its name inside its definition, `[a-z][a-z0-9_]*`, and for an item of a `for_each` step its position

@@ -435,6 +435,14 @@ CRASH_PAUSE_S = 0.5
 QUARANTINED_MAX = 10_000
 # How often a drain looks whether everything is quiet.
 DRAIN_POLL_S = 0.01
+# How often it is looked whether ended sagas have been kept long enough: nobody keeps them to the minute.
+RETENTION_INTERVAL_S = 60.0
+# Sagas forgotten at once: with the usual ten to twenty records each, some milliseconds.
+RETENTION_SAGAS = 100
+# Share of the time that forgetting may take while there is something to forget.
+RETENTION_SHARE = 0.04
+# Shortest time that an ended saga is kept: whoever waits for its end, anywhere, has to find it, and its spans leave.
+RETENTION_S_MIN = 60.0
 # New containers after which the cyclic collector looks; garbage in cycles comes from the gRPC library, a few a call.
 GC_CONTAINERS = 50_000
 # What a drain may take beyond its grace before the process leaves anyway: a flush of two seconds and a margin, together
@@ -449,6 +457,36 @@ WATCH_POLL_S = 0.05
 WATCH_POLL_SAGAS = 1_000
 # Draws for a uid in a shard of one's own: with 1,000 processes, one in 20,000 sagas begins elsewhere.
 UID_DRAWS_MAX = 10_000
+
+# --- the cluster -----------------------------------------------------------------------------------------------------
+
+# A member that is killed is replaced within this and one renewal; a pause of four seconds costs nobody its sagas.
+LEASE_S_DEFAULT = 6.0
+# Below this a slow commit of the store, or a busy event loop, would cost a healthy member its lease.
+LEASE_S_MIN = 2.0
+# Past a minute, people notice a dead member before the cluster does.
+LEASE_S_MAX = 60.0
+# Share of a lease, from when its renewal was sent, for which the member believes in it; the rest is margin for clocks
+# that follow a wall clock which was set, and for what is on its way when trust ends.
+LEASE_TRUST_SHARE = 2 / 3
+# Renewals in one lease: with six, four may fail in a row before trust ends.
+LEASE_RENEWALS = 6
+# Share of a lease that one question to the store may take: two fit into one trust.
+STORE_CALL_SHARE = 1 / 3
+# Pause before the store is asked again that was away, with jitter: some questions a second from each member.
+STORE_RETRY_S = 0.25
+# Two looks at the cluster are this far apart at least, however many peers say that something has changed.
+LOOK_PAUSE_S = 0.02
+# Shards claimed by one statement; the store's usual number of them, and some milliseconds of its time.
+CLAIM_SHARDS_MAX = 256
+# Hand-overs under way at once, each of a shard or a few: as many as a store has shards by default.
+HAND_OVERS_MAX = 256
+# What open calls of a shard get to end before it moves to a member that has fewer: half of a call's usual time.
+REBALANCE_GRACE_S = 5.0
+# What the last statements of a member that leaves may take; past it the lease runs out instead.
+LEAVE_S = 1.0
+# Answers of the store by which its clock is known: the quickest of them counts, and old ones drift.
+STORE_TIME_SAMPLES = 16
 
 # --- the checker ---------------------------------------------------------------------------------------------------
 

@@ -169,6 +169,27 @@ class LogSettings(_Section):
     """Lines for people, or one JSON object a line."""
 
 
+Keeping = Annotated[float, Field(ge=limits.RETENTION_S_MIN)] | None
+
+
+class RetentionSettings(_Section):
+    """How long sagas are kept after their end. Forgetting removes a saga with all its records, for ever."""
+
+    default_s: Keeping = None
+    """Seconds that ended sagas are kept; absent: for ever. At least a minute. After it, ids may be used again."""
+    definitions: dict[str, Keeping] = {}
+    """Name of a definition -> seconds for its sagas instead; `null`: for ever."""
+
+    def keep_s(self, definition: str) -> float | None:
+        """Return how long the definition's ended sagas are kept; None: for ever."""
+        return self.definitions.get(definition, self.default_s)
+
+    @property
+    def is_on(self) -> bool:
+        """Return whether anything is ever forgotten."""
+        return any(kept is not None for kept in (self.default_s, *self.definitions.values()))
+
+
 def _store(value: str) -> str:
     if value != "memory:" and not re.fullmatch(r"sqlite:.+", value):
         raise ValueError("a store is `sqlite:PATH`, or `memory:` for trials (nothing survives the process)")
@@ -192,6 +213,8 @@ class Settings(_Section):
     """Where the journal lives: `sqlite:PATH`, or `memory:` for trials. One process owns the file."""
     targets: Annotated[dict[str, TargetSettings], AfterValidator(_target_names)] = {}
     """Name in definitions -> the service that is meant."""
+    retention: RetentionSettings = RetentionSettings()
+    """How long ended sagas are kept."""
     definitions: Paths = ()
     """YAML definitions, or folders of them, that are loaded and activated at start."""
     grace_s: float = Field(default=limits.DRAIN_GRACE_S_DEFAULT, ge=0)

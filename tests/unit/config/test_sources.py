@@ -47,6 +47,16 @@ def test_a_later_layer_wins_and_says_where_a_value_came_from(write: Write) -> No
     assert loaded.origins["grace_s"] == "--grace"
 
 
+def test_each_definition_may_be_kept_for_another_time(write: Write) -> None:
+    assert load(None, {}).settings.retention.is_on is False
+    assert load(None, {}).settings.retention.keep_s("epro") is None
+    text = "retention: {default_s: 86400, definitions: {epro: 3600, visit: null}}"
+    retention = load(write(text), {}).settings.retention
+    assert [retention.keep_s(name) for name in ("epro", "visit", "other")] == [3600, None, 86400]
+    assert retention.is_on is True
+    assert load(write("retention: {definitions: {epro: 60}}"), {}).settings.retention.is_on is True
+
+
 def test_a_section_keeps_the_defaults_of_what_it_does_not_set(write: Write) -> None:
     settings = load(write("api: {host: 0.0.0.0}\nhttp: {host: 0.0.0.0}"), {}).settings
     assert (settings.api.port, settings.http.port) == (7400, 7401)
@@ -79,7 +89,7 @@ def test_a_path_that_cannot_be_looked_up_is_told(write: Write) -> None:
     [
         ("api: {prot: 1}", "1:7: api.prot: unknown key; did you mean `port`?"),
         ("lgo: {}", "1:1: lgo: unknown key; did you mean `log`?"),
-        ("zzz: 1", "1:1: zzz: unknown key; known: api, definitions, grace_s, http, log, store, targets"),
+        ("zzz: 1", "1:1: zzz: unknown key; known: api, definitions, grace_s, http, log, retention, store, targets"),
         ("targets: {a: {address: 'localhost:1', idempotnt: true}}", "targets.a.idempotnt: unknown key; did you mean"),
         ("targets: {a: {address: 'localhost:1', methods: {x.Y/Z: {idemptent: true}}}}", "did you mean `idempotent`?"),
         ("targets: {a: {address: 'localhost:1', breaker: {}}}", "targets.a.breaker: not supported yet; remove it"),
@@ -102,6 +112,7 @@ def test_a_path_that_cannot_be_looked_up_is_told(write: Write) -> None:
         ("definitions: [nowhere.yaml]", "nowhere.yaml does not exist"),
         ("store: postgres://x", "store: a store is `sqlite:PATH`"),
         ("api: {port: 65536}", "1:7: api.port: input should be less than or equal to 65535"),
+        ("retention: {default_s: 59}", "1:13: retention.default_s: input should be greater than or equal to 60"),
         ("grace_s: -1", "1:1: grace_s: input should be greater than or equal to 0"),
         ("grace_s: 1\ngrace_s: 2", "2:1: grace_s: the key is there twice; keep one"),
         ("api: &a {port: 1}\nhttp: *a", "anchors and aliases have no place here"),
