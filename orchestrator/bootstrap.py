@@ -31,6 +31,7 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.limits import DRAIN_MARGIN_S, GC_CONTAINERS
 from orchestrator.ports.clock import Clock, SteadyTime
+from orchestrator.ports.ownership import SoleOwnership
 from orchestrator.runtime import Orchestrator
 from orchestrator.telemetry import Metrics, Observers, Tracing, open_tracing
 
@@ -122,6 +123,7 @@ async def open_node(
         failed = asyncio.Event()
         orchestrator = Orchestrator(
             journal=store,
+            ownership=SoleOwnership(store.epoch),
             plans=revisions,
             invoker=invoker,
             clock=clock,

@@ -5,7 +5,7 @@ a journal can be tested over a crash without a disk.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -31,6 +31,10 @@ from orchestrator.saga.state import TERMINAL
 
 _Stored = tuple[int, int, str, bytes]
 """(version, epoch, type name, bytes)"""
+
+
+Refusal = Callable[[Append, int], OrchestratorError | None]
+"""Given an append and its saga's shard: why the process may not write it, or None (`memory_leases.py`)."""
 
 
 @dataclass(slots=True)
@@ -59,12 +63,20 @@ class MemoryJournal:
         self._epoch = contents.epoch
         self._contents = contents
         self._closed = False
+        self._refusal: Refusal | None = None
 
     def reopen(self) -> "MemoryJournal":
         """Return the journal as the next process finds it: the same contents, a higher epoch; this one reads only."""
         fresh = MemoryJournal.__new__(MemoryJournal)
         fresh._open(self._contents)  # noqa: SLF001  (the same class)
         return fresh
+
+    def shared(self, refusal: "Refusal") -> "MemoryJournal":
+        """Return the same contents as another process of a cluster has them open, which `refusal` judges."""
+        other = MemoryJournal.__new__(MemoryJournal)
+        other._contents, other._epoch, other._closed = self._contents, self._epoch, False  # noqa: SLF001  (as above)
+        other._refusal = refusal  # noqa: SLF001  (as above)
+        return other
 
     @property
     def epoch(self) -> int:
@@ -79,7 +91,14 @@ class MemoryJournal:
         contents = self._live()
         if contents.epoch != self._epoch:
             raise JournalUnavailable("the journal was opened by another process while it was in use; stop this one")
-        return [_append(contents, append) for append in batch]
+        return [self._refused(append) or _append(contents, append) for append in batch]
+
+    def _refused(self, append: Append) -> OrchestratorError | None:
+        """Return why this process may not write the append's shard; nothing where the store has one process."""
+        if self._refusal is None:
+            return None
+        current = self._contents.rows.get(append.saga_id)
+        return self._refusal(append, append.row.shard if current is None else current.shard)
 
     async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = READ_RECORDS_MAX) -> Sequence[Record]:
         stored = self._live().streams.get(saga_id, [])

@@ -25,13 +25,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from orchestrator.errors import OrchestratorError, RequestError
+from orchestrator.errors import Fenced, NotOwner, OrchestratorError, RequestError
 from orchestrator.ids import SagaId, StepId
 from orchestrator.limits import COMMIT_HOLD_S, RECORDS_PER_APPEND_MAX
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import Invoker
 from orchestrator.ports.journal import Append, Record
 from orchestrator.ports.observer import Observer
+from orchestrator.ports.ownership import Ownership
 from orchestrator.runtime.committer import Committer
 from orchestrator.runtime.mailbox import Answer, Envelope, Mailbox
 from orchestrator.runtime.perform import ChildCalls, Hands
@@ -45,23 +46,31 @@ from orchestrator.saga.events import Event
 class Surroundings:
     """What every actor of a process shares."""
 
-    __slots__ = ("children", "clock", "committer", "epoch", "invoker", "is_draining", "observer")
+    __slots__ = ("children", "clock", "committer", "invoker", "is_draining", "leaving", "observer", "ownership")
 
     children: ChildCalls
     """Given later: children are begun through the directory, whose actors they serve."""
 
-    def __init__(self, *, clock: Clock, committer: Committer, invoker: Invoker, observer: Observer, epoch: int) -> None:
+    def __init__(
+        self, *, clock: Clock, committer: Committer, invoker: Invoker, observer: Observer, ownership: Ownership
+    ) -> None:
         """Gather the ports."""
         self.clock = clock
         self.committer = committer
         self.invoker = invoker
         self.observer = observer
-        self.epoch = epoch
+        self.ownership = ownership
         self.is_draining = False
+        self.leaving: set[int] = set()
+        """Shards that are about to get another owner."""
 
-    def moment(self) -> Moment:
+    def is_leaving(self, shard: int) -> bool:
+        """Return whether nothing new may begin there: the process drains, or the shard is given away."""
+        return self.is_draining or shard in self.leaving
+
+    def moment(self, epoch: int, *, is_draining: bool) -> Moment:
         """Return the time and the luck for one decision."""
-        return Moment(at=self.clock.now(), entropy=self.clock.entropy(), epoch=self.epoch, is_draining=self.is_draining)
+        return Moment(at=self.clock.now(), entropy=self.clock.entropy(), epoch=epoch, is_draining=is_draining)
 
 
 class Keeper(Protocol):
@@ -79,10 +88,12 @@ class Keeper(Protocol):
 class _Turn:
     """What one turn decided: events, the state they lead to, and who waits for which answer."""
 
-    __slots__ = ("answers", "events", "owed", "state")
+    __slots__ = ("answers", "epoch", "events", "owed", "state")
 
-    def __init__(self, state: SagaState) -> None:
+    def __init__(self, state: SagaState, epoch: int) -> None:
         self.state = state
+        self.epoch = epoch
+        """Under which it was decided, and is written."""
         self.events: list[Event] = []
         self.answers: list[tuple[Answer, RequestError | None]] = []
         self.owed: frozenset[Effect] = frozenset()
@@ -106,12 +117,16 @@ class Actor:
         "_owed",
         "_stopped",
         "saga_id",
+        "shard",
         "state",
     )
 
-    def __init__(self, saga_id: SagaId, state: SagaState, around: Surroundings, keeper: Keeper) -> None:
+    def __init__(
+        self, saga_id: SagaId, state: SagaState, around: Surroundings, keeper: Keeper, *, shard: int = 0
+    ) -> None:
         """Begin with the state that the journal tells."""
         self.saga_id = saga_id
+        self.shard = shard
         self.state = state
         """Durable: what callers are shown."""
         self._around = around
@@ -174,7 +189,8 @@ class Actor:
 
     def _take_turn(self) -> None:
         """Decide on every message that waits, one after the other, then append once."""
-        turn = self._let_go_of_held() or _Turn(self.state)
+        epoch = self._around.ownership.epoch(self.shard)
+        turn = self._let_go_of_held() or _Turn(self.state, epoch)
         try:
             self._decide(turn)
         except BaseException:
@@ -197,7 +213,8 @@ class Actor:
         It is what a branch that ends before its sibling decides. The sibling's end then shares the append: a third
         fewer commits for a saga that runs two and two. A crash meanwhile loses what a crash during the commit would.
         """
-        return not (turn.answers or turn.state.is_terminal or self._around.is_draining) and turn.owed <= self._owed
+        is_urgent = turn.answers or turn.state.is_terminal or self._around.is_leaving(self.shard)
+        return not is_urgent and turn.owed <= self._owed
 
     def _let_go_of_held(self) -> _Turn | None:
         if self._flush is not None:
@@ -206,10 +223,11 @@ class Actor:
         return held
 
     def _decide(self, turn: _Turn) -> None:
+        is_leaving = self._around.is_leaving(self.shard)
         while len(turn.events) < RECORDS_PER_APPEND_MAX and (envelope := self._mailbox.take()) is not None:
             if isinstance(envelope.command, TimerFired):
                 self._forget(envelope.command.timer)
-            decision = decide(turn.state, envelope.command, self._around.moment())
+            decision = decide(turn.state, envelope.command, self._around.moment(turn.epoch, is_draining=is_leaving))
             turn.state = decision.state
             turn.events.extend(decision.events)
             if envelope.answer is not None:
@@ -217,12 +235,12 @@ class Actor:
         check_steps(turn.state, _touched(turn.events))
 
     def _append(self, turn: _Turn) -> None:
-        epoch, version = self._around.epoch, self.state.version
+        epoch, version = turn.epoch, self.state.version
         records = tuple(
             Record(version=number, epoch=epoch, event=event) for number, event in enumerate(turn.events, version + 1)
         )
-        rest = rest_of(turn.state, turn.owed, is_draining=self._around.is_draining)
-        row = row_of(turn.state, wake_at(turn.owed), rest, epoch)
+        rest = rest_of(turn.state, turn.owed, is_draining=self._around.is_leaving(self.shard))
+        row = row_of(turn.state, wake_at(turn.owed), rest, epoch=epoch, shard=self.shard)
         append = Append(saga_id=self.saga_id, expected_version=version, epoch=epoch, records=records, row=row)
         self._in_commit = True
 
@@ -233,29 +251,45 @@ class Actor:
 
     def _committed(self, turn: _Turn, records: Sequence[Record], error: OrchestratorError | None) -> None:
         self._in_commit = False
-        error = error or self._stopped
+        if isinstance(error, Fenced):
+            error = NotOwner(f"{error.message}; its shard has another owner by now", shard=self.shard)
         if error is not None:
             turn.answer(self.state, error)
             raise error
         self.state = turn.state
-        # What is owed goes first: the services work while the rest of this is done.
-        self._perform(turn.owed)
+        stopped = self._stopped or self._disowned(turn)
+        if stopped is None:
+            # What is owed goes first: the services work while the rest of this is done.
+            self._perform(turn.owed)
         self._around.observer.recorded(self.state, records)
         turn.answer(self.state)
+        if stopped is not None:  # durable, and so answered; what is owed is for whoever goes on
+            raise stopped
         if len(self._mailbox):
             self._take_turn()
         self._keeper.advanced(self)
+
+    def _disowned(self, turn: _Turn) -> OrchestratorError | None:
+        """Return why nothing may be begun although it is durable: time has passed, and another may own the saga."""
+        try:
+            return None if self._around.ownership.epoch(self.shard) == turn.epoch else _moved(self)
+        except NotOwner as error:
+            return error
 
     def _perform(self, new: frozenset[Effect]) -> None:
         old, self._owed = self._owed, new
         for effect in sorted(old - new, key=in_order):
             self._hands.release(effect)
         for effect in sorted(new - old, key=in_order):
-            if not (self._around.is_draining and isinstance(effect, SetTimer)):
+            if not (isinstance(effect, SetTimer) and self._around.is_leaving(self.shard)):
                 self._hands.perform(self.state, effect)
 
     def _forget(self, timer: Timer) -> None:
         self._owed = frozenset(e for e in self._owed if not (isinstance(e, SetTimer) and e.timer == timer))
+
+
+def _moved(actor: Actor) -> NotOwner:
+    return NotOwner(f"saga {actor.saga_id!r}: its shard had another owner meanwhile", shard=actor.shard)
 
 
 def _touched(events: Sequence[Event]) -> set[StepId]:

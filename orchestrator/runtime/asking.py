@@ -23,6 +23,8 @@ class Asking:
 
         With `validate_only` nothing is recorded, and the state is the one that the command was judged by.
         """
+        if not validate_only:
+            await self.refuse_foreign(name)
         state = await self._directory.state(name)
         while not validate_only:
             if state.is_terminal and self._changes_nothing(state, command):
@@ -34,6 +36,10 @@ class Asking:
         self._changes_nothing(state, command)
         return state
 
+    async def refuse_foreign(self, name: SagaId) -> None:
+        """Raise `NotOwner` where another process runs the saga, before it is read for nothing."""
+        self._directory.refuse_foreign(await self._directory.shard(name))
+
     async def ask_actor(self, actor: Actor, command: Command) -> SagaState:
         """Ask an actor; one that decided nothing has no commit after which it would go to rest, so it goes now."""
         try:
@@ -42,7 +48,7 @@ class Asking:
             self._directory.rest(actor)
 
     def _changes_nothing(self, state: SagaState, command: Command) -> bool:
-        decision = decide(state, command, self._around.moment())
+        decision = decide(state, command, self._around.moment(state.epoch, is_draining=self._around.is_draining))
         if decision.rejected is not None:
             raise decision.rejected
         return not decision.events

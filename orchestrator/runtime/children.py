@@ -27,13 +27,14 @@ from orchestrator.errors import (
     IntegrityError,
     JournalUnavailable,
     NotFound,
+    NotOwner,
     OrchestratorError,
     Overloaded,
     PlanMissing,
     Rejected,
 )
 from orchestrator.ids import SagaId, StepId, item_of, saga_id
-from orchestrator.limits import WAKERS_MAX
+from orchestrator.limits import JOURNAL_AWAY_PAUSE_S, WAKERS_MAX
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import CallRequest, OnReport
 from orchestrator.ports.journal import Journal
@@ -41,7 +42,7 @@ from orchestrator.ports.plans import Plans
 from orchestrator.runtime.asking import Asking
 from orchestrator.runtime.directory import Directory
 from orchestrator.runtime.requests import ConflictPolicy, Started, StartRequest
-from orchestrator.runtime.starting import Starting
+from orchestrator.runtime.starting import Family, Starting
 from orchestrator.saga import SagaState, SagaStatus
 from orchestrator.saga.commands import CancelSaga, UndoChild
 from orchestrator.saga.events import Parent, Phase, Report
@@ -177,7 +178,14 @@ class Children:
 
     async def _driven(self, opened: ChildCall, drive: Callable[[ChildCall], Coroutine[None, None, None]]) -> None:
         try:
-            await drive(opened)
+            while not opened.is_over:
+                try:
+                    await drive(opened)
+                    break
+                except JournalUnavailable:
+                    if self._journal.failed is not None:
+                        raise
+                    await asyncio.sleep(JOURNAL_AWAY_PAUSE_S)  # asked again, it is the same child
         finally:
             opened.driven -= 1
 
@@ -246,7 +254,8 @@ class Children:
             conflict=ConflictPolicy.FAIL,  # a saga like it, of somebody else or of a life before, is not this child
             forward_s=min(plan.forward_s, max(call.deadline_at - self._clock.now(), 0.0)),
         )
-        return await self._starting.start(request, parent=_parent(call), sampled=call.trace.sampled)
+        family = Family(parent=_parent(call), shard=await self._directory.shard(call.saga_id))
+        return await self._starting.start(request, family=family, sampled=call.trace.sampled)
 
     async def _cancel(self, child: SagaId, reason: str) -> None:
         try:
@@ -261,8 +270,8 @@ class Children:
             self._waiting.setdefault(child, {})[opened] = None
 
     def _failed(self, opened: ChildCall, error: BaseException) -> None:
-        """A process that can record nothing more reports nothing: it is as if it had been killed."""
-        if isinstance(error, JournalUnavailable):
+        """A process that can record nothing more of a saga reports nothing: it is as if it had been killed."""
+        if isinstance(error, JournalUnavailable | NotOwner):
             return
         if not isinstance(error, OrchestratorError):
             logger.error("child of saga %s, step %s", opened.call.saga_id, opened.call.step, exc_info=error)
@@ -286,7 +295,7 @@ class Children:
                 del self._to_wake[parent]
                 try:
                     self._directory.rest(await self._directory.actor(parent))
-                except JournalUnavailable:
+                except (JournalUnavailable, NotOwner):
                     return
                 except OrchestratorError as error:
                     logger.warning("saga %s was not woken by its child: %s", parent, error)

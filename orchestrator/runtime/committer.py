@@ -5,7 +5,8 @@ submitted too; one `Journal.append` then pays one fsync for all of them. Submiss
 next group, so the slower the disk, the larger the groups.
 
 A storage error ends it: every waiting and every later submission is answered `JournalUnavailable`, and the process is
-told to stop. Whether the failed group is on disk is not guessed; the restart reads what is really there.
+told to stop. Whether the failed group is on disk is not guessed; the restart reads what is really there. A store that
+is a server and is away for a while is no error here: its `append` returns when it knows.
 """
 
 import asyncio
@@ -38,6 +39,9 @@ class Committer:
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._closed = False
+        self._submitted = 0
+        self._done = 0
+        self._progress = asyncio.Event()
         self.failure: str | None = None
         """Why nothing is acknowledged any more."""
 
@@ -47,6 +51,7 @@ class Committer:
             asyncio.get_running_loop().call_soon(on_committed, JournalUnavailable(self.failure))
             return
         self._waiting.append(_Waiting(append, on_committed))
+        self._submitted += 1
         self._wake.set()
 
     async def run(self) -> None:
@@ -56,6 +61,13 @@ class Committer:
             self._wake.clear()
             while self._waiting:
                 await self._commit(self._next_group())  # given no name here, where it would outlive its commit
+
+    async def settled(self) -> None:
+        """Return once everything submitted so far is durable, or refused."""
+        target = self._submitted
+        while self._done < target:
+            self._progress.clear()
+            await self._progress.wait()
 
     def close(self) -> None:
         """Let `run` end when everything submitted so far is committed."""
@@ -68,6 +80,7 @@ class Committer:
             self.failure = error.message
             self._on_failed(error.message)
         lost, self._waiting = self._waiting, []
+        self._have_ended(len(lost))
         for waiting in lost:
             waiting.on_committed(error)
 
@@ -84,6 +97,11 @@ class Committer:
             self.fail(error)
             return
         took_s = self._clock.monotonic() - began
+        self._have_ended(len(group))
         self._observer.committed(len(group), sum(len(waiting.append.records) for waiting in group), took_s)
         for waiting, result in zip(group, results, strict=True):
             waiting.on_committed(result)
+
+    def _have_ended(self, count: int) -> None:
+        self._done += count
+        self._progress.set()

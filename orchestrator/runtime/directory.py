@@ -7,13 +7,14 @@ saga read its records once.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from orchestrator.errors import (
     IntegrityError,
     JournalCorrupted,
     NotFound,
+    NotOwner,
     OrchestratorError,
     Overloaded,
     VersionConflict,
@@ -56,7 +57,8 @@ class Directory:
         self._activating: dict[SagaId, asyncio.Event] = {}
         self._leaving: dict[SagaId, asyncio.TimerHandle] = {}
         """Those that wait for children, and when to look whether they still do."""
-        self._ended: OrderedDict[SagaId, SagaState] = OrderedDict()
+        self._ended: OrderedDict[SagaId, tuple[SagaState, int]] = OrderedDict()
+        """The latest, each with its shard."""
         self._ended_records = 0
 
     def __len__(self) -> int:
@@ -81,16 +83,38 @@ class Directory:
         """Return the saga's actor if it is in memory."""
         return self._active.get(saga_id)
 
-    def create(self, saga_id: SagaId, plan: Plan) -> Actor:
+    def refuse_foreign(self, shard: int) -> int:
+        """Return the epoch of a shard in which something may begin here; raise `NotOwner` for any other."""
+        epoch = self._around.ownership.epoch(shard)
+        if shard in self._around.leaving:
+            raise NotOwner(f"shard {shard} is being handed to another process; ask again in a moment", shard=shard)
+        return epoch
+
+    async def shard(self, saga_id: SagaId) -> int:
+        """Return the shard a saga lies in; `NotFound` where there is no such saga."""
+        if (actor := self._active.get(saga_id)) is not None:
+            return actor.shard
+        if self._around.ownership.shard_count == 1:
+            return 0
+        row = await self._journal.row(saga_id)
+        if row is None:
+            raise _not_found(saga_id)
+        return row.shard
+
+    def create(self, saga_id: SagaId, plan: Plan, shard: int) -> Actor:
         """Return the actor of a saga that has no records yet; the journal decides whether that is true."""
         self.supervisor.refuse_quarantined(saga_id)
+        self.refuse_foreign(shard)
         if not self.has_room:
             message = f"{len(self._active)} sagas are active already; ask again in {RETRY_AFTER_S_DEFAULT:g} s"
             raise Overloaded("QUEUE_FULL", message, RETRY_AFTER_S_DEFAULT)
-        return self._enter(Actor(saga_id, blank(plan), self._around, self))
+        return self._enter(Actor(saga_id, blank(plan), self._around, self, shard=shard))
 
     async def actor(self, saga_id: SagaId) -> Actor:
-        """Return the saga's actor, activating it if need be; `NotFound` where there is no such saga."""
+        """Return the saga's actor, activating it if need be.
+
+        Raise `NotFound` where there is no such saga, and `NotOwner` where it is another process's to run.
+        """
         while (found := self._active.get(saga_id)) is None:
             self.supervisor.refuse_quarantined(saga_id)
             if (pending := self._activating.get(saga_id)) is not None:
@@ -98,10 +122,14 @@ class Directory:
                 continue
             done = self._activating[saga_id] = asyncio.Event()
             try:
+                shard = await self.shard(saga_id)
+                epoch = self.refuse_foreign(shard)
                 state = await self._read(saga_id)
+                if self.refuse_foreign(shard) != epoch:  # it came and went while the saga was read
+                    continue
                 # A start may have failed and left meanwhile, but nobody else activates: this one is the actor.
-                found = self._enter(Actor(saga_id, state, self._around, self))
-                if may_resume(state, self._around.epoch):
+                found = self._enter(Actor(saga_id, state, self._around, self, shard=shard))
+                if may_resume(state, epoch):
                     found.resume()
                 else:
                     found.tell(Recovered())
@@ -117,7 +145,7 @@ class Directory:
         if actor is not None and actor.state.version > 0:
             return actor.state
         if (ended := self._ended.get(saga_id)) is not None:
-            return ended
+            return ended[0]
         self.supervisor.refuse_quarantined(saga_id)
         return await self._read(saga_id)
 
@@ -178,14 +206,25 @@ class Directory:
         for actor in list(self._active.values()):
             actor.flush()
 
+    def is_quiet_in(self, shards: Collection[int]) -> bool:
+        """Return whether no actor of these shards has anything under way."""
+        return all(actor.is_idle for actor in self._active.values() if actor.shard in shards)
+
     def stop_all(self, error: OrchestratorError) -> None:
         """Let every actor go; what is open is for recovery."""
         for actor in list(self._active.values()):
             self._leave(actor, error)
 
+    def stop_in(self, shards: Collection[int], error: OrchestratorError) -> None:
+        """Let the actors of some shards go, and what is remembered of their sagas: another process goes on."""
+        for actor in [each for each in self._active.values() if each.shard in shards]:
+            self._leave(actor, error)
+        for saga_id in [saga_id for saga_id, (_, shard) in self._ended.items() if shard in shards]:
+            self._ended_records -= self._ended.pop(saga_id)[0].version
+
     def _crashed(self, actor: Actor, error: OrchestratorError, again: bool) -> None:  # noqa: FBT001  # a guard's callback
         self._leave(actor, error)
-        if again and not self._around.is_draining:
+        if again and not self._around.is_leaving(actor.shard):
             asyncio.get_running_loop().call_later(CRASH_PAUSE_S, self._restart, actor)
 
     def _set_aside(self, saga_id: SagaId, error: IntegrityError) -> None:
@@ -197,12 +236,15 @@ class Directory:
             return
         if self.supervisor.is_quarantined(crashed.saga_id):  # set aside during the pause
             return
-        self._enter(Actor(crashed.saga_id, crashed.state, self._around, self)).tell(Recovered())
+        if crashed.shard in self._around.leaving or crashed.shard not in self._around.ownership.owned():
+            return
+        again = Actor(crashed.saga_id, crashed.state, self._around, self, shard=crashed.shard)
+        self._enter(again).tell(Recovered())
 
     def _enter(self, actor: Actor) -> Actor:
         self._active[actor.saga_id] = actor
         if (ended := self._ended.pop(actor.saga_id, None)) is not None:  # a child that had completed may be undone
-            self._ended_records -= ended.version
+            self._ended_records -= ended[0].version
         self._around.observer.activated(len(self._active))
         return actor
 
@@ -218,17 +260,17 @@ class Directory:
 
     def _remember(self, actor: Actor) -> None:
         """Keep the latest states; among them a few of very many items would fill the memory of all the others."""
-        self._ended[actor.saga_id] = actor.state
+        self._ended[actor.saga_id] = actor.state, actor.shard
         self._ended_records += actor.state.version
         while len(self._ended) > ENDED_KEPT_MAX or (
             self._ended_records > ENDED_RECORDS_KEPT_MAX and len(self._ended) > 1
         ):
-            self._ended_records -= self._ended.popitem(last=False)[1].version
+            self._ended_records -= self._ended.popitem(last=False)[1][0].version
 
     async def _read(self, saga_id: SagaId) -> SagaState:
         records = await self._page(saga_id, 0)
         if not records:
-            raise NotFound("saga", saga_id, "list what there is with ListSagas")
+            raise _not_found(saga_id)
         first = records[0].event
         if not isinstance(first, SagaStarted):
             raise JournalCorrupted(f"saga {saga_id!r} does not begin with SagaStarted; restore the store from a backup")
@@ -247,6 +289,10 @@ class Directory:
 
     async def _page(self, saga_id: SagaId, after_version: int) -> Sequence[Record]:
         return await self._journal.read(saga_id, after_version, READ_RECORDS_MAX)
+
+
+def _not_found(saga_id: SagaId) -> NotFound:
+    return NotFound("saga", saga_id, "list what there is with ListSagas")
 
 
 def _folded(saga_id: SagaId, state: SagaState, records: Sequence[Record]) -> SagaState:

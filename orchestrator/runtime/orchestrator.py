@@ -5,24 +5,26 @@ crash.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from orchestrator.errors import JournalUnavailable, NotFound
+from orchestrator.errors import JournalUnavailable, NotFound, NotOwner
 from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId
-from orchestrator.limits import DRAIN_POLL_S, READ_RECORDS_MAX
+from orchestrator.limits import DRAIN_POLL_S, JOURNAL_AWAY_PAUSE_S, READ_RECORDS_MAX
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import Invoker
 from orchestrator.ports.journal import Journal, PositionedRecord, Record, SearchQuery, SearchRow
 from orchestrator.ports.observer import Observer
+from orchestrator.ports.ownership import Ownership
 from orchestrator.ports.plans import JsonInput, Plans
 from orchestrator.runtime.actor import Surroundings
 from orchestrator.runtime.asking import Asking
 from orchestrator.runtime.children import Children
 from orchestrator.runtime.committer import Committer
 from orchestrator.runtime.directory import Directory
+from orchestrator.runtime.lookout import Lookout
 from orchestrator.runtime.messages import repair_command, signal_command
 from orchestrator.runtime.recovery import Recovery
 from orchestrator.runtime.requests import (
@@ -34,9 +36,10 @@ from orchestrator.runtime.requests import (
     Until,
 )
 from orchestrator.runtime.starting import Starting, checked, draining
-from orchestrator.runtime.watchers import Watchers
-from orchestrator.saga import SagaState
+from orchestrator.runtime.watchers import Watch, Watchers
+from orchestrator.saga import SagaState, SagaStatus
 from orchestrator.saga.commands import CancelSaga
+from orchestrator.saga.state import TERMINAL
 from orchestrator.values import Payload, TraceContext
 
 
@@ -65,6 +68,7 @@ class Orchestrator:
         clock: Clock,
         observer: Observer,
         on_failed: Callable[[str], None],
+        ownership: Ownership,
         sampled: bool = False,
     ) -> None:
         """Put the runtime together; `on_failed` hears when the journal can record no more.
@@ -78,7 +82,7 @@ class Orchestrator:
         self._watchers = Watchers()
         self._committer = Committer(journal, clock, observer, on_failed)
         self._around = Surroundings(
-            clock=clock, committer=self._committer, invoker=invoker, observer=observer, epoch=journal.epoch
+            clock=clock, committer=self._committer, invoker=invoker, observer=observer, ownership=ownership
         )
         self._directory = Directory(journal, plans, self._around, self._watchers)
         self._asking = Asking(self._directory, self._around)
@@ -100,21 +104,28 @@ class Orchestrator:
             asking=self._asking,
             starting=self._starting,
         )
-        self._recovery = Recovery(journal, self._directory, invoker, clock)
+        self._recovery = Recovery(journal, self._directory, invoker, clock, ownership)
+        self._lookout = Lookout(journal, self._directory, self._watchers)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["Orchestrator"]:
         """Commit, recover and sweep while the block runs; at its end the journal holds all that was decided."""
+        ownership = self._around.ownership
+        self.took(ownership.owned())
         async with asyncio.TaskGroup() as tasks:
             committing = tasks.create_task(self._committer.run(), name="committer")
-            recovering = tasks.create_task(self._while_recording(self._recovery.recover), name="recovery")
-            sweeping = tasks.create_task(self._while_recording(self._recovery.sweep), name="sweeper")
+            standing = [
+                tasks.create_task(self._while_recording(self._recovery.recover), name="recovery"),
+                tasks.create_task(self._while_recording(self._recovery.sweep), name="sweeper"),
+            ]
+            if ownership.shard_count > 1:
+                standing.append(tasks.create_task(self._lookout.run(), name="lookout"))
             try:
                 yield self
             finally:
                 self._around.is_draining = True
-                recovering.cancel()
-                sweeping.cancel()
+                for task in standing:
+                    task.cancel()
                 await self._children.close()
                 await self._recovery.close()
                 self._directory.flush()
@@ -123,11 +134,42 @@ class Orchestrator:
                 self._directory.stop_all(draining())
 
     async def _while_recording(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Do standing work until the journal fails; then the process drains, rather than falling over itself."""
+        """Do standing work until the journal fails; then the process drains, rather than falling over itself.
+
+        A journal that is away for a while is asked again; what was under way is begun anew.
+        """
+        while True:
+            try:
+                return await work()
+            except JournalUnavailable as error:
+                if self._journal.failed is not None:
+                    return self._committer.fail(error)
+            await asyncio.sleep(JOURNAL_AWAY_PAUSE_S)
+
+    # --- shards that come and go (`ports.ownership.Tenant`) ----------------------------------------------------------
+
+    def took(self, shards: Collection[int]) -> None:
+        """Take up what needs an actor in shards that are this process's from now on."""
+        self._around.leaving.difference_update(shards)
+        self._recovery.took(shards)
+
+    async def leave(self, shards: Collection[int], grace_s: float) -> None:
+        """Begin nothing new in these shards, let what is in flight end within the grace, and let go of their sagas."""
+        self._around.leaving.update(shards)
+        self._directory.flush()
         try:
-            await work()
-        except JournalUnavailable as error:
-            self._committer.fail(error)
+            async with asyncio.timeout(grace_s):
+                while not self._directory.is_quiet_in(shards):  # noqa: ASYNC110  # as in `drain`
+                    await asyncio.sleep(DRAIN_POLL_S)
+        except TimeoutError:
+            pass
+        self._directory.stop_in(shards, _handed_over(shards))
+        await self._committer.settled()
+
+    def lost(self, shards: Collection[int]) -> None:
+        """Let go of the sagas of these shards at once: another process runs them, or will."""
+        self._around.leaving.difference_update(shards)
+        self._directory.stop_in(shards, _handed_over(shards))
 
     @property
     def is_draining(self) -> bool:
@@ -138,6 +180,13 @@ class Orchestrator:
     def failure(self) -> str | None:
         """Return why nothing can be recorded any more; None while all is well."""
         return self._committer.failure
+
+    @property
+    def obstacle(self) -> str | None:
+        """Return why no new work can be taken here now, or None."""
+        if self.failure is not None:
+            return f"the journal records nothing any more: {self.failure}"
+        return "the process drains" if self.is_draining else self._around.ownership.obstacle
 
     def stats(self) -> RuntimeStats:
         """Return what is going on in this process."""
@@ -168,16 +217,24 @@ class Orchestrator:
                         if self.is_draining:
                             raise draining()
                         await watch.changed()
-                        state = watch.state or state
+                        state = watch.state or await self._moved(saga, state, until)
             except TimeoutError:
                 pass
         return state
+
+    async def _moved(self, saga: SagaId, state: SagaState, until: Until) -> SagaState:
+        """Return a saga that moved elsewhere as it is now; as it was, where that is not worth reading all of it."""
+        row = await self._journal.row(saga)
+        if row is None or row.version <= state.version:
+            return state
+        is_settled = row.status in TERMINAL or row.status is SagaStatus.NEEDS_ATTENTION
+        return await self._directory.state(saga) if is_settled or until is Until.CHANGE else state
 
     async def watch(self, name: str, after_version: int) -> AsyncGenerator[Sequence[Record]]:
         """Yield every record after a version, in order and without a gap, until the saga has ended."""
         saga = checked(name)
         with self._watchers.watching(saga) as watch:
-            state = await self._directory.state(saga)
+            self._directory.supervisor.refuse_quarantined(saga)
             seen = after_version
             while True:
                 records = await self._journal.read(saga, seen, READ_RECORDS_MAX)
@@ -185,14 +242,25 @@ class Orchestrator:
                     seen = records[-1].version
                     yield records
                     continue
-                latest = watch.state or state
-                if seen < latest.version:
+                version, is_ended = await self._standing(saga, watch)
+                if seen < version:
                     continue
-                if latest.is_terminal:
+                if is_ended:
                     return
                 if self.is_draining:
                     raise draining()
                 await watch.changed()
+
+    async def _standing(self, saga: SagaId, watch: Watch) -> tuple[int, bool]:
+        """Return how far a saga is and whether it has ended, without reading it whole."""
+        actor = self._directory.active(saga)
+        state = watch.state if actor is None or actor.state.version == 0 else actor.state
+        if state is not None:
+            return state.version, state.is_terminal
+        row = await self._journal.row(saga)
+        if row is None:
+            raise NotFound("saga", saga, "list what there is with ListSagas")
+        return row.version, row.status in TERMINAL
 
     async def events(self, name: str, after_version: int, limit: int) -> Sequence[Record]:
         """Return records after a version, oldest first."""
@@ -270,12 +338,16 @@ class Orchestrator:
         With `validate_only` nothing is recorded: the state comes back as it is, or the refusal is raised.
         """
         saga = checked(name)
+        if not validate_only:
+            await self._asking.refuse_foreign(saga)
         state = await self._directory.state(saga)
         await self._plans.plan(state.plan.definition, state.plan.revision)
         command = repair_command(self._plans, state, request)
         return await self._asking.ask(saga, command, validate_only=validate_only)
 
     async def _signal(self, saga: SagaId, request: SignalRequest, *, validate_only: bool = False) -> SagaState:
+        if not validate_only:
+            await self._asking.refuse_foreign(saga)
         state = await self._directory.state(saga)
         # Its plan may have been put aside meanwhile, and the payload is read by it.
         plan = await self._plans.plan(state.plan.definition, state.plan.revision)
@@ -292,3 +364,7 @@ class Orchestrator:
                     await asyncio.sleep(DRAIN_POLL_S)
         except TimeoutError:
             pass
+
+
+def _handed_over(shards: Collection[int]) -> NotOwner:
+    return NotOwner("the saga's shard goes to another process; ask again in a moment", shard=min(shards, default=0))

@@ -2,7 +2,9 @@
 
 ::
 
-      journal: awake, or waiting for children  --- once, at start ------------>  take up
+      journal: awake, or waiting for children  --- once, when its shard is ---->  take up
+                                                   taken over: at start, with
+                                                   one process
       journal: due within the next look        --- every half second -------->  take up; its timer then fires exactly
       journal: awake, and nobody has it        --- every minute, must be none ->  take up, and say so (I35)
 
@@ -13,9 +15,9 @@ or was handed a message. Each saga is taken up alone; one that cannot be read is
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from orchestrator.errors import IntegrityError, OrchestratorError
+from orchestrator.errors import IntegrityError, JournalUnavailable, NotOwner, OrchestratorError
 from orchestrator.ids import SagaId
 from orchestrator.limits import (
     LONG_AT_ONCE,
@@ -30,6 +32,7 @@ from orchestrator.limits import (
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import Invoker
 from orchestrator.ports.journal import Journal, Rest, SearchRow
+from orchestrator.ports.ownership import Ownership
 from orchestrator.runtime.directory import Directory
 from orchestrator.runtime.rows import rest_of
 from orchestrator.saga import owed
@@ -41,8 +44,14 @@ logger = logging.getLogger("orchestrator.recovery")
 class Recovery:
     """Finds work that has no actor."""
 
-    def __init__(self, journal: Journal, directory: Directory, invoker: Invoker, clock: Clock) -> None:
+    def __init__(
+        self, journal: Journal, directory: Directory, invoker: Invoker, clock: Clock, ownership: Ownership
+    ) -> None:
         """Take the ports; nothing happens before `recover` or `sweep`."""
+        self._ownership = ownership
+        self._taken: set[int] = set()
+        """Shards that were taken over and are not walked yet."""
+        self._has_taken = asyncio.Event()
         self._journal = journal
         self._directory = directory
         self._invoker = invoker
@@ -56,24 +65,43 @@ class Recovery:
         """Sagas found without an actor that should have had one: a bug each."""
         self._calls_max = RECOVERY_CALLS_MAX
 
+    def took(self, shards: Collection[int]) -> None:
+        """Hear of shards that this process has taken over: what is awake there is taken up."""
+        self._taken.update(shards)
+        self._has_taken.set()
+
     async def recover(self) -> None:
-        """Take up all that is awake, then look for ever whether somebody has been lost."""
-        await self._recover_all()
+        """For ever: take up all that is awake where a shard was taken over, and look whether somebody has been lost."""
         suspects: Mapping[SagaId, int] = {}
+        loop = asyncio.get_running_loop()
+        looks_at = loop.time() + ORPHANS_INTERVAL_S
         while True:
-            await asyncio.sleep(ORPHANS_INTERVAL_S)
-            suspects = await self._take_up_orphans(suspects)
+            try:
+                async with asyncio.timeout_at(looks_at):
+                    await self._has_taken.wait()
+            except TimeoutError:
+                suspects = await self._take_up_orphans(suspects)
+                looks_at = loop.time() + ORPHANS_INTERVAL_S
+            else:
+                self._has_taken.clear()
+                await self._recover_all()
 
     async def _recover_all(self) -> None:
         """Activate every saga that is awake, page by page, no faster than the services can take it."""
-        after = ""
-        while rows := await self._journal.awake(after, RECOVERY_PAGE_ROWS):
-            for row in rows:
-                await self._take_up(row)
-                await self._breathe()
-            after = rows[-1].saga_id
-        if self.recovered_count:
-            logger.info("took up %d unfinished sagas", self.recovered_count)
+        shards, self._taken = self._taken, set()
+        before = self.recovered_count
+        try:
+            after = ""
+            while rows := await self._journal.awake(after, RECOVERY_PAGE_ROWS, shards):
+                for row in rows:
+                    await self._take_up(row)
+                    await self._breathe()
+                after = rows[-1].saga_id
+        except JournalUnavailable:
+            self.took(shards)  # they are walked again, by whoever goes on when it is back
+            raise
+        if self.recovered_count > before:
+            logger.info("took up %d unfinished sagas", self.recovered_count - before)
 
     async def _take_up_orphans(self, suspects: Mapping[SagaId, int]) -> Mapping[SagaId, int]:
         """Take up who was found without an actor twice, unchanged; return who was found so for the first time.
@@ -82,9 +110,9 @@ class Recovery:
         """
         found: dict[SagaId, int] = {}
         after = ""
-        while rows := await self._journal.awake(after, RECOVERY_PAGE_ROWS):
+        while rows := await self._journal.awake(after, RECOVERY_PAGE_ROWS, self._ownership.owned()):
             for row in rows:
-                waits_here = row.rest is Rest.CHILDREN and row.epoch == self._journal.epoch
+                waits_here = row.rest is Rest.CHILDREN and self._is_mine(row)
                 if waits_here or self._directory.knows(row.saga_id):
                     continue
                 if suspects.get(row.saga_id) != row.version:
@@ -99,6 +127,13 @@ class Recovery:
             after = rows[-1].saga_id
             await asyncio.sleep(0)  # one turn: reading the journal may not have waited
         return found
+
+    def _is_mine(self, row: SearchRow) -> bool:
+        """Return whether this process wrote the row, in this life of its shard."""
+        try:
+            return row.epoch == self._ownership.epoch(row.shard)
+        except NotOwner:
+            return False
 
     async def _is_orphan(self, row: SearchRow) -> bool:
         """Return whether the saga needs an actor by its records; its row says so of one that a drain put to sleep.
@@ -121,7 +156,7 @@ class Recovery:
     async def _wake_due(self, before_at: float) -> None:
         """Were it to wait for calls, one hung service would stop all timers; it waits for room alone."""
         after: tuple[float, str] | None = None
-        while rows := await self._journal.due(before_at, RECOVERY_PAGE_ROWS, after):
+        while rows := await self._journal.due(before_at, RECOVERY_PAGE_ROWS, after, self._ownership.owned()):
             for row in rows:
                 if self._directory.wake(row.saga_id) is None and self._directory.has_room:
                     await self._take_up(row)
@@ -158,6 +193,10 @@ class Recovery:
             self.recovered_count += 1
         except IntegrityError as error:
             self._directory.supervisor.quarantine(saga_id, error)
+        except NotOwner:
+            logger.debug("saga %s is another process's by now", saga_id)
+        except JournalUnavailable:
+            raise
         except OrchestratorError as error:
             logger.warning("saga %s was not taken up: %s", saga_id, error)
 

@@ -9,7 +9,7 @@ from orchestrator.saga.plan import CHILD_TARGET
 from orchestrator.saga.state import operations_of
 
 
-def row_of(state: SagaState, wake_at: float | None, rest: Rest, epoch: int) -> SearchRow:
+def row_of(state: SagaState, wake_at: float | None, rest: Rest, *, epoch: int, shard: int = 0) -> SearchRow:
     """Return the row to be written in the same transaction as the records that led to this state.
 
     `wake_at` is the earliest timer that the state owes: the actor has just derived what is owed, once for both.
@@ -32,6 +32,7 @@ def row_of(state: SagaState, wake_at: float | None, rest: Rest, epoch: int) -> S
         rest=rest,
         attention=",".join(dict.fromkeys(reason.value for reason in state.attention)),
         failure=state.cause.message if state.cause is not None else "",
+        shard=shard,
         parent=state.parent.saga_id if state.parent is not None else "",
     )
 

@@ -1,9 +1,14 @@
 """Beginning a saga exactly once, however often it is asked for (I8, I9)."""
 
+from uuid import UUID
+
 from orchestrator.errors import AlreadyExists, Draining, InputInvalid, VersionConflict
+from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, saga_id, trace_id
+from orchestrator.limits import UID_DRAWS_MAX
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.journal import Journal, SearchRow
+from orchestrator.ports.ownership import shard_of
 from orchestrator.ports.plans import Plans
 from orchestrator.runtime.actor import Surroundings
 from orchestrator.runtime.asking import Asking
@@ -15,6 +20,14 @@ from orchestrator.saga import SagaState
 from orchestrator.saga.commands import StartSaga
 from orchestrator.saga.events import Parent
 from orchestrator.values import Payload, TraceContext
+
+
+@frozen
+class Family:
+    """Where a child belongs: a family lies in one shard, so that whoever owns the parent runs the child."""
+
+    parent: Parent
+    shard: int
 
 
 class Starting:
@@ -47,13 +60,14 @@ class Starting:
         request: StartRequest,
         signal: SignalRequest | None = None,
         *,
-        parent: Parent | None = None,
+        family: Family | None = None,
         sampled: bool | None = None,
     ) -> Started:
         """Begin a saga, or return the one that this request began before. Durable when it returns.
 
         A signal that comes with the start is in the same append; where the saga existed it is not delivered here. A
-        child is given its `parent`, and its parent's sampling decision.
+        child is given its `family`, and its parent's sampling decision. Raise `NotOwner` where the saga's shard is
+        another process's; without an id of the caller's, the saga lies in a shard of this one's.
         """
         if self._around.is_draining:
             raise draining()
@@ -62,8 +76,9 @@ class Starting:
         plan = await self._plans.plan(request.definition, request.revision)
         payload = self._plans.input(plan, request.input)
         with_signal = None if signal is None else signal_command(self._plans, plan, signal)
-        uid = self._clock.new_uid()
+        uid = self._clock.new_uid() if request.saga_id else self._own_uid()
         name = checked(request.saga_id) if request.saga_id else SagaId(str(uid))
+        shard = self._shard_of(name) if family is None else family.shard
         if self._directory.active(name) is not None:
             return await self._existing(name, request, payload)
         traced = self._sampled if sampled is None else sampled
@@ -75,14 +90,30 @@ class Starting:
             trace=request.trace or TraceContext(trace_id=trace_id(uid), span_id=0, sampled=traced),
             attributes=request.attributes,
             forward_s=request.forward_s,
-            parent=parent,
+            parent=None if family is None else family.parent,
             signal=with_signal,
         )
         try:
-            state = await self._asking.ask_actor(self._directory.create(name, plan), command)
+            state = await self._asking.ask_actor(self._directory.create(name, plan, shard), command)
         except VersionConflict:
             return await self._conflict(name, request, payload)
         return Started(saga_id=name, state=state, created=True)
+
+    def _own_uid(self) -> UUID:
+        """Return a fresh uid whose shard this process owns, if it owns any: a saga without a name begins where it is.
+
+        On average it takes as many draws as there are processes that share the shards evenly.
+        """
+        owned = frozenset(self._around.ownership.owned()) - self._around.leaving
+        uid = self._clock.new_uid()
+        for _ in range(UID_DRAWS_MAX if owned else 0):
+            if self._shard_of(SagaId(str(uid))) in owned:
+                break
+            uid = self._clock.new_uid()
+        return uid
+
+    def _shard_of(self, name: SagaId) -> int:
+        return shard_of(name, self._around.ownership.shard_count)
 
     async def _conflict(self, name: SagaId, request: StartRequest, payload: Payload) -> Started:
         """The journal knows the saga id or the request id already; say which, or answer as before."""

@@ -1,6 +1,7 @@
 """One saga's trouble stays with that saga.
 
 * Another writer was there (`VersionConflict`, `Fenced`): the actor is dropped; whoever asks next reads the journal.
+* Another process owns the saga's shard (`NotOwner`): the actor is dropped; that process has taken it up, or will.
 * The journal is away: the actor is dropped; the committer has told the process to stop.
 * What is recorded cannot be trusted (`IntegrityError`), or the same saga crashes again and again: it is quarantined,
   which means that its error is what every caller gets until a person has looked and the process was started anew.
@@ -10,7 +11,14 @@
 import logging
 from collections.abc import Callable
 
-from orchestrator.errors import Fenced, IntegrityError, JournalUnavailable, OrchestratorError, VersionConflict
+from orchestrator.errors import (
+    Fenced,
+    IntegrityError,
+    JournalUnavailable,
+    NotOwner,
+    OrchestratorError,
+    VersionConflict,
+)
 from orchestrator.ids import SagaId
 from orchestrator.limits import CRASHES_MAX, QUARANTINED_MAX
 from orchestrator.ports.observer import Observer
@@ -49,7 +57,7 @@ class Supervisor:
         """Run a piece of one saga's work; `on_crash` hears the error and whether to activate the saga again."""
         try:
             work()
-        except (VersionConflict, Fenced, JournalUnavailable) as error:
+        except (VersionConflict, Fenced, NotOwner, JournalUnavailable) as error:
             on_crash(error, False)
         except IntegrityError as error:
             self.quarantine(saga_id, error)

@@ -1,7 +1,7 @@
 """Who waits for a saga to change. A notification is a hint: the truth is read from the actor or the journal."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from orchestrator.errors import Overloaded
@@ -24,6 +24,11 @@ class Watch:
     def tell(self, state: SagaState | None) -> None:
         """Say that the saga changed; None: look again, something else happened (its actor left, the process drains)."""
         self.state = state or self.state
+        self._changed.set()
+
+    def moved(self) -> None:
+        """Say that the saga moved elsewhere: what was seen last is old."""
+        self.state = None
         self._changed.set()
 
     async def changed(self) -> None:
@@ -63,6 +68,15 @@ class Watchers:
         """Say that a saga has a new durable state; None: look again, its actor has left memory."""
         for watch in self._by_saga.get(saga_id, ()):
             watch.tell(state)
+
+    def sagas(self) -> Sequence[SagaId]:
+        """Return the sagas that somebody waits for."""
+        return list(self._by_saga)
+
+    def moved(self, saga_id: SagaId) -> None:
+        """Say that a saga moved under another process: look at the journal."""
+        for watch in self._by_saga.get(saga_id, ()):
+            watch.moved()
 
     def tell_all(self) -> None:
         """Wake everybody, so that they see that the process drains."""

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from orchestrator.ports.clock import SteadyTime
 from orchestrator.ports.observer import Observer
+from orchestrator.ports.ownership import SoleOwnership
 from orchestrator.ports.plans import Plans
 from orchestrator.runtime import Orchestrator
 from orchestrator.testing.disk import Disk, SimulatedJournal
@@ -90,6 +91,7 @@ class Process:
         self.heed = Heed(observer, self.invoker, self.life, broken)
         self.orchestrator = Orchestrator(
             journal=self.journal,
+            ownership=SoleOwnership(self.journal.epoch),
             plans=plans,
             invoker=self.invoker,
             clock=self.clock,

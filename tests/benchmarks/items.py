@@ -22,6 +22,7 @@ from orchestrator.ids import SagaId
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.observer import Silence
+from orchestrator.ports.ownership import SoleOwnership
 from orchestrator.runtime import Orchestrator, StartRequest, Until
 from orchestrator.saga.events import Report
 from orchestrator.saga.plan import Operation, Plan
@@ -68,6 +69,7 @@ async def life(file: Path, count: int, *, fails: bool) -> None:
     journal = SqliteJournal.open(file)
     orchestrator = Orchestrator(
         journal=journal,
+        ownership=SoleOwnership(journal.epoch),
         plans=plans,
         invoker=ScriptedInvoker(answer),
         clock=SystemClock(),

@@ -19,6 +19,7 @@ from orchestrator.bootstrap import SystemClock, calm_collector
 from orchestrator.ids import StepId
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.ports.observer import Silence
+from orchestrator.ports.ownership import SoleOwnership
 from orchestrator.runtime import Orchestrator, StartRequest
 from orchestrator.saga import SagaState
 from orchestrator.saga.plan import Plan, Sleep, Step, StepKind
@@ -89,6 +90,7 @@ def put_together(file: Path, awaited: int) -> tuple[Orchestrator, SqliteJournal,
     journal = SqliteJournal.open(file)
     orchestrator = Orchestrator(
         journal=journal,
+        ownership=SoleOwnership(journal.epoch),
         plans=FixedPlans(PLAN),
         invoker=ScriptedInvoker(lambda _call: None),
         clock=clock,

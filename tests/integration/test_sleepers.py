@@ -11,6 +11,7 @@ from orchestrator.bootstrap import SystemClock
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.limits import ENDED_KEPT_MAX, PASSIVATION_WAIT_S_MIN
 from orchestrator.ports.observer import Silence
+from orchestrator.ports.ownership import SoleOwnership
 from orchestrator.runtime import Orchestrator, StartRequest, Until
 from orchestrator.saga import SagaStatus
 from orchestrator.saga.plan import Plan
@@ -31,6 +32,7 @@ BYTES_EACH_MAX = 100
 def orchestrator(journal: SqliteJournal, of: Plan) -> Orchestrator:
     return Orchestrator(
         journal=journal,
+        ownership=SoleOwnership(journal.epoch),
         plans=FixedPlans(of),
         invoker=ScriptedInvoker(lambda _call: None),
         clock=SystemClock(),

@@ -25,6 +25,7 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.journal import Record, Rest, SearchRow
 from orchestrator.ports.observer import Silence
+from orchestrator.ports.ownership import SoleOwnership
 from orchestrator.runtime import Orchestrator, Until
 from orchestrator.saga import check, check_steps
 from orchestrator.saga.commands import CancelSaga
@@ -94,7 +95,8 @@ async def _fed(there: World, plan: Plan, lines: Sequence[Line], sound: Sequence[
     asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
     journal = _journal(plan, lines, there.plans["transfer"], sound)
     orchestrator = Orchestrator(
-        journal=journal, plans=there.revisions, invoker=ScriptedInvoker(_answer), clock=ManualClock(),
+        journal=journal, ownership=SoleOwnership(journal.epoch), plans=there.revisions,
+        invoker=ScriptedInvoker(_answer), clock=ManualClock(),
         observer=Silence(), on_failed=lambda why: raised.append({"message": why}),
     )  # fmt: skip
     async with orchestrator.running():

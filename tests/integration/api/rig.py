@@ -25,6 +25,7 @@ from orchestrator.journal import MemoryJournal
 from orchestrator.ports.catalogue import Revision
 from orchestrator.ports.invoker import CallRequest, OnReport
 from orchestrator.ports.observer import Silence
+from orchestrator.ports.ownership import SoleOwnership
 from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime import Orchestrator
 from orchestrator.saga.events import Phase, Report
@@ -310,7 +311,13 @@ async def running(
     journal = journal or MemoryJournal()
     failures: list[str] = []
     real = Orchestrator(
-        journal=journal, plans=shelf, invoker=hands, clock=clock, observer=Silence(), on_failed=failures.append
+        journal=journal,
+        ownership=SoleOwnership(journal.epoch),
+        plans=shelf,
+        invoker=hands,
+        clock=clock,
+        observer=Silence(),
+        on_failed=failures.append,
     )
     async with real.running():
         api = ApiServer(wrap(real), shelf, Listen(), clock=clock, bounds=bounds or ApiBounds())  # type: ignore[arg-type]  # the shelf plays it

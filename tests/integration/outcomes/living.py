@@ -24,6 +24,7 @@ from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.ports.invoker import CallRequest, OnReport, OpenCall
 from orchestrator.ports.journal import Append, AppendResult
 from orchestrator.ports.observer import Silence
+from orchestrator.ports.ownership import SoleOwnership
 from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime import Orchestrator, StartRequest
 from orchestrator.saga.events import AttemptSettled, Report
@@ -198,6 +199,7 @@ async def first_life(
     failures: list[str] = []
     orchestrator = Orchestrator(
         journal=journal,
+        ownership=SoleOwnership(journal.epoch),
         plans=revisions,
         invoker=DyingInvoker(hands, deaths),
         clock=clock,

@@ -325,7 +325,7 @@ def test_get_and_list_name_a_reason_for_attention_once() -> None:
     lost = ev.AttentionReason.DATA_LOSS
     state = dataclasses.replace(blank(PLAN), attention=(refused, lost, refused))
     shown = views.saga(state, pb.SAGA_VIEW_BASIC, Reader())  # type: ignore[arg-type]  # reads, which is all that is asked
-    listed = views.listed(row_of(state, None, Rest.AWAKE, 1))
+    listed = views.listed(row_of(state, None, Rest.AWAKE, epoch=1))
     assert list(shown.attention) == list(listed.attention) == ["UNDO_REFUSED", "DATA_LOSS"]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from orchestrator.errors import JournalUnavailable
 from orchestrator.limits import SWEEP_INTERVAL_S
-from orchestrator.ports.journal import SearchRow
+from orchestrator.ports.journal import SearchRow, Shards
 from orchestrator.testing.shorthand import plan, step
 from tests.kit.runtime import Process, TappedJournal, run
 
@@ -17,10 +17,16 @@ class Unreadable(TappedJournal):
 
     is_failing = False
 
-    async def due(self, before_at: float, limit: int, after: tuple[float, str] | None = None) -> Sequence[SearchRow]:
+    @property
+    def failed(self) -> str | None:
+        return "the disk cannot be read" if self.is_failing else None
+
+    async def due(
+        self, before_at: float, limit: int, after: tuple[float, str] | None = None, shards: Shards = None
+    ) -> Sequence[SearchRow]:
         if self.is_failing:
             raise JournalUnavailable("the disk cannot be read")
-        return await super().due(before_at, limit, after)
+        return await super().due(before_at, limit, after, shards)
 
 
 def test_a_journal_that_fails_while_it_is_read_stops_the_process_in_order_and_once() -> None:

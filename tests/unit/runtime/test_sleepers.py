@@ -9,7 +9,7 @@ import pytest
 from orchestrator.ids import SagaId
 from orchestrator.limits import ORPHANS_INTERVAL_S, RECOVERY_PAGE_ROWS, SWEEP_INTERVAL_S
 from orchestrator.ports.invoker import CallRequest
-from orchestrator.ports.journal import Rest, SearchRow
+from orchestrator.ports.journal import Rest, SearchRow, Shards
 from orchestrator.runtime import StartRequest, directory
 from orchestrator.saga import SagaStatus
 from orchestrator.saga.commands import Audit, PauseSaga
@@ -39,8 +39,8 @@ class Counting(TappedJournal):
 
     rows_read = 0
 
-    async def awake(self, after: str, limit: int) -> Sequence[SearchRow]:
-        rows = await super().awake(after, limit)
+    async def awake(self, after: str, limit: int, shards: Shards = None) -> Sequence[SearchRow]:
+        rows = await super().awake(after, limit, shards)
         self.rows_read += len(rows)
         return rows
 

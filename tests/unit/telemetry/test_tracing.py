@@ -189,7 +189,7 @@ async def test_the_search_for_the_first_record_is_exact() -> None:
 class RottenJournal(MemoryJournal):
     """The stream of one saga cannot be read; `since` leaves such records out."""
 
-    async def since(self, position: int, limit: int) -> Sequence[PositionedRecord]:
+    async def since(self, position: int, limit: int, shard: int | None = None) -> Sequence[PositionedRecord]:
         found = await super().since(position, limit)
         return [entry for entry in found if (entry.saga_id, entry.record.version) != ("report-1", 1)]
 

@@ -160,7 +160,7 @@ class Damaged(MemoryJournal):
             raise JournalCorrupted(f"record 3 of saga {saga_id!r} cannot be read", saga_id=saga_id)
         return await super().read(saga_id, after_version, limit)
 
-    async def since(self, position: int, limit: int) -> Sequence[PositionedRecord]:
+    async def since(self, position: int, limit: int, shard: int | None = None) -> Sequence[PositionedRecord]:
         raise JournalCorrupted("record 3 cannot be read")
 
 
