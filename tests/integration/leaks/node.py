@@ -1,8 +1,10 @@
 """A node with its API in a process of its own, which tells what it holds whenever a line comes in.
 
 Its caches are small, so that each of them is full before measuring begins and turns over many times while it lasts: a
-cache that forgot to forget would be found with thousands of sagas, not with millions. Nothing else differs from a node
-in use: the same loop, the same collector's pace, a journal on disk.
+cache that forgot to forget would be found with thousands of sagas, not with millions. The loop's own threads, which
+come up one by one as several pieces of work happen to be done at once, are all there from the start, so that one thread
+more is one that was leaked. Nothing else differs from a node in use: the same loop, the same collector's pace, a
+journal on disk.
 """
 
 from orchestrator import limits
@@ -22,6 +24,7 @@ import sys  # noqa: E402
 import threading  # noqa: E402
 from collections import Counter  # noqa: E402
 from collections.abc import Mapping  # noqa: E402
+from concurrent.futures import ThreadPoolExecutor  # noqa: E402
 from contextlib import AsyncExitStack  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -34,6 +37,7 @@ from orchestrator.config import Settings  # noqa: E402
 from tests.integration.leaks.planted import PLANTS  # noqa: E402
 
 SLOW_READER_S = 1.0
+LOOP_THREADS = 4
 
 HELD = (
     "Actor",
@@ -130,9 +134,17 @@ def census(node: Node, api: ApiServer) -> Mapping[str, object]:
     }
 
 
+async def all_threads(loop: asyncio.AbstractEventLoop) -> None:
+    """Have every thread that the loop may ever have for its work."""
+    loop.set_default_executor(ThreadPoolExecutor(LOOP_THREADS))
+    together = threading.Barrier(LOOP_THREADS)  # passed once each of them waits at it
+    await asyncio.gather(*(loop.run_in_executor(None, together.wait) for _ in range(LOOP_THREADS)))
+
+
 async def main(folder: Path, plants: list[str]) -> None:
     settings = Settings.model_validate(json.loads((folder / "settings.json").read_text()))
     loop = asyncio.get_running_loop()
+    await all_threads(loop)
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     async with AsyncExitStack() as stack:

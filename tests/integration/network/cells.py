@@ -1,6 +1,6 @@
 """Every fault at every kind of call: what is struck, in which flow, and how the saga has to end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -104,11 +104,16 @@ class Cell:
         text = _HEAD + _FLOWS[self.role] + patient
         return text.format(name=self.name, target=self.name, timeout_s=f"{TIMEOUT_S:g}")
 
-    def chosen(self, request: Request) -> Fault | None:
-        """Return what the proxy does to a request."""
-        if "saga-id" not in request.told or request.attempt[3] != 1:
+    def chosen(self, request: Request, before: Iterable[Request]) -> Fault | None:
+        """Return what the proxy does to a request, given those that came before it: each operation is struck once.
+
+        That need not be at its first attempt: one that finds its connection broken never comes here.
+        """
+        if "saga-id" not in request.told:
             return None
         _, step, operation, _ = request.attempt
+        if any(each.is_struck and each.attempt[1:3] == (step, operation) for each in before):
+            return None
         if self.role is Role.PROBE and operation == Operation.FORWARD.value:
             return _LOST_REPLY
         if isinstance(self.fault, Line) or (step, operation) != _STRUCK[self.role]:
