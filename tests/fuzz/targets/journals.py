@@ -20,8 +20,8 @@ import apsw
 from orchestrator import bootstrap
 from orchestrator.errors import OrchestratorError
 from orchestrator.ids import SagaId
+from orchestrator.journal.columns import checksum
 from orchestrator.journal.sqlite import SqliteJournal
-from orchestrator.journal.sqlite.rows import checksum
 from orchestrator.ports.journal import Append
 from orchestrator.verify import verify
 from tests.fuzz.judging import Target, clear

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from orchestrator.api import views
 from orchestrator.errors import JournalCorrupted
-from orchestrator.journal.sqlite.rows import row_of
+from orchestrator.journal.columns import row_of
 from tests.fuzz.judging import Target, clear
 from tests.fuzz.mutating import NUMBERS, TEXTS, flipped, reworded, scalar
 
