@@ -17,7 +17,7 @@ from orchestrator.journal import MemoryJournal
 from orchestrator.ports.invoker import CallRequest, OnReport
 from orchestrator.ports.journal import Append, AppendResult, Record
 from orchestrator.ports.observer import Observer, Silence
-from orchestrator.ports.ownership import SoleOwnership
+from orchestrator.ports.ownership import Ownership, SoleOwnership
 from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime import Orchestrator, Started, StartRequest, Until
 from orchestrator.saga import SagaState
@@ -212,6 +212,7 @@ class Process:
         journal: TappedJournal | None = None,
         clock: ManualClock | None = None,
         observer: Observer | None = None,
+        ownership: Ownership | None = None,
     ) -> None:
         self.journal = journal or TappedJournal().tap()
         self.clock = clock or ManualClock()
@@ -222,7 +223,7 @@ class Process:
         self.failures: list[str] = []
         self.orchestrator = Orchestrator(
             journal=self.journal,
-            ownership=SoleOwnership(self.journal.epoch),
+            ownership=ownership or SoleOwnership(self.journal.epoch),
             plans=self.catalogue,
             invoker=self.hands,
             clock=self.clock,
