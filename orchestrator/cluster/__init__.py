@@ -1,0 +1,1 @@
+"""Who may write what, in a cluster."""

@@ -1,0 +1,228 @@
+"""A few processes of one cluster, on a loop on which time jumps, with a tenant that notes what it hears."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from orchestrator.cluster.membership import Membership
+from orchestrator.errors import JournalUnavailable, NotOwner
+from orchestrator.journal.memory_leases import MemoryCluster, MemoryLeases
+from orchestrator.testing.loop import SimulatedLoop
+
+BEGIN_AT = 1_800_000_000.0
+LEASE_S = 6.0
+WAY_S = 0.002
+"""What a question to the store takes, there and back."""
+
+
+def store_now() -> float:
+    return BEGIN_AT + asyncio.get_running_loop().time()
+
+
+class Clock:
+    """One process's clock: in step with the loop, until it jumps."""
+
+    def __init__(self, seed: int) -> None:
+        self.jumped_s = 0.0
+        self._luck = Random(seed)
+
+    def now(self) -> float:
+        return store_now() + self.jumped_s
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def entropy(self) -> float:
+        return self._luck.random()
+
+    def new_uid(self) -> UUID:
+        return UUID(int=self._luck.getrandbits(128))
+
+
+class Way:
+    """`Leases` over a way that takes time and may be cut."""
+
+    def __init__(self, leases: MemoryLeases) -> None:
+        self._leases = leases
+        self.is_cut = False
+        self.is_silent = False
+        """What is asked is never answered."""
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        async def asked(*args: Any, **kwargs: Any) -> Any:
+            await self._pass()
+            answer = await getattr(self._leases, name)(*args, **kwargs)
+            await self._pass()
+            return answer
+
+        return asked
+
+    async def _pass(self) -> None:
+        await asyncio.sleep(WAY_S / 2)
+        if self.is_silent:
+            await asyncio.Event().wait()
+        if self.is_cut:
+            raise JournalUnavailable("the database is away")
+
+
+class Resident:
+    """A scripted `Tenant`: `calls_s` is how long the open calls of its shards take to end."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, tuple[int, ...], float]] = []
+        self.runs: set[int] = set()
+        self.calls_s: dict[int, float] = {}
+
+    def took(self, shards: Collection[int]) -> None:
+        assert not self.runs.intersection(shards), "took what it runs already"
+        self._note("took", shards)
+        self.runs.update(shards)
+
+    async def leave(self, shards: Collection[int], grace_s: float) -> None:
+        self._note("leave", shards)
+        calls_s = max(self.calls_s.get(shard, 0.0) for shard in shards)
+        if calls_s:
+            await asyncio.sleep(min(calls_s, grace_s))
+        self._note("left", shards)
+        self.runs.difference_update(shards)
+
+    def lost(self, shards: Collection[int]) -> None:
+        self._note("lost", shards)
+        self.runs.difference_update(shards)
+
+    def _note(self, what: str, shards: Collection[int]) -> None:
+        self.heard.append((what, tuple(sorted(shards)), asyncio.get_running_loop().time()))
+
+    def times(self, what: str) -> list[float]:
+        return [at for said, _, at in self.heard if said == what]
+
+
+class House:
+    """One process: its clock, its way to the store, its tenant and its membership."""
+
+    def __init__(self, town: "Town", name: str, seed: int) -> None:
+        self.name = name
+        self.clock = Clock(seed)
+        self.leases = town.cluster.open()
+        self.way = Way(self.leases)
+        self.tenant = Resident()
+        self.membership = Membership(
+            self.way,  # type: ignore[arg-type]  # it passes every question on
+            self.clock,
+            name=name,
+            address=f"{name}:7444",
+            shard_count=town.shard_count,
+            lease_s=LEASE_S,
+            on_news=town.tell,
+        )
+        self._over = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def owned(self) -> set[int]:
+        return set(self.membership.owned())
+
+    def may_write(self, shard: int) -> bool:
+        try:
+            self.membership.epoch(shard)
+        except NotOwner:
+            return False
+        return True
+
+    async def _run(self) -> None:
+        async with self.membership.running(self.tenant):
+            await self._over.wait()
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """End as a program does that returns from its block."""
+        self._over.set()
+        assert self._task is not None
+        await self._task
+
+    def kill(self) -> None:
+        """End as SIGKILL does it: nothing of it reaches the store any more."""
+        self.way.is_silent = True
+        self.membership._has_left.set()
+        assert self._task is not None
+        self._task.cancel()
+
+
+class Town:
+    def __init__(self, shard_count: int = 16) -> None:
+        self.shard_count = shard_count
+        self.cluster = MemoryCluster(store_now, shard_count)
+        self.houses: list[House] = []
+        self.are_peers_deaf = False
+        self._seed = 0
+
+    def tell(self, addresses: Collection[str]) -> None:
+        if self.are_peers_deaf:
+            return
+        for house in self.houses:
+            if house.membership._me.address in addresses:
+                asyncio.get_running_loop().call_later(WAY_S, house.membership.nudge)
+
+    def build(self, name: str) -> House:
+        self._seed += 1
+        house = House(self, name, self._seed)
+        self.houses.append(house)
+        return house
+
+    async def open(self, *names: str) -> list[House]:
+        """Start processes one after the other, and wait until shards lie still."""
+        opened = []
+        for name in names:
+            house = self.build(name)
+            house.start()
+            await house.membership.joined()
+            await self.settled(*self.living)
+            opened.append(house)
+        return opened
+
+    @property
+    def living(self) -> list[House]:
+        return [house for house in self.houses if not house.way.is_silent and not house._over.is_set()]
+
+    async def settled(self, *houses: House, within_s: float = 60.0) -> float:
+        """Wait until each of these has its fair share, and together all; return how long it took."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not self._is_settled(houses):
+            assert loop.time() < began + within_s, [sorted(house.owned) for house in houses]
+            await asyncio.sleep(0.01)
+        return loop.time() - began
+
+    def _is_settled(self, houses: Collection[House]) -> bool:
+        counts = [len(house.owned) for house in houses]
+        if sum(counts) != self.shard_count or max(counts) - min(counts) > 1:
+            return False
+        return all(house.tenant.runs == house.owned for house in houses)
+
+    def check(self) -> None:
+        """No shard may be written by two, and whoever may write it does so under the epoch of the store."""
+        for shard in range(self.shard_count):
+            assert sum(house.may_write(shard) for house in self.houses) <= 1
+
+
+@asynccontextmanager
+async def town(shard_count: int = 16) -> AsyncIterator[Town]:
+    built = Town(shard_count)
+    yield built
+    tasks = [house._task for house in built.houses if house._task is not None]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+def played(story: Coroutine[Any, Any, None]) -> None:
+    """Run a story on the jumping loop; what nobody caught is a failure."""
+    loop = SimulatedLoop(Random(7))
+    loop.run(story)
+    assert not loop.errors, loop.errors
