@@ -14,7 +14,8 @@
     |  |- JournalUnavailable           UNAVAILABLE
     |  |- TargetUnreachable            UNAVAILABLE
     |  |- Draining                     UNAVAILABLE
-    |  `- NotOwner                     UNAVAILABLE
+    |  |- NotOwner                     UNAVAILABLE
+    |  `- Pending                      UNAVAILABLE
     |- IntegrityError                  stop this saga and tell a person; code never asks again
     |  |- JournalCorrupted             DATA_LOSS
     |  |- PlanMissing                  DATA_LOSS
@@ -181,6 +182,12 @@ class NotOwner(BusyError):
         super().__init__(message, shard=str(shard))
         self.shard = shard
         self.owner = owner
+
+
+class Pending(BusyError):
+    """The request is durable and will be done, but is not answered yet; the same request id again learns the answer."""
+
+    reason = "REQUEST_PENDING"
 
 
 class IntegrityError(OrchestratorError):

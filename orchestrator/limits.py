@@ -318,7 +318,7 @@ POST_SWEEP_S = 0.5
 POSTS_PAGE = 200
 # Left requests done at once: a fail-over leaves some hundreds, and what calls do at first hand comes before them.
 POSTS_AT_ONCE = 16
-# Left requests that wait for their turn, or to be tried again, in one process; the rest waits in the store.
+# Left requests that wait for their turn in one process, and as many to be tried again; the rest waits in the store.
 POSTS_HELD_MAX = 1_000
 # One try at a left request; a saga that is read back takes a second at most, and the next try comes by itself.
 POST_TRY_S = 10.0

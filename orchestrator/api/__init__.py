@@ -8,6 +8,8 @@
                  └─► OperatorService (operators.py)   repair: every verb audited, `by` from `caller.py`
                  └─► DefinitionService (definitions.py)
                  └─► health, reflection (standard.py)
+                 ╎  NotOwner: the saga is another process's (forwarding.py) ──► its desk, or the store's letter box
+    peer   ──► desk (desk.py) ──► the same methods, for what other processes took
     probe  ──► HttpServer (http.py)             /healthz, /readyz, /metrics
 
 What a method does is four lines: check the caller's words, put them into ours (`mapping.py`), ask the façade, put the
@@ -23,6 +25,8 @@ What is always true here:
   says so and says what to do; nothing queues without end.
 * A page neither misses nor repeats a saga that exists throughout, because a token holds the last row's key.
 * A watch is resumable by number at any point, so it may be cut at any point: drain, age, slow reader, crash.
+* A request that another process of the cluster has to do is done there; its answer comes out as it went in there. It is
+  forwarded once, never on; acknowledged is what the owner's journal holds.
 * When the server drains, health says NOT_SERVING first; then new calls are refused, waits end, calls in flight are
   answered, and only then do the connections close.
 
@@ -34,6 +38,6 @@ Read next: `sagas.py`, then `interceptor.py`.
 """
 
 from orchestrator.api.http import HttpServer
-from orchestrator.api.server import SERVICES, ApiBounds, ApiServer, Listen
+from orchestrator.api.server import SERVICES, ApiBounds, ApiServer, Links, Listen
 
-__all__ = ["SERVICES", "ApiBounds", "ApiServer", "HttpServer", "Listen"]
+__all__ = ["SERVICES", "ApiBounds", "ApiServer", "HttpServer", "Links", "Listen"]

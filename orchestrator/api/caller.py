@@ -1,18 +1,26 @@
 """Who calls, how long they stay, and which trace they are in: what a call says beside its message."""
 
-from typing import Any, TypeAlias
-from urllib.parse import unquote
+from typing import Any, TypeAlias, cast
+from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes
 
 import grpc.aio
 
 from orchestrator import limits, tracecontext
 from orchestrator.errors import InputInvalid
+from orchestrator.ports.clock import Clock
 from orchestrator.values import TraceContext
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 OPERATOR_KEY = "x-operator"
 """Metadata in which a person or a program says who it is, percent-encoded; believed, because nobody can check it."""
+
+REQUEST_ID_KEY = "x-request-id"
+"""Metadata with a caller's own name for a request; it comes back with the answer."""
+
+_CARRIED = frozenset({tracecontext.TRACEPARENT, tracecontext.TRACESTATE, "baggage", REQUEST_ID_KEY, OPERATOR_KEY})
+# What the connection says rather than the call; under names that no client can send, for gRPC's begin with no colon.
+_IDENTITY_KEY, _PEER_KEY = ":identity", ":peer"
 
 # gRPC says "no deadline" as a very large number of seconds (grpc/grpc issue 26236).
 _NO_DEADLINE_S = 10 * 366 * 86_400.0
@@ -54,3 +62,51 @@ def wait_s(context: Context, asked_s: float) -> float:
     # A short deadline keeps most of its time for waiting.
     margin_s = min(limits.API_WAIT_MARGIN_S, remaining_s / 4)
     return max(0.0, min(most_s, remaining_s - margin_s))
+
+
+def request_id(context: Context) -> str:
+    """Return the caller's own name for the request; empty where there is none that could be printed."""
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID_KEY and isinstance(value, str):
+            fits = len(value) <= limits.API_REQUEST_ID_CHARS_MAX and value.isascii() and value.isprintable()
+            return value if fits else ""
+    return ""
+
+
+def carried(context: Context) -> tuple[tuple[str, str], ...]:
+    """Return what a request takes along to another process, so that its caller is the same one there."""
+    facts = [(key, value) for key, value in context.invocation_metadata() or () if key in _CARRIED]
+    if identities := context.peer_identities():
+        facts.append((_IDENTITY_KEY, quote_from_bytes(b", ".join(identities))))
+    facts.append((_PEER_KEY, context.peer()))
+    return tuple((key, value) for key, value in facts if isinstance(value, str))
+
+
+class Carried:
+    """A call that came by another process, as far as methods look at their call."""
+
+    def __init__(self, facts: tuple[tuple[str, str], ...], ends_at: float, clock: Clock) -> None:
+        """Take what `carried` gave there, and the call's end by the monotonic clock here."""
+        self._facts = facts
+        self._ends_at = ends_at
+        self._clock = clock
+
+    def context(self) -> Context:
+        """Return the same, as methods take it."""
+        return cast(Context, self)
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return the caller's own metadata."""
+        return tuple((key, value) for key, value in self._facts if key in _CARRIED)
+
+    def peer_identities(self) -> tuple[bytes, ...]:
+        """Return what the caller's certificate said to the process that took the call."""
+        return tuple(unquote_to_bytes(value) for key, value in self._facts if key == _IDENTITY_KEY)
+
+    def peer(self) -> str:
+        """Return the caller's own address."""
+        return next((value for key, value in self._facts if key == _PEER_KEY), "")
+
+    def time_remaining(self) -> float:
+        """Return seconds until the caller is gone."""
+        return max(0.0, self._ends_at - self._clock.monotonic())

@@ -71,12 +71,9 @@ class HttpServer:
         return JSONResponse({"alive": True})
 
     async def _readyz(self, request: Request) -> Response:
-        """New sagas are taken: the journal records, and no drain has begun."""
-        obstacles: list[str] = []
-        if self._orchestrator.failure is not None:
-            obstacles.append(f"the journal records nothing any more: {self._orchestrator.failure}")
-        if self._orchestrator.is_draining:
-            obstacles.append("the process drains")
+        """New sagas are taken: the journal records, no drain has begun, and the store can be reached."""
+        obstacle = self._orchestrator.obstacle
+        obstacles = [] if obstacle is None else [obstacle]
         return JSONResponse({"ready": not obstacles, "obstacles": obstacles}, status_code=503 if obstacles else 200)
 
     async def _metrics_page(self, request: Request) -> Response:

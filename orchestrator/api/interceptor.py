@@ -1,6 +1,7 @@
 """The edge of the server: what happens around every method, ours or standard.
 
-In this order: a request id, admission, the method, and whatever it raises turned into a status. An error of the tree
+In this order: a request id, admission, the method, and whatever it raises turned into a status. What another process of
+the cluster has to do is forwarded to it (`forwarding.py`), and its answer goes out as it came. An error of the tree
 becomes its row in `status.py`; anything else is a bug: the caller gets INTERNAL and a number, the log gets the rest.
 
 A method that lets `CancelledError` out leaves its client without an answer (grpc/grpc issue 29248), so it is caught
@@ -18,13 +19,12 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from orchestrator import limits
-from orchestrator.api import status
+from orchestrator.api import caller, status
 from orchestrator.api.admission import Admission, Room
-from orchestrator.errors import InputInvalid, OrchestratorError, Overloaded
+from orchestrator.api.caller import REQUEST_ID_KEY
+from orchestrator.api.forwarding import Forwarding, Refused
+from orchestrator.errors import InputInvalid, NotOwner, OrchestratorError, Overloaded
 from orchestrator.ports.clock import Clock
-
-REQUEST_ID_KEY = "x-request-id"
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,16 @@ RoomOf = Callable[[str, object], Room]
 class Edge(grpc.aio.ServerInterceptor):
     """Wraps every method once; the wrapped ones are kept by name."""
 
-    def __init__(self, *, admission: Admission, room_of: RoomOf, clock: Clock, slow_reader_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        room_of: RoomOf,
+        clock: Clock,
+        slow_reader_s: float,
+        forwarding: Forwarding | None = None,
+    ) -> None:
+        self._forwarding = forwarding
         self._admission = admission
         self._room_of = room_of
         self._clock = clock
@@ -62,7 +71,8 @@ class Edge(grpc.aio.ServerInterceptor):
     def _wrap(self, name: str, inner: Handler) -> Handler:
         read, write = inner.request_deserializer, inner.response_serializer
         if inner.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(self._unary(name, inner.unary_unary), _readable(read), write)
+            answer = self._unary(name, inner.unary_unary)
+            return grpc.unary_unary_rpc_method_handler(answer, _readable(read), _written(write))
         if inner.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(self._stream(name, inner.unary_stream), _readable(read), write)
         if inner.stream_stream is not None:
@@ -75,7 +85,12 @@ class Edge(grpc.aio.ServerInterceptor):
                 if isinstance(request, InputInvalid):
                     raise request
                 with self._admission.admit(self._room_of(name, request)):
-                    return await behaviour(request, context)
+                    try:
+                        return await behaviour(request, context)
+                    except NotOwner as elsewhere:
+                        if self._forwarding is None:
+                            raise
+                        return await self._forwarding.forward(name, request, context, behaviour, elsewhere)
 
         return answer
 
@@ -107,7 +122,7 @@ class Edge(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _guarded(self, name: str, context: Context) -> AsyncIterator[None]:
-        given = _request_id(context)
+        given = caller.request_id(context)
         if given:
             context.set_trailing_metadata(((REQUEST_ID_KEY, given),))
         try:
@@ -117,6 +132,8 @@ class Edge(grpc.aio.ServerInterceptor):
             if context.cancelled() or context.done():
                 raise
             wire = status.cancelled(given)
+        except Refused as refused:
+            wire = status.passed(refused.details)
         except grpc.aio.AbortError:  # a standard service said its own status
             raise
         except OrchestratorError as error:
@@ -150,9 +167,12 @@ def _readable(read: "Callable[[bytes], Any] | None") -> "Callable[[bytes], Any] 
     return read_or_refuse
 
 
-def _request_id(context: Context) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == REQUEST_ID_KEY and isinstance(value, str):
-            fits = len(value) <= limits.API_REQUEST_ID_CHARS_MAX and value.isascii() and value.isprintable()
-            return value if fits else ""
-    return ""
+def _written(write: "Callable[[Any], bytes] | None") -> "Callable[[Any], bytes] | None":
+    """Let an answer that came from another process go out as the bytes that it is."""
+    if write is None:
+        return None
+
+    def write_or_pass(answer: Any) -> bytes:  # noqa: ANN401
+        return answer if isinstance(answer, bytes) else write(answer)
+
+    return write_or_pass

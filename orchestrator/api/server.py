@@ -1,6 +1,8 @@
 """The gRPC server: our three services, the standard ones, the edge around them, and how it stops."""
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import grpc.aio
@@ -8,6 +10,8 @@ import grpc.aio
 from orchestrator import limits
 from orchestrator.api.admission import Admission, Room
 from orchestrator.api.definitions import DefinitionService
+from orchestrator.api.desk import COMMANDS, OwnDesk, methods
+from orchestrator.api.forwarding import Forwarding
 from orchestrator.api.interceptor import Edge
 from orchestrator.api.operators import OperatorService
 from orchestrator.api.sagas import SagaService
@@ -15,7 +19,10 @@ from orchestrator.api.standard import HEALTH_CHECK, Health, health_pb2_grpc, ref
 from orchestrator.definition.revisions import Revisions
 from orchestrator.errors import ConfigError
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.observer import Observer, Silence
+from orchestrator.ports.peers import Desk, Letters, Peers
 from orchestrator.runtime.orchestrator import Orchestrator
+from orchestrator.tasks import Tasks
 from orchestrator.v1 import (
     definition_service_pb2,
     definition_service_pb2_grpc,
@@ -25,9 +32,11 @@ from orchestrator.v1 import (
     saga_service_pb2_grpc,
 )
 
-SAGA_SERVICE = saga_service_pb2.DESCRIPTOR.services_by_name["SagaService"].full_name
+_SAGA = saga_service_pb2.DESCRIPTOR.services_by_name["SagaService"]
+_OPERATOR = operator_service_pb2.DESCRIPTOR.services_by_name["OperatorService"]
+SAGA_SERVICE = _SAGA.full_name
 DEFINITION_SERVICE = definition_service_pb2.DESCRIPTOR.services_by_name["DefinitionService"].full_name
-OPERATOR_SERVICE = operator_service_pb2.DESCRIPTOR.services_by_name["OperatorService"].full_name
+OPERATOR_SERVICE = _OPERATOR.full_name
 SERVICES = (SAGA_SERVICE, DEFINITION_SERVICE, OPERATOR_SERVICE)
 
 
@@ -57,6 +66,17 @@ class ApiBounds:
     slow_reader_s: float = limits.API_SLOW_READER_S
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """What joins this server to the other processes of its cluster."""
+
+    peers: Peers
+    letters: Letters
+    look: Callable[[], None]
+    """Have the leases looked at soon: somebody else may own a shard by now."""
+    observer: Observer = field(default_factory=Silence)
+
+
 class ApiServer:
     """`orchestrator.v1` over gRPC. `start`, then `drain`; once each."""
 
@@ -68,20 +88,51 @@ class ApiServer:
         *,
         clock: Clock,
         bounds: ApiBounds = ApiBounds(),
+        links: Links | None = None,
     ) -> None:
+        """Without `links` this process is alone: what it may not do is refused."""
+        self._orchestrator = orchestrator
         self._listen = listen
         self._admission = Admission(calls_max=bounds.calls, waits_max=bounds.waits)
         self._health = Health(SERVICES)
-        edge = Edge(admission=self._admission, room_of=room_of, clock=clock, slow_reader_s=bounds.slow_reader_s)
-        self._server = grpc.aio.server(interceptors=(edge,), options=_options(bounds))
+        self._tasks = Tasks()
         sagas = SagaService(orchestrator=orchestrator, plans=revisions, admission=self._admission, clock=clock)
-        saga_service_pb2_grpc.add_SagaServiceServicer_to_server(sagas, self._server)
         operators = OperatorService(orchestrator=orchestrator, plans=revisions, clock=clock)
+        commands = (
+            *methods(_SAGA, sagas, COMMANDS["SagaService"]),
+            *methods(_OPERATOR, operators, COMMANDS["OperatorService"]),
+        )
+        self._desk = OwnDesk(dict(commands), admission=self._admission, room_of=room_of, clock=clock)
+        edge = Edge(
+            admission=self._admission,
+            room_of=room_of,
+            clock=clock,
+            slow_reader_s=bounds.slow_reader_s,
+            forwarding=None if links is None else self._forwarding(links, sagas, clock),
+        )
+        self._server = grpc.aio.server(interceptors=(edge,), options=_options(bounds))
+        saga_service_pb2_grpc.add_SagaServiceServicer_to_server(sagas, self._server)
         operator_service_pb2_grpc.add_OperatorServiceServicer_to_server(operators, self._server)
         definitions = DefinitionService(revisions=revisions)
         definition_service_pb2_grpc.add_DefinitionServiceServicer_to_server(definitions, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers(reflection_handlers(SERVICES))
+
+    def _forwarding(self, links: Links, sagas: SagaService, clock: Clock) -> Forwarding:
+        return Forwarding(
+            peers=links.peers,
+            letters=links.letters,
+            admission=self._admission,
+            clock=clock,
+            observer=links.observer,
+            look=links.look,
+            wait=sagas.WaitSaga,
+        )
+
+    @property
+    def desk(self) -> Desk:
+        """Return where requests are done that other processes of the cluster took."""
+        return self._desk
 
     @property
     def in_flight(self) -> int:
@@ -101,6 +152,7 @@ class ApiServer:
                 address=address,
             ) from exc
         await self._server.start()
+        self._tasks.spawn(self._follow_obstacle(), name="health")
         return port
 
     def refuse_new(self) -> None:
@@ -112,8 +164,15 @@ class ApiServer:
         """Refuse what is new, let what is in flight be answered within the grace, then close every connection."""
         self.refuse_new()
         await self._admission.idle(grace_s)
+        await self._tasks.cancel()
         # gRPC counts a call as over when its last byte is gone, which is a little after our method has returned.
         await self._server.stop(limits.API_STOP_S)
+
+    async def _follow_obstacle(self) -> None:
+        """Let health say whether new work is taken: not while the store is away, and again when it is back."""
+        while True:
+            self._health.show(is_serving=self._orchestrator.obstacle is None)
+            await asyncio.sleep(limits.OBSTACLE_POLL_S)
 
 
 def room_of(method: str, request: object) -> Room:

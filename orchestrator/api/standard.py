@@ -19,7 +19,7 @@ HEALTH_CHECK = f"/{health.SERVICE_NAME}/Check"
 
 
 class Health(health_pb2_grpc.HealthServicer):
-    """SERVING until the drain begins, NOT_SERVING from then on; overall (the empty name) and per service.
+    """SERVING while new work is taken, never again after a drain has begun; overall (the empty name) and per service.
 
     The library's own servicer forgets the other watchers of a service when one of them leaves, so theirs would never
     learn of the drain.
@@ -27,11 +27,21 @@ class Health(health_pb2_grpc.HealthServicer):
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset({"", *names})
-        self._draining = asyncio.Event()
+        self._is_draining = False
+        self._is_serving = True
+        self._changed = asyncio.Event()
 
     def drain(self) -> None:
         """Say NOT_SERVING from now on."""
-        self._draining.set()
+        self.show(is_serving=False)
+        self._is_draining = True
+
+    def show(self, *, is_serving: bool) -> None:
+        """Say so from now on, or until the drain."""
+        if is_serving is not self._is_serving and not self._is_draining:
+            self._is_serving = is_serving
+            changed, self._changed = self._changed, asyncio.Event()
+            changed.set()
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> health_pb2.HealthCheckResponse:
         if request.service not in self._names:
@@ -41,16 +51,16 @@ class Health(health_pb2_grpc.HealthServicer):
     async def Watch(
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        yield self._status(request.service)
-        await self._draining.wait()
-        yield self._status(request.service)
+        while True:
+            changed = self._changed
+            yield self._status(request.service)
+            await changed.wait()
 
     def _status(self, name: str) -> health_pb2.HealthCheckResponse:
         if name not in self._names:
             return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
-        draining = self._draining.is_set()
-        serving = health_pb2.HealthCheckResponse
-        return health_pb2.HealthCheckResponse(status=serving.NOT_SERVING if draining else serving.SERVING)
+        words = health_pb2.HealthCheckResponse
+        return health_pb2.HealthCheckResponse(status=words.SERVING if self._is_serving else words.NOT_SERVING)
 
 
 def reflection_handlers(names: Iterable[str]) -> tuple[grpc.GenericRpcHandler, ...]:

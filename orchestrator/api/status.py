@@ -84,6 +84,7 @@ TABLE: Mapping[type[errors.OrchestratorError], _Row] = {
     errors.TargetUnreachable: _Row(grpc.StatusCode.UNAVAILABLE, _later),
     errors.Draining: _Row(grpc.StatusCode.UNAVAILABLE, _later),
     errors.NotOwner: _Row(grpc.StatusCode.UNAVAILABLE, _later),
+    errors.Pending: _Row(grpc.StatusCode.UNAVAILABLE, _later),
     errors.JournalCorrupted: _Row(grpc.StatusCode.DATA_LOSS, _nothing),
     errors.PlanMissing: _Row(grpc.StatusCode.DATA_LOSS, _nothing),
     errors.InvariantViolated: _Row(grpc.StatusCode.INTERNAL, _nothing),
@@ -100,6 +101,9 @@ class WireStatus:
     message: str
     details: bytes
     """A serialised `google.rpc.Status`, for `grpc-status-details-bin`."""
+
+
+_CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def is_public(error: Exception) -> bool:
@@ -128,6 +132,21 @@ def cancelled(request_id: str) -> WireStatus:
     """Return the status of a call that was given up, by the caller or by a server that stops."""
     info = error_details_pb2.ErrorInfo(reason="CANCELLED", domain=DOMAIN)
     return _wire(grpc.StatusCode.CANCELLED, "the call was cancelled before it was answered", [info], request_id)
+
+
+def passed(details: bytes) -> WireStatus:
+    """Return the status that another process gave, as it is."""
+    given = status_pb2.Status.FromString(details)
+    return WireStatus(code=_CODES.get(given.code, grpc.StatusCode.UNKNOWN), message=given.message, details=details)
+
+
+def info_of(details: bytes) -> error_details_pb2.ErrorInfo:
+    """Return the reason of a serialised status and its facts; empty where it has none."""
+    info = error_details_pb2.ErrorInfo()
+    for detail in status_pb2.Status.FromString(details).details:
+        if detail.Unpack(info):
+            break
+    return info
 
 
 def _wire(code: grpc.StatusCode, message: str, details: list[Message], request_id: str) -> WireStatus:

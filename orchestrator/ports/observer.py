@@ -30,6 +30,9 @@ class Observer(Protocol):
     def quarantined(self, saga_id: str, reason: str) -> None:
         """A saga was set aside for a person."""
 
+    def forwarded(self, way: str, outcome: str) -> None:
+        """A caller's request went to the saga's owner by a way (`peer`, `post`), and this became of it."""
+
 
 class Silence:
     """The observer that does not care; also the base of observers that care about one thing."""
@@ -40,3 +43,4 @@ class Silence:
     def activated(self, count: int) -> None: ...
     def mailbox(self, depth: int) -> None: ...
     def quarantined(self, saga_id: str, reason: str) -> None: ...
+    def forwarded(self, way: str, outcome: str) -> None: ...

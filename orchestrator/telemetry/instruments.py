@@ -182,6 +182,14 @@ QUARANTINED = Metric(
     unit="sagas",
     meaning="Sagas set aside for a person because their actor failed",
 )
+FORWARDED = Metric(
+    name="saga_forwarded_total",
+    kind="counter",
+    unit="requests",
+    labels=("way", "outcome"),
+    meaning="Requests for sagas of another process: sent to it (`peer`) or left in the store for it (`post`), and what"
+    " came of it: done, refused, elsewhere (it is not the owner any more), unreachable, silent, pending",
+)
 LOOP_LAG = Metric(
     name="saga_event_loop_lag_seconds",
     kind="histogram",
@@ -227,6 +235,7 @@ METRICS = (
     ACTORS,
     MAILBOX_DEPTH,
     QUARANTINED,
+    FORWARDED,
     LOOP_LAG,
     SPANS_EXPORTED,
     SPANS_DROPPED,

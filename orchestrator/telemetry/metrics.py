@@ -79,6 +79,7 @@ class Metrics:
         self._actors_count = 0
         self._mailbox_depth = histogram(instruments.MAILBOX_DEPTH).of()
         self._quarantined = counter(instruments.QUARANTINED).of()
+        self._forwarded = counter(instruments.FORWARDED)
         self._loop_lag = histogram(instruments.LOOP_LAG).of()
         self._spans_exported = counter(instruments.SPANS_EXPORTED).of()
         self._spans_dropped = counter(instruments.SPANS_DROPPED).of()
@@ -185,6 +186,9 @@ class Metrics:
 
     def quarantined(self, saga_id: str, reason: str) -> None:
         self._quarantined.inc()
+
+    def forwarded(self, way: str, outcome: str) -> None:
+        self._forwarded.of(way, outcome).inc()
 
     # --- outbox.SpanMeter --------------------------------------------------------------------------------------------
 

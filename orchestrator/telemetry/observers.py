@@ -38,6 +38,9 @@ class Observers:
     def quarantined(self, saga_id: str, reason: str) -> None:
         self._tell(lambda observer: observer.quarantined(saga_id, reason))
 
+    def forwarded(self, way: str, outcome: str) -> None:
+        self._tell(lambda observer: observer.forwarded(way, outcome))
+
     def _tell(self, fact: Callable[[Observer], None]) -> None:
         for observer in self._observers:
             try:

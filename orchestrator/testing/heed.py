@@ -123,6 +123,9 @@ class Heed:
     def quarantined(self, saga_id: str, reason: str) -> None:
         self._observer.quarantined(saga_id, reason)
 
+    def forwarded(self, way: str, outcome: str) -> None:
+        self._observer.forwarded(way, outcome)
+
 
 async def asked_for_nothing(journal: Journal, struck: Iterable[Fault], plan_of: PlanOf) -> list[str]:
     """I23: who asks a person to undo something was refused by a service, or by a child that is past its pivot."""

@@ -25,6 +25,8 @@ SAMPLES: dict[type[errors.OrchestratorError], errors.OrchestratorError] = {
     errors.JournalUnavailable: errors.JournalUnavailable("the disk is full"),
     errors.TargetUnreachable: errors.TargetUnreachable("scoring is down"),
     errors.Draining: errors.Draining("the process stops"),
+    errors.NotOwner: errors.NotOwner("shard 7 has another owner", shard=7, owner="10.0.0.7:7402"),
+    errors.Pending: errors.Pending("the signal is durable and not answered yet", shard="7"),
     errors.JournalCorrupted: errors.JournalCorrupted("record 7 of saga a-1 does not decode"),
     errors.PlanMissing: errors.PlanMissing("revision r1 of job is gone"),
     errors.InvariantViolated: errors.InvariantViolated("M5", "two undos at once"),
