@@ -123,7 +123,7 @@ def test_a_shard_that_is_left_ends_what_is_in_flight_and_the_next_owner_goes_on(
             await until(lambda: mine.hands.open)
             shard = shard_of(SagaId("s"), SHARDS)
             leaving = asyncio.create_task(mine.orchestrator.leave([shard], 10.0))  # noqa: TID251  # awaited below
-            await asyncio.sleep(0.05)  # virtual
+            await asyncio.sleep(0.05)  # poll: virtual time, in which nothing may happen
             with pytest.raises(NotOwner):
                 await mine.start(next(name for name in NAMES[1:] if shard_of(SagaId(name), SHARDS) == shard))
             mine.hands.open[0].settle(report())
@@ -173,7 +173,7 @@ def test_a_lost_shard_is_let_go_at_once_and_its_late_report_writes_nothing() -> 
             mine.orchestrator.lost(range(SHARDS))
             assert call.was_aborted
             call.settle(report())
-            await asyncio.sleep(1.0)  # virtual
+            await asyncio.sleep(1.0)  # poll: virtual time, in which nothing may happen
             assert len(mine.journal.groups) == groups
             assert mine.orchestrator.stats().active_actors == 0
 
@@ -222,10 +222,10 @@ def test_a_command_in_a_shard_that_is_lost_before_it_is_decided_may_be_asked_els
             await until(lambda: mine.hands.open)
             mine.journal.gate.clear()
             first = asyncio.create_task(mine.orchestrator.signal("s", "go", GO, "r1"))  # noqa: TID251  # awaited below
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # one turn: the signal is on its way
             second = asyncio.create_task(mine.orchestrator.cancel("s", "enough"))  # noqa: TID251  # awaited below
             await until(lambda: mine.orchestrator.stats().active_actors)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # poll: virtual time, in which nothing may happen
             deeds.held.clear()
             mine.orchestrator.lost(range(SHARDS))
             mine.journal.gate.set()
@@ -295,7 +295,7 @@ def test_a_store_that_is_away_stops_nothing_and_what_was_taken_over_is_walked_wh
             journal.is_away = True
             deeds.held = dict.fromkeys(range(SHARDS), 2)
             after.orchestrator.took(range(SHARDS))
-            await asyncio.sleep(5.0)  # virtual
+            await asyncio.sleep(5.0)  # poll: virtual time, in which nothing may happen
             assert after.failures == []
             assert after.hands.begun == []
             journal.is_away = False
@@ -328,7 +328,7 @@ def test_sleepers_of_other_shards_are_left_to_their_owners() -> None:
                 await mine.start(name)
         other = Process(well, sleepy, journal=journal, clock=mine.clock, ownership=Deeds(0, 1, epoch=2))
         async with other.orchestrator.running():
-            await asyncio.sleep(300.0)  # virtual
+            await asyncio.sleep(300.0)  # poll: virtual time, in which nothing may happen
             ends = {name: (await other.orchestrator.get(name)).status for name in NAMES}
             owned = {name for name in NAMES if shard_of(SagaId(name), SHARDS) in (0, 1)}
             assert {name for name, status in ends.items() if status is SagaStatus.COMPLETED} == owned

@@ -1,0 +1,39 @@
+"""The composition root: the only package that introduces adapters to each other.
+
+`open_node` puts a whole orchestrator together inside the running event loop, without surfaces: what a test, a benchmark
+or a Python program embeds. `serve` adds the gRPC API and HTTP around it and runs until a signal; `run` is `serve` for
+a process, with its exit code.
+
+Starting goes from the inside out, and stopping back again: refuse new work, let calls in flight end, send the last
+spans, commit what was decided, close the store. A second signal skips all of that and exits at once, because being
+killed is a case the journal is made for.
+
+==============  ====================================================================================================
+`clock.py`      the clock of a real machine
+`stores.py`     from a setting to an open store; a store to be read that nobody runs on
+`node.py`       `open_node`: journal, invoker, catalogue, runtime and telemetry, wired
+`process.py`    `serve` and `run`: surfaces, signals, the event loop and its garbage collector
+==============  ====================================================================================================
+
+May import: everything but the command line. Read next: `node.py`.
+"""
+
+from orchestrator.bootstrap.clock import SystemClock
+from orchestrator.bootstrap.node import Node, open_node
+from orchestrator.bootstrap.process import EXIT_OK, EXIT_STORAGE, Ready, calm_collector, run, serve
+from orchestrator.bootstrap.stores import Store, open_records, open_store
+
+__all__ = [
+    "EXIT_OK",
+    "EXIT_STORAGE",
+    "Node",
+    "Ready",
+    "Store",
+    "SystemClock",
+    "calm_collector",
+    "open_node",
+    "open_records",
+    "open_store",
+    "run",
+    "serve",
+]

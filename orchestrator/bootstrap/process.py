@@ -1,0 +1,129 @@
+"""A process: the node with its surfaces around it, from start to signal to exit code."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+from orchestrator.bootstrap.node import open_node
+from orchestrator.config import Settings
+from orchestrator.errors import ConfigError
+from orchestrator.limits import DRAIN_MARGIN_S, GC_CONTAINERS
+
+logger = logging.getLogger("orchestrator.bootstrap")
+
+EXIT_OK = 0
+EXIT_STORAGE = 74
+"""EX_IOERR: the journal could record no more; start again when the disk is well."""
+
+Ready = Callable[[str, str], None]
+"""Told the addresses of the gRPC API and of HTTP, as `host:port`."""
+
+
+async def serve(settings: Settings, on_ready: Ready) -> int:
+    """Run with all surfaces until SIGTERM or SIGINT; return the exit code. `on_ready` is told where it listens."""
+    from orchestrator.api import ApiServer, HttpServer  # noqa: PLC0415  # embedders need no surfaces
+
+    stop = _stop_on_signals()
+    async with open_node(settings) as node:
+        api = ApiServer(node.orchestrator, node.revisions, settings.api, clock=node.clock)
+        http = HttpServer(node.orchestrator, node.metrics.render, settings.http)
+        api_port = await api.start()
+        try:
+            http_port = await http.start()
+        except ConfigError:
+            await api.drain(0.0)
+            raise
+        sampling = asyncio.get_running_loop().create_task(node.metrics.sample(node.store), name="metrics")
+        sampling.add_done_callback(_tell_failure)
+        _warn_if_open("api", settings.api.host)
+        _warn_if_open("http", settings.http.host)
+        on_ready(f"{settings.api.host}:{api_port}", f"{settings.http.host}:{http_port}")
+        await _first_of(stop.wait(), node.failed.wait())
+        logger.info("draining: at most %g s for what is in flight", settings.grace_s)
+        _exit_hard_after(settings.grace_s + DRAIN_MARGIN_S, EXIT_STORAGE if node.failed.is_set() else EXIT_OK)
+        api.refuse_new()
+        await node.drain(0.0 if node.failed.is_set() else settings.grace_s)
+        await api.drain(0.0)
+        await http.stop()
+        sampling.cancel()
+        return EXIT_STORAGE if node.failed.is_set() else EXIT_OK
+
+
+def _warn_if_open(surface: str, host: str) -> None:
+    """This version has no authentication: say so where more than this machine can reach a surface."""
+    if host not in {"localhost", "::1"} and not host.startswith("127."):
+        logger.warning(
+            "%s listens on %s: whoever reaches it may read everything%s; let only trusted networks reach it",
+            surface,
+            host,
+            ", start and cancel sagas" if surface == "api" else "",
+        )
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("the sampler of metrics failed; sagas are not affected", exc_info=error)
+
+
+def calm_collector() -> None:
+    """Let the cyclic collector look rarely: a saga's values are freed by counting, and have no cycles.
+
+    By default it looks after every 700 new containers, several times for one saga, and finds nothing. What is loaded at
+    start stays for ever and is never looked at again. The middle generation is looked at often, so that one look is at
+    few: with a saga of 100,000 items in memory, ten young generations at once would be half a second of silence.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_CONTAINERS, 2, 50)
+
+
+def run(settings: Settings, on_ready: Ready) -> int:
+    """Run `serve` in this process: one event loop, uvloop where it is installed and not turned off."""
+    calm_collector()
+    factory = _loop_factory()
+    with asyncio.Runner(loop_factory=factory) as runner:
+        try:
+            return runner.run(serve(settings, on_ready))
+        except* ConfigError as group:
+            raise group.exceptions[0] from None
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if os.environ.get("ORCHESTRATOR_LOOP") == "asyncio" or sys.platform == "win32":
+        return None
+    import uvloop  # noqa: PLC0415  # absent on Windows
+
+    return uvloop.new_event_loop
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Return an event set by the first SIGTERM or SIGINT; the second one exits at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+def _exit_hard_after(delay_s: float, code: int) -> None:
+    """Leave even if something hangs: the journal has what matters."""
+    asyncio.get_running_loop().call_later(delay_s, os._exit, code)
+
+
+async def _first_of(*waits: Awaitable[object]) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]  # noqa: TID251  # both are awaited right below
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
