@@ -172,6 +172,15 @@ JOURNAL_WAL_BYTES_MAX = 64 * 1024 * 1024
 # Only a saga that has more by itself goes in one piece all the same.
 FORGET_RECORDS_MAX = 2_000
 
+# Sagas of one page of a promotion, after which its place is noted: what is done again after a kill.
+PROMOTION_SAGAS = 500
+# Records of one transaction of a promotion.
+PROMOTION_RECORDS = 1_000
+# Bytes of records after which a page of them ends early: they are in memory a few times over.
+PROMOTION_BYTES = 16 * 1024 * 1024
+# Parents of which it is remembered what they are children of.
+PROMOTION_PARENTS_KEPT_MAX = 100_000
+
 # --- telemetry -----------------------------------------------------------------------------------------------------
 
 # W3C Trace Context asks to pass on at least 512 characters of `tracestate`; more is dropped whole, in and out.
@@ -466,6 +475,10 @@ LEASE_S_DEFAULT = 6.0
 LEASE_S_MIN = 2.0
 # Past a minute, people notice a dead member before the cluster does.
 LEASE_S_MAX = 60.0
+# Shards of a new store: with 64 processes each has four, and what one of them loses is dealt out in small parts.
+SHARDS_DEFAULT = 256
+# Each is a row that every member reads with every renewal; a hundred thousand are some megabytes.
+SHARDS_MAX = 100_000
 # Share of a lease, from when its renewal was sent, for which the member believes in it; the rest is margin for clocks
 # that follow a wall clock which was set, and for what is on its way when trust ends.
 LEASE_TRUST_SHARE = 2 / 3

@@ -41,13 +41,18 @@ class Opened:
     """Reads in a thread."""
 
 
-def open_file(path: Path) -> Opened:
-    """Open or create a journal; `ConfigError` where that cannot be, and then nothing is held."""
+def open_file(path: Path, *, is_retired_well: bool = False) -> Opened:
+    """Open or create a journal; `ConfigError` where that cannot be, and then nothing is held.
+
+    One whose sagas were moved to another store is opened only where `is_retired_well`.
+    """
     file = path.resolve()  # one file has one lock, whatever links lead to it
     lock = ownership.claim(file)
     connections: list[apsw.Connection] = []
     try:
         writer = _writer(file, connections)
+        if not is_retired_well:
+            _refuse_retired(writer, file)
         epoch = int(writer.execute(SQL["next_epoch"]).get)
         near, far = _reader(file, connections), _reader(file, connections)
     except BaseException as exc:
@@ -79,6 +84,16 @@ def _writer(file: Path, connections: list[apsw.Connection]) -> apsw.Connection:
     connection.wal_autocheckpoint(JOURNAL_CHECKPOINT_PAGES)
     migrate(connection, shipped(), str(file))
     return connection
+
+
+def _refuse_retired(connection: apsw.Connection, file: Path) -> None:
+    successor = connection.execute(SQL["successor"]).get
+    if successor is not None:
+        raise ConfigError(
+            f"the sagas of the journal {file} were moved to {successor} and run there: nothing was opened, set `store` "
+            f"to that one",
+            path=str(file),
+        )
 
 
 def _reader(file: Path, connections: list[apsw.Connection]) -> apsw.Connection:

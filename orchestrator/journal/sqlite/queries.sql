@@ -96,6 +96,9 @@ SELECT r.definition, r.revision, r.source, r.descriptors, r.created_at, a.revisi
 FROM revisions r JOIN active_revisions a USING (definition)
 WHERE r.definition = ? AND r.revision = ?;
 
+-- name: active
+SELECT definition, revision FROM active_revisions;
+
 -- name: active_revision
 SELECT r.definition, r.revision, r.source, r.descriptors, r.created_at, 1
 FROM revisions r JOIN active_revisions a USING (definition, revision)
@@ -113,6 +116,13 @@ WHERE r.definition = ? ORDER BY r.created_at DESC, r.revision DESC;
 
 -- name: load_cursor
 SELECT position FROM cursors WHERE name = ?;
+
+-- name: places
+SELECT name, position FROM cursors WHERE name IN (SELECT value FROM json_each(?));
+
+-- name: advance_cursor
+INSERT INTO cursors (name, position) VALUES (?, ?)
+ON CONFLICT (name) DO UPDATE SET position = max(position, excluded.position);
 
 -- name: save_cursor
 INSERT INTO cursors (name, position) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = excluded.position;
@@ -136,3 +146,22 @@ DELETE FROM records WHERE saga = ?;
 -- Its attributes go with it.
 -- name: forget_saga
 DELETE FROM sagas WHERE id = ?;
+
+-- Records as they lie here, by saga and version.
+-- name: entries
+SELECT s.saga_id, r.version, r.position, r.epoch, r.at, r.type, r.checksum, r.body
+FROM sagas AS s CROSS JOIN records AS r ON r.saga = s.id
+WHERE s.saga_id >= ?1 AND s.saga_id <= ?3 AND (s.saga_id > ?1 OR r.version > ?2)
+ORDER BY s.saga_id, r.version LIMIT ?4;
+
+-- name: last_position
+SELECT seq FROM sqlite_sequence WHERE name = 'records';
+
+-- name: cursors
+SELECT name, position FROM cursors;
+
+-- name: successor
+SELECT successor FROM promotion;
+
+-- name: retire
+INSERT INTO promotion (id, successor) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET successor = excluded.successor;

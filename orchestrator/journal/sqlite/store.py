@@ -14,7 +14,7 @@ from orchestrator.ids import SagaId
 from orchestrator.journal.codec import corrupted, encode_append
 from orchestrator.journal.refusals import refusal, request_taken
 from orchestrator.journal.search import check_query
-from orchestrator.journal.sqlite import forgetting, ownership, rows, search
+from orchestrator.journal.sqlite import forgetting, leaving, ownership, rows, search
 from orchestrator.journal.sqlite.opening import Opened, open_file
 from orchestrator.journal.sqlite.reader import Reader
 from orchestrator.journal.sqlite.sql import SQL
@@ -22,6 +22,7 @@ from orchestrator.journal.sqlite.writer import Writer
 from orchestrator.limits import JOURNAL_LOOP_ROWS_MAX, READ_RECORDS_MAX
 from orchestrator.ports.catalogue import Revision
 from orchestrator.ports.journal import Append, AppendResult, PositionedRecord, Record, SearchQuery, SearchRow, Shards
+from orchestrator.ports.promotion import Entry
 
 _T = TypeVar("_T")
 # SQLite's own largest row id.
@@ -44,9 +45,12 @@ class SqliteJournal:
         self._closed = False
 
     @classmethod
-    def open(cls, path: str | Path) -> "SqliteJournal":
-        """Open or create the file, take ownership of it and begin a new epoch; `ConfigError` says why it cannot be."""
-        return cls(open_file(Path(path)))
+    def open(cls, path: str | Path, *, is_retired_well: bool = False) -> "SqliteJournal":
+        """Open or create the file, take ownership of it and begin a new epoch; `ConfigError` says why it cannot be.
+
+        `is_retired_well`: the caller runs no sagas, so that a file whose sagas were moved elsewhere is opened, too.
+        """
+        return cls(open_file(Path(path), is_retired_well=is_retired_well))
 
     @property
     def epoch(self) -> int:
@@ -112,6 +116,9 @@ class SqliteJournal:
             seen, found = await self._reader.far(partial(_read_since, position=position, limit=limit))
         return found
 
+    async def news(self, after: Mapping[int, int], limit: int) -> Sequence[PositionedRecord]:
+        return await self.since(after[0], limit) if 0 in after else []
+
     async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
         """As the port says; a record that cannot be trusted is left out here: its saga's own reader reports it."""
         self._check_open()
@@ -152,6 +159,15 @@ class SqliteJournal:
         self._check_open()
         await self._writer.transact(lambda cursor: cursor.execute(SQL["save_cursor"], (name, position)).fetchall())
 
+    async def places(self, names: Collection[str]) -> Mapping[str, int]:
+        return await self._read(len(names), partial(_fetch_places, names=json.dumps(list(names))))
+
+    async def advance(self, places: Mapping[str, int]) -> None:
+        self._check_open()
+        await self._writer.transact(
+            lambda cursor: cursor.executemany(SQL["advance_cursor"], list(places.items())).fetchall()
+        )
+
     # --- Catalogue ---------------------------------------------------------------------------------------------------
 
     async def put(self, revision: Revision) -> bool:
@@ -169,11 +185,34 @@ class SqliteJournal:
             lambda cursor: cursor.execute(SQL["activate"], (definition, revision)).get is not None
         )
 
+    async def active(self) -> Mapping[str, str]:
+        found = await self._read(1, lambda connection: connection.execute(SQL["active"]).fetchall())
+        return {str(definition): str(revision) for definition, revision in found}
+
     async def definitions(self) -> Sequence[Revision]:
         return await self._revisions("definitions")
 
     async def revisions(self, definition: str) -> Sequence[Revision]:
         return await self._revisions("revisions", definition)
+
+    # --- promotion ---------------------------------------------------------------------------------------------------
+
+    async def entries(self, after: tuple[str, int], until: str, limit: int) -> Sequence[Entry]:
+        self._check_open()
+        return await self._reader.far(partial(leaving.entries, after=after, until=until, limit=limit))
+
+    async def last_position(self) -> int:
+        return await self._read(1, leaving.last_position)
+
+    async def cursors(self) -> Mapping[str, int]:
+        return await self._read(1, leaving.cursors)
+
+    async def successor(self) -> str:
+        return await self._read(1, leaving.successor)
+
+    async def retire(self, successor: str) -> None:
+        self._check_open()
+        await self._writer.transact(lambda cursor: cursor.execute(SQL["retire"], (successor,)).fetchall())
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -296,6 +335,10 @@ def _fetch_rows(connection: apsw.Connection, sql: str, values: Sequence[str | fl
 def _fetch_versions(connection: apsw.Connection, saga_ids: str) -> dict[SagaId, int]:
     found = connection.execute(SQL["versions"], (saga_ids,))
     return {SagaId(str(saga_id)): int(str(version)) for saga_id, version in found}
+
+
+def _fetch_places(connection: apsw.Connection, names: str) -> dict[str, int]:
+    return {str(name): int(str(position)) for name, position in connection.execute(SQL["places"], (names,))}
 
 
 def _fetch_counts(connection: apsw.Connection, sql: str, values: Sequence[str | float]) -> dict[str, int]:

@@ -33,7 +33,7 @@ class Watched(MemoryJournal):
     async def forget(self, definition: str, ended_before_at: float, limit: int, shards: Shards = None) -> int:
         assert shards is not None
         self.asked.append((asyncio.get_running_loop().time(), definition, ended_before_at, tuple(shards)))
-        await asyncio.sleep(self.takes_s)
+        await asyncio.sleep(self.takes_s)  # poll: no fact, a store takes its time
         if self.is_away:
             raise JournalUnavailable("the store is away")
         return await super().forget(definition, ended_before_at, limit, shards)
