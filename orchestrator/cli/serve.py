@@ -21,7 +21,11 @@ FLAGS: dict[str, tuple[str, str, str]] = {
     "--host": ("api.host", "ADDRESS", "Address that the API binds."),
     "--port": ("api.port", "PORT", "Port of the gRPC API; 0 takes a free one."),
     "--http-port": ("http.port", "PORT", "Port of health and /metrics; 0 takes a free one."),
-    "--store": ("store", "URL", "Where the journal lives: sqlite:PATH, or memory: for trials."),
+    "--store": (
+        "store",
+        "URL",
+        "Where the journal lives: sqlite:PATH, postgres://USER@HOST/DATABASE, or memory: for trials.",
+    ),
     "--grace": ("grace_s", "SECONDS", "How long calls in flight get after SIGTERM."),
     "--log-level": ("log.level", "LEVEL", "debug, info, warning or error."),
     "--log-format": ("log.format", "FORMAT", "text or json."),

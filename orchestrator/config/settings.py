@@ -5,12 +5,14 @@ The docstring below a field is its documentation: it becomes the JSON Schema (`s
 """
 
 import re
+import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from orchestrator import limits
+from orchestrator.cluster import wire
 from orchestrator.errors import ConfigError
 from orchestrator.invoker import targets as invoker
 from orchestrator.ports.methods import MethodFacts
@@ -160,6 +162,63 @@ class TargetSettings(_Section):
         )
 
 
+class PeerTlsSettings(_Section):
+    """Mutual TLS between the processes of a cluster; files are PEM and are read at start."""
+
+    ca: ExistingPath
+    """The authority: whoever shows a certificate of it is a peer. One of the cluster's own, not a public one."""
+    cert: ExistingPath
+    """This process's certificate chain; its names have to fit the address at which peers call it."""
+    key: ExistingPath
+    """The private key of `cert`."""
+
+    def files(self) -> wire.Tls:
+        """Return the same as the cluster takes it."""
+        return wire.Tls(ca=self.ca, cert=self.cert, key=self.key)
+
+
+class ClusterSettings(_Section):
+    """This process among the others on the same PostgreSQL; on another store it is alone, and none of this counts."""
+
+    name: str = Field(default="", max_length=limits.API_NAME_CHARS_MAX)
+    """How people call this process; the machine's name where empty."""
+    host: str = "127.0.0.1"
+    """Address to bind for the other processes. Beyond loopback only with `tls` or `insecure`."""
+    port: Port = 7402
+    """Port to bind for the other processes; 0 takes a free one."""
+    advertise: str = ""
+    """`host:port` at which the others reach this process; where it listens, where empty."""
+    lease_s: float = Field(default=limits.LEASE_S_DEFAULT, ge=limits.LEASE_S_MIN, le=limits.LEASE_S_MAX)
+    """Seconds that the others wait for a process that is silent, before they take over its sagas."""
+    shards: int = Field(default=limits.SHARDS_DEFAULT, ge=1, le=limits.SHARDS_MAX)
+    """How many parts a new store's sagas are dealt out in; a store keeps what it was created with."""
+    tls: PeerTlsSettings | None = None
+    """Encrypt, and let only peers in. Absent: plaintext, on loopback only."""
+    insecure: bool = False
+    """Allow plaintext beyond loopback: whoever reaches the port is believed to be a peer."""
+
+    @model_validator(mode="after")
+    def _is_closed_to_strangers(self) -> "ClusterSettings":
+        problem = wire.exposure(self.host, has_tls=self.tls is not None, insecure=self.insecure)
+        if problem is not None:
+            raise ValueError(problem)
+        if self.advertise and not re.fullmatch(r"\S+:[1-9]\d{0,4}", self.advertise):
+            raise ValueError(f"advertise: {self.advertise!r} is not an address; write host:port")
+        return self
+
+    def shown_name(self) -> str:
+        """Return how people call this process."""
+        return self.name or socket.gethostname()
+
+    def address(self, port: int) -> str:
+        """Return where the others reach this process, which listens at a port."""
+        if self.advertise:
+            return self.advertise
+        is_anywhere = self.host in {"", "0.0.0.0", "::"}  # noqa: S104  # compared, not bound
+        host = socket.gethostname() if is_anywhere else self.host
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class LogSettings(_Section):
     """The server's own log, on standard error."""
 
@@ -190,16 +249,38 @@ class RetentionSettings(_Section):
         return any(kept is not None for kept in (self.default_s, *self.definitions.values()))
 
 
+_POSTGRES = re.compile(r"postgres(ql)?://.+")
+
+
 def _store(value: str) -> str:
-    if value != "memory:" and not re.fullmatch(r"sqlite:.+", value):
-        raise ValueError("a store is `sqlite:PATH`, or `memory:` for trials (nothing survives the process)")
+    if value != "memory:" and not re.fullmatch(r"sqlite:.+", value) and not _POSTGRES.fullmatch(value):
+        raise ValueError(
+            "a store is `sqlite:PATH`, `postgres://USER@HOST:PORT/DATABASE`, or `memory:` for trials (nothing survives"
+            " the process)"
+        )
     return value
+
+
+def without_password(store: str) -> str:
+    """Return a store's name with `***` for the password that it may hold, in front of the host or behind the `?`."""
+    if not _POSTGRES.fullmatch(store):
+        return store
+    scheme, _, rest = store.partition("://")
+    # The last `@` ends the user: a password may hold one, or a `?`, that nobody escaped. Rather too much is hidden.
+    user, at, place = rest.rpartition("@")
+    if ":" in user:
+        user = f"{user.partition(':')[0]}:***"
+    place = re.sub(r"(?i)([?&](?:ssl)?password=)[^&]*", r"\1***", place)
+    return f"{scheme}://{user}{at}{place}"
 
 
 def _target_names(targets: dict[str, TargetSettings]) -> dict[str, TargetSettings]:
     if wrong := [name for name in targets if not invoker.TARGET_NAME.fullmatch(name)]:
         raise ValueError(f"target name {wrong[0]!r} is not one of a-z, then up to 62 of a-z 0-9 _ -")
     return targets
+
+
+Store = Annotated[str, AfterValidator(_store), PlainSerializer(without_password)]
 
 
 class Settings(_Section):
@@ -209,8 +290,12 @@ class Settings(_Section):
     """The gRPC API."""
     http: HttpSettings = HttpSettings()
     """`/healthz`, `/readyz` and `/metrics`."""
-    store: Annotated[str, AfterValidator(_store)] = "sqlite:./saga.sqlite"
-    """Where the journal lives: `sqlite:PATH`, or `memory:` for trials. One process owns the file."""
+    store: Store = Field(default="sqlite:./saga.sqlite", repr=False)
+    """Where the journal lives: `sqlite:PATH`, which one process owns; `postgres://USER@HOST:PORT/DATABASE`, which any
+    number of processes share; or `memory:` for trials. A password is better given as `PGPASSWORD` or in the file that
+    `PGPASSFILE` names; one that stands here is shown nowhere."""
+    cluster: ClusterSettings = ClusterSettings()
+    """This process among the others on the same PostgreSQL."""
     targets: Annotated[dict[str, TargetSettings], AfterValidator(_target_names)] = {}
     """Name in definitions -> the service that is meant."""
     retention: RetentionSettings = RetentionSettings()
@@ -226,6 +311,16 @@ class Settings(_Section):
     def sqlite_path(self) -> Path | None:
         """Return the path of the store's file; None for the memory store."""
         return Path(self.store.removeprefix("sqlite:")) if self.store.startswith("sqlite:") else None
+
+    @property
+    def postgres_dsn(self) -> str | None:
+        """Return what a PostgreSQL driver connects to, password and all; None for another store."""
+        return self.store if _POSTGRES.fullmatch(self.store) else None
+
+    @property
+    def has_idle_cluster(self) -> bool:
+        """Return whether somebody set what counts on PostgreSQL alone, and the store is another."""
+        return self.postgres_dsn is None and "cluster" in self.model_fields_set
 
     def target_configs(self) -> tuple[invoker.TargetConfig, ...]:
         """Return the targets as the invoker takes them."""

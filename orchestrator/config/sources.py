@@ -212,6 +212,9 @@ def _resolve_paths(values: dict[str, object], folder: Path) -> dict[str, object]
     if isinstance(store, str) and store.startswith("sqlite:"):
         values["store"] = f"sqlite:{folder / store.removeprefix('sqlite:')}"
     _resolve(values, ("definitions",), folder)
+    cluster = values.get("cluster")
+    if isinstance(cluster, dict):
+        _resolve(cluster.get("tls"), ("ca", "cert", "key"), folder)
     targets = values.get("targets")
     for target in targets.values() if isinstance(targets, dict) else ():
         if isinstance(target, dict):

@@ -89,7 +89,7 @@ def test_a_path_that_cannot_be_looked_up_is_told(write: Write) -> None:
     [
         ("api: {prot: 1}", "1:7: api.prot: unknown key; did you mean `port`?"),
         ("lgo: {}", "1:1: lgo: unknown key; did you mean `log`?"),
-        ("zzz: 1", "1:1: zzz: unknown key; known: api, definitions, grace_s, http, log, retention, store, targets"),
+        ("zzz: 1", "1:1: zzz: unknown key; known: api, cluster, definitions, grace_s, http, log, retention, store"),
         ("targets: {a: {address: 'localhost:1', idempotnt: true}}", "targets.a.idempotnt: unknown key; did you mean"),
         ("targets: {a: {address: 'localhost:1', methods: {x.Y/Z: {idemptent: true}}}}", "did you mean `idempotent`?"),
         ("targets: {a: {address: 'localhost:1', breaker: {}}}", "targets.a.breaker: not supported yet; remove it"),
@@ -110,7 +110,7 @@ def test_a_path_that_cannot_be_looked_up_is_told(write: Write) -> None:
         ("targets: {a: {address: 'localhost:1', descriptors: {}}}", "targets.a.descriptors: give exactly one of"),
         ("targets: {a: {address: 'localhost:1', descriptors: {set: x.binpb}}}", "x.binpb does not exist"),
         ("definitions: [nowhere.yaml]", "nowhere.yaml does not exist"),
-        ("store: postgres://x", "store: a store is `sqlite:PATH`"),
+        ("store: mysql://x", "store: a store is `sqlite:PATH`"),
         ("api: {port: 65536}", "1:7: api.port: input should be less than or equal to 65535"),
         ("retention: {default_s: 59}", "1:13: retention.default_s: input should be greater than or equal to 60"),
         ("grace_s: -1", "1:1: grace_s: input should be greater than or equal to 0"),
