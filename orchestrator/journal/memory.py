@@ -5,7 +5,7 @@ a journal can be tested over a crash without a disk.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -147,16 +147,14 @@ class MemoryJournal:
         return dict(Counter(str(getattr(row, group_by)) for row in rows))
 
     async def since(self, position: int, limit: int, shard: int | None = None) -> Sequence[PositionedRecord]:
-        contents = self._live()
-        entries = ((index + 1, contents.positions[index]) for index in range(position, len(contents.positions)))
-        kept = ((at, entry) for at, entry in entries if entry is not None)
-        chosen = ((at, entry) for at, entry in kept if shard is None or contents.rows[entry[0]].shard == shard)
-        return [
-            PositionedRecord(
-                position=at, saga_id=saga, record=decode_record(saga, *contents.streams[saga][version - 1])
-            )
-            for at, (saga, version) in islice(chosen, limit)
-        ]
+        found = self._behind(position)
+        return list(islice((entry for entry in found if shard is None or entry.shard == shard), limit))
+
+    async def news(self, after: Mapping[int, int], limit: int) -> Sequence[PositionedRecord]:
+        found = self._behind(min(after.values(), default=0))
+        return list(
+            islice((entry for entry in found if entry.position > after.get(entry.shard, entry.position)), limit)
+        )
 
     async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
         found = [
@@ -192,6 +190,14 @@ class MemoryJournal:
     async def save(self, name: str, position: int) -> None:
         self._live().cursors[name] = position
 
+    async def places(self, names: Collection[str]) -> Mapping[str, int]:
+        cursors = self._live().cursors
+        return {name: cursors[name] for name in names if name in cursors}
+
+    async def advance(self, places: Mapping[str, int]) -> None:
+        cursors = self._live().cursors
+        cursors.update({name: max(position, cursors.get(name, 0)) for name, position in places.items()})
+
     async def put(self, revision: Revision) -> bool:
         contents = self._live()
         key = (revision.definition, revision.revision)
@@ -214,6 +220,9 @@ class MemoryJournal:
             contents.active[definition] = revision
         return exists
 
+    async def active(self) -> Mapping[str, str]:
+        return dict(self._live().active)
+
     async def definitions(self) -> Sequence[Revision]:
         found = [await self.get(definition) for definition in sorted(self._live().active)]
         return [revision for revision in found if revision is not None]
@@ -222,6 +231,16 @@ class MemoryJournal:
         names = [key[1] for key in self._live().revisions if key[0] == definition]
         found = [await self.get(definition, name) for name in names]
         return sorted((r for r in found if r is not None), key=lambda r: (r.created_at, r.revision), reverse=True)
+
+    def _behind(self, position: int) -> Iterator[PositionedRecord]:
+        contents = self._live()
+        for index in range(position, len(contents.positions)):
+            entry = contents.positions[index]
+            if entry is not None:
+                saga, version = entry
+                record = decode_record(saga, *contents.streams[saga][version - 1])
+                shard = contents.rows[saga].shard
+                yield PositionedRecord(position=index + 1, saga_id=saga, record=record, shard=shard)
 
     def _rows_in(self, shards: Shards) -> list[SearchRow]:
         return [row for row in self._live().rows.values() if shards is None or row.shard in shards]

@@ -1,6 +1,6 @@
 """Where immutable revisions of definitions are kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from orchestrator.frozen import frozen
@@ -33,6 +33,10 @@ class Catalogue(Protocol):
 
     async def activate(self, definition: str, revision: str) -> bool:
         """Make a revision the one that new sagas start with; False where it does not exist."""
+        ...
+
+    async def active(self) -> Mapping[str, str]:
+        """Return which revision of each definition is active, and nothing else of it."""
         ...
 
     async def definitions(self) -> Sequence[Revision]:

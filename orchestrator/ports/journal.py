@@ -121,6 +121,7 @@ class PositionedRecord:
     position: int
     saga_id: SagaId
     record: Record
+    shard: int = 0
 
 
 class Journal(Protocol):
@@ -181,6 +182,13 @@ class Journal(Protocol):
         """
         ...
 
+    async def news(self, after: Mapping[int, int], limit: int) -> Sequence[PositionedRecord]:
+        """Return records of several shards, each behind a position of its own, the lowest positions first.
+
+        At most `limit` in all, and of each shard the next ones, as `since` has them: one look however many shards.
+        """
+        ...
+
     async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
         """Return the `OperatorActed` records of all streams, newest first, with a position below the given.
 
@@ -202,6 +210,15 @@ class Cursors(Protocol):
 
     async def save(self, name: str, position: int) -> None:
         """Save a position; it may be lost in a crash, in which case the reader repeats a little."""
+        ...
+
+    async def places(self, names: Collection[str]) -> Mapping[str, int]:
+        """Return several positions at one look; of names that were never saved nothing."""
+        ...
+
+    async def advance(self, places: Mapping[str, int]) -> None:
+        """Save several positions at once, each unless a greater one is there: who comes late takes nothing back."""
+        ...
 
 
 class Pruning(Protocol):

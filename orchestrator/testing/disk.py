@@ -186,6 +186,9 @@ class SimulatedJournal:
     async def since(self, position: int, limit: int, shard: int | None = None) -> Sequence[PositionedRecord]:
         return await (await self._seek()).since(position, limit, shard)
 
+    async def news(self, after: Mapping[int, int], limit: int) -> Sequence[PositionedRecord]:
+        return await (await self._seek()).news(after, limit)
+
     async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
         return await (await self._seek()).acts(before, limit)
 

@@ -239,6 +239,16 @@ class JournalSuite:
         assert positions[0] > 0
         assert seen[3].record == (await store.read(A))[2]
 
+    async def test_the_news_of_a_shard_are_what_comes_behind_its_own_position(self, store: Store) -> None:
+        await taken(store, append("a", cancelled(1), cancelled(2)), append("b"))
+        every = await store.since(0, 9)
+        assert await store.news({0: 0}, 9) == every
+        assert await store.news({0: 0}, 2) == every[:2]
+        assert await store.news({0: every[1].position}, 9) == every[2:]
+        assert await store.news({0: every[2].position}, 9) == []
+        assert await store.news({}, 9) == []
+        assert {entry.shard for entry in every} == {0}
+
     async def test_what_people_did_is_found_over_all_sagas_newest_first(self, store: Store) -> None:
         await taken(store, append("a", acted("ann", 1), cancelled(2)), append("b", acted("ben", 3)))
         await taken(store, append("b", cancelled(4), acted("cat", 5), after=1))
@@ -257,6 +267,14 @@ class JournalSuite:
         await store.save("spans", 23)
         await store.save("other", 5)
         assert (await store.load("spans"), await store.load("other")) == (23, 5)
+
+    async def test_cursors_are_found_and_moved_together_and_never_back(self, store: Store) -> None:
+        assert await store.places(["spans/1", "spans/2"]) == {}
+        await store.advance({"spans/1": 17, "spans/2": 23})
+        await store.advance({"spans/2": 22, "spans/1": 18, "spans/3": 1})
+        assert await store.places(["spans/1", "spans/2", "spans/4"]) == {"spans/1": 18, "spans/2": 23}
+        assert await store.load("spans/3") == 1
+        await store.advance({})
 
     async def test_the_first_revision_becomes_active_and_none_changes(self, store: Store) -> None:
         first = Revision(definition="epro", revision="r1", source="a: 1", descriptors=b"\x00\xff", created_at=1.0)
@@ -278,6 +296,7 @@ class JournalSuite:
         assert await store.activate("epro", "r2") is True
         assert await store.activate("epro", "r9") is False
         assert await store.activate("none", "r1") is False
+        assert await store.active() == {"epro": "r2", "visit": "v1"}
         listed = [(found.definition, found.revision, found.active) for found in await store.definitions()]
         assert listed == [("epro", "r2", True), ("visit", "v1", True)]
         listed = [(found.definition, found.revision, found.active) for found in await store.revisions("epro")]

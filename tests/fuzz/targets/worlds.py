@@ -30,7 +30,7 @@ class World:
 
     def fresh(self) -> Revisions:
         """Return what another process would have, over a catalogue of its own with the same revisions in it."""
-        catalogue = DictCatalogue([*self.catalogue.kept], dict(self.catalogue.active))
+        catalogue = DictCatalogue([*self.catalogue.kept], dict(self.catalogue.activated))
         return Revisions(catalogue, methods(), FixedClock())
 
 

@@ -107,7 +107,7 @@ class DictCatalogue:
     """`ports.catalogue.Catalogue` in memory."""
 
     kept: list[Revision] = field(default_factory=list)
-    active: dict[str, str] = field(default_factory=dict)
+    activated: dict[str, str] = field(default_factory=dict)
 
     def _shown(self, one: Revision) -> Revision:
         return Revision(
@@ -116,29 +116,32 @@ class DictCatalogue:
             source=one.source,
             descriptors=one.descriptors,
             created_at=one.created_at,
-            active=self.active[one.definition] == one.revision,
+            active=self.activated[one.definition] == one.revision,
         )
 
     async def put(self, revision: Revision) -> bool:
         if await self.get(revision.definition, revision.revision):
             return False
         self.kept.append(revision)
-        self.active.setdefault(revision.definition, revision.revision)
+        self.activated.setdefault(revision.definition, revision.revision)
         return True
 
     async def get(self, definition: str, revision: str = "") -> Revision | None:
-        wanted = revision or self.active.get(definition, "")
+        wanted = revision or self.activated.get(definition, "")
         found = (one for one in self.kept if (one.definition, one.revision) == (definition, wanted))
         return next((self._shown(one) for one in found), None)
 
     async def activate(self, definition: str, revision: str) -> bool:
         if await self.get(definition, revision) is None:
             return False
-        self.active[definition] = revision
+        self.activated[definition] = revision
         return True
 
+    async def active(self) -> Mapping[str, str]:
+        return dict(self.activated)
+
     async def definitions(self) -> Sequence[Revision]:
-        return [self._shown(one) for one in self.kept if self.active[one.definition] == one.revision]
+        return [self._shown(one) for one in self.kept if self.activated[one.definition] == one.revision]
 
     async def revisions(self, definition: str) -> Sequence[Revision]:
         return [self._shown(one) for one in reversed(self.kept) if one.definition == definition]
