@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
-from random import Random
+from random import Random  # noqa: TID251  (seeded)
 from typing import Any
 from uuid import UUID
 
@@ -50,12 +50,27 @@ class Way:
         self.is_cut = False
         self.is_silent = False
         """What is asked is never answered."""
+        self.loses_answers_of: set[str] = set()
+        self.is_asked = asyncio.Event()
+        """A question is on its way."""
+
+    def cut(self, *, silent: bool = False) -> None:
+        self.is_cut, self.is_silent = not silent, silent
+
+    def mend(self) -> None:
+        self.is_cut = self.is_silent = False
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         async def asked(*args: Any, **kwargs: Any) -> Any:
-            await self._pass()
-            answer = await getattr(self._leases, name)(*args, **kwargs)
-            await self._pass()
+            self.is_asked.set()
+            try:
+                await self._pass()
+                answer = await getattr(self._leases, name)(*args, **kwargs)
+                await self._pass()
+            finally:
+                self.is_asked.clear()
+            if name in self.loses_answers_of:
+                raise JournalUnavailable("the connection broke")
             return answer
 
         return asked
@@ -75,6 +90,7 @@ class Resident:
         self.heard: list[tuple[str, tuple[int, ...], float]] = []
         self.runs: set[int] = set()
         self.calls_s: dict[int, float] = {}
+        self.fails_to_leave = False
 
     def took(self, shards: Collection[int]) -> None:
         assert not self.runs.intersection(shards), "took what it runs already"
@@ -83,6 +99,8 @@ class Resident:
 
     async def leave(self, shards: Collection[int], grace_s: float) -> None:
         self._note("leave", shards)
+        if self.fails_to_leave:
+            raise RuntimeError("a bug")
         calls_s = max(self.calls_s.get(shard, 0.0) for shard in shards)
         if calls_s:
             await asyncio.sleep(min(calls_s, grace_s))
@@ -148,7 +166,6 @@ class House:
     def kill(self) -> None:
         """End as SIGKILL does it: nothing of it reaches the store any more."""
         self.way.is_silent = True
-        self.membership._has_left.set()
         assert self._task is not None
         self._task.cancel()
 
@@ -223,6 +240,6 @@ async def town(shard_count: int = 16) -> AsyncIterator[Town]:
 
 def played(story: Coroutine[Any, Any, None]) -> None:
     """Run a story on the jumping loop; what nobody caught is a failure."""
-    loop = SimulatedLoop(Random(7))
+    loop = SimulatedLoop(Random(7))  # type: ignore[abstract]  # what can be had without sockets
     loop.run(story)
     assert not loop.errors, loop.errors
