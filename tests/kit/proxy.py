@@ -19,6 +19,7 @@ from hyperframe.frame import Frame as Parsed
 from hyperframe.frame import GoAwayFrame, HeadersFrame, RstStreamFrame, WindowUpdateFrame
 
 from tests.kit.faults import Fault, Forwarded, Request, What, When
+from tests.kit.ports import bound
 
 PREFACE_BYTES = len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 HEAD_BYTES = 9
@@ -48,7 +49,7 @@ class Proxy:
         """New connections are accepted, and nothing is forwarded or closed."""
         self.address = ""
         self._upstream = upstream
-        self._port = _held_port()
+        self._port = bound()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: set[_Connection] = set()
@@ -71,7 +72,7 @@ class Proxy:
     async def listen(self) -> None:
         """Accept connections; already listening is fine."""
         if self._server is None:
-            self._server = await asyncio.start_server(self._accept, sock=_socket(self._port.getsockname()[1]))
+            self._server = await asyncio.start_server(self._accept, sock=bound(self._port.getsockname()[1]))
 
     async def refuse(self) -> None:
         """Refuse new connections from now on, and reset those that are open."""
@@ -357,17 +358,3 @@ async def _read(reader: asyncio.StreamReader) -> _Frame:
     head = await reader.readexactly(HEAD_BYTES)
     body = await reader.readexactly(int.from_bytes(head[:3], "big"))
     return _Frame(head[3], head[4], int.from_bytes(head[5:9], "big") & STREAM_MAX, head + body)
-
-
-def _socket(port: int) -> socket.socket:
-    """Return a socket bound to a port of this process; port 0 takes a free one."""
-    bound = socket.socket(proto=socket.IPPROTO_TCP)  # said aloud, or asyncio would not turn Nagle's algorithm off
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    bound.bind(("127.0.0.1", port))
-    bound.setblocking(False)
-    return bound
-
-
-def _held_port() -> socket.socket:
-    """Keep a port without listening: connections are refused, and nobody else gets it."""
-    return _socket(0)
