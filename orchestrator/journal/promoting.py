@@ -28,7 +28,7 @@ from orchestrator.journal.codec import decode_record
 from orchestrator.limits import PROMOTION_PARENTS_KEPT_MAX, PROMOTION_RECORDS, PROMOTION_SAGAS
 from orchestrator.ports import promotion
 from orchestrator.ports.catalogue import Catalogue
-from orchestrator.ports.journal import Journal, SearchQuery, SearchRow
+from orchestrator.ports.journal import Cursors, Journal, SearchQuery, SearchRow
 from orchestrator.ports.ownership import shard_of
 from orchestrator.ports.promotion import Entries, Entry
 from orchestrator.saga.events import Event, SagaStarted
@@ -37,11 +37,15 @@ Progress = Callable[[str, int, int], None]
 """Hears what is done with sagas, with how many it is done, and of how many."""
 
 
+Place = Callable[[str, int], str]
+"""Tells the name of a reader's place in one shard, from the reader's name and the shard."""
+
+
 class Origin(promotion.Origin, Journal, Catalogue, Protocol):
     """The store that is moved."""
 
 
-class Destination(promotion.Destination, Journal, Catalogue, Protocol):
+class Destination(promotion.Destination, Journal, Catalogue, Cursors, Protocol):
     """The store that it becomes."""
 
 
@@ -90,7 +94,9 @@ async def survey(origin: Origin, on_progress: Progress) -> Survey:
     return Survey(sagas=sagas, unfinished=unfinished, records=records, digest=digest.hexdigest())
 
 
-async def promote(origin: Origin, destination: Destination, *, successor: str, on_progress: Progress) -> Promoted:
+async def promote(
+    origin: Origin, destination: Destination, *, successor: str, place: Place, on_progress: Progress
+) -> Promoted:
     """Move everything, or go on where an earlier run ended; `successor` is the destination's name, for people.
 
     `ConfigError` where the destination may not take it in, `JournalCorrupted` where a row or a column cannot be read.
@@ -103,8 +109,7 @@ async def promote(origin: Origin, destination: Destination, *, successor: str, o
         await origin.retire(successor)
         return Promoted(sagas=surveyed.sagas, records=surveyed.records, taken=0, digest="")
     await _move_catalogue(origin, destination)
-    for name, position in (await origin.cursors()).items():
-        await destination.take_cursor(name, position)
+    await _move_cursors(origin, destination, place)
     taken = await _move_sagas(origin, destination, after, surveyed.sagas, on_progress)
     records, digest = await compare(origin, destination, surveyed.sagas, on_progress)
     await origin.retire(successor)
@@ -120,6 +125,13 @@ async def _move_catalogue(origin: Catalogue, destination: Catalogue) -> None:
         for revision in reversed(await origin.revisions(active.definition)):
             await destination.put(revision)
         await destination.activate(active.definition, active.revision)
+
+
+async def _move_cursors(origin: Origin, destination: Destination, place: Place) -> None:
+    """Readers go on where they were: records keep their positions, so a place in the whole is one in every shard."""
+    found = (await origin.cursors()).items()
+    shards = range(destination.shard_count)
+    await destination.advance({place(name, shard): position for name, position in found for shard in shards})
 
 
 async def _move_sagas(origin: Origin, destination: Destination, after: str, total: int, on_progress: Progress) -> int:
@@ -140,14 +152,12 @@ async def _move_page(
 ) -> None:
     """Write sagas with all their records. Done again after a kill, it changes nothing that is there already."""
     rows = {row.saga_id: row for row in page}
-    shards: dict[SagaId, int] = {}
     async for entries in _records(origin, (page[0].saga_id, 0), page[-1].saga_id):
         arriving: list[SearchRow] = []
         for entry in entries:
-            if entry.saga_id not in shards:
+            if entry.saga_id in rows:
                 arriving.append(await families.placed(rows.pop(entry.saga_id), entry))
-                shards[entry.saga_id] = arriving[-1].shard
-        await destination.take(arriving, [(shards[entry.saga_id], entry) for entry in entries])
+        await destination.take(arriving, entries)
     if rows:  # damaged sagas without a single record
         await destination.take([await families.placed(row, None) for row in rows.values()], [])
 

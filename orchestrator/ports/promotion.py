@@ -82,15 +82,11 @@ class Destination(Entries, Protocol):
         """
         ...
 
-    async def take(self, rows: Sequence[SearchRow], entries: Sequence[tuple[int, Entry]]) -> None:
-        """Write rows, and entries with the shards they lie in, in one transaction; what is here already stays so.
+    async def take(self, rows: Sequence[SearchRow], entries: Sequence[Entry]) -> None:
+        """Write rows and records, in one transaction; what is here already stays as it is.
 
-        The row of an entry comes before it or with it.
+        A record lies in the shard of its saga, whose row comes before it or with it.
         """
-        ...
-
-    async def take_cursor(self, name: str, position: int) -> None:
-        """Write down how far a reader of the whole store has come, for every shard."""
         ...
 
     async def mark(self, saga_id: SagaId) -> None:

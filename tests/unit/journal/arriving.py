@@ -1,6 +1,6 @@
 """A destination in memory, which counts what it is told and can die at any of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.errors import ConfigError
@@ -26,7 +26,7 @@ class Arriving(MemoryJournal):
         self.epoch_floor = 0
         self.position_floor = 0
         self.is_finished = False
-        self.held: dict[tuple[str, int], tuple[int, Entry]] = {}
+        self.held: dict[tuple[str, int], Entry] = {}
         self.steps = 0
         self.die_at: int | None = None
         self.is_told = False
@@ -40,15 +40,15 @@ class Arriving(MemoryJournal):
         self.epoch_floor, self.position_floor = max(self.epoch_floor, epoch), max(self.position_floor, last_position)
         return None if self.is_finished else self.after
 
-    async def take(self, rows: Sequence[SearchRow], entries: Sequence[tuple[int, Entry]]) -> None:
+    async def take(self, rows: Sequence[SearchRow], entries: Sequence[Entry]) -> None:
         if self._dies():
             self._write(rows, entries)
         self._step()
         self._write(rows, entries)
 
-    async def take_cursor(self, name: str, position: int) -> None:
+    async def advance(self, places: Mapping[str, int]) -> None:
         self._step()
-        await self.save(name, position)
+        await super().advance(places)
 
     async def mark(self, saga_id: SagaId) -> None:
         self._step()
@@ -60,18 +60,17 @@ class Arriving(MemoryJournal):
 
     async def entries(self, after: tuple[str, int], until: str, limit: int) -> Sequence[Entry]:
         keys = sorted(key for key in self.held if after < key and key[0] <= until)
-        return [self.held[key][1] for key in keys[:limit]]
+        return [self.held[key] for key in keys[:limit]]
 
     def damage(self, key: tuple[str, int]) -> None:
-        shard, entry = self.held[key]
-        self.held[key] = (shard, replace(entry, body=entry.body + b"!"))
+        self.held[key] = replace(self.held[key], body=self.held[key].body + b"!")
 
-    def _write(self, rows: Sequence[SearchRow], entries: Sequence[tuple[int, Entry]]) -> None:
+    def _write(self, rows: Sequence[SearchRow], entries: Sequence[Entry]) -> None:
         for row in rows:
             self._contents.rows.setdefault(row.saga_id, row)
-        for shard, entry in entries:
-            assert self._contents.rows[entry.saga_id].shard == shard, "a record lies where its saga lies"
-            self.held.setdefault((entry.saga_id, entry.version), (shard, entry))
+        for entry in entries:
+            assert entry.saga_id in self._contents.rows, "a record lies where its saga lies"
+            self.held.setdefault((entry.saga_id, entry.version), entry)
 
     def _step(self) -> None:
         self.steps += 1
