@@ -17,10 +17,14 @@ def elapsed() -> float:
     return time.monotonic() if _SINCE_BOOT is None else time.clock_gettime(_SINCE_BOOT)  # noqa: TID251  # as below
 
 
+wall_clock = time.time  # noqa: TID251  # this is the clock
+"""What this machine's wall clock shows, Unix seconds."""
+
+
 class SystemClock:
     """`ports.clock.Clock` of a real machine: steady wall time, and luck from the operating system."""
 
-    def __init__(self, wall: Callable[[], float] = time.time, elapsed: Callable[[], float] = elapsed) -> None:  # noqa: TID251  # this is the clock
+    def __init__(self, wall: Callable[[], float] = wall_clock, elapsed: Callable[[], float] = elapsed) -> None:
         """Read the wall clock, and seed from the operating system; tests give both readings."""
         self._time = SteadyTime(wall, elapsed)
         self.now = self._time.now

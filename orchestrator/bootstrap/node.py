@@ -7,17 +7,25 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.bootstrap.clock import SystemClock
 from orchestrator.bootstrap.stores import Store, open_store
 from orchestrator.config import Settings
 from orchestrator.definition import Revisions
 from orchestrator.errors import ConfigError, DefinitionInvalid
+from orchestrator.frozen import frozen
 from orchestrator.invoker import GrpcInvoker
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.ownership import SoleOwnership
+from orchestrator.ports.observer import Observer
+from orchestrator.ports.ownership import Ownership, SoleOwnership
 from orchestrator.runtime import Orchestrator
+from orchestrator.runtime.retention import Retention
+from orchestrator.tasks import Tasks
 from orchestrator.telemetry import Metrics, Observers, Tracing, open_tracing
+
+if TYPE_CHECKING:
+    from orchestrator.bootstrap.sharing import Sharing
 
 logger = logging.getLogger("orchestrator.bootstrap")
 
@@ -30,15 +38,22 @@ class Node:
     revisions: Revisions
     store: Store
     invoker: GrpcInvoker
+    observer: Observer
     metrics: Metrics
     tracing: Tracing | None
     clock: Clock
+    sharing: "Sharing | None" = None
+    """This process's part in a cluster; None where it has its store to itself."""
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the journal can record no more: stop the process."""
 
     async def drain(self, grace_s: float) -> None:
-        """Stop taking work, let what is in flight end, send the last spans."""
-        await self.orchestrator.drain(grace_s)
+        """Stop taking work, let what is in flight end, hand over what others may go on with, send the last spans."""
+        if self.sharing is None:
+            await self.orchestrator.drain(grace_s)
+        else:
+            self.orchestrator.refuse_new()
+            await self.sharing.membership.drain(grace_s)
         if self.tracing is not None:
             await self.tracing.drain()
 
@@ -47,14 +62,16 @@ class Node:
 async def open_node(
     settings: Settings, environ: Mapping[str, str] | None = None, clock: Clock | None = None
 ) -> AsyncGenerator[Node]:
-    """Run an orchestrator without surfaces while the block runs."""
-    clock = clock or SystemClock()
-    metrics = Metrics()
-    tracing = open_tracing(os.environ if environ is None else environ, clock=clock, meter=metrics)
-    observer = metrics if tracing is None else Observers(metrics, tracing)
+    """Run an orchestrator without surfaces while the block runs.
+
+    On PostgreSQL it is one process among others, as far as it can be without a surface: nobody can forward to it.
+    """
     async with AsyncExitStack() as stack:
-        store = open_store(settings)
-        stack.push_async_callback(store.close)
+        place = await _take_place(settings, clock, stack)
+        store, clock = place.store, place.clock
+        metrics = Metrics()
+        tracing = open_tracing(os.environ if environ is None else environ, clock=clock, meter=metrics)
+        observer = metrics if tracing is None else Observers(metrics, tracing)
         # Calls are told to the observer by the runtime, whatever invoker it has; told twice they would count twice.
         invoker = GrpcInvoker({target.name: target for target in settings.target_configs()}, clock)
         stack.push_async_callback(invoker.close, 0.0)
@@ -63,7 +80,7 @@ async def open_node(
         failed = asyncio.Event()
         orchestrator = Orchestrator(
             journal=store,
-            ownership=SoleOwnership(store.epoch),
+            ownership=place.ownership,
             plans=revisions,
             invoker=invoker,
             clock=clock,
@@ -76,16 +93,59 @@ async def open_node(
             await tracing.start(store, store, revisions)
             stack.push_async_callback(tracing.drain)
         await stack.enter_async_context(orchestrator.running())
+        if place.sharing is not None:
+            await stack.enter_async_context(place.sharing.membership.running(orchestrator))
+        await stack.enter_async_context(_forgetting(settings, store, clock, place.ownership))
         yield Node(
             orchestrator=orchestrator,
             revisions=revisions,
             store=store,
             invoker=invoker,
+            observer=observer,
             metrics=metrics,
             tracing=tracing,
             clock=clock,
+            sharing=place.sharing,
             failed=failed,
         )
+
+
+@frozen
+class _Place:
+    """Where the process's records are, and what of them it may write."""
+
+    store: Store
+    clock: Clock
+    ownership: Ownership
+    sharing: "Sharing | None" = None
+
+
+async def _take_place(settings: Settings, clock: Clock | None, stack: AsyncExitStack) -> _Place:
+    """Open the store. A process that shares it tells the time by the store's clock, as all of them do."""
+    if settings.postgres_dsn is None:
+        store = open_store(settings)
+        stack.push_async_callback(store.close)
+        return _Place(store=store, clock=clock or SystemClock(), ownership=SoleOwnership(store.epoch))
+    from orchestrator.bootstrap.sharing import open_shared, share  # noqa: PLC0415  # the driver is an extra
+
+    shared, time = await open_shared(settings, stack)
+    clock = clock or SystemClock(time.wall, time.elapsed)
+    sharing = await share(settings, shared, clock, time, stack)
+    return _Place(store=shared, clock=clock, ownership=sharing.membership, sharing=sharing)
+
+
+@asynccontextmanager
+async def _forgetting(settings: Settings, store: Store, clock: Clock, ownership: Ownership) -> AsyncGenerator[None]:
+    """Forget what ended long ago while the block runs, where the settings say so."""
+    tasks = Tasks()
+    if settings.retention.is_on:
+        keep_s = settings.retention.keep_s
+        retention = Retention(pruning=store, catalogue=store, ownership=ownership, clock=clock, keep_s=keep_s)
+        tasks.spawn(retention.run(), name="retention")
+    try:
+        yield
+    finally:
+        await tasks.cancel()
 
 
 def _fail(failed: asyncio.Event, why: str) -> None:

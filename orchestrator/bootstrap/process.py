@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 from orchestrator.bootstrap.node import open_node
 from orchestrator.config import Settings
@@ -25,12 +26,19 @@ Ready = Callable[[str, str], None]
 
 async def serve(settings: Settings, on_ready: Ready) -> int:
     """Run with all surfaces until SIGTERM or SIGINT; return the exit code. `on_ready` is told where it listens."""
-    from orchestrator.api import ApiServer, HttpServer  # noqa: PLC0415  # embedders need no surfaces
+    from orchestrator.api import ApiServer, HttpServer, Links  # noqa: PLC0415  # embedders need no surfaces
 
     stop = _stop_on_signals()
-    async with open_node(settings) as node:
-        api = ApiServer(node.orchestrator, node.revisions, settings.api, clock=node.clock)
+    async with open_node(settings) as node, AsyncExitStack() as stack:
+        sharing = node.sharing
+        links = None
+        if sharing is not None:
+            look = sharing.membership.nudge
+            links = Links(peers=sharing.peers, letters=sharing.letters, look=look, observer=node.observer)
+        api = ApiServer(node.orchestrator, node.revisions, settings.api, clock=node.clock, links=links)
         http = HttpServer(node.orchestrator, node.metrics.render, settings.http)
+        if sharing is not None:
+            await stack.enter_async_context(sharing.answering(node.orchestrator, api.desk))
         api_port = await api.start()
         try:
             http_port = await http.start()

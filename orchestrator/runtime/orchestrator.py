@@ -26,7 +26,7 @@ from orchestrator.runtime.committer import Committer
 from orchestrator.runtime.directory import Directory
 from orchestrator.runtime.lookout import Lookout
 from orchestrator.runtime.messages import repair_command, signal_command
-from orchestrator.runtime.recovery import Recovery
+from orchestrator.runtime.recovery import BeforeTimers, Recovery
 from orchestrator.runtime.requests import (
     ConflictPolicy,
     RepairRequest,
@@ -147,6 +147,10 @@ class Orchestrator:
             await asyncio.sleep(JOURNAL_AWAY_PAUSE_S)
 
     # --- shards that come and go (`ports.ownership.Tenant`) ----------------------------------------------------------
+
+    def do_before_timers(self, work: BeforeTimers) -> None:
+        """Have something done in every shard that is taken over, before any timer of its sagas fires (I31)."""
+        self._recovery.before_timers = work
 
     def took(self, shards: Collection[int]) -> None:
         """Take up what needs an actor in shards that are this process's from now on."""
@@ -354,10 +358,14 @@ class Orchestrator:
         command = signal_command(self._plans, plan, request)
         return await self._asking.ask(saga, command, validate_only=validate_only)
 
-    async def drain(self, grace_s: float) -> None:
-        """Take nothing new, begin nothing new, let what is in flight end within the grace; recovery has the rest."""
+    def refuse_new(self) -> None:
+        """Take nothing new and begin nothing new from now on; whoever waits is told."""
         self._around.is_draining = True
         self._watchers.tell_all()
+
+    async def drain(self, grace_s: float) -> None:
+        """Take nothing new, begin nothing new, let what is in flight end within the grace; recovery has the rest."""
+        self.refuse_new()
         try:
             async with asyncio.timeout(grace_s):
                 while not self._directory.is_quiet:  # noqa: ASYNC110  # many actors, one look; an event of each costs more

@@ -15,7 +15,7 @@ or was handed a message. Each saga is taken up alone; one that cannot be read is
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from orchestrator.errors import IntegrityError, JournalUnavailable, NotOwner, OrchestratorError
 from orchestrator.ids import SagaId
@@ -38,6 +38,8 @@ from orchestrator.runtime.rows import rest_of
 from orchestrator.saga import owed
 from orchestrator.tasks import Tasks
 
+BeforeTimers = Callable[[Collection[int]], Awaitable[None]]
+
 logger = logging.getLogger("orchestrator.recovery")
 
 
@@ -52,6 +54,10 @@ class Recovery:
         self._taken: set[int] = set()
         """Shards that were taken over and are not walked yet."""
         self._has_taken = asyncio.Event()
+        self._swept: set[int] = set()
+        """Shards whose timers are looked after."""
+        self.before_timers: BeforeTimers | None = None
+        """Done first for every shard that is taken over."""
         self._journal = journal
         self._directory = directory
         self._invoker = invoker
@@ -66,9 +72,30 @@ class Recovery:
         self._calls_max = RECOVERY_CALLS_MAX
 
     def took(self, shards: Collection[int]) -> None:
-        """Hear of shards that this process has taken over: what is awake there is taken up."""
+        """Hear of shards that this process has taken over: what is awake there is taken up.
+
+        What others left for their sagas comes first, then their timers (I31).
+        """
+        if self.before_timers is None:
+            self._begin(shards)
+        else:
+            self._swept.difference_update(shards)
+            self._tasks.spawn(self._begin_after(self.before_timers, shards), self._was_not_begun)
+
+    async def _begin_after(self, first: BeforeTimers, shards: Collection[int]) -> None:
+        try:
+            await first(shards)
+        except JournalUnavailable:
+            logger.debug("what was left for shards that were taken over is looked for again, with everything else")
+        self._begin(shards)
+
+    def _begin(self, shards: Collection[int]) -> None:
+        self._swept.update(shards)
         self._taken.update(shards)
         self._has_taken.set()
+
+    def _was_not_begun(self, error: BaseException) -> None:
+        logger.error("shards that were taken over are not looked after; start this process anew", exc_info=error)
 
     async def recover(self) -> None:
         """For ever: take up all that is awake where a shard was taken over, and look whether somebody has been lost."""
@@ -98,7 +125,7 @@ class Recovery:
                     await self._breathe()
                 after = rows[-1].saga_id
         except JournalUnavailable:
-            self.took(shards)  # they are walked again, by whoever goes on when it is back
+            self._begin(shards)  # they are walked again, by whoever goes on when it is back
             raise
         if self.recovered_count > before:
             logger.info("took up %d unfinished sagas", self.recovered_count - before)
@@ -155,8 +182,11 @@ class Recovery:
 
     async def _wake_due(self, before_at: float) -> None:
         """Were it to wait for calls, one hung service would stop all timers; it waits for room alone."""
+        swept = [shard for shard in self._ownership.owned() if shard in self._swept]
+        if not swept:
+            return
         after: tuple[float, str] | None = None
-        while rows := await self._journal.due(before_at, RECOVERY_PAGE_ROWS, after, self._ownership.owned()):
+        while rows := await self._journal.due(before_at, RECOVERY_PAGE_ROWS, after, swept):
             for row in rows:
                 if self._directory.wake(row.saga_id) is None and self._directory.has_room:
                     await self._take_up(row)
