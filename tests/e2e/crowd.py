@@ -5,10 +5,10 @@ They do what the API promises is enough: a call whose answer was lost is sent ag
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import count
 from random import Random  # noqa: TID251  (seeded: the same crowd again)
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import NAMESPACE_OID, uuid5
 
 import grpc
@@ -21,6 +21,7 @@ from orchestrator.v1.saga_service_pb2 import (
     WAIT_UNTIL_CHANGE,
     CancelSagaRequest,
     ExplainSagaRequest,
+    GetSagaRequest,
     ListSagasRequest,
     SignalSagaRequest,
     SignalWithStartRequest,
@@ -34,6 +35,9 @@ from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 from orchestrator.verify import Answers, Listed, Watched
 from tests.e2e.errands import Errand, of_the_demo
 
+if TYPE_CHECKING:  # a name of the stubs, for types only
+    from orchestrator.v1.saga_service_pb2_grpc import SagaServiceAsyncStub
+
 Reply = TypeVar("Reply")
 
 CALL_S = 20.0
@@ -44,8 +48,18 @@ _UNANSWERED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.Stat
 class Crowd:
     """Starts sagas until told to stop, then waits for every one of them to end."""
 
-    def __init__(self, channel: grpc.aio.Channel, luck: Random, errands: Iterator[Errand] | None = None) -> None:
-        self._stub = SagaServiceStub(channel)
+    def __init__(
+        self,
+        channels: Sequence[grpc.aio.Channel],
+        luck: Random,
+        errands: Iterator[Errand] | None = None,
+        *,
+        call_s: float = CALL_S,
+    ) -> None:
+        """`channels`: to any node of the same store; each call goes to one of them, and is sent again to any."""
+        self._stubs: list[SagaServiceAsyncStub] = [SagaServiceStub(channel) for channel in channels]
+        self._call_s = call_s
+        self._waits = len(self._stubs) == 1
         self._luck = luck
         self._errands = errands or of_the_demo()
         self._numbers = count(1)
@@ -69,6 +83,11 @@ class Crowd:
         self.counts: Counter[str] = Counter()
         self.told = 0
         """Answers that arrived."""
+
+    @property
+    def _stub(self) -> "SagaServiceAsyncStub":
+        """Any node; where there are several, one that is not there is not waited for."""
+        return self._luck.choice(self._stubs)
 
     @property
     def answers(self) -> Answers:
@@ -109,8 +128,10 @@ class Crowd:
                 await self._list()
 
     async def _one(self, errand: Errand) -> None:
-        is_twice, is_cancelled, is_watched = (self._luck.random() < p for p in (0.1, 0.1, 0.15))
+        is_twice, is_cancelled, is_watched, is_got = (self._luck.random() < p for p in (0.1, 0.1, 0.15, 0.2))
         await asyncio.gather(*(self._start(errand) for _ in range(2 if is_twice else 1)))
+        if is_got:
+            await self._get(errand.saga_id)
         if is_cancelled:
             await self._comes_past(errand.saga_id, sequence=self._luck.randint(0, 12))
             await self._cancel(errand.saga_id)
@@ -133,9 +154,9 @@ class Crowd:
             nonlocal tries
             tries += 1
             if both is None:
-                return await self._stub.StartSaga(start, timeout=CALL_S, wait_for_ready=True)
+                return await self._stub.StartSaga(start, timeout=self._call_s, wait_for_ready=self._waits)
             # one piece: its signal cannot come too late, however often it is sent again
-            return await self._stub.SignalWithStart(both, timeout=CALL_S, wait_for_ready=True)
+            return await self._stub.SignalWithStart(both, timeout=self._call_s, wait_for_ready=self._waits)
 
         reply = await self._ask(ask)
         if both is not None:
@@ -148,11 +169,25 @@ class Crowd:
         self.requests[start.request_id] = errand.saga_id
         self.ends.setdefault(errand.saga_id, "")
 
+    async def _get(self, saga_id: SagaId) -> None:
+        """Whoever was told that it is there finds it, wherever they ask, and never older than before."""
+        sequence = 0
+        for _ in range(2):
+            reply = await self._ask(
+                lambda: self._stub.GetSaga(
+                    GetSagaRequest(saga_id=saga_id), timeout=self._call_s, wait_for_ready=self._waits
+                )
+            )
+            assert reply.saga.uid == self.uids[saga_id]
+            assert reply.saga.sequence >= sequence, f"{saga_id} was at {sequence}, and then at {reply.saga.sequence}"
+            sequence = reply.saga.sequence
+            self.counts["looked at"] += 1
+
     async def _start_nonsense(self, saga_id: SagaId) -> None:
         """Ask for what there is none of: a refusal is an answer, and leaves nothing behind."""
         request = StartSagaRequest(saga_id=saga_id, definition="nonsense")
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await self._ask(lambda: self._stub.StartSaga(request, timeout=CALL_S, wait_for_ready=True))
+            await self._ask(lambda: self._stub.StartSaga(request, timeout=self._call_s, wait_for_ready=self._waits))
         assert refused.value.code() is grpc.StatusCode.NOT_FOUND
         self.refused.add(saga_id)
         self.counts["refused"] += 1
@@ -162,7 +197,9 @@ class Crowd:
         known, shown = frozenset(self.ends), list[SagaId]()
         request = ListSagasRequest(order_by="saga_id", page_size=PAGE_ROWS)
         while True:
-            page = await self._ask(lambda: self._stub.ListSagas(request, timeout=CALL_S, wait_for_ready=True))
+            page = await self._ask(
+                lambda: self._stub.ListSagas(request, timeout=self._call_s, wait_for_ready=self._waits)
+            )
             shown += [SagaId(saga.saga_id) for saga in page.sagas]
             if not page.next_page_token:
                 break
@@ -174,11 +211,13 @@ class Crowd:
         """Let it come some way, or to its end, so that it is cancelled anywhere; but do not wait for long."""
         request = WaitSagaRequest(saga_id=saga_id, until=WAIT_UNTIL_CHANGE, after_sequence=sequence)
         request.timeout.FromMilliseconds(500)
-        await self._ask(lambda: self._stub.WaitSaga(request, timeout=CALL_S, wait_for_ready=True))
+        await self._ask(lambda: self._stub.WaitSaga(request, timeout=self._call_s, wait_for_ready=self._waits))
 
     async def _cancel(self, saga_id: SagaId) -> None:
         request = CancelSagaRequest(saga_id=saga_id, reason="the patient withdrew")
-        if await self._is_taken(lambda: self._stub.CancelSaga(request, timeout=CALL_S, wait_for_ready=True)):
+        if await self._is_taken(
+            lambda: self._stub.CancelSaga(request, timeout=self._call_s, wait_for_ready=self._waits)
+        ):
             self.cancelled.add(saga_id)
             self.counts["cancelled"] += 1
         else:
@@ -189,7 +228,9 @@ class Crowd:
         request = decision(errand)
         request.saga_id = errand.saga_id
         for _ in range(2):
-            if await self._is_taken(lambda: self._stub.SignalSaga(request, timeout=CALL_S, wait_for_ready=True)):
+            if await self._is_taken(
+                lambda: self._stub.SignalSaga(request, timeout=self._call_s, wait_for_ready=self._waits)
+            ):
                 self._signalled(errand.saga_id, request.request_id)
             else:
                 self.counts["signalled too late"] += 1
@@ -213,7 +254,9 @@ class Crowd:
 
         async def follow() -> None:
             after = seen[-1][0] if seen else 0
-            call = self._stub.WatchSaga(WatchSagaRequest(saga_id=saga_id, after_sequence=after), wait_for_ready=True)
+            call = self._stub.WatchSaga(
+                WatchSagaRequest(saga_id=saga_id, after_sequence=after), wait_for_ready=self._waits
+            )
             async for message in call:
                 seen.extend([(message.event.sequence, None)] * message.HasField("event"))  # and no heartbeat
 
@@ -223,9 +266,11 @@ class Crowd:
 
     async def _wait(self, errand: Errand) -> None:
         request = WaitSagaRequest(saga_id=errand.saga_id)
-        request.timeout.FromSeconds(int(CALL_S))
+        request.timeout.FromMilliseconds(int(self._call_s * 1000))
         while True:
-            reply = await self._ask(lambda: self._stub.WaitSaga(request, timeout=CALL_S + 5, wait_for_ready=True))
+            reply = await self._ask(
+                lambda: self._stub.WaitSaga(request, timeout=self._call_s + 5, wait_for_ready=self._waits)
+            )
             if reply.reached:
                 break
         status = SagaStatus.Name(reply.saga.status).removeprefix("SAGA_STATUS_")
@@ -236,7 +281,9 @@ class Crowd:
         self.definitions[errand.saga_id] = errand.definition
 
     async def _why(self, saga_id: SagaId) -> str:
-        reply = await self._stub.ExplainSaga(ExplainSagaRequest(saga_id=saga_id), timeout=CALL_S, wait_for_ready=True)
+        reply = await self._stub.ExplainSaga(
+            ExplainSagaRequest(saga_id=saga_id), timeout=self._call_s, wait_for_ready=self._waits
+        )
         return f"{saga_id} asks a person: {reply}"
 
     async def _ask(self, call: Callable[[], Awaitable[Reply]]) -> Reply:

@@ -130,7 +130,7 @@ async def test_no_shape_is_lost_doubled_or_left_undone_wherever_the_orchestrator
         began = since(0.0)
         await town.open_gates(mesh)
         async with channel(mesh.orchestrator.address) as connection:
-            crowd = Crowd(connection, luck, of_every_shape(luck))
+            crowd = Crowd([connection], luck, of_every_shape(luck))
             deaths = await killed_again_and_again(mesh, crowd, KILLS, luck, misbehave, town.misbehave)
         assert await town.money_cents(mesh) == sum(OPENING_CENTS.values())
         judgement = await judged(mesh, crowd)
@@ -155,7 +155,7 @@ async def test_nothing_is_doubled_either_where_no_service_is_declared_to_keep_ke
         began = since(0.0)
         await mesh.start()
         async with channel(mesh.orchestrator.address) as connection:
-            crowd = Crowd(connection, luck)
+            crowd = Crowd([connection], luck)
             deaths = await killed_again_and_again(mesh, crowd, kills, luck, misbehave)
         judgement = await judged(mesh, crowd)
     with capsys.disabled():

@@ -35,7 +35,7 @@ AT_ONCE_S = 1.0
 async def crowded(mesh: Mesh, callers: int) -> AsyncGenerator[Crowd]:
     """Let callers ask for sagas until the block is over; then all of them end."""
     async with channel(mesh.orchestrator.address) as connection:
-        crowd = Crowd(connection, Random(SEED))
+        crowd = Crowd([connection], Random(SEED))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(crowd.run(callers))
             yield crowd
@@ -106,7 +106,7 @@ async def test_what_a_drain_could_not_wait_for_goes_on_after_the_next_start(tmp_
         await mesh.start()
         await mesh.set_fault("archive", method="Store", hang={})
         async with channel(mesh.orchestrator.address) as connection:
-            crowd = Crowd(connection, Random(1))
+            crowd = Crowd([connection], Random(1))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(crowd.run(callers=1))
                 await mesh.calls_in_flight("archive", "Store")
@@ -146,7 +146,7 @@ async def test_a_waiting_caller_does_not_keep_it_from_leaving(tmp_path: Path) ->
         await mesh.start()
         await mesh.set_fault("archive", method="Store", hang={})
         async with channel(mesh.orchestrator.address) as connection:
-            crowd = Crowd(connection, Random(2))
+            crowd = Crowd([connection], Random(2))
             with suppress(asyncio.CancelledError):
                 async with asyncio.TaskGroup() as tasks:
                     waiting = tasks.create_task(crowd.run(callers=8))
