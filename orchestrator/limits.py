@@ -26,6 +26,9 @@ PARSED_PAYLOADS_BYTES_MAX = 8 * 1024 * 1024
 WHOLE_BYTES_MAX = 4 * 1024
 # Compiled plans kept, the least recently asked for put aside first; a catalogue in real use has dozens.
 PLANS_MAX = 1_000
+# What one process of a cluster activates is what sagas start with at every other one within this: sooner than a person
+# has turned to the next thing, and one look a second costs the store nothing.
+CATALOGUE_FRESH_S = 1.0
 # JSON values nested in an input: each level of a Struct is three messages on the wire, and readers stop at 100.
 JSON_DEPTH_MAX = 32
 # JSON values in one input, each of them at least two bytes of the largest payload's text.

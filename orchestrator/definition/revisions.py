@@ -31,7 +31,13 @@ from orchestrator.definition.pinning import Surroundings, canonical, content_add
 from orchestrator.definition.shapes import parse
 from orchestrator.definition.yaml import read
 from orchestrator.errors import InputInvalid, JournalCorrupted, NotFound, PlanMissing, TargetUnreachable
-from orchestrator.limits import COMPENSATION_S_DEFAULT, DESCRIPTORS_BYTES_MAX, PAYLOAD_BYTES_MAX, PLANS_MAX
+from orchestrator.limits import (
+    CATALOGUE_FRESH_S,
+    COMPENSATION_S_DEFAULT,
+    DESCRIPTORS_BYTES_MAX,
+    PAYLOAD_BYTES_MAX,
+    PLANS_MAX,
+)
 from orchestrator.ports.catalogue import Catalogue, Revision
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.methods import Methods
@@ -77,12 +83,18 @@ class _Given:
 class Revisions:
     """The catalogue with the language in front of it."""
 
-    def __init__(self, catalogue: Catalogue, methods: Methods, clock: Clock) -> None:
-        """Nothing is read until it is asked for."""
+    def __init__(self, catalogue: Catalogue, methods: Methods, clock: Clock, *, is_shared: bool = False) -> None:
+        """Nothing is read until it is asked for. `is_shared`: other processes activate revisions there, too."""
         self._catalogue = catalogue
         self._methods = methods
         self._clock = clock
+        self._is_shared = is_shared
         self._active: dict[str, str] = {}
+        """As far as anybody asked for them; of a shared catalogue, as all of them were at `_active_at`."""
+        self._active_at = float("-inf")
+        """When it was asked for, by the clock that never goes back."""
+        self._activating = asyncio.Lock()
+        """An answer from before an activation must not be taken for one from after it."""
         self._compiled: OrderedDict[Key, _Compiled] = OrderedDict()
         self._compiling = asyncio.Lock()
 
@@ -213,10 +225,14 @@ class Revisions:
         raise NotFound("definition", definition, did_you_mean(definition, names) or "create it first")
 
     async def activate(self, definition: str, revision: str) -> None:
-        """Make a revision the one new sagas start with; raise `NotFound`. The only way to do so in this process."""
-        if not await self._catalogue.activate(definition, revision):
-            await self.get(definition, revision)
-        self._active[definition] = revision
+        """Make a revision the one new sagas start with; raise `NotFound`. The only way to do so in this process.
+
+        Other processes of a cluster start sagas with it `CATALOGUE_FRESH_S` later at the latest.
+        """
+        async with self._activating:
+            if not await self._catalogue.activate(definition, revision):
+                await self.get(definition, revision)
+            self._active[definition] = revision
 
     async def definitions(self) -> Sequence[Revision]:
         """Return the active revision of every definition, by name."""
@@ -230,15 +246,30 @@ class Revisions:
 
     async def plan(self, definition: str, revision: str = "") -> Plan:
         """Return a compiled plan; compiled once, however many sagas ask at the same time."""
+        if self._is_shared and not revision:
+            await self._refresh()
         wanted = revision or self._active.get(definition, "")
         if wanted and (known := self._known(definition, wanted)) is not None:
             return known.plan
         async with self._compiling:
-            stored = await self.get(definition, revision)
-            known = await self._load(stored)
+            stored = await self.get(definition, wanted)
             if not revision:
-                self._active[definition] = stored.revision
-            return known.plan
+                self._active.setdefault(definition, stored.revision)  # another may have been activated meanwhile
+            return (await self._load(stored)).plan
+
+    async def _refresh(self) -> None:
+        """Learn what others activated, one look for all definitions, however many sagas start."""
+        if self._is_fresh():
+            return
+        async with self._activating:
+            if self._is_fresh():
+                return
+            asked_at = self._clock.monotonic()
+            self._active = dict(await self._catalogue.active())
+            self._active_at = asked_at
+
+    def _is_fresh(self) -> bool:
+        return self._clock.monotonic() - self._active_at < CATALOGUE_FRESH_S
 
     async def _load(self, stored: Revision) -> _Compiled:
         """Return a compiled revision, its children first; only one at a time is compiled."""
