@@ -42,7 +42,10 @@ class Shared(DictCatalogue):
 
     async def get(self, definition: str, revision: str = "") -> Revision | None:
         self.reads += 1
-        return await super().get(definition, revision)
+        found = await super().get(definition, revision)
+        if not revision:
+            await self.gate.wait()
+        return found
 
 
 class Town:
@@ -127,11 +130,13 @@ async def test_an_activation_during_a_first_start_counts() -> None:
     creator = town.process(is_shared=False)
     first, second = await kept(creator, source()), await kept(creator, source(description="another"))
     process = town.process(is_shared=False)
-    starting = asyncio.ensure_future(process.plan("probe"))  # noqa: TID251  (awaited below)
     town.catalogue.reads = 0
+    town.catalogue.gate.clear()
+    starting = asyncio.ensure_future(process.plan("probe"))  # noqa: TID251  (awaited below)
     while not town.catalogue.reads:  # noqa: ASYNC110  (a fact of the fake store)
         await asyncio.sleep(0)
     await process.activate("probe", second)
+    town.catalogue.gate.set()
     assert (await starting).revision == first
     assert (await process.plan("probe")).revision == second
 
