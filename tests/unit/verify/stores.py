@@ -32,10 +32,12 @@ class Plans:
         raise NotImplementedError
 
 
-async def put(journal: MemoryJournal, sample: Sample, saga_id: SagaId = SAGA, epoch: int | None = None) -> None:
+async def put(
+    journal: MemoryJournal, sample: Sample, saga_id: SagaId = SAGA, epoch: int | None = None, shard: int = 0
+) -> None:
     """Append a whole history, as written by the journal's present owner, or under an earlier epoch."""
     of = journal.epoch if epoch is None else epoch
-    row = replace(sample.row, epoch=of)
+    row = replace(sample.row, epoch=of, shard=shard)
     append = Append(saga_id=saga_id, expected_version=0, epoch=of, records=in_epoch(sample, of), row=row)
     assert await journal.append([append]) == [None]
 

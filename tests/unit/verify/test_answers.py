@@ -143,6 +143,15 @@ async def test_a_writer_that_comes_after_its_successor_is_found_where_the_order_
     assert late[0].versions == (1,)
 
 
+async def test_a_writer_of_one_shard_is_not_the_successor_of_another_shards() -> None:
+    first = MemoryJournal()
+    second = first.reopen()
+    await put(second, running())
+    await put(second, renamed(completed(), "other", uid=7), OTHER, epoch=first.epoch, shard=1)
+    findings = await verify(second, Plans(), in_order=True)
+    assert findings.by_invariant["I3"] == 0
+
+
 @pytest.mark.parametrize(("make", "is_right"), [(completed, True), (running, False)])
 async def test_a_saga_that_goes_on_though_nothing_more_will_happen_is_found(
     make: Callable[[], Sample], is_right: bool
