@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 from orchestrator.bootstrap.clock import SystemClock
 from orchestrator.config import Settings
@@ -11,11 +12,18 @@ from orchestrator.errors import ConfigError
 from orchestrator.invoker import GrpcInvoker
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.sqlite import SqliteJournal
+from orchestrator.ports.catalogue import Catalogue
+from orchestrator.ports.journal import Cursors, Journal, Pruning
 
-Store = MemoryJournal | SqliteJournal
+Own = MemoryJournal | SqliteJournal
+"""A store that one process has to itself, under the epoch of its opening."""
 
 
-def open_store(settings: Settings) -> Store:
+class Store(Journal, Catalogue, Cursors, Pruning, Protocol):
+    """What every store serves."""
+
+
+def open_store(settings: Settings) -> Own:
     """Open the store that the settings name; `ConfigError` where it cannot be had."""
     path = settings.sqlite_path
     return MemoryJournal() if path is None else SqliteJournal.open(path)
