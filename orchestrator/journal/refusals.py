@@ -30,3 +30,14 @@ def request_taken(append: Append, owner: SagaId) -> OrchestratorError:
         saga_id=owner,
         request_id=append.row.request_id,
     )
+
+
+def not_ours(append: Append) -> OrchestratorError:
+    """Return the error for a stream whose shard is not this process's under the append's epoch, or not any more."""
+    return Fenced(
+        f"saga {append.saga_id!r} lies in shard {append.row.shard}, which is not this member's under epoch "
+        f"{append.epoch}; nothing was recorded, and this process must not write to it",
+        saga_id=append.saga_id,
+        shard=str(append.row.shard),
+        epoch=str(append.epoch),
+    )

@@ -8,7 +8,7 @@ from orchestrator.errors import JournalUnavailable
 from orchestrator.limits import FORGET_RECORDS_MAX
 from orchestrator.ports.journal import SearchQuery
 from orchestrator.saga.state import TERMINAL, SagaStatus
-from tests.conformance.journal_suite import A, B, C, Open, Store, names, taken
+from tests.conformance.journal_suite import A, B, C, Open, Store, found, names, taken
 from tests.conformance.journal_values import acted, append, cancelled
 
 ENDED = SagaStatus.COMPLETED
@@ -116,18 +116,18 @@ class ForgettingSuite:
         assert await store.forget("epro", 99.0, 9) == 0
 
     async def test_forgetting_survives_a_restart(self, opener: Open) -> None:
-        before = opener()
+        before = await found(opener)
         await taken(before, append("a", status=ENDED, ended_at=1.0), append("c"))
         await before.forget("epro", 99.0, 9)
         await before.close()
-        after = opener()
+        after = await found(opener)
         assert await left(after) == ["c"]
         assert len(await after.read(C)) == 1
         assert await after.read(A) == []
         await after.close()
 
     async def test_a_closed_store_forgets_nothing(self, opener: Open) -> None:
-        store = opener()
+        store = await found(opener)
         await store.close()
         with pytest.raises(JournalUnavailable, match="closed"):
             await store.forget("epro", 99.0, 9)

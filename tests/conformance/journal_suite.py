@@ -1,7 +1,8 @@
 """What every store must do; an adapter's own file says how it is opened, nothing more."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -29,8 +30,13 @@ from tests.conformance.journal_values import acted, append, cancelled, opened
 class Store(Journal, Catalogue, Cursors, Pruning, Protocol):
     """The four ports that one store serves."""
 
+    @property
+    def epoch(self) -> int:
+        """Return the epoch under which this opening writes: greater than that of every earlier one."""
+        ...
 
-Open = Callable[[], Store]
+
+Open = Callable[[], Store | Awaitable[Store]]
 """Opens the store: the first call makes it, each further call finds what the one before left."""
 
 A, B, C = SagaId("a"), SagaId("b"), SagaId("c")
@@ -38,6 +44,11 @@ A, B, C = SagaId("a"), SagaId("b"), SagaId("c")
 
 def names(rows: Sequence[SearchRow]) -> list[str]:
     return [row.saga_id for row in rows]
+
+
+async def found(opener: Open) -> Store:
+    opening = opener()
+    return await opening if inspect.isawaitable(opening) else opening
 
 
 async def taken(store: Store, *batch: Append) -> None:
@@ -53,7 +64,7 @@ class JournalSuite:
 
     @pytest.fixture
     async def store(self, opener: Open) -> AsyncIterator[Store]:
-        store = opener()
+        store = await found(opener)
         yield store
         await store.close()
 
@@ -115,7 +126,12 @@ class JournalSuite:
     async def test_one_streams_conflict_does_not_hinder_another(self, store: Store) -> None:
         await taken(store, append("a", epoch=3))
         results = await store.append(
-            [append("b"), append("a", after=5, epoch=3), append("c"), append("a", after=1, epoch=2)]
+            [
+                append("b", epoch=3),
+                append("a", after=5, epoch=3),
+                append("c", epoch=3),
+                append("a", after=1, epoch=2),
+            ]
         )
         assert [type(result) for result in results] == [type(None), VersionConflict, type(None), Fenced]
         assert len(await store.read(A)) == 1
@@ -306,7 +322,7 @@ class JournalSuite:
     # --- opening and closing -----------------------------------------------------------------------------------------
 
     async def test_a_restart_finds_everything_under_a_higher_epoch(self, opener: Open) -> None:
-        before = opener()
+        before = await found(opener)
         kept = append("a", cancelled(1), opened(2), epoch=before.epoch, request_id="r", attributes={"n": 1})
         await taken(before, kept)
         await before.save("spans", 2)
@@ -314,7 +330,7 @@ class JournalSuite:
         positions = [entry.position for entry in await before.since(0, 9)]
         await before.close()
 
-        after = opener()
+        after = await found(opener)
         assert after.epoch > before.epoch
         assert tuple(await after.read(A)) == kept.records
         assert await after.row_by_request("r") == kept.row
@@ -328,7 +344,7 @@ class JournalSuite:
         await after.close()
 
     async def test_closing_twice_is_harmless_and_closed_is_closed(self, opener: Open) -> None:
-        store = opener()
+        store = await found(opener)
         await store.close()
         await store.close()
         for use in (

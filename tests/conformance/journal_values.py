@@ -1,5 +1,6 @@
 """Appends, rows and records for tests of stores; a test names what it is about, the rest is filled in."""
 
+import uuid
 from typing import Any
 
 from orchestrator.ids import SagaId, StepId
@@ -53,7 +54,7 @@ def append(saga: str, *events: Event, after: int = 0, epoch: int = 1, **row: Any
 def search_row(saga: str, **changed: Any) -> SearchRow:
     """Return a row that differs from an ordinary one as told."""
     fields: dict[str, Any] = {
-        "uid": f"uid of {saga}",
+        "uid": str(uuid.uuid5(uuid.NAMESPACE_OID, saga)),
         "request_id": "",
         "definition": "epro",
         "revision": "3f2a",

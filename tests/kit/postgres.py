@@ -77,7 +77,7 @@ class Server:
 
     def run(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement as the superuser; return its rows."""
-        return _run(self.dsn(database), sql)
+        return run(self.dsn(database), sql)
 
     def terminate_backends(self, database: str) -> int:
         """End every connection to a database, as an administrator does; return how many there were."""
@@ -167,11 +167,11 @@ def database() -> Iterator[str]:
     """Give the DSN of an empty database, which goes afterwards."""
     if _GIVEN:
         name = f"test_{os.getpid()}_{os.urandom(4).hex()}"
-        _run(_GIVEN, f"CREATE DATABASE {name}")
+        run(_GIVEN, f"CREATE DATABASE {name}")
         try:
             yield urlunsplit(urlsplit(_GIVEN)._replace(path=f"/{name}"))
         finally:
-            _run(_GIVEN, f"DROP DATABASE {name} WITH (FORCE)")
+            run(_GIVEN, f"DROP DATABASE {name} WITH (FORCE)")
         return
     yield server().dsn(server().database())  # it goes with the server: to drop it takes a checkpoint
 
@@ -244,7 +244,8 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _run(dsn: str, sql: str) -> list[tuple[Any, ...]]:
+def run(dsn: str, sql: str) -> list[tuple[Any, ...]]:
+    """Run one statement at a database; return its rows."""
     import psycopg
 
     with psycopg.connect(dsn, autocommit=True) as connection:

@@ -1,0 +1,151 @@
+"""The schema: numbered migrations, applied once each, in order, all or nothing, by one process at a time.
+
+`store` has one row: whose tables these are, and how many shards they are cut into. Whoever makes it first makes the
+store; the others are refused by its name, look again, and find it made. After that its row is the lock, so that nothing
+hangs on a session. `schema_version` remembers each migration with its checksum. A schema of a newer release is refused
+rather than half-understood; a migration whose text changed after it was applied is refused rather than trusted.
+"""
+
+import hashlib
+import logging
+import re
+from collections.abc import Sequence
+from importlib import resources
+from typing import Final
+
+from orchestrator.errors import ConfigError
+from orchestrator.frozen import frozen
+from orchestrator.journal.postgres.driver import LOST, Connector, Link, is_about_turns, is_already_there
+from orchestrator.limits import POSTGRES_MIGRATE_S, POSTGRES_TURNS_MAX
+
+APPLICATION: Final = "saga-orchestrator"
+
+_FILE = re.compile(r"(\d{4})_([a-z_]+)\.sql")
+_TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
+_MAKE = """
+CREATE TABLE store (id integer PRIMARY KEY, application text NOT NULL, shard_count integer NOT NULL);
+CREATE TABLE schema_version (version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL);
+"""
+
+logger: Final = logging.getLogger(__name__)
+
+
+@frozen
+class Migration:
+    """One step of the schema; `version` is 1, 2, 3, ... without a gap."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """Return the SHA-256 of the text, in hex."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def shipped() -> Sequence[Migration]:
+    """Return the migrations of this release, in order."""
+    folder = resources.files(__package__).joinpath("migrations")
+    found = [(match, entry) for entry in folder.iterdir() if (match := _FILE.fullmatch(entry.name))]
+    return sorted(
+        (
+            Migration(version=int(match[1]), name=match[2], sql=entry.read_text(encoding="utf-8"))
+            for match, entry in found
+        ),
+        key=lambda migration: migration.version,
+    )
+
+
+async def prepare(connector: Connector, migrations: Sequence[Migration], shard_count: int) -> int:
+    """Make the store, or bring it to this release's schema; return how many shards it has.
+
+    `ConfigError` where it is not ours to change, `JournalUnavailable` where the database does not answer.
+    """
+    tries = 0
+    while True:
+        link: Link | None = None
+        try:
+            link = await connector.connect(POSTGRES_MIGRATE_S)
+            async with link.transaction(POSTGRES_MIGRATE_S):
+                found = await _prepare(link, migrations, shard_count, connector.address.shown)
+        except LOST as exc:
+            connector.take_note(exc)
+            tries += 1
+            if tries <= POSTGRES_TURNS_MAX and (is_already_there(exc) or is_about_turns(exc)):
+                continue  # another process makes the store at this moment
+            raise connector.refused(exc) from exc
+        finally:
+            if link is not None:
+                link.drop()
+        if found != shard_count:
+            logger.warning(
+                "%s has %d shards since it was made, which is how many are used; %d are configured",
+                connector.address.shown, found, shard_count,
+            )  # fmt: skip
+        return found
+
+
+async def _prepare(link: Link, migrations: Sequence[Migration], shard_count: int, shown: str) -> int:
+    is_new = await _is_new(link, migrations, shown)
+    if is_new:
+        await link.script(_MAKE)
+        await link.step("INSERT INTO store (id, application, shard_count) VALUES (1, $1, $2)", APPLICATION, shard_count)
+    locked = await link.step("SELECT application, shard_count FROM store WHERE id = 1 FOR UPDATE")
+    if [row[0] for row in locked] != [APPLICATION]:
+        raise _foreign(shown)
+    applied = {row[0]: row[1] for row in await link.step("SELECT version, checksum FROM schema_version")}
+    _check(applied, migrations, shown)
+    for migration in migrations[len(applied) :]:
+        await link.script(migration.sql)
+        await link.step(
+            "INSERT INTO schema_version (version, name, checksum) VALUES ($1, $2, $3)",
+            migration.version, migration.name, migration.checksum,
+        )  # fmt: skip
+    if is_new:
+        await link.step(
+            "INSERT INTO shards (shard, owner, epoch) SELECT n, '', 0 FROM unnest($1::int[]) AS n",
+            list(range(shard_count)),
+        )
+    return int(locked[0][1])
+
+
+async def _is_new(link: Link, migrations: Sequence[Migration], shown: str) -> bool:
+    """Return whether there is nothing of ours here yet; `ConfigError` where tables of our names are somebody else's."""
+    found = await link.step("SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()")
+    tables = {row[0] for row in found}
+    ours = {name for migration in migrations for name in _TABLE.findall(migration.sql)} | {"store", "schema_version"}
+    if not tables & ours:
+        return True
+    columns = await link.step(
+        "SELECT column_name FROM information_schema.columns "
+        "WHERE table_schema = current_schema() AND table_name = 'store'"
+    )
+    if {row[0] for row in columns} != {"id", "application", "shard_count"}:
+        raise _foreign(shown)
+    return False
+
+
+def _foreign(shown: str) -> ConfigError:
+    return ConfigError(
+        f"{shown} has tables of another program by the names of this one's; nothing was changed, name another database "
+        f"or another schema (?search_path=...) for the journal",
+        path=shown,
+    )
+
+
+def _check(applied: dict[int, str], migrations: Sequence[Migration], shown: str) -> None:
+    newest = len(migrations)
+    if max(applied, default=0) > newest:
+        raise ConfigError(
+            f"the journal {shown} has schema {max(applied)}, this release knows {newest}: it is a newer release's; "
+            f"nothing was changed, run that release or a newer one",
+            path=shown,
+        )
+    for version, checksum in applied.items():
+        if checksum != migrations[version - 1].checksum:
+            raise ConfigError(
+                f"the journal {shown} was made with another text of migration {version} than this release has; "
+                f"nothing was changed, run the release that made it",
+                path=shown,
+            )

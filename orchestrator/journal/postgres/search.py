@@ -1,0 +1,70 @@
+"""List's SQL: the only statements that are put together at run time, from fixed pieces and bound values."""
+
+from orchestrator.journal.postgres.rows import term_of
+from orchestrator.journal.postgres.sql import SQL
+from orchestrator.ports.journal import SearchQuery
+
+Statement = tuple[str, list[object]]
+
+_COLUMNS = SQL["row"].partition("FROM")[0]
+
+
+class _Values(list[object]):
+    """Bound values, and their names in the statement."""
+
+    def bind(self, value: object) -> str:
+        self.append(value)
+        return f"${len(self)}"
+
+
+def page(query: SearchQuery) -> Statement:
+    """Return the statement for one page of rows; the order's name was checked before."""
+    values = _Values()
+    conditions = _conditions(query, values)
+    column, direction = query.order_by, "DESC" if query.descending else "ASC"
+    if query.after is not None:
+        at, saga_id = query.after
+        sign = "<" if query.descending else ">"
+        conditions.append(f"({column}, saga_id) {sign} ({values.bind(at)}, {values.bind(saga_id)})")
+    order = f"ORDER BY {column} {direction}, saga_id {direction} LIMIT {values.bind(query.limit)}"
+
+    def selected(*more: str) -> str:
+        return f"{_COLUMNS} FROM sagas {_where([*conditions, *more])} {order}"
+
+    if column == "updated_at":  # in an index of those that are over; the others are few (0001_journal.sql)
+        over, under_way = selected("ended_at IS NOT NULL"), selected("ended_at IS NULL")
+        return f"SELECT * FROM (({over}) UNION ALL ({under_way})) AS found {order}", values  # noqa: S608  (checked)
+    return selected(), values
+
+
+def tally(query: SearchQuery, group_by: str) -> Statement:
+    """Return the statement for counts; the group's name was checked before."""
+    values = _Values()
+    where = _where(_conditions(query, values))
+    if not group_by:
+        return f"SELECT '', count(*) FROM sagas {where}", values  # noqa: S608  (checked)
+    return f"SELECT {group_by}, count(*) FROM sagas {where} GROUP BY {group_by}", values  # noqa: S608  (checked)
+
+
+def _conditions(query: SearchQuery, values: _Values) -> list[str]:
+    conditions: list[str] = []
+    if len(query.statuses) == 1:
+        conditions.append(f"status = {values.bind(next(iter(query.statuses)).value)}")
+    elif query.statuses:
+        conditions.append(f"status = ANY ({values.bind(sorted(query.statuses))}::text[])")
+    for condition, value in (
+        ("definition =", query.definition or None),
+        ("revision =", query.revision or None),
+        ("started_at >=", query.started_from_at),
+        ("started_at <", query.started_before_at),
+    ):
+        if value is not None:
+            conditions.append(f"{condition} {values.bind(value)}")
+    for name, attribute in query.attributes.items():
+        term = values.bind(term_of(name, attribute))
+        conditions.append(f"saga_id IN (SELECT t.saga_id FROM terms t WHERE t.term = {term})")  # noqa: S608  (a place)
+    return conditions
+
+
+def _where(conditions: list[str]) -> str:
+    return f"WHERE {' AND '.join(conditions)}" if conditions else ""

@@ -1,0 +1,68 @@
+"""PgBouncer in transaction mode before a database, two server connections for all of its clients."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
+_CONFIG = """
+[databases]
+* = host={host} port={port} user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {listen}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 2
+max_client_conn = 200
+logfile = {folder}/log
+pidfile = {folder}/pid
+"""
+
+
+@contextlib.contextmanager
+def pgbouncer(dsn: str) -> Iterator[str]:
+    """Give the DSN of the database behind a pooler of its own; skip the test, loudly, where there is none."""
+    if PROGRAM is None:
+        pytest.skip("NOT TESTED behind a pooler: there is no pgbouncer on this machine (Debian: apt install pgbouncer)")
+    parts = urlsplit(dsn)
+    host = parts.hostname or parse_qs(parts.query)["host"][0]
+    port = parts.port or int(parse_qs(parts.query).get("port", ["5432"])[0])
+    with tempfile.TemporaryDirectory(prefix="saga-pool-") as name, socket.socket() as probe:
+        folder = Path(name)
+        probe.bind(("127.0.0.1", 0))
+        listen = int(probe.getsockname()[1])
+        probe.close()
+        config = folder / "pgbouncer.ini"
+        config.write_text(_CONFIG.format(host=host, port=port, listen=listen, folder=folder))
+        if os.geteuid() == 0:
+            shutil.chown(folder, "nobody")
+        pooler = subprocess.Popen(
+            [PROGRAM, str(config)], user="nobody" if os.geteuid() == 0 else None, stderr=subprocess.DEVNULL
+        )
+        try:
+            _wait(listen, pooler, folder)
+            yield f"postgresql://postgres@127.0.0.1:{listen}{parts.path}"
+        finally:
+            pooler.terminate()
+            pooler.wait(10)
+
+
+def _wait(port: int, pooler: "subprocess.Popen[bytes]", folder: Path) -> None:
+    until = time.monotonic() + 10  # noqa: TID251  (a program that never listens)
+    while True:
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        assert pooler.poll() is None, (folder / "log").read_text()
+        assert time.monotonic() < until, "pgbouncer does not listen"  # noqa: TID251  (as above)
+        time.sleep(0.02)  # noqa: TID251  # poll: its port
