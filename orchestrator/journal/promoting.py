@@ -153,10 +153,8 @@ async def _move_page(
     """Write sagas with all their records. Done again after a kill, it changes nothing that is there already."""
     rows = {row.saga_id: row for row in page}
     async for entries in _records(origin, (page[0].saga_id, 0), page[-1].saga_id):
-        arriving: list[SearchRow] = []
-        for entry in entries:
-            if entry.saga_id in rows:
-                arriving.append(await families.placed(rows.pop(entry.saga_id), entry))
+        firsts = {entry.saga_id: entry for entry in reversed(entries) if entry.saga_id in rows}
+        arriving = [await families.placed(rows.pop(saga_id), entry) for saga_id, entry in firsts.items()]
         await destination.take(arriving, entries)
     if rows:  # damaged sagas without a single record
         await destination.take([await families.placed(row, None) for row in rows.values()], [])
@@ -247,8 +245,16 @@ _LEFT = "the origin was left as it is, and sagas can go on there; empty the dest
 
 
 def _check_row(row: SearchRow, arrived: SearchRow | None) -> None:
-    """Compare what both know; the shard is the destination's, and early releases kept no parent in a row."""
-    if arrived is None or changed(row, shard=arrived.shard, parent=row.parent or arrived.parent) != arrived:
+    """Compare what both know; the shard is the destination's, and early releases kept no parent in a row.
+
+    A called service's words may have a NUL in them, which PostgreSQL knows not; its store says U+FFFD instead.
+    """
+    if arrived is None or arrived != changed(
+        row,
+        shard=arrived.shard,
+        parent=row.parent or arrived.parent,
+        failure=arrived.failure if row.failure.replace("\0", "\ufffd") == arrived.failure else row.failure,
+    ):
         raise JournalCorrupted(f"the search row of saga {row.saga_id!r} arrived as another; {_LEFT}")
 
 

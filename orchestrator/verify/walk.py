@@ -43,26 +43,32 @@ async def verify(
     knows_targets: bool = False,
     is_at_rest: bool = False,
     in_order: bool = False,
+    is_live: bool = False,
+    has_forgotten: bool = False,
     on_progress: Progress | None = None,
 ) -> Findings:
-    """Check a store that nobody writes to.
+    """Check a store.
 
     `answers`: what callers were told; of a mapping, saga -> the end a caller was told, "" for accepted. `signals`: as
     `Answers.signals`. `knows_targets`: `plans` know what the targets' configuration declares of methods, which no
     journal records (I13, I18, I19). `is_at_rest`: the caller knows that nothing more is going to happen (I36).
-    `in_order`: read the store once more, in the order of its commits (I3).
+    `in_order`: read the store once more, in the order of its commits, which each shard has by itself (I3). `is_live`:
+    others may write to it meanwhile: each saga is checked as its row was when it was read, and what can only be seen
+    over several sagas is not checked. `has_forgotten`: ended sagas were removed, and who is missed is no violation.
     """
     findings = Findings()
     told = _told(answers, signals)
     rows = [row async for row in _rows(journal)]
-    _check_rows(rows, (await journal.count(SearchQuery())).get("", 0), findings)
+    _check_rows(rows, len(rows) if is_live else (await journal.count(SearchQuery())).get("", 0), findings)
     keeping = None if ledgers is None else ledgers.keeping({row.saga_id: row.definition for row in rows})
     watched: dict[SagaId, list[Watched]] = {}
     for each in told.watched or ():
         watched.setdefault(each.saga_id, []).append(each)
     families, pauses = Families(), Pauses()
     for number, row in enumerate(rows, 1):
-        stream = await _check_saga(row, journal, plans, findings, knows_targets=knows_targets)
+        if is_live and await journal.row(row.saga_id) is None:
+            continue  # forgotten since
+        stream = await _check_saga(row, journal, plans, findings, knows_targets=knows_targets, is_live=is_live)
         if stream is not None:
             families.take(stream)
             pauses.take(stream)
@@ -75,7 +81,7 @@ async def verify(
         if on_progress is not None:
             on_progress(number, len(rows))
     pauses.check(findings)
-    if in_order:
+    if in_order and not is_live:
         await _check_order({row.saga_id: row.shard for row in rows}, journal, findings)
     else:
         findings.partly["I3"] = "the order of commits over all sagas was not asked for"
@@ -83,7 +89,13 @@ async def verify(
         check_at_rest(rows, findings)
     else:
         findings.not_checked["I36"] = "nobody said that the faults have ended"
-    _check_together(rows, families, ledgers, told, findings, knows_targets=knows_targets)
+    if is_live:
+        findings.not_checked["I28"] = "processes may run on the store, and families move meanwhile"
+    else:
+        families.check({row.saga_id for row in rows}, findings, has_forgotten=has_forgotten)
+    _check_together(
+        rows, families, ledgers, told, findings, knows_targets=knows_targets, has_forgotten=has_forgotten or is_live
+    )
     findings.finish()
     return findings
 
@@ -101,15 +113,18 @@ def _check_together(
     findings: Findings,
     *,
     knows_targets: bool,
+    has_forgotten: bool,
 ) -> None:
     """Hold what can be seen over all sagas only."""
     by_id = {row.saga_id: row for row in rows}
-    families.check(set(by_id), findings)
     if ledgers is None:
         findings.not_checked |= dict.fromkeys(("I10", "I24"), _NO_LEDGERS)
     else:
         findings.effects = ledgers.count
-        check_strangers(set(by_id), ledgers, findings)
+        if has_forgotten:
+            findings.partly["I10"] = "effects of sagas that are not there may be those of sagas that were forgotten"
+        else:
+            check_strangers(set(by_id), ledgers, findings)
     halves = [_NO_LEDGERS] if ledgers is None else []
     halves += [] if knows_targets else ["what targets declare was not given"]
     findings.partly |= dict.fromkeys(("I13", "I19"), " and ".join(halves)) if halves else {}
@@ -182,13 +197,15 @@ async def _check_order(shards: Mapping[SagaId, int], journal: Journal, findings:
 
 
 async def _check_saga(
-    row: SearchRow, journal: Journal, plans: Plans, findings: Findings, *, knows_targets: bool
+    row: SearchRow, journal: Journal, plans: Plans, findings: Findings, *, knows_targets: bool, is_live: bool
 ) -> Stream | None:
     """Read and check one saga; where that cannot be, that is what is found."""
     broken: Violation | None = None
     records: Sequence[Record] = ()
     try:
         records = await _records(row.saga_id, journal)
+        if is_live:
+            records = records[: row.version]  # what came after the row was read has a row of its own
     except IntegrityError as error:
         broken = Violation(invariant="I6", saga_id=row.saga_id, message=error.message)
     findings.add("I6", () if broken is None else (broken,), len(records) or 1)

@@ -57,10 +57,13 @@ def shipped() -> Sequence[Migration]:
     )
 
 
-async def prepare(connector: Connector, migrations: Sequence[Migration], shard_count: int) -> int:
+async def prepare(
+    connector: Connector, migrations: Sequence[Migration], shard_count: int, *, may_change: bool = True
+) -> int:
     """Make the store, or bring it to this release's schema; return how many shards it has.
 
-    `ConfigError` where it is not ours to change, `JournalUnavailable` where the database does not answer.
+    Where it may not be changed it has to be there, in this release's schema. `ConfigError` where it is not, or is not
+    ours to change; `JournalUnavailable` where the database does not answer.
     """
     tries = 0
     while True:
@@ -68,7 +71,8 @@ async def prepare(connector: Connector, migrations: Sequence[Migration], shard_c
         try:
             link = await connector.connect(POSTGRES_MIGRATE_S)
             async with link.transaction(POSTGRES_MIGRATE_S):
-                found = await _prepare(link, migrations, shard_count, connector.address.shown)
+                shown = connector.address.shown
+                found = await _prepare(link, migrations, shard_count, shown, may_change=may_change)
         except LOST as exc:
             connector.take_note(exc)
             tries += 1
@@ -78,7 +82,7 @@ async def prepare(connector: Connector, migrations: Sequence[Migration], shard_c
         finally:
             if link is not None:
                 link.drop()
-        if found != shard_count:
+        if found != shard_count and may_change:
             logger.warning(
                 "%s has %d shards since it was made, which is how many are used; %d are configured",
                 connector.address.shown, found, shard_count,
@@ -86,8 +90,14 @@ async def prepare(connector: Connector, migrations: Sequence[Migration], shard_c
         return found
 
 
-async def _prepare(link: Link, migrations: Sequence[Migration], shard_count: int, shown: str) -> int:
+async def _prepare(
+    link: Link, migrations: Sequence[Migration], shard_count: int, shown: str, *, may_change: bool
+) -> int:
     is_new = await _is_new(link, migrations, shown)
+    if is_new and not may_change:
+        raise ConfigError(
+            f"there is no journal in {shown}; nothing was made, name the database that has it", path=shown
+        )
     if is_new:
         await link.script(_MAKE)
         await link.step("INSERT INTO store (id, application, shard_count) VALUES (1, $1, $2)", APPLICATION, shard_count)
@@ -96,6 +106,12 @@ async def _prepare(link: Link, migrations: Sequence[Migration], shard_count: int
         raise _foreign(shown)
     applied = {row[0]: row[1] for row in await link.step("SELECT version, checksum FROM schema_version")}
     _check(applied, migrations, shown)
+    if len(applied) < len(migrations) and not may_change:
+        raise ConfigError(
+            f"the journal {shown} has schema {len(applied)}, this release has {len(migrations)}; nothing was changed, "
+            f"look at it with the release that runs it, or run this one on it first",
+            path=shown,
+        )
     for migration in migrations[len(applied) :]:
         await link.script(migration.sql)
         await link.step(

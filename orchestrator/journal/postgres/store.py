@@ -57,16 +57,23 @@ class PostgresJournal:
 
     @classmethod
     async def open(
-        cls, dsn: str, *, shard_count: int = POSTGRES_SHARDS_DEFAULT, entropy: Callable[[], float] = luck
+        cls,
+        dsn: str,
+        *,
+        shard_count: int = POSTGRES_SHARDS_DEFAULT,
+        entropy: Callable[[], float] = luck,
+        may_change: bool = True,
     ) -> "PostgresJournal":
         """Make the store, or bring it to this release's schema; `shard_count` is for a store that is made now.
+
+        Whoever only looks at it says so: not `may_change`, and it is refused where it is not there, or of old.
 
         `dsn` is `postgres://user@host:port/database`, with the driver's options and one of ours, `pooler=transaction`
         (`session`, `none`), for where the store's own look for a pooler is not wanted. `entropy` spreads the pauses
         between tries. `ConfigError` says why it cannot be, `JournalUnavailable` that the database does not answer now.
         """
         connector = Connector(Address.of(dsn))
-        return cls(connector, await prepare(connector, shipped(), shard_count), entropy)
+        return cls(connector, await prepare(connector, shipped(), shard_count, may_change=may_change), entropy)
 
     # --- Journal -----------------------------------------------------------------------------------------------------
 

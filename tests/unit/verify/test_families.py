@@ -96,6 +96,15 @@ def test_a_child_whose_parent_is_not_in_the_journal_is_found() -> None:
     assert found.message == "the journal has no saga report-9, its parent"
 
 
+def test_a_parent_that_was_forgotten_is_not_missed_and_its_children_are_said_not_to_be_checked() -> None:
+    findings, families = Findings(), Families()
+    _, stream = sample_of_guide(completed(child(of="report-9"))).check()
+    families.take(stream)
+    families.check({stream.row.saga_id}, findings, has_forgotten=True)
+    assert findings.violations == []
+    assert "forgotten" in findings.partly["I28"]
+
+
 @pytest.mark.parametrize("is_undone", [False, True])
 def test_a_child_that_the_journal_has_lost_is_found(is_undone: bool) -> None:
     (found,) = judged(parent(undone=is_undone))
