@@ -519,6 +519,9 @@ STORE_CALL_SHARE = 1 / 3
 STORE_RETRY_S = 0.25
 # Two looks at the cluster are this far apart at least, however many peers say that something has changed.
 LOOK_PAUSE_S = 0.02
+# Looks a second that the words of peers may cause in all, a millisecond of the store's time each: in a cluster of 500
+# members, two looks of one are half a second apart.
+LOOKS_PER_S_MAX = 1_000
 # Shards claimed by one statement; the store's usual number of them, and some milliseconds of its time.
 CLAIM_SHARDS_MAX = 256
 # Hand-overs under way at once, each of a shard or a few: as many as a store has shards by default.

@@ -13,7 +13,14 @@ from orchestrator.cluster.asking import Asking, StoreAway
 from orchestrator.cluster.clock import StoreTime
 from orchestrator.cluster.holding import Holding
 from orchestrator.cluster.moving import Counts, Moving, OnNews, Term
-from orchestrator.cluster.term import check_lease, fences_first, may_fence, renew_every_s, trusted_until
+from orchestrator.cluster.term import (
+    check_lease,
+    fences_first,
+    look_pause_s,
+    may_fence,
+    renew_every_s,
+    trusted_until,
+)
 from orchestrator.errors import NotOwner
 from orchestrator.frozen import changed
 from orchestrator.limits import LEASE_S_DEFAULT, LEAVE_S, LOOK_PAUSE_S
@@ -316,7 +323,8 @@ class Membership:
     async def _until_next_look(self, term: Term) -> None:
         await self._woken(term.look_at)
         loop = asyncio.get_running_loop()
-        if (too_soon_s := self._looked_at + LOOK_PAUSE_S - loop.time()) > 0.0:
+        pause_s = look_pause_s(len(term.view.members), self._lease_s)
+        if (too_soon_s := self._looked_at + pause_s - loop.time()) > 0.0:
             await asyncio.sleep(too_soon_s)
         self._wake.clear()
         self._looked_at = loop.time()

@@ -36,6 +36,8 @@ from orchestrator.limits import (
     LEASE_S_MAX,
     LEASE_S_MIN,
     LEASE_TRUST_SHARE,
+    LOOK_PAUSE_S,
+    LOOKS_PER_S_MAX,
     STORE_CALL_SHARE,
 )
 from orchestrator.ports.leases import Member
@@ -63,6 +65,11 @@ def renew_every_s(lease_s: float) -> float:
 def call_s_max(lease_s: float) -> float:
     """Return how long one question to the store may take, so that another fits into the same trust."""
     return lease_s * STORE_CALL_SHARE
+
+
+def look_pause_s(member_count: int, lease_s: float) -> float:
+    """Return how far apart two looks of one member are at least, so that all of them together are not a herd."""
+    return min(max(LOOK_PAUSE_S, member_count / LOOKS_PER_S_MAX), renew_every_s(lease_s))
 
 
 def may_fence(now_at: float, reached_since_at: float, lease_s: float) -> bool:

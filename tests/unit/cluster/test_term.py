@@ -1,6 +1,14 @@
 import pytest
 
-from orchestrator.cluster.term import call_s_max, check_lease, fences_first, may_fence, renew_every_s, trusted_until
+from orchestrator.cluster.term import (
+    call_s_max,
+    check_lease,
+    fences_first,
+    look_pause_s,
+    may_fence,
+    renew_every_s,
+    trusted_until,
+)
 from orchestrator.errors import ConfigError
 from orchestrator.limits import CLOCK_SLEW_MAX, LEASE_S_MAX, LEASE_S_MIN
 from orchestrator.ports.clock import SteadyTime
@@ -50,3 +58,8 @@ def test_the_next_one_by_uuid_whose_lease_lasts_longer_looks_first() -> None:
     assert fences_first(members[1], members) == "d", "c ends with b"
     assert fences_first(members[3], members) == ""
     assert fences_first(member("e", 10.0), members) == "a", "round the corner"
+
+
+@pytest.mark.parametrize(("members", "lease_s", "pause_s"), [(3, 6.0, 0.02), (500, 6.0, 0.5), (5_000, 6.0, 1.0)])
+def test_the_more_members_the_further_apart_are_the_looks_of_each(members: int, lease_s: float, pause_s: float) -> None:
+    assert look_pause_s(members, lease_s) == pause_s

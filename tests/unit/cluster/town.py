@@ -8,14 +8,18 @@ from typing import Any
 from uuid import UUID
 
 from orchestrator.cluster.membership import Membership
+from orchestrator.cluster.term import renew_every_s
 from orchestrator.errors import JournalUnavailable, NotOwner
 from orchestrator.journal.memory_leases import MemoryCluster, MemoryLeases
+from orchestrator.limits import LEASE_TRUST_SHARE
 from orchestrator.testing.loop import SimulatedLoop
 
 BEGIN_AT = 1_800_000_000.0
 LEASE_S = 6.0
 WAY_S = 0.002
 """What a question to the store takes, there and back."""
+RENEWAL_S = renew_every_s(LEASE_S)
+TRUST_S = LEASE_S * LEASE_TRUST_SHARE
 
 
 def store_now() -> float:
@@ -243,3 +247,28 @@ def played(story: Coroutine[Any, Any, None]) -> None:
     loop = SimulatedLoop(Random(7))  # type: ignore[abstract]  # what can be had without sockets
     loop.run(story)
     assert not loop.errors, loop.errors
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def until(holds: Callable[[], bool], within_s: float = 60.0) -> float:
+    """Wait for a fact; return when it came to be, by the loop's clock."""
+    end = now() + within_s
+    while not holds():
+        assert now() < end
+        await asyncio.sleep(0.005)
+    return now()
+
+
+async def watch(place: Town, for_s: float) -> None:
+    """Let time pass, and look all the while that no shard has two writers."""
+    end = now() + for_s
+    while now() < end:
+        place.check()
+        await asyncio.sleep(0.02)
+
+
+def moved(houses: list[House]) -> int:
+    return sum(house.membership.counts.taken for house in houses)

@@ -1,0 +1,214 @@
+import asyncio
+
+import pytest
+
+from orchestrator.errors import NotOwner
+from tests.unit.cluster.town import LEASE_S, RENEWAL_S, TRUST_S, moved, now, played, town, until, watch
+
+# --- dying -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_shards_of_a_killed_member_are_elsewhere_within_a_lease_and_a_renewal() -> None:
+    async def story() -> None:
+        async with town(48) as place:
+            one, two, three = await place.open("one", "two", "three")
+            await watch(place, 2 * LEASE_S)
+            one.kill()
+            died = now()
+            while two.owned | three.owned != set(range(48)):
+                place.check()
+                await asyncio.sleep(0.01)
+            assert LEASE_S - RENEWAL_S <= now() - died <= LEASE_S + RENEWAL_S
+            assert two.membership.counts.fenced + three.membership.counts.fenced == 1, "one of them, and no race"
+            assert two.membership.counts.claims_missed + three.membership.counts.claims_missed == 0
+
+    played(story())
+
+
+def test_a_lone_process_that_was_killed_waits_for_its_old_lease() -> None:
+    async def story() -> None:
+        async with town(8) as place:
+            (one,) = await place.open("one")
+            await watch(place, 2 * LEASE_S)
+            one.kill()
+            again = place.build("one")
+            again.start()
+            began = now()
+            await again.membership.joined()
+            await until(lambda: len(again.owned) == 8)
+            assert now() - began <= LEASE_S + RENEWAL_S
+            with pytest.raises(NotOwner):
+                one.membership.epoch(0)
+
+    played(story())
+
+
+def test_a_member_that_stands_still_stops_before_anybody_may_take_its_shards() -> None:
+    async def story() -> None:
+        async with town(16) as place:
+            one, two = await place.open("one", "two")
+            await watch(place, 2 * LEASE_S)
+            kept = sorted(one.owned)
+            one.way.is_silent = True
+            until_at = one.membership.trusted_until
+            assert until_at is not None
+            while one.owned:
+                assert two.owned.isdisjoint(kept)
+                await asyncio.sleep(0.01)
+            assert one.clock.now() == pytest.approx(until_at, abs=0.02)
+            assert one.tenant.runs == set(), "its actors are gone with the trust"
+            view = await two.leases.view()
+            assert next(each for each in view.members if each.name == "one").expires_at > view.at + 1.0
+
+    played(story())
+
+
+def test_a_process_whose_clock_jumps_over_its_trust_owns_nothing_before_any_timer_runs() -> None:
+    async def story() -> None:
+        async with town(16) as place:
+            one, two = await place.open("one", "two")
+            shard = min(one.owned)
+            before = one.membership.member
+            one.clock.jumped_s += TRUST_S
+            with pytest.raises(NotOwner):
+                one.membership.epoch(shard)
+            assert one.owned == set()
+            await place.settled(one, two)
+            assert one.membership.member != before, "it never goes on as the one whose trust was over"
+            assert one.tenant.times("lost")
+
+    played(story())
+
+
+def test_an_answer_that_comes_after_trust_was_over_does_not_bring_it_back() -> None:
+    async def story() -> None:
+        async with town(4) as place:
+            (one,) = await place.open("one")
+            before = one.membership.member
+            await one.way.is_asked.wait()
+            one.clock.jumped_s += TRUST_S
+            await place.settled(one)
+            assert one.membership.member != before
+            assert one.tenant.times("lost")
+
+    played(story())
+
+
+def test_a_fenced_member_joins_as_another() -> None:
+    async def story() -> None:
+        async with town(16) as place:
+            one, two = await place.open("one", "two")
+            before = one.membership.member
+            await two.leases.leave(before)
+            await until(lambda: one.membership.member not in {"", before})
+            await place.settled(one, two)
+            assert one.membership.counts.terms == 2
+
+    played(story())
+
+
+# --- the store is away -----------------------------------------------------------------------------------------------
+
+
+def test_a_store_that_is_away_for_less_than_trust_costs_nothing() -> None:
+    async def story() -> None:
+        async with town(16) as place:
+            one, two = await place.open("one", "two")
+            await watch(place, 2.0)
+            members, taken = {one.membership.member, two.membership.member}, moved([one, two])
+            one.way.is_cut = two.way.is_cut = True
+            await watch(place, TRUST_S - RENEWAL_S - 0.5)
+            one.way.is_cut = two.way.is_cut = False
+            await watch(place, 2 * LEASE_S)
+            assert {one.membership.member, two.membership.member} == members
+            assert moved([one, two]) == taken
+            assert one.membership.counts.lost == two.membership.counts.lost == 0
+
+    played(story())
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["refused", "no answer"])
+@pytest.mark.parametrize("away_s", [TRUST_S + 0.5, 3 * LEASE_S])
+def test_after_an_outage_everybody_has_what_it_had_and_nobody_is_fenced(away_s: float, silent: bool) -> None:
+    async def story() -> None:
+        async with town(16) as place:
+            houses = await place.open("one", "two", "three")
+            await watch(place, 2 * LEASE_S)
+            owned = [house.owned for house in houses]
+            for house in houses:
+                house.way.cut(silent=silent)
+            await watch(place, away_s)
+            assert [house.owned for house in houses] == [set(), set(), set()]
+            for house in houses:
+                house.way.mend()
+            assert await place.settled(*houses, within_s=LEASE_S) <= LEASE_S / 3 + 1.0
+            assert [house.owned for house in houses] == owned
+            await watch(place, 2 * LEASE_S)
+            assert [house.owned for house in houses] == owned
+            assert sum(house.membership.counts.fenced for house in houses) == 0
+
+    played(story())
+
+
+def test_whoever_does_not_come_back_from_an_outage_is_fenced_a_lease_later() -> None:
+    async def story() -> None:
+        async with town(16) as place:
+            one, two, three = await place.open("one", "two", "three")
+            await watch(place, 2 * LEASE_S)
+            for house in place.houses:
+                house.way.cut()
+            await watch(place, 3 * LEASE_S)
+            back_at = now()
+            one.way.mend()
+            two.way.mend()
+            await until(lambda: len(one.owned | two.owned) == 16)
+            assert LEASE_S <= now() - back_at <= LEASE_S + 2 * RENEWAL_S
+            three.way.mend()
+            await place.settled(one, two, three)
+
+    played(story())
+
+
+def test_a_member_that_is_cut_off_alone_is_replaced_and_comes_back_as_another() -> None:
+    async def story() -> None:
+        async with town(16) as place:
+            one, two = await place.open("one", "two")
+            await watch(place, 2 * LEASE_S)
+            one.way.cut()
+            cut_at = now()
+            while len(two.owned) < 16:
+                place.check()
+                await asyncio.sleep(0.01)
+            assert now() - cut_at <= LEASE_S + RENEWAL_S
+            one.way.mend()
+            await place.settled(one, two)
+            assert one.membership.counts.terms == 2
+
+    played(story())
+
+
+def test_a_gift_whose_answer_was_lost_is_given_once() -> None:
+    async def story() -> None:
+        async with town(4) as place:
+            (one,) = await place.open("one")
+            one.way.loses_answers_of = {"give"}
+            two = place.build("two")
+            two.start()
+            await until(lambda: len(two.owned) == 2)
+            one.way.loses_answers_of = set()
+            await place.settled(one, two)
+            assert {each.epoch for each in (await two.leases.view()).shards} == {1, 2}
+
+    played(story())
+
+
+def test_a_claim_whose_answer_was_lost_counts() -> None:
+    async def story() -> None:
+        async with town(4) as place:
+            one = place.build("one")
+            one.way.loses_answers_of = {"claim"}
+            one.start()
+            await until(lambda: len(one.owned) == 4)
+            assert {one.membership.epoch(shard) for shard in range(4)} == {1}
+
+    played(story())
