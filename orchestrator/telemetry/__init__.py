@@ -5,10 +5,11 @@ attempt, a step, an undo, a saga) says when that thing began, so its span can be
 memory of the saga. Ids are functions of the saga's identity. Hence no span object is ever held open, a crash loses no
 span, and a span told twice is the same span::
 
-    actors ──append──> journal ──since(cursor)──> project ───────> outbox ──OTLP──> collector
+    actors ──append──> journal ──news(cursors)──> project ───────> outbox ──OTLP──> collector
        │                  ▲                       (pure fold)      (a thread)           │
        └──recorded()──────┼── wakes the reader                                          │
-                          └────────────── cursor "otlp-traces" <── confirmed ───────────┘
+                          └────────────── cursors "otlp-traces" <── confirmed ──────────┘
+                                          one for each shard that this process owns
 
     caller's span
     └─ saga epro                        sent when the saga ends
@@ -24,7 +25,8 @@ span, and a span told twice is the same span::
 
 Invariants
 
-* The live path and the path after `kill -9` are the same code; there is no second one to be wrong (T3, T8).
+* The live path, the path after `kill -9` and the path after a shard came from another process are the same code; there
+  is no second one to be wrong (T3, T8).
 * Two spans never share an id, and one span never has two contents (T1, T8).
 * A saga never waits for telemetry. The journal is the buffer: a dead or hanging collector fills a bounded queue and the
   reader stops there; when it is back, the reader goes on. What is given up is counted, and only after ten minutes.
@@ -35,10 +37,10 @@ Invariants
 * With tracing off nothing of it runs, and the SDK is not even imported.
 
 Modules, in reading order: `names` (the published words), `spandata` (a span as a value), `views` (what is remembered of
-a saga), `notes` and `spans` (how events and spans are made), `project` (the fold), `tracing` (the reader and its
-cursor), `outbox` (the thread), `settings` (the `OTEL_*` variables), `exporters` and `encoding` (the SDK), `instruments`
-and `metrics`, `observers` (several as one), `logs`. `traceparent` itself is parsed and written in
-`orchestrator.tracecontext`, where surfaces and invoker reach it.
+a saga), `notes` and `spans` (how events and spans are made), `project` (the fold), `tracing` (what runs), `reader`
+(records to spans), `places` (the cursors), `outbox` (the thread), `settings` (the `OTEL_*` variables), `exporters` and
+`encoding` (the SDK), `instruments` and `metrics`, `observers` (several as one), `logs`. `traceparent` itself is parsed
+and written in `orchestrator.tracecontext`, where surfaces and invoker reach it.
 
 May import: `ports`, `saga`, `errors`, `limits`, `values`, `ids`, `tracecontext`; OpenTelemetry and
 prometheus-client. Nobody imports it but `bootstrap`. Read next: `project.py`, then `docs/design/telemetry.md`.

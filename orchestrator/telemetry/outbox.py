@@ -1,9 +1,10 @@
 """The thread between the journal's spans and the collector: bounded, patient, and never in anybody's way.
 
 Entries are taken in the journal's order, exported in batches by one daemon thread, and confirmed only when the
-collector has taken them: `confirmed` is the position up to which nothing is missing. The queue is bounded by its
-writer, who asks for `room()` before reading on: what does not fit stays in the journal, so nothing is lost to a full
-queue. A batch that the collector will not take is tried again; after `TRACE_BATCH_S_MAX` it is dropped and counted.
+collector has taken them: `confirmed` is the position of a shard up to which nothing is missing. The queue is bounded
+by its writer, who asks for `room()` before reading on: what does not fit stays in the journal, so nothing is lost to a
+full queue. A batch that the collector will not take is tried again; after `TRACE_BATCH_S_MAX` it is dropped and
+counted.
 
 Not OpenTelemetry's `BatchSpanProcessor`: that one drops silently when full, gives up a batch at its first failure,
 cannot say what has been exported, and waits up to 30 s at shutdown.
@@ -37,10 +38,11 @@ class BatchSettings:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The spans that the record at one position closed; without spans it only moves the position."""
+    """The spans that the record at one position of a shard closed; without spans it only moves the position."""
 
     position: int
     spans: tuple[SpanData, ...] = ()
+    shard: int = 0
 
 
 class Sender(Protocol):
@@ -90,8 +92,7 @@ class Outbox:
         self._stopping = False
         self._complained_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="trace-export", daemon=True)
-        self.confirmed = 0
-        """Everything up to this position is exported, or was given up and counted."""
+        self._confirmed: dict[int, int] = {}
         self.ended = False
         """The thread has nothing left to do, or gave up at shutdown."""
 
@@ -99,12 +100,16 @@ class Outbox:
         """Begin exporting."""
         self._thread.start()
 
+    def confirmed(self, shard: int = 0) -> int:
+        """Return the position up to which all that was offered of a shard is exported, or given up and counted."""
+        return self._confirmed.get(shard, 0)
+
     def room(self) -> int:
         """Return how many more spans may be offered now."""
         return max(0, self._settings.queue_spans_max - self._waiting)
 
     def offer(self, entries: Sequence[Entry]) -> None:
-        """Hand over entries in order of position; never blocks."""
+        """Hand over entries, those of a shard in order of position; never blocks."""
         added = sum(len(entry.spans) for entry in entries)
         with self._changed:
             self._entries.extend(entries)
@@ -129,34 +134,36 @@ class Outbox:
 
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
-            position, spans = batch
+            ends, spans = batch
             if spans and not self._deliver(spans):
                 break
             with self._changed:
                 self._waiting -= len(spans)
-                self.confirmed = position
+                for shard, position in ends.items():
+                    # of a shard that was lost and has come back: what is behind was exported by whoever had it
+                    self._confirmed[shard] = max(position, self.confirmed(shard))
             self._meter.spans_waiting(self._waiting)
             self._on_progress()
         self.ended = True
         self._on_progress()
         self._sender.close()
 
-    def _next_batch(self) -> tuple[int, list[SpanData]] | None:
+    def _next_batch(self) -> tuple[dict[int, int], list[SpanData]] | None:
         with self._changed:
             while not self._entries:
                 if self._stopping:
                     return None
                 self._changed.wait_for(lambda: self._stopping or bool(self._entries), timeout=self._settings.delay_s)
             self._changed.wait_for(self._is_due, timeout=self._settings.delay_s)
-            position = self._entries[0].position
+            ends: dict[int, int] = {}
             spans: list[SpanData] = []
             while self._entries:
                 if spans and len(spans) + len(self._entries[0].spans) > self._settings.batch_spans_max:
                     break
                 entry = self._entries.popleft()
-                position = entry.position
+                ends[entry.shard] = entry.position
                 spans.extend(entry.spans)
-            return position, spans
+            return ends, spans
 
     def _deliver(self, spans: Sequence[SpanData]) -> bool:
         """Return whether the batch is done with: taken, or given up. False: the end came first, it is still owed."""

@@ -49,7 +49,7 @@ def bench(**settings: float) -> Iterator[Bench]:
 def test_spans_leave_in_order_and_in_batches() -> None:
     with bench() as made:
         made.outbox.offer([Entry(number, (span(number),)) for number in range(1, 11)])
-        made.until(lambda: made.outbox.confirmed == 10)
+        made.until(lambda: made.outbox.confirmed() == 10)
         assert [found.span_id for found in made.sender.spans] == list(range(1, 11))
         assert max(len(batch) for batch in made.sender.batches) == 4
         assert made.meter.exported == 10
@@ -59,13 +59,13 @@ def test_spans_leave_in_order_and_in_batches() -> None:
 def test_a_batch_that_is_not_full_leaves_after_its_delay() -> None:
     with bench(delay_s=0.005) as made:
         made.outbox.offer([Entry(1, (span(1),))])
-        made.until(lambda: made.outbox.confirmed == 1)
+        made.until(lambda: made.outbox.confirmed() == 1)
 
 
 def test_records_without_spans_move_the_position_alone() -> None:
     with bench(delay_s=60.0) as made:
         made.outbox.offer([Entry(7)])
-        made.until(lambda: made.outbox.confirmed == 7)
+        made.until(lambda: made.outbox.confirmed() == 7)
         assert made.sender.tries == 0
 
 
@@ -74,9 +74,9 @@ def test_nothing_is_confirmed_before_it_is_taken() -> None:
         made.sender.gate.clear()
         made.outbox.offer([Entry(1, (span(1),))])
         made.until(lambda: made.sender.tries == 1)
-        assert made.outbox.confirmed == 0
+        assert made.outbox.confirmed() == 0
         made.sender.gate.set()
-        made.until(lambda: made.outbox.confirmed == 1)
+        made.until(lambda: made.outbox.confirmed() == 1)
 
 
 def test_what_is_in_flight_takes_room() -> None:
@@ -86,7 +86,7 @@ def test_what_is_in_flight_takes_room() -> None:
         made.until(lambda: made.sender.tries == 1)
         assert made.outbox.room() == 1
         made.sender.gate.set()
-        made.until(lambda: made.outbox.confirmed == 5)
+        made.until(lambda: made.outbox.confirmed() == 5)
         assert made.outbox.room() == 6
 
 
@@ -96,7 +96,7 @@ def test_a_refused_batch_is_tried_again_and_arrives_once() -> None:
         made.outbox.offer([Entry(1, (span(1),)), Entry(2, (span(2),))])
         made.until(lambda: made.sender.tries >= 3)
         made.sender.failure = None
-        made.until(lambda: made.outbox.confirmed == 2)
+        made.until(lambda: made.outbox.confirmed() == 2)
         assert [found.span_id for found in made.sender.spans] == [1, 2]
         assert made.meter.dropped == 0
 
@@ -107,7 +107,7 @@ def test_a_batch_refused_for_too_long_is_dropped_and_counted(caplog: pytest.LogC
         made.outbox.offer([Entry(1, (span(1),)), Entry(2, (span(2),))])
         made.until(lambda: made.sender.tries >= 2)
         made.clock.ticks = 601.0
-        made.until(lambda: made.outbox.confirmed == 2)
+        made.until(lambda: made.outbox.confirmed() == 2)
         assert (made.meter.dropped, made.meter.exported) == (2, 0)
         assert "gave up 2 spans" in caplog.text
 
@@ -130,7 +130,7 @@ def test_stopping_sends_what_is_there_and_closes() -> None:
         made.outbox.offer([Entry(1, (span(1),))])
         made.outbox.stop()
         made.until(lambda: made.outbox.ended)
-        assert made.outbox.confirmed == 1
+        assert made.outbox.confirmed() == 1
     made.outbox._thread.join(10)
     assert made.sender.is_closed
 
@@ -142,5 +142,5 @@ def test_what_a_stopped_outbox_could_not_send_stays_owed() -> None:
         made.until(lambda: made.sender.tries >= 1)
         made.outbox.stop()
         made.until(lambda: made.outbox.ended)
-        assert made.outbox.confirmed == 0
+        assert made.outbox.confirmed() == 0
         assert made.meter.dropped == 0

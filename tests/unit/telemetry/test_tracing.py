@@ -1,7 +1,7 @@
 """The reader tells every span once it is recorded, after any crash, and holds nobody up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from random import Random  # noqa: TID251  (seeded)
 
@@ -12,10 +12,11 @@ from orchestrator.ids import SagaId
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.limits import TRACE_BACKLOG_S_FIRST, TRACE_VIEWS_MAX
 from orchestrator.ports.journal import Append, PositionedRecord, Record
-from orchestrator.telemetry import names, tracing
+from orchestrator.telemetry import names, reader, tracing
 from orchestrator.telemetry.outbox import BatchSettings
+from orchestrator.telemetry.places import first_since
 from orchestrator.telemetry.spandata import SpanData
-from orchestrator.telemetry.tracing import Tracing, first_since
+from orchestrator.telemetry.tracing import Tracing
 from tests.unit.telemetry.doubles import FakeClock, FakeMeter, FakePlans, FakeSender
 from tests.unit.telemetry.histories import BEGIN_AT, UNSAMPLED, Teller, compensated, happy, notify_refused, wandering
 from tests.unit.telemetry.test_spans import events_of, spans_of
@@ -98,8 +99,9 @@ async def test_no_span_is_missing_after_a_crash_and_a_repeat_is_the_same(seed: i
     await life.start()
     await life.append(appends[:cut])
     if seed % 2:
-        await life.until(lambda: life.tracing.position > 0)
-        await life.tracing._save(journal)
+        await life.until(lambda: life.tracing.position() > 0)
+        assert life.tracing._places is not None
+        await life.tracing._places.save()
     # Killed: nothing is drained; the next process finds the journal, and the cursor of some moment or none.
     assert life.tracing._task is not None
     life.tracing._task.cancel()
@@ -115,7 +117,7 @@ async def test_no_span_is_missing_after_a_crash_and_a_repeat_is_the_same(seed: i
 
 async def test_a_reader_that_has_forgotten_a_saga_reads_its_stream_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert TRACE_VIEWS_MAX > 1
-    monkeypatch.setattr(tracing, "TRACE_VIEWS_MAX", 1)
+    monkeypatch.setattr(reader, "TRACE_VIEWS_MAX", 1)
     tellers = [Teller(number) for number in (1, 2, 3)]
     histories = [list(teller.run(notify_refused)) for teller in tellers]
     async with living(MemoryJournal()) as life:
@@ -187,10 +189,10 @@ async def test_the_search_for_the_first_record_is_exact() -> None:
 
 
 class RottenJournal(MemoryJournal):
-    """The stream of one saga cannot be read; `since` leaves such records out."""
+    """The stream of one saga cannot be read; `news` leaves such records out."""
 
-    async def since(self, position: int, limit: int, shard: int | None = None) -> Sequence[PositionedRecord]:
-        found = await super().since(position, limit)
+    async def news(self, after: Mapping[int, int], limit: int) -> Sequence[PositionedRecord]:
+        found = await super().news(after, limit)
         return [entry for entry in found if (entry.saga_id, entry.record.version) != ("report-1", 1)]
 
     async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = 10_000) -> Sequence[Record]:
@@ -231,17 +233,17 @@ async def test_the_place_is_saved_while_running(monkeypatch: pytest.MonkeyPatch)
     journal = MemoryJournal()
     history = happy()
     saved: list[int] = []
-    save = journal.save
+    advance = journal.advance
 
-    async def noted(name: str, position: int) -> None:
-        saved.append(position)
-        await save(name, position)
+    async def noted(places: Mapping[str, int]) -> None:
+        saved.append(places[names.CURSOR])
+        await advance(places)
 
-    monkeypatch.setattr(journal, "save", noted)
+    monkeypatch.setattr(journal, "advance", noted)
     async with living(journal) as life:
         await life.append(history)
         await life.until(lambda: saved[-1:] == [len(events_of(history))])
-        assert life.tracing.position == saved[-1]
+        assert life.tracing.position() == saved[-1]
     assert saved == sorted(set(saved))
 
 

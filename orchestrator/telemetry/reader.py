@@ -1,0 +1,111 @@
+"""Records to spans: pages of the journal, folded with the views of the sagas that move."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+
+from orchestrator.errors import JournalCorrupted, JournalUnavailable, OrchestratorError
+from orchestrator.frozen import frozen_tuple
+from orchestrator.ids import SagaId
+from orchestrator.limits import TRACE_PAGE_RECORDS_MAX, TRACE_VIEWS_MAX
+from orchestrator.ports.journal import Journal, PositionedRecord
+from orchestrator.ports.plans import Plans
+from orchestrator.saga.events import SagaCompensated, SagaCompleted, SagaStarted, SagaTerminated
+from orchestrator.telemetry.outbox import Entry
+from orchestrator.telemetry.project import project
+from orchestrator.telemetry.spandata import SpanData
+from orchestrator.telemetry.views import SagaView, Shape, shape_of, view_of
+
+_log = logging.getLogger(__name__)
+
+
+@frozen_tuple
+class _Seen:
+    """A saga's view as of a version. It is of use for the next record only: a page may be read twice."""
+
+    version: int
+    view: SagaView
+    shard: int
+
+
+class Reader:
+    """Reads on behind positions that it is given; remembers the sagas that move, and nothing else."""
+
+    def __init__(self, journal: Journal, plans: Plans) -> None:
+        """`plans` tells which method a step calls."""
+        self._journal = journal
+        self._plans = plans
+        self._seen: OrderedDict[SagaId, _Seen] = OrderedDict()
+        self._shapes: OrderedDict[tuple[str, str], Shape] = OrderedDict()
+
+    async def page(self, after: Mapping[int, int], limit: int) -> tuple[Mapping[int, int], list[Entry]]:
+        """Return how far each shard that has news was read, and the entries between that have spans."""
+        records = await self._journal.news(after, limit)
+        entries = [
+            Entry(found.position, spans, found.shard) for found in records if (spans := await self._spans(found))
+        ]
+        return {found.shard: found.position for found in records}, entries
+
+    def forget(self, shards: Collection[int]) -> None:
+        """Forget the sagas of shards that somebody else reads now."""
+        for saga_id in [saga_id for saga_id, seen in self._seen.items() if seen.shard in shards]:
+            del self._seen[saga_id]
+
+    async def _spans(self, positioned: PositionedRecord) -> tuple[SpanData, ...]:
+        saga_id, record = positioned.saga_id, positioned.record
+        event = record.event
+        if isinstance(event, SagaStarted):
+            view: SagaView | None = view_of(event, await self._shape_of(event))
+        else:
+            seen = self._seen.get(saga_id)
+            is_next = seen is not None and seen.version == record.version - 1
+            view = seen.view if seen is not None and is_next else await self._folded(saga_id, record.version - 1)
+        if view is None:
+            return ()
+        view, spans = project(view, event)
+        if isinstance(event, SagaCompleted | SagaCompensated | SagaTerminated):
+            self._seen.pop(saga_id, None)
+        else:
+            self._seen[saga_id] = _Seen(record.version, view, positioned.shard)
+            self._seen.move_to_end(saga_id)
+            if len(self._seen) > TRACE_VIEWS_MAX:
+                self._seen.popitem(last=False)
+        return spans
+
+    async def _folded(self, saga_id: SagaId, version: int) -> SagaView | None:
+        """Fold the stream up to a version: this process has not seen the saga move, or has forgotten it."""
+        view: SagaView | None = None
+        seen = 0
+        try:
+            while seen < version:
+                records = await self._journal.read(saga_id, seen, min(version - seen, TRACE_PAGE_RECORDS_MAX))
+                if not records:
+                    return view
+                for record in records:
+                    if record.version != seen + 1:
+                        raise JournalCorrupted(  # noqa: TRY301  (what a store would say that looks at it)
+                            f"record {record.version} stands where record {seen + 1} should", saga_id=saga_id
+                        )
+                    seen = record.version
+                    if isinstance(record.event, SagaStarted):
+                        view = view_of(record.event, await self._shape_of(record.event))
+                    elif view is not None:
+                        view, _ = project(view, record.event)
+        except JournalCorrupted as error:
+            _log.error("no spans for saga %s: %s", saga_id, error)
+            return None
+        return view
+
+    async def _shape_of(self, started: SagaStarted) -> Shape:
+        key = started.definition, started.revision
+        if key not in self._shapes:
+            try:
+                self._shapes[key] = shape_of(await self._plans.plan(*key))
+            except JournalUnavailable:
+                raise
+            except OrchestratorError as error:
+                _log.warning("spans of %s revision %s name no methods: %s", *key, error)
+                self._shapes[key] = Shape()
+            if len(self._shapes) > TRACE_PAGE_RECORDS_MAX:
+                self._shapes.popitem(last=False)
+        return self._shapes[key]
