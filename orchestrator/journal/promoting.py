@@ -37,10 +37,6 @@ Progress = Callable[[str, int, int], None]
 """Hears what is done with sagas, with how many it is done, and of how many."""
 
 
-Place = Callable[[str, int], str]
-"""Tells the name of a reader's place in one shard, from the reader's name and the shard."""
-
-
 class Origin(promotion.Origin, Journal, Catalogue, Protocol):
     """The store that is moved."""
 
@@ -94,9 +90,7 @@ async def survey(origin: Origin, on_progress: Progress) -> Survey:
     return Survey(sagas=sagas, unfinished=unfinished, records=records, digest=digest.hexdigest())
 
 
-async def promote(
-    origin: Origin, destination: Destination, *, successor: str, place: Place, on_progress: Progress
-) -> Promoted:
+async def promote(origin: Origin, destination: Destination, *, successor: str, on_progress: Progress) -> Promoted:
     """Move everything, or go on where an earlier run ended; `successor` is the destination's name, for people.
 
     `ConfigError` where the destination may not take it in, `JournalCorrupted` where a row or a column cannot be read.
@@ -109,7 +103,7 @@ async def promote(
         await origin.retire(successor)
         return Promoted(sagas=surveyed.sagas, records=surveyed.records, taken=0, digest="")
     await _move_catalogue(origin, destination)
-    await _move_cursors(origin, destination, place)
+    await _move_cursors(origin, destination)
     taken = await _move_sagas(origin, destination, after, surveyed.sagas, on_progress)
     records, digest = await compare(origin, destination, surveyed.sagas, on_progress)
     await origin.retire(successor)
@@ -127,11 +121,12 @@ async def _move_catalogue(origin: Catalogue, destination: Catalogue) -> None:
         await destination.activate(active.definition, active.revision)
 
 
-async def _move_cursors(origin: Origin, destination: Destination, place: Place) -> None:
+async def _move_cursors(origin: Origin, destination: Destination) -> None:
     """Readers go on where they were: records keep their positions, so a place in the whole is one in every shard."""
-    found = (await origin.cursors()).items()
-    shards = range(destination.shard_count)
-    await destination.advance({place(name, shard): position for name, position in found for shard in shards})
+    count = destination.shard_count
+    suffixes = [""] if count == 1 else [f"/{shard}" for shard in range(count)]
+    places = {name + suffix: at for name, at in (await origin.cursors()).items() for suffix in suffixes}
+    await destination.advance(places)
 
 
 async def _move_sagas(origin: Origin, destination: Destination, after: str, total: int, on_progress: Progress) -> int:

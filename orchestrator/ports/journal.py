@@ -202,7 +202,10 @@ class Journal(Protocol):
 
 
 class Cursors(Protocol):
-    """Durable positions of readers of the whole store, by name (the trace exporter has one)."""
+    """Durable positions of readers of the whole store, by name (the trace exporter has one).
+
+    Where there are several shards, a reader has a place in each: `name/shard`.
+    """
 
     async def load(self, name: str) -> int:
         """Return the position last saved; 0 at first."""

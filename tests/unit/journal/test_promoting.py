@@ -83,13 +83,7 @@ def edit(file: Path, statement: str) -> None:
 
 
 async def moved(origin: SqliteJournal, destination: Arriving, successor: str = "there") -> Promoted:
-    return await promote(
-        origin,
-        destination,
-        successor=successor,
-        place=lambda name, shard: f"{name} of {shard}",
-        on_progress=lambda *_: None,
-    )
+    return await promote(origin, destination, successor=successor, on_progress=lambda *_: None)
 
 
 async def assert_same(origin: SqliteJournal, destination: Arriving) -> None:
@@ -102,7 +96,7 @@ async def assert_same(origin: SqliteJournal, destination: Arriving) -> None:
     entries = await origin.entries(("", 0), "~", 999)
     assert len(entries) == 27
     assert await destination.entries(("", 0), "~", 999) == entries
-    assert [await destination.load(f"spans of {shard}") for shard in range(17)] == [7] * 16 + [0]
+    assert [await destination.load(f"spans/{shard}") for shard in range(17)] == [7] * 16 + [0]
     assert await destination.definitions() == await origin.definitions()
     assert await destination.revisions("epro") == await origin.revisions("epro")
 
