@@ -11,14 +11,14 @@ from contextlib import AsyncExitStack
 
 from orchestrator.bootstrap.node import open_node
 from orchestrator.config import Settings
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, JournalUnavailable
 from orchestrator.limits import DRAIN_MARGIN_S, GC_CONTAINERS
 
 logger = logging.getLogger("orchestrator.bootstrap")
 
 EXIT_OK = 0
 EXIT_STORAGE = 74
-"""EX_IOERR: the journal could record no more; start again when the disk is well."""
+"""EX_IOERR: the journal could record no more, or was not there; start again when it is well."""
 
 Ready = Callable[[str, str], None]
 """Told the addresses of the gRPC API and of HTTP, as `host:port`."""
@@ -98,6 +98,9 @@ def run(settings: Settings, on_ready: Ready) -> int:
             return runner.run(serve(settings, on_ready))
         except* ConfigError as group:
             raise group.exceptions[0] from None
+        except* JournalUnavailable as group:
+            logger.critical("not started, for the store is away; start again when it is there: %s", group.exceptions[0])
+    return EXIT_STORAGE
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -3,10 +3,10 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from orchestrator.bootstrap.clock import SystemClock
-from orchestrator.config import Settings
+from orchestrator.config import Settings, is_postgres
 from orchestrator.definition import Revisions
 from orchestrator.errors import ConfigError
 from orchestrator.invoker import GrpcInvoker
@@ -14,6 +14,12 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.ports.catalogue import Catalogue
 from orchestrator.ports.journal import Cursors, Journal, Pruning
+
+if TYPE_CHECKING:
+    from orchestrator.journal.postgres import PostgresJournal
+
+Records: TypeAlias = "SqliteJournal | PostgresJournal"
+"""A store that is read, or moved."""
 
 Own = MemoryJournal | SqliteJournal
 """A store that one process has to itself, under the epoch of its opening."""
@@ -30,12 +36,15 @@ def open_store(settings: Settings) -> Own:
 
 
 @asynccontextmanager
-async def open_records(path: Path, settings: Settings | None = None) -> AsyncGenerator[tuple[SqliteJournal, Revisions]]:
-    """Open a store that no orchestrator runs on, to read it; `ConfigError` where there is none or somebody owns it.
+async def open_records(
+    path: Path | str, settings: Settings | None = None
+) -> AsyncGenerator[tuple["Records", Revisions]]:
+    """Open a store to read it, by the path of a file or the URL of a PostgreSQL; `ConfigError` where there is none.
 
+    A file that somebody owns is refused. A PostgreSQL is read as it is, whoever runs on it, and is never changed.
     `settings`: what its targets declare of methods is known to the plans.
     """
-    store = _existing_store(path)
+    store = await _existing_store(path)
     clock = SystemClock()
     targets = {} if settings is None else {target.name: target for target in settings.target_configs()}
     invoker = GrpcInvoker(targets, clock)  # plans are compiled from what is stored: no service is asked
@@ -46,7 +55,24 @@ async def open_records(path: Path, settings: Settings | None = None) -> AsyncGen
         await store.close()
 
 
-def _existing_store(path: Path) -> SqliteJournal:
+async def has_company(store: "Records") -> bool:
+    """Return whether processes run on a store that is open here."""
+    if isinstance(store, SqliteJournal):
+        return False
+    view = await store.view()
+    return any(member.expires_at > view.at for member in view.members)
+
+
+async def _existing_store(path: Path | str) -> "Records":
+    if is_postgres(str(path)):
+        from orchestrator.journal.postgres import PostgresJournal  # noqa: PLC0415  # the driver is an extra
+
+        return await PostgresJournal.open(str(path), may_change=False)
+    return existing_file(Path(path))
+
+
+def existing_file(path: Path) -> SqliteJournal:
+    """Open the file of a journal that is there, and on which no orchestrator runs."""
     try:
         is_there = path.is_file()
     except OSError as failed:  # too long a name, a folder that may not be entered
@@ -54,4 +80,4 @@ def _existing_store(path: Path) -> SqliteJournal:
         raise ConfigError(f"the journal {shown} cannot be looked up: {failed.strerror}; give another path") from failed
     if not is_there:
         raise ConfigError(f"there is no journal {path}; give the path that `store: sqlite:PATH` names")
-    return SqliteJournal.open(path)
+    return SqliteJournal.open(path, is_retired_well=True)
