@@ -6,6 +6,7 @@ retries are off, and no service configuration is looked up: who repeats what is 
 """
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from orchestrator.v1.peer_service_pb2_grpc import PeerServiceStub
 
 if TYPE_CHECKING:  # a name of the stubs, for types only
     from orchestrator.v1.peer_service_pb2_grpc import PeerServiceAsyncStub
+
+logger = logging.getLogger("orchestrator.cluster")
 
 _OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.enable_retries", 0),
@@ -70,6 +73,7 @@ class GrpcPeers:
         ends_at = asyncio.get_running_loop().time() + timeout_s
         with self._line(address) as line:
             why = await line.connect(min(timeout_s, limits.PEER_CONNECT_S_MAX))
+            self._tell(address, line, why)
             if why:
                 return Missed(why=f"{address}: {why}", is_sent=False)
             remaining_s = max(0.0, ends_at - asyncio.get_running_loop().time())
@@ -106,6 +110,15 @@ class GrpcPeers:
     def _is_exposed(self, address: str) -> bool:
         return self._credentials is None and not self._insecure and not is_loopback(address.rpartition(":")[0])
 
+    def _tell(self, address: str, line: "_Line", why: str) -> None:
+        """Log what changes: one line when a peer cannot be reached any more, and one when it can again."""
+        if bool(why) is not line.is_away:
+            line.is_away = bool(why)
+            if why:
+                logger.warning("the process at %s cannot be reached; its requests wait in the store: %s", address, why)
+            else:
+                logger.info("the process at %s can be reached again", address)
+
     @contextmanager
     def _line(self, address: str) -> "Iterator[_Line]":
         """Give the connection to an address, and keep it while it is in use."""
@@ -135,23 +148,32 @@ class GrpcPeers:
 class _Line:
     """A connection and who uses it."""
 
-    __slots__ = ("channel", "stub", "users")
+    __slots__ = ("channel", "is_away", "stub", "users")
 
     def __init__(self, channel: aio.Channel) -> None:
         self.channel = channel
         self.stub: PeerServiceAsyncStub = PeerServiceStub(channel)
         self.users = 0
+        self.is_away = False
 
     async def connect(self, timeout_s: float) -> str:
         """Wait until a call would be sent; return why it would not, or nothing."""
         try:
             async with asyncio.timeout(timeout_s):
                 while (state := self.channel.get_state(try_to_connect=True)) is not _READY:
-                    if state in _HOPELESS:
-                        return "nobody answers there"
+                    if state in _HOPELESS and (why := await self._why()):
+                        return why
                     await self.channel.wait_for_state_change(state)
         except TimeoutError:
             return f"no connection came about within {timeout_s:.1f} s"
+        return ""
+
+    async def _why(self) -> str:
+        """Ask gRPC what is wrong: a state has no text, a call has one, and this one harms nobody should it arrive."""
+        try:
+            await self.stub.Nudge(rpc.NudgeRequest(), timeout=limits.NUDGE_S_MAX)
+        except aio.AioRpcError as error:
+            return error.details() or error.code().name
         return ""
 
 
