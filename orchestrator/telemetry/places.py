@@ -71,8 +71,8 @@ class Places:
         return lost
 
     def advance(self, ends: Mapping[int, int]) -> None:
-        """Note up to where shards were read; one that was lost meanwhile is not this process's to note."""
-        self.read.update({shard: position for shard, position in ends.items() if shard in self.read})
+        """Note up to where shards were read."""
+        self.read.update(ends)
 
     async def save(self) -> bool:
         """Make durable up to where the spans have left; return whether the store took it."""
