@@ -139,6 +139,8 @@ CLI_CELL_CHARS_MAX = 60
 CLI_COLUMNS_MAX = 1_000
 # Files and folders looked at for definitions below a given folder: one that holds more is a home, or a whole disk.
 CLI_FOLDER_ENTRIES_MAX = 10_000
+# Sagas after which a command that walks a store tells a pipe how far it is; of a million, a hundred lines.
+CLI_PROGRESS_SAGAS = 10_000
 # The demo's client asks again this soon: the restart after the kill takes a second, and few calls wait for it.
 DEMO_RETRY_S = 0.1
 # Its longest pause before it connects again: with the one above, what the restart seems to cost is the restart's own.
@@ -521,7 +523,7 @@ STORE_RETRY_S = 0.25
 LOOK_PAUSE_S = 0.02
 # Looks a second that the words of peers may cause in all, a millisecond of the store's time each: in a cluster of 500
 # members, two looks of one are half a second apart.
-LOOKS_PER_S_MAX = 1_000
+LOOKS_RATE_MAX = 1_000
 # Shards claimed by one statement; the store's usual number of them, and some milliseconds of its time.
 CLAIM_SHARDS_MAX = 256
 # Hand-overs under way at once, each of a shard or a few: as many as a store has shards by default.

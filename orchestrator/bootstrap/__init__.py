@@ -10,8 +10,9 @@ killed is a case the journal is made for.
 
 ==============  ====================================================================================================
 `clock.py`      the clock of a real machine
-`stores.py`     from a setting to an open store; a store to be read that nobody runs on
+`stores.py`     from a setting to an open store; a store that is opened to be read
 `node.py`       `open_node`: journal, invoker, catalogue, runtime and telemetry, wired
+`moving.py`     a file's journal becomes a PostgreSQL's
 `process.py`    `serve` and `run`: surfaces, signals, the event loop and its garbage collector
 ==============  ====================================================================================================
 
@@ -19,9 +20,10 @@ May import: everything but the command line. Read next: `node.py`.
 """
 
 from orchestrator.bootstrap.clock import SystemClock
+from orchestrator.bootstrap.moving import promote, survey_promotion
 from orchestrator.bootstrap.node import Node, open_node
 from orchestrator.bootstrap.process import EXIT_OK, EXIT_STORAGE, Ready, calm_collector, run, serve
-from orchestrator.bootstrap.stores import Store, open_records, open_store
+from orchestrator.bootstrap.stores import Store, has_company, open_records, open_store
 
 __all__ = [
     "EXIT_OK",
@@ -31,9 +33,12 @@ __all__ = [
     "Store",
     "SystemClock",
     "calm_collector",
+    "has_company",
     "open_node",
     "open_records",
     "open_store",
+    "promote",
     "run",
     "serve",
+    "survey_promotion",
 ]

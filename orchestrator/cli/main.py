@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "repair": ("repairing:repair", "Retry, resolve, skip, pause: what only a person may."),
     "audit": ("repairing:audit", "List what people did to sagas, and why."),
     "definitions": ("definitions:definitions", "Create, list and activate definitions."),
+    "store": ("store:store", "Move a store from a file to PostgreSQL."),
     "verify": ("verify:verify", "Hold a journal and ledgers against the invariants."),
     "verify-participant": ("participant:verify_participant", "Try whether a service keeps what sagas rely on."),
     "config": ("serve:config", "Show the settings in force, or their schema."),

@@ -1,4 +1,4 @@
-"""`saga verify`: a stopped orchestrator's journal, and the services' ledgers, against the invariants."""
+"""`saga verify`: a journal, and the services' ledgers, against the invariants."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.exits import Exit
+from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.output import Printer, echo, note
 from orchestrator.cli.serve import load_settings, with_config
 from orchestrator.cli.session import formatted
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 @click.option(
     "--journal",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="PATH",
-    help="The SQLite file; no orchestrator may be running on it.",
+    metavar="PATH|URL",
+    help="The SQLite file, on which no orchestrator may be running; or postgres://USER@HOST/DATABASE, as it is.",
 )
 @click.option(
     "--ledger",
@@ -39,18 +38,33 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Folder of the services' *.ledger.jsonl files; without it, effects are not checked.",
 )
+@click.option(
+    "--forgetful",
+    is_flag=True,
+    help="Ended sagas were removed (`retention`): who is missed is no violation. Follows from --config as well.",
+)
 @with_config
 @formatted
-def verify(printer: Printer, *, journal: Path, ledgers: Path | None, file: Path | None, settings: Sequence[str]) -> int:
+def verify(
+    printer: Printer,
+    *,
+    journal: str,
+    ledgers: Path | None,
+    forgetful: bool,
+    file: Path | None,
+    settings: Sequence[str],
+) -> int:
     """Hold every saga of a journal against the invariants that journal and ledgers can show.
 
     Reads every record; no record is changed and no service is called. Prints how many facts were held against each
     invariant, why one was not checked or where else it is held, and each violation with its saga and records. Exits 1
-    on a violation. What --config declares of its targets' methods is needed to judge calls that were made again, and
+    on a violation. A PostgreSQL on which processes run is checked saga by saga, and what only several sagas together
+    show is left out. What --config declares of its targets' methods is needed to judge calls that were made again, and
     undos of calls that nobody saw the end of.
     """
     declared = load_settings(file, (), settings, {}).settings if file is not None else None
-    findings = asyncio.run(_verify(journal, ledgers, declared, printer))
+    has_forgotten = forgetful or (declared is not None and declared.retention.is_on)
+    findings = asyncio.run(_verify(journal, ledgers, declared, printer, has_forgotten=has_forgotten))
     if printer.is_table:
         _show(printer, findings)
     else:
@@ -58,12 +72,17 @@ def verify(printer: Printer, *, journal: Path, ledgers: Path | None, file: Path 
     return Exit.FAILED if findings.violation_count else Exit.OK
 
 
-async def _verify(journal: Path, folder: Path | None, declared: "Settings | None", printer: Printer) -> "Findings":
+async def _verify(
+    journal: str, folder: Path | None, declared: "Settings | None", printer: Printer, *, has_forgotten: bool
+) -> "Findings":
     from orchestrator import bootstrap
     from orchestrator.verify import Ledgers, read_ledgers, verify
 
     ledgers = None if folder is None else Ledgers(read_ledgers(folder))
     async with bootstrap.open_records(journal, declared) as (store, revisions):
+        is_live = await bootstrap.has_company(store)
+        if is_live and ledgers is not None:
+            raise Failure("processes run on the store, and services act meanwhile: stop them to check ledgers")
         with _progress(printer) as on_progress:
             return await verify(
                 store,
@@ -71,6 +90,8 @@ async def _verify(journal: Path, folder: Path | None, declared: "Settings | None
                 ledgers=ledgers,
                 knows_targets=declared is not None,
                 in_order=True,
+                is_live=is_live,
+                has_forgotten=has_forgotten,
                 on_progress=on_progress,
             )
 

@@ -31,6 +31,8 @@ from orchestrator.config.settings import (
     Settings,
     TargetSettings,
     TlsSettings,
+    is_postgres,
+    without_password,
 )
 from orchestrator.config.sources import PREFIX, Flag, Loaded, load, to_yaml
 
@@ -46,6 +48,8 @@ __all__ = [
     "Settings",
     "TargetSettings",
     "TlsSettings",
+    "is_postgres",
     "load",
     "to_yaml",
+    "without_password",
 ]

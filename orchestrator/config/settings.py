@@ -261,6 +261,11 @@ def _store(value: str) -> str:
     return value
 
 
+def is_postgres(store: str) -> bool:
+    """Return whether a store's name is a PostgreSQL's."""
+    return _POSTGRES.fullmatch(store) is not None
+
+
 def without_password(store: str) -> str:
     """Return a store's name with `***` for the password that it may hold, in front of the host or behind the `?`."""
     if not _POSTGRES.fullmatch(store):

@@ -96,7 +96,9 @@ async def _prepare(
     is_new = await _is_new(link, migrations, shown)
     if is_new and not may_change:
         raise ConfigError(
-            f"there is no journal in {shown}; nothing was made, name the database that has it", path=shown
+            f"there is no journal in {shown}; nothing was made, name the database that has it",
+            path=shown,
+            is_absent="true",
         )
     if is_new:
         await link.script(_MAKE)
