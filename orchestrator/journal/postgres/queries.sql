@@ -130,13 +130,25 @@ WHERE saga_id > $1 AND rest <> 'asleep' AND status NOT IN ('COMPLETED', 'COMPENS
   AND ($3::int[] IS NULL OR shard = ANY ($3::int[]))
 ORDER BY saga_id LIMIT $2;
 
+-- Those that sleep by their index, and those that are awake: as many as are under way, and no more.
 -- name: due
-SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes, started_at, updated_at,
-       ended_at, wake_at, rest, attention, failure, parent, shard
-FROM sagas
-WHERE wake_at IS NOT NULL AND wake_at <= $1 AND (wake_at, saga_id) > ($2, $3)
-  AND status NOT IN ('COMPLETED', 'COMPENSATED', 'TERMINATED')
-  AND ($5::int[] IS NULL OR shard = ANY ($5::int[]))
+SELECT * FROM ((
+  SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes, started_at, updated_at,
+         ended_at, wake_at, rest, attention, failure, parent, shard
+  FROM sagas
+  WHERE sleeps_to <= $1 AND (sleeps_to, saga_id) > ($2, $3)
+    AND status NOT IN ('COMPLETED', 'COMPENSATED', 'TERMINATED')
+    AND ($5::int[] IS NULL OR shard = ANY ($5::int[]))
+  ORDER BY sleeps_to, saga_id LIMIT $4
+) UNION ALL (
+  SELECT saga_id, uid, request_id, definition, revision, status, version, epoch, attributes, started_at, updated_at,
+         ended_at, wake_at, rest, attention, failure, parent, shard
+  FROM sagas
+  WHERE wake_at <= $1 AND (wake_at, saga_id) > ($2, $3)
+    AND rest <> 'asleep' AND status NOT IN ('COMPLETED', 'COMPENSATED', 'TERMINATED')
+    AND ($5::int[] IS NULL OR shard = ANY ($5::int[]))
+  ORDER BY wake_at, saga_id LIMIT $4
+)) AS due
 ORDER BY wake_at, saga_id LIMIT $4;
 
 -- As many as are one short transaction: the first, and those after it while their records are not too many in sum.

@@ -21,20 +21,23 @@ def page(query: SearchQuery) -> Statement:
     """Return the statement for one page of rows; the order's name was checked before."""
     values = _Values()
     conditions = _conditions(query, values)
-    column, direction = query.order_by, "DESC" if query.descending else "ASC"
-    if query.after is not None:
-        at, saga_id = query.after
-        sign = "<" if query.descending else ">"
-        conditions.append(f"({column}, saga_id) {sign} ({values.bind(at)}, {values.bind(saga_id)})")
-    order = f"ORDER BY {column} {direction}, saga_id {direction} LIMIT {values.bind(query.limit)}"
+    seen = None if query.after is None else ", ".join(values.bind(value) for value in query.after)
+    size = values.bind(query.limit)
 
-    def selected(*more: str) -> str:
-        return f"{_COLUMNS} FROM sagas {_where([*conditions, *more])} {order}"
+    def by(column: str, *more: str, source: str = "") -> str:
+        """Return what is read in the order of a column: from the table, or from what was read so."""
+        sign, direction = ("<", "DESC") if query.descending else (">", "ASC")
+        keyset = [] if seen is None or source else [f"({column}, saga_id) {sign} ({seen})"]
+        order = f"ORDER BY {column} {direction}, saga_id {direction} LIMIT {size}"
+        if source:
+            return f"SELECT * FROM ({source}) AS found {order}"  # noqa: S608  (fixed pieces)
+        return f"{_COLUMNS} FROM sagas {_where([*conditions, *keyset, *more])} {order}"
 
-    if column == "updated_at":  # in an index of those that are over; the others are few (0001_journal.sql)
-        over, under_way = selected("ended_at IS NOT NULL"), selected("ended_at IS NULL")
-        return f"SELECT * FROM (({over}) UNION ALL ({under_way})) AS found {order}", values  # noqa: S608  (checked)
-    return selected(), values
+    if query.order_by != "updated_at":
+        return by(query.order_by), values
+    # in an index of those that are over; the others are few (0001_journal.sql)
+    over, under_way = by("over_at", "over_at IS NOT NULL"), by("updated_at", "ended_at IS NULL")
+    return by("updated_at", source=f"({over}) UNION ALL ({under_way})"), values
 
 
 def tally(query: SearchQuery, group_by: str) -> Statement:
