@@ -125,9 +125,9 @@ class GrpcPeers:
         line = self._lines.get(address)
         if line is None:
             line = self._lines[address] = _Line(self._channel(address))
-            self._let_go()
         self._lines.move_to_end(address)
         line.users += 1
+        self._let_go()
         try:
             yield line
         finally:
