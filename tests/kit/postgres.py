@@ -190,10 +190,12 @@ def server() -> Server:
 def struck_server(**settings: str) -> Iterator[Server]:
     """Give a server of the test's own, running, to do anything to."""
     own = _made(settings)
-    yield own
-    with contextlib.suppress(RuntimeError):
-        own.resume()
-        own.stop("immediate")
+    try:
+        yield own
+    finally:
+        with contextlib.suppress(RuntimeError, FileNotFoundError):  # it was stopped already
+            own.resume()
+            own.stop("immediate")
 
 
 def _made(settings: dict[str, str]) -> Server:

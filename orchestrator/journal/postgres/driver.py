@@ -88,7 +88,9 @@ class Address:
         """
         parts = urlsplit(dsn)
         if parts.scheme not in _SCHEMES:
-            raise ConfigError(f"a journal on PostgreSQL is named by postgres://user@host/database, not {dsn!r:.40}")
+            raise ConfigError(
+                f"a journal on PostgreSQL is named by postgres://user@host/database, not {parts.scheme!r:.20}"
+            )
         options = parse_qsl(parts.query, keep_blank_values=True)
         pooler = dict(options).get("pooler", "")
         if pooler not in _POOLERS:
