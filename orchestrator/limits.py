@@ -534,6 +534,13 @@ REBALANCE_GRACE_S = 5.0
 LEAVE_S = 1.0
 # Answers of the store by which its clock is known: the quickest of them counts, and old ones drift.
 STORE_TIME_SAMPLES = 16
+# By how much the store's clock may be misread when a process begins: what it is off by then it makes up for slowly, and
+# two such errors and the drift of both clocks stay below `CLOCK_SKEW_S`.
+STORE_TIME_ERROR_S = 0.2
+# Looks at the store's clock before one that is not that good has to do: seconds, at a store that is that slow.
+STORE_TIME_LOOKS_MAX = 20
+# Whoever asks how the cluster stands is told what was seen last where the store has not answered by then.
+CLUSTER_LOOK_S = 2.0
 
 # --- the checker ---------------------------------------------------------------------------------------------------
 

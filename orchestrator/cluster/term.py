@@ -37,7 +37,7 @@ from orchestrator.limits import (
     LEASE_S_MIN,
     LEASE_TRUST_SHARE,
     LOOK_PAUSE_S,
-    LOOKS_PER_S_MAX,
+    LOOKS_RATE_MAX,
     STORE_CALL_SHARE,
 )
 from orchestrator.ports.leases import Member
@@ -69,7 +69,7 @@ def call_s_max(lease_s: float) -> float:
 
 def look_pause_s(member_count: int, lease_s: float) -> float:
     """Return how far apart two looks of one member are at least, so that all of them together are not a herd."""
-    return min(max(LOOK_PAUSE_S, member_count / LOOKS_PER_S_MAX), renew_every_s(lease_s))
+    return min(max(LOOK_PAUSE_S, member_count / LOOKS_RATE_MAX), renew_every_s(lease_s))
 
 
 def may_fence(now_at: float, reached_since_at: float, lease_s: float) -> bool:

@@ -69,7 +69,7 @@ class Figures:
             self.story,
             f"{self.moves:,} of {self.moves_min:,}",
             f"{self.missed:,}",
-            f"{self.settled_s:.1f}",
+            f"{self.settled_s:.2f}",
             told,
             f"{busiest(self.looks):,}",
             f"{busiest(self.writes):,}",
