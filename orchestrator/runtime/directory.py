@@ -54,6 +54,8 @@ class Directory:
         self._watchers = watchers
         self.supervisor = Supervisor(around.observer, self._set_aside)
         self._active: dict[SagaId, Actor] = {}
+        self._by_shard: dict[int, dict[SagaId, Actor]] = {}
+        """The same: many shards may be left at once, and each asks for its own actors again and again."""
         self._activating: dict[SagaId, asyncio.Event] = {}
         self._leaving: dict[SagaId, asyncio.TimerHandle] = {}
         """Those that wait for children, and when to look whether they still do."""
@@ -206,9 +208,17 @@ class Directory:
         for actor in list(self._active.values()):
             actor.flush()
 
+    def flush_in(self, shards: Collection[int]) -> None:
+        """Do so with the actors of some shards."""
+        for actor in self._in(shards):
+            actor.flush()
+
     def is_quiet_in(self, shards: Collection[int]) -> bool:
         """Return whether no actor of these shards has anything under way."""
-        return all(actor.is_idle for actor in self._active.values() if actor.shard in shards)
+        return all(actor.is_idle for actor in self._in(shards))
+
+    def _in(self, shards: Collection[int]) -> list[Actor]:
+        return [actor for shard in shards for actor in self._by_shard.get(shard, {}).values()]
 
     def stop_all(self, error: OrchestratorError) -> None:
         """Let every actor go; what is open is for recovery."""
@@ -217,7 +227,7 @@ class Directory:
 
     def stop_in(self, shards: Collection[int], error: OrchestratorError) -> None:
         """Let the actors of some shards go, and what is remembered of their sagas: another process goes on."""
-        for actor in [each for each in self._active.values() if each.shard in shards]:
+        for actor in self._in(shards):
             self._leave(actor, error)
         for saga_id in [saga_id for saga_id, (_, shard) in self._ended.items() if shard in shards]:
             self._ended_records -= self._ended.pop(saga_id)[0].version
@@ -243,6 +253,7 @@ class Directory:
 
     def _enter(self, actor: Actor) -> Actor:
         self._active[actor.saga_id] = actor
+        self._by_shard.setdefault(actor.shard, {})[actor.saga_id] = actor
         if (ended := self._ended.pop(actor.saga_id, None)) is not None:  # a child that had completed may be undone
             self._ended_records -= ended[0].version
         self._around.observer.activated(len(self._active))
@@ -252,6 +263,7 @@ class Directory:
         actor.stop(error)
         if self._active.get(actor.saga_id) is actor:
             del self._active[actor.saga_id]
+            del self._by_shard[actor.shard][actor.saga_id]
             if (handle := self._leaving.pop(actor.saga_id, None)) is not None:
                 handle.cancel()
             self._around.observer.activated(len(self._active))

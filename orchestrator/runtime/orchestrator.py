@@ -160,7 +160,7 @@ class Orchestrator:
     async def leave(self, shards: Collection[int], grace_s: float) -> None:
         """Begin nothing new in these shards, let what is in flight end within the grace, and let go of their sagas."""
         self._around.leaving.update(shards)
-        self._directory.flush()
+        self._directory.flush_in(shards)
         try:
             async with asyncio.timeout(grace_s):
                 while not self._directory.is_quiet_in(shards):  # noqa: ASYNC110  # as in `drain`
