@@ -55,12 +55,16 @@ def page() -> str:
 def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     yield f"\n## {context.command_path}\n\n"
     yield f"{_paragraphs(command.help or '')}\n"
+    if not isinstance(command, click.Group) or command.invoke_without_command:
+        yield from _usage(command, context)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             below = command.get_command(context, name)
             assert below is not None
             yield from _command(below, click.Context(below, info_name=name, parent=context))
-        return
+
+
+def _usage(command: click.Command, context: click.Context) -> Iterator[str]:
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     yield f"\n    {usage}\n"
     records = [record for param in command.get_params(context) if (record := param.get_help_record(context))]

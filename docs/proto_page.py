@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FILES = ("saga_service.proto", "operator_service.proto", "saga.proto", "definition_service.proto", "definition.proto")
+FILES = (
+    "saga_service.proto",
+    "operator_service.proto",
+    "saga.proto",
+    "definition_service.proto",
+    "definition.proto",
+    "admin_service.proto",
+)
 SERVICE = re.compile(r"service (\w+) {")
 RPC = re.compile(r"rpc (\w+)\((\w+)\) returns \((stream )?(\w+)\);")
 TYPE = re.compile(r"(message|enum) (\w+) {")

@@ -7,6 +7,7 @@
                  │     └─ Watch (watch.py)      a saga's events as a resumable stream
                  └─► OperatorService (operators.py)   repair: every verb audited, `by` from `caller.py`
                  └─► DefinitionService (definitions.py)
+                 └─► AdminService (admin.py)          who is there, and who may write what
                  └─► health, reflection (standard.py)
                  ╎  NotOwner: the saga is another process's (forwarding.py) ──► its desk, or the store's letter box
     peer   ──► desk (desk.py) ──► the same methods, for what other processes took

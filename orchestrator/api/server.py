@@ -1,4 +1,4 @@
-"""The gRPC server: our three services, the standard ones, the edge around them, and how it stops."""
+"""The gRPC server: our own services, the standard ones, the edge around them, and how it stops."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Protocol
 import grpc.aio
 
 from orchestrator import limits
+from orchestrator.api.admin import AdminService
 from orchestrator.api.admission import Admission, Room
 from orchestrator.api.definitions import DefinitionService
 from orchestrator.api.desk import COMMANDS, OwnDesk, methods
@@ -19,11 +20,14 @@ from orchestrator.api.standard import HEALTH_CHECK, Health, health_pb2_grpc, ref
 from orchestrator.definition.revisions import Revisions
 from orchestrator.errors import ConfigError
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.cluster import ClusterView
 from orchestrator.ports.observer import Observer, Silence
 from orchestrator.ports.peers import Desk, Letters, Peers
 from orchestrator.runtime.orchestrator import Orchestrator
 from orchestrator.tasks import Tasks
 from orchestrator.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
     definition_service_pb2,
     definition_service_pb2_grpc,
     operator_service_pb2,
@@ -37,7 +41,8 @@ _OPERATOR = operator_service_pb2.DESCRIPTOR.services_by_name["OperatorService"]
 SAGA_SERVICE = _SAGA.full_name
 DEFINITION_SERVICE = definition_service_pb2.DESCRIPTOR.services_by_name["DefinitionService"].full_name
 OPERATOR_SERVICE = _OPERATOR.full_name
-SERVICES = (SAGA_SERVICE, DEFINITION_SERVICE, OPERATOR_SERVICE)
+ADMIN_SERVICE = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
+SERVICES = (SAGA_SERVICE, DEFINITION_SERVICE, OPERATOR_SERVICE, ADMIN_SERVICE)
 
 
 class Listen(Protocol):
@@ -89,12 +94,14 @@ class ApiServer:
         clock: Clock,
         bounds: ApiBounds = ApiBounds(),
         links: Links | None = None,
+        cluster: ClusterView | None = None,
     ) -> None:
-        """Without `links` this process is alone: what it may not do is refused."""
+        """Without `links` this process is alone: what it may not do is refused. AdminService shows `cluster`."""
+        services = [each for each in SERVICES if each != ADMIN_SERVICE or cluster is not None]
         self._orchestrator = orchestrator
         self._listen = listen
         self._admission = Admission(calls_max=bounds.calls, waits_max=bounds.waits)
-        self._health = Health(SERVICES)
+        self._health = Health(services)
         self._tasks = Tasks()
         sagas = SagaService(orchestrator=orchestrator, plans=revisions, admission=self._admission, clock=clock)
         operators = OperatorService(orchestrator=orchestrator, plans=revisions, clock=clock)
@@ -115,8 +122,10 @@ class ApiServer:
         operator_service_pb2_grpc.add_OperatorServiceServicer_to_server(operators, self._server)
         definitions = DefinitionService(revisions=revisions)
         definition_service_pb2_grpc.add_DefinitionServiceServicer_to_server(definitions, self._server)
+        if cluster is not None:
+            admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(cluster=cluster), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._server.add_generic_rpc_handlers(reflection_handlers(SERVICES))
+        self._server.add_generic_rpc_handlers(reflection_handlers(services))
 
     def _forwarding(self, links: Links, sagas: SagaService, clock: Clock) -> Forwarding:
         return Forwarding(

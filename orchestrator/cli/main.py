@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "attention": ("repairing:attention", "List the sagas that need a person."),
     "repair": ("repairing:repair", "Retry, resolve, skip, pause: what only a person may."),
     "audit": ("repairing:audit", "List what people did to sagas, and why."),
+    "cluster": ("cluster:cluster", "Show the processes over one store, and who may write what."),
     "definitions": ("definitions:definitions", "Create, list and activate definitions."),
     "store": ("store:store", "Move a store from a file to PostgreSQL."),
     "verify": ("verify:verify", "Hold a journal and ledgers against the invariants."),

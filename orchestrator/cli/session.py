@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import grpc
     from google.rpc.status_pb2 import Status
 
+    from orchestrator.v1.admin_service_pb2_grpc import AdminServiceStub
     from orchestrator.v1.definition_service_pb2_grpc import DefinitionServiceStub
     from orchestrator.v1.operator_service_pb2_grpc import OperatorServiceStub
     from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
@@ -52,6 +53,13 @@ class Session:
         from orchestrator.v1.definition_service_pb2_grpc import DefinitionServiceStub
 
         return DefinitionServiceStub(self.channel)
+
+    @property
+    def admin(self) -> "AdminServiceStub":
+        """Return the client of AdminService."""
+        from orchestrator.v1.admin_service_pb2_grpc import AdminServiceStub
+
+        return AdminServiceStub(self.channel)
 
 
 def formatted(command: Callable[Concatenate[Printer, ...], ExitCode]) -> Callable[..., ExitCode]:

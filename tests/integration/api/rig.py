@@ -23,6 +23,7 @@ from orchestrator.errors import InputInvalid, NotFound
 from orchestrator.ids import StepId
 from orchestrator.journal import MemoryJournal
 from orchestrator.ports.catalogue import Revision
+from orchestrator.ports.cluster import ClusterView, SoleView
 from orchestrator.ports.invoker import CallRequest, OnReport
 from orchestrator.ports.observer import Silence
 from orchestrator.ports.ownership import SoleOwnership
@@ -30,6 +31,7 @@ from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime import Orchestrator
 from orchestrator.saga.events import Phase, Report
 from orchestrator.saga.plan import Call, Compensation, Facts, Plan, RetryPolicy, Step, StepKind
+from orchestrator.v1.admin_service_pb2_grpc import AdminServiceStub
 from orchestrator.v1.definition_service_pb2_grpc import DefinitionServiceStub
 from orchestrator.v1.operator_service_pb2_grpc import OperatorServiceStub
 from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
@@ -37,6 +39,7 @@ from orchestrator.values import JSON_TYPE, Payload
 from tests.integration.api.definitions import PLANS
 
 if TYPE_CHECKING:  # these three are names of the stubs, for types only
+    from orchestrator.v1.admin_service_pb2_grpc import AdminServiceAsyncStub
     from orchestrator.v1.definition_service_pb2_grpc import DefinitionServiceAsyncStub
     from orchestrator.v1.operator_service_pb2_grpc import OperatorServiceAsyncStub
     from orchestrator.v1.saga_service_pb2_grpc import SagaServiceAsyncStub
@@ -297,6 +300,10 @@ class Rig:
     def definitions(self) -> "DefinitionServiceAsyncStub":
         return DefinitionServiceStub(self.channel)
 
+    @property
+    def admin(self) -> "AdminServiceAsyncStub":
+        return AdminServiceStub(self.channel)
+
 
 @asynccontextmanager
 async def running(
@@ -305,6 +312,7 @@ async def running(
     answer_at_once: bool = True,
     journal: MemoryJournal | None = None,
     wrap: Callable[[Orchestrator], Orchestrator] = lambda real: real,
+    cluster: ClusterView | None = None,
 ) -> AsyncIterator[Rig]:
     """A server for one test; `wrap` may put something between it and the runtime."""
     clock, hands, shelf = Ticks(), Hands(answer_at_once), Shelf()
@@ -320,7 +328,14 @@ async def running(
         on_failed=failures.append,
     )
     async with real.running():
-        api = ApiServer(wrap(real), shelf, Listen(), clock=clock, bounds=bounds or ApiBounds())  # type: ignore[arg-type]  # the shelf plays it
+        api = ApiServer(
+            wrap(real),
+            shelf,  # type: ignore[arg-type]  # the shelf plays it
+            Listen(),
+            clock=clock,
+            bounds=bounds or ApiBounds(),
+            cluster=cluster or SoleView(journal, clock, epoch=journal.epoch, name="alone"),
+        )
         port = await api.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             try:

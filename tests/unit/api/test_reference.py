@@ -8,7 +8,14 @@ from google.protobuf.descriptor import FileDescriptor
 
 from orchestrator import errors
 from orchestrator.api import status
-from orchestrator.v1 import definition_pb2, definition_service_pb2, operator_service_pb2, saga_pb2, saga_service_pb2
+from orchestrator.v1 import (
+    admin_service_pb2,
+    definition_pb2,
+    definition_service_pb2,
+    operator_service_pb2,
+    saga_pb2,
+    saga_service_pb2,
+)
 
 DOCS = Path(__file__).parents[3] / "docs"
 FILES: tuple[FileDescriptor, ...] = (
@@ -17,6 +24,7 @@ FILES: tuple[FileDescriptor, ...] = (
     operator_service_pb2.DESCRIPTOR,
     definition_pb2.DESCRIPTOR,
     definition_service_pb2.DESCRIPTOR,
+    admin_service_pb2.DESCRIPTOR,
 )
 
 
