@@ -33,7 +33,9 @@ class OperatorServiceStub(object):
     Every verb takes an `etag`, to be refused where the saga has changed since it was looked at, and `validate_only`, to
     learn whether it would be refused without changing anything. What a saga would take now is in ExplainSaga.
 
-    Any method may answer the reasons that any method of SagaService may.
+    Any method may answer the reasons that any method of SagaService may. Of several servers on one store, the one that runs
+    the saga does what is asked of any; where it cannot be reached the answer is UNAVAILABLE with `NOT_OWNER`, and its
+    sentence says whether nothing was done, or may have been: then look at the saga first.
     """
 
     def __init__(self, channel):
@@ -107,7 +109,9 @@ class OperatorServiceServicer(object):
     Every verb takes an `etag`, to be refused where the saga has changed since it was looked at, and `validate_only`, to
     learn whether it would be refused without changing anything. What a saga would take now is in ExplainSaga.
 
-    Any method may answer the reasons that any method of SagaService may.
+    Any method may answer the reasons that any method of SagaService may. Of several servers on one store, the one that runs
+    the saga does what is asked of any; where it cannot be reached the answer is UNAVAILABLE with `NOT_OWNER`, and its
+    sentence says whether nothing was done, or may have been: then look at the saga first.
     """
 
     def ListAttention(self, request, context):
@@ -326,7 +330,9 @@ class OperatorService(object):
     Every verb takes an `etag`, to be refused where the saga has changed since it was looked at, and `validate_only`, to
     learn whether it would be refused without changing anything. What a saga would take now is in ExplainSaga.
 
-    Any method may answer the reasons that any method of SagaService may.
+    Any method may answer the reasons that any method of SagaService may. Of several servers on one store, the one that runs
+    the saga does what is asked of any; where it cannot be reached the answer is UNAVAILABLE with `NOT_OWNER`, and its
+    sentence says whether nothing was done, or may have been: then look at the saga first.
     """
 
     @staticmethod

@@ -33,12 +33,17 @@ class SagaServiceStub:
     Any method may also answer INVALID_ARGUMENT (`INPUT_INVALID`: the request cannot be read, or a required field is missing
     or is not what it has to be), RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
     takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart; `JOURNAL_UNAVAILABLE`: nothing can
-    be recorded now), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and
+    be recorded now; of several servers on one store `NOT_OWNER`: the one that runs the saga could not be reached in time,
+    and `REQUEST_PENDING`: the request is durable and will be done, ask again under the same request id), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and
     INTERNAL (a bug; quote the request id). A request larger than 4 MiB is refused by gRPC itself, without a reason. A request
     id given as metadata `x-request-id` comes back in the trailing metadata; an error also has it, or one made up by the
     server, in `google.rpc.RequestInfo`.
 
     The deadline of a call bounds that call, never the saga.
+
+    Several servers may share a store, and any of them answers. What changes a saga is done by the one that runs it, which
+    the others ask; where that one cannot be reached, a start, a signal or a cancellation without an `etag` is left for it
+    in the store, and is answered when it is done.
     """
 
     @_typing.overload
@@ -173,12 +178,17 @@ class SagaServiceAsyncStub(SagaServiceStub):
     Any method may also answer INVALID_ARGUMENT (`INPUT_INVALID`: the request cannot be read, or a required field is missing
     or is not what it has to be), RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
     takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart; `JOURNAL_UNAVAILABLE`: nothing can
-    be recorded now), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and
+    be recorded now; of several servers on one store `NOT_OWNER`: the one that runs the saga could not be reached in time,
+    and `REQUEST_PENDING`: the request is durable and will be done, ask again under the same request id), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and
     INTERNAL (a bug; quote the request id). A request larger than 4 MiB is refused by gRPC itself, without a reason. A request
     id given as metadata `x-request-id` comes back in the trailing metadata; an error also has it, or one made up by the
     server, in `google.rpc.RequestInfo`.
 
     The deadline of a call bounds that call, never the saga.
+
+    Several servers may share a store, and any of them answers. What changes a saga is done by the one that runs it, which
+    the others ask; where that one cannot be reached, a start, a signal or a cancellation without an `etag` is left for it
+    in the store, and is answered when it is done.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -309,12 +319,17 @@ class SagaServiceServicer(metaclass=_abc_1.ABCMeta):
     Any method may also answer INVALID_ARGUMENT (`INPUT_INVALID`: the request cannot be read, or a required field is missing
     or is not what it has to be), RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
     takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart; `JOURNAL_UNAVAILABLE`: nothing can
-    be recorded now), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and
+    be recorded now; of several servers on one store `NOT_OWNER`: the one that runs the saga could not be reached in time,
+    and `REQUEST_PENDING`: the request is durable and will be done, ask again under the same request id), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and
     INTERNAL (a bug; quote the request id). A request larger than 4 MiB is refused by gRPC itself, without a reason. A request
     id given as metadata `x-request-id` comes back in the trailing metadata; an error also has it, or one made up by the
     server, in `google.rpc.RequestInfo`.
 
     The deadline of a call bounds that call, never the saga.
+
+    Several servers may share a store, and any of them answers. What changes a saga is done by the one that runs it, which
+    the others ask; where that one cannot be reached, a start, a signal or a cancellation without an `etag` is left for it
+    in the store, and is answered when it is done.
     """
 
     @_abc_1.abstractmethod

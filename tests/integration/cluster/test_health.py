@@ -5,7 +5,8 @@ from typing import Any
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from orchestrator.api import SERVICES, HttpServer
+from orchestrator.api import HttpServer
+from orchestrator.api.server import OPERATOR_SERVICE, SAGA_SERVICE
 from tests.integration.api.rig import Listen
 from tests.integration.api.test_http import fetch
 from tests.integration.cluster.rig import town
@@ -17,7 +18,7 @@ async def test_health_follows_the_obstacle_there_and_back_and_the_drain_for_good
     async with town(1) as here:
         (node,) = here.nodes
         health: Any = health_pb2_grpc.HealthStub(node.channel)
-        requests = [health_pb2.HealthCheckRequest(service=name) for name in ("", *SERVICES)]
+        requests = [health_pb2.HealthCheckRequest(service=name) for name in ("", SAGA_SERVICE, OPERATOR_SERVICE)]
         watches = [aiter(health.Watch(request)) for request in requests]
 
         async def said() -> set[int]:

@@ -1,0 +1,224 @@
+"""An owner that hangs, dies or is gone: what was asked of it is done once, or its caller is told what is known."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import pytest
+
+from orchestrator.errors import NotOwner
+from orchestrator.saga.events import CancelRequested, CompensationBegan, OperatorActed, SagaStarted, SignalReceived
+from orchestrator.v1 import operator_service_pb2 as op
+from orchestrator.v1 import saga_pb2 as pb
+from orchestrator.v1 import saga_service_pb2 as rpc
+from tests.integration.api.refusals import refused
+from tests.integration.cluster.asking import (
+    FIRST,
+    approved,
+    count,
+    ended,
+    left,
+    once,
+    posted,
+    start,
+    step_is,
+    task,
+)
+from tests.integration.cluster.rig import Node, id_in, shard, town
+
+DONE, MISSED, SILENT = ("peer", "done"), ("peer", "unreachable"), ("peer", "silent")
+
+
+async def test_a_start_whose_owner_is_dead_is_answered_by_the_heir() -> None:
+    async with town(3) as here:
+        wrong, right, heir = here.nodes
+        await here.kill(right)
+        starting = task(wrong.sagas.StartSaga(start()))
+        await left(here)
+        assert not starting.done(), "what nobody did is not acknowledged"
+        await here.move([shard("s-1")], heir)
+        answer = await starting
+        assert answer.created
+        assert count(await here.events("s-1"), SagaStarted) == 1
+        assert wrong.tally.forwarded_count["post", "done"] == 1
+        assert wrong.tally.forwarded_count[MISSED] >= 1
+
+
+async def test_a_signal_and_a_cancellation_whose_owner_is_dead_are_answered_by_the_heir() -> None:
+    async with town(3) as here:
+        wrong, right, heir = here.nodes
+        other = id_in((shard("s-1") + 1) % 8)
+        for saga_id in ("s-1", other):
+            await right.sagas.StartSaga(start(saga_id, "approval"))
+            await step_is(right, "w", pb.STEP_STATUS_WAITING, saga_id)
+        await here.kill(right)
+        signalling = task(wrong.sagas.SignalSaga(approved()))
+        cancelling = task(wrong.sagas.CancelSaga(rpc.CancelSagaRequest(saga_id=other)))
+        await left(here, 2)
+        await here.move(range(8), heir)
+        assert (await signalling).saga.saga_id == "s-1"
+        assert (await cancelling).saga.cancel_requested
+        assert (await ended(heir)).status == pb.SAGA_STATUS_COMPLETED
+        assert (await ended(heir, other)).status == pb.SAGA_STATUS_COMPENSATED
+
+
+async def test_a_refusal_comes_through_the_letter_box_as_it_is() -> None:
+    async with town(3) as here:
+        wrong, right, heir = here.nodes
+        await right.sagas.StartSaga(start())
+        await ended(right)
+        await here.kill(right)
+        cancelling = task(refused(wrong.sagas.CancelSaga(rpc.CancelSagaRequest(saga_id="s-1"))))
+        await left(here)
+        await here.move(range(8), heir)
+        code, said = await cancelling
+        assert (code, said["reason"]) == (grpc.StatusCode.FAILED_PRECONDITION, "TERMINAL_STATE")
+
+
+async def test_an_owner_that_is_silent_is_asked_by_letter_as_well() -> None:
+    async with town(2) as here:
+        wrong, right = here.nodes
+        right.door.after = lambda: None  # it does everything, and never says so
+        answer = await wrong.sagas.StartSaga(start())
+        assert answer.created, "the request id was given here: whoever answers, it is this one's saga"
+        assert count(await here.events("s-1"), SagaStarted) == 1
+        assert wrong.tally.forwarded_count["post", "done"] == 1
+
+
+async def test_an_owner_that_is_slow_may_answer_before_its_letter_box() -> None:
+    async with town(2) as here:
+        wrong, right = here.nodes
+        right.door.is_open.clear()
+        right.deeds.collects = False
+        starting = task(wrong.sagas.StartSaga(start()))
+        await left(here)
+        assert not starting.done()
+        right.door.is_open.set()
+        assert (await starting).created
+        assert wrong.tally.forwarded_count == {DONE: 1}
+
+
+@pytest.mark.parametrize("request_id", ["", FIRST])
+async def test_an_owner_that_dies_after_it_has_done_a_start_has_done_it_once(request_id: str) -> None:
+    async with town(3) as here:
+        wrong, right, heir = here.nodes
+        dying: list[asyncio.Future[Any]] = []
+        right.door.after = lambda: dying.append(task(here.kill(right)))
+        answer = await wrong.sagas.StartSaga(start(request_id=request_id))
+        await asyncio.gather(*dying)
+        await here.move(range(8), heir)
+        assert (await ended(heir)).status == pb.SAGA_STATUS_COMPLETED
+        assert answer.created is not bool(request_id), "with an id of the caller's own it is a repetition, and says so"
+        assert count(await here.events("s-1"), SagaStarted) == 1
+        assert wrong.tally.forwarded_count[SILENT] == 1
+
+
+async def test_an_owner_that_dies_after_it_has_taken_a_signal_has_taken_it_once() -> None:
+    async with town(3) as here:
+        wrong, right, heir = here.nodes
+        await right.sagas.StartSaga(start(definition="approval"))
+        await step_is(right, "w", pb.STEP_STATUS_WAITING)
+        dying: list[asyncio.Future[Any]] = []
+        right.door.after = lambda: dying.append(task(here.kill(right)))
+        signalling = task(wrong.sagas.SignalSaga(approved()))
+        await left(here)
+        await asyncio.gather(*dying)
+        await here.move(range(8), heir)
+        await signalling
+        assert (await ended(heir)).status == pb.SAGA_STATUS_COMPLETED
+        assert count(await here.events("s-1"), SignalReceived) == 1
+
+
+async def test_a_cancellation_that_was_done_twice_was_done_once() -> None:
+    async with town(3, answer_at_once=False) as here:
+        wrong, right, heir = here.nodes
+        await right.sagas.StartSaga(start())
+        dying: list[asyncio.Future[Any]] = []
+        right.door.after = lambda: dying.append(task(here.kill(right)))
+        cancelling = task(wrong.sagas.CancelSaga(rpc.CancelSagaRequest(saga_id="s-1", reason="enough")))
+        await left(here)
+        await asyncio.gather(*dying)
+        await here.move(range(8), heir)
+        assert (await cancelling).saga.cancel_requested
+        events = await here.events("s-1")
+        assert (count(events, CancelRequested), count(events, CompensationBegan)) == (1, 1)
+
+
+async def test_whose_patience_ends_first_is_told_that_it_will_be_done_and_how_to_learn_of_it() -> None:
+    async with town(3) as here:
+        wrong, right, heir = here.nodes
+        await here.kill(right)
+        code, said = await refused(wrong.sagas.StartSaga(start(request_id=FIRST), timeout=1.2))
+        assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, "REQUEST_PENDING")
+        assert "the same request id" in str(said["message"])
+        await here.move(range(8), heir)
+        again = await wrong.sagas.StartSaga(start(request_id=FIRST))
+        assert not again.created, "the letter was done before"
+        assert count(await here.events("s-1"), SagaStarted) == 1
+
+
+async def test_patience_that_ends_before_anything_was_left_leaves_nothing() -> None:
+    async with town(3) as here:
+        wrong, right, _ = here.nodes
+        await here.kill(right)
+        code, said = await refused(wrong.sagas.StartSaga(start(), timeout=0.3))
+        assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, "NOT_OWNER")
+        assert await posted(here) == 0
+
+
+# --- repairs ---------------------------------------------------------------------------------------------------------
+
+
+def pause(node: Node, **more: Any) -> Awaitable[Any]:
+    return node.operators.PauseSaga(op.PauseSagaRequest(saga_id="s-1", reason="look", **more), timeout=1.0)
+
+
+async def test_a_repair_is_never_left_for_later() -> None:
+    async with town(2) as here:
+        wrong, right = here.nodes
+        await right.sagas.StartSaga(start(definition="night"))
+        await here.kill(right)
+        code, said = await refused(pause(wrong))
+        assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, "NOT_OWNER")
+        assert "nothing was done" in str(said["message"])
+        assert await posted(here) == 0
+
+
+async def test_a_repair_finds_the_heir_within_its_callers_patience() -> None:
+    async with town(3) as here:
+        wrong, right, heir = here.nodes
+        await right.sagas.StartSaga(start(definition="night"))
+        await here.kill(right)
+        moves = once(wrong, lambda: here.move(range(8), heir))
+        assert (await pause(wrong)).saga.paused
+        await asyncio.gather(*moves)
+
+
+@pytest.mark.parametrize("ends", ["dies", "hangs"])
+async def test_a_repair_that_may_have_been_done_is_not_done_again(ends: str) -> None:
+    async with town(3) as here:
+        wrong, right, heir = here.nodes
+        await right.sagas.StartSaga(start(definition="night"))
+        dying: list[asyncio.Future[Any]] = []
+        dies: Callable[[], None] = lambda: dying.append(task(here.kill(right)))  # noqa: E731  # as short as it is
+        right.door.after = dies if ends == "dies" else (lambda: None)
+        code, said = await refused(pause(wrong))
+        assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, "NOT_OWNER")
+        assert "look at the saga before you ask again" in str(said["message"])
+        await asyncio.gather(*dying)
+        assert not heir.door.errands
+        assert count(await here.events("s-1"), OperatorActed) == 1
+
+
+async def test_a_cancellation_with_an_etag_is_as_careful_as_a_repair() -> None:
+    async with town(2) as here:
+        wrong, right = here.nodes
+        started = await right.sagas.StartSaga(start(definition="night"))
+        saga = await step_is(right, "nap", pb.STEP_STATUS_WAITING)
+        assert started.created
+        right.door.after = lambda: None
+        request = rpc.CancelSagaRequest(saga_id="s-1", etag=saga.etag)
+        code, said = await refused(wrong.sagas.CancelSaga(request, timeout=1.0))
+        assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, NotOwner.reason)
+        assert await posted(here) == 0
