@@ -1,6 +1,6 @@
 """Why an append was not taken, in the same words from every store."""
 
-from orchestrator.errors import Fenced, OrchestratorError, VersionConflict
+from orchestrator.errors import Fenced, JournalUnavailable, OrchestratorError, VersionConflict
 from orchestrator.ids import SagaId
 from orchestrator.ports.journal import Append
 
@@ -40,4 +40,13 @@ def not_ours(append: Append) -> OrchestratorError:
         saga_id=append.saga_id,
         shard=str(append.row.shard),
         epoch=str(append.epoch),
+    )
+
+
+def unknown_end(append: Append) -> OrchestratorError:
+    """Return the error for a stream of which nobody here can learn any more whether it was written."""
+    return JournalUnavailable(
+        f"the store was away while saga {append.saga_id!r} was recorded, and another process may own it by now: it is "
+        f"recorded or not; ask again with the same request id, or look at the saga",
+        saga_id=append.saga_id,
     )

@@ -92,7 +92,8 @@ Shards = Collection[int] | None
 """The shards that a question is about; None: all of them."""
 
 AppendResult = OrchestratorError | None
-"""None: durable. Otherwise `VersionConflict` or `Fenced`, and nothing of this append was written."""
+"""None: durable. `VersionConflict`, `Fenced`: nothing of this append was written. `JournalUnavailable`: nobody here can
+find out any more; the stream's next reader sees it."""
 
 
 @frozen

@@ -23,7 +23,7 @@ Invariants
 * An append has an end, and its caller is told that and nothing else. While the end is not known the statement is run
   again; it can do no harm, since it changes only what stands where it stood. A stream that has moved was moved by us if
   the record at its new version has our epoch and our checksum. The wait ends early in two ways: the store has joined as
-  another member (`Fenced`: whatever became of it, a new owner reads it), or it is closed (`JournalUnavailable`).
+  another member, or it is closed (`JournalUnavailable`: whatever became of it, the next reader sees it).
 * Reads never hang: a connection, a place in the pool and a statement each have a bound, then `JournalUnavailable`.
 * A connection that saw an error, a timeout or a cancellation is cut, never used again. Appends run in tasks that no
   caller can cancel.

@@ -18,7 +18,7 @@ from orchestrator.errors import Fenced, InvariantViolated, JournalUnavailable
 from orchestrator.journal.postgres.driver import LOST, Connector, Link, Row, is_about_data
 from orchestrator.journal.postgres.rows import Stream, standing_of, stream_of, values_of
 from orchestrator.journal.postgres.sql import SQL
-from orchestrator.journal.refusals import not_ours, refusal, request_taken
+from orchestrator.journal.refusals import not_ours, refusal, request_taken, unknown_end
 from orchestrator.limits import (
     POSTGRES_APPEND_S,
     POSTGRES_CLOSE_S,
@@ -118,7 +118,7 @@ class Writer:
         while left := [stream for stream in wave if stream.place not in verdicts]:
             self._check_open()
             if is_unsure and self._member != member:
-                return verdicts | {stream.place: not_ours(stream.append) for stream in left}
+                return verdicts | {stream.place: unknown_end(stream.append) for stream in left}
             try:
                 verdicts |= await self._run(left, member, is_unsure=is_unsure)
             except LOST as exc:
