@@ -53,14 +53,12 @@ class Sharing:
 
 
 async def open_shared(settings: Settings, stack: AsyncExitStack) -> tuple[PostgresJournal, StoreTime]:
-    """Open the store, and hear its clock a first time, so that nothing is recorded by this machine's own."""
+    """Open the store, and learn its clock first, so that nothing is recorded by this machine's own."""
     assert settings.postgres_dsn is not None  # it is what the settings name
     store = await PostgresJournal.open(settings.postgres_dsn, shard_count=settings.cluster.shards)
     stack.push_async_callback(store.close)
     time = StoreTime(elapsed, wall_clock)
-    sent = time.elapsed()
-    view = await store.view()
-    time.heard(sent, view.at, time.elapsed())
+    await time.learn(store.view)
     return store, time
 
 

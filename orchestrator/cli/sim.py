@@ -16,7 +16,7 @@ from orchestrator.cli.given import InputType
 from orchestrator.cli.output import Printer, echo, note
 from orchestrator.cli.serve import with_config
 from orchestrator.cli.session import formatted
-from orchestrator.limits import EXPLORE_PROGRESS_S, SIMULATED_SAGAS_MAX, TOLD_MOMENTS_MAX
+from orchestrator.limits import EXPLORE_PROGRESS_S, SIMULATED_NODES_MAX, SIMULATED_SAGAS_MAX, TOLD_MOMENTS_MAX
 
 if TYPE_CHECKING:
     from orchestrator.testing import Fault, Run, Simulation
@@ -50,6 +50,11 @@ class _InputType(InputType):
     "--sagas", default=10, show_default=True, type=click.IntRange(1, SIMULATED_SAGAS_MAX), help="Sagas of one seed."
 )
 @click.option(
+    "--nodes",
+    type=click.IntRange(1, SIMULATED_NODES_MAX),
+    help="Processes on one database.  [default: one on a disk of its own; of the own flows, by the seed]",
+)
+@click.option(
     "--input", "given", type=_InputType(), default="{}", help="The sagas' input: JSON, @FILE, or - for standard input."
 )
 @click.option(
@@ -74,6 +79,7 @@ def sim(
     seed: int | None,
     tape: Path | None,
     sagas: int,
+    nodes: int | None,
     given: dict[str, object],
     replies: Path | None,
     descriptors: Path | None,
@@ -89,7 +95,10 @@ def sim(
     timeline; exits 1.
     """
     _refuse_what_goes_unheard(click.get_current_context())
-    of_seed = _own_flows(sagas) if not files else _of_files(files, descriptors, file, settings, given, replies, sagas)
+    if files:
+        of_seed = _of_files(files, descriptors, file, settings, given, replies, sagas, nodes or 1)
+    else:
+        of_seed = _own_flows(sagas, nodes)
     if files:
         _doubted(of_seed(first))
     if tape is not None:
@@ -136,6 +145,7 @@ def _again(context: click.Context) -> str:
     words = ["saga", "sim", *map(str, params["files"])]
     kept = {
         "--sagas": params["sagas"],
+        "--nodes": params["nodes"],
         "--input": context.meta.get(_GIVEN),
         "--replies": params["replies"],
         "--descriptors": params["descriptors"],
@@ -148,10 +158,10 @@ def _again(context: click.Context) -> str:
     return shlex.join(words)
 
 
-def _own_flows(sagas: int) -> "OfSeed":
+def _own_flows(sagas: int, nodes: int | None) -> "OfSeed":
     from orchestrator.testing.flows import mixed
 
-    return lambda seed: mixed(seed, sagas)
+    return lambda seed: mixed(seed, sagas, nodes)
 
 
 def _of_files(  # noqa: PLR0917  (what the command line says)
@@ -162,6 +172,7 @@ def _of_files(  # noqa: PLR0917  (what the command line says)
     given: dict[str, object],
     replies: Path | None,
     sagas: int,
+    nodes: int,
 ) -> "OfSeed":
     from orchestrator.cli.simulating import script_of, words_of
     from orchestrator.ports.plans import JsonInput
@@ -171,7 +182,7 @@ def _of_files(  # noqa: PLR0917  (what the command line says)
     script = script_of(read_script(replies) if replies is not None else {})
     begin = Begin(definition=plans[0].definition, input=revisions.input(plans[0], JsonInput(given)))
     words = words_of(script, revisions, plans)
-    simulation = Simulation(plans=plans, begins=[begin] * sagas, catalogue=revisions, replies=words)
+    simulation = Simulation(plans=plans, begins=[begin] * sagas, catalogue=revisions, replies=words, nodes=nodes)
     return lambda _seed: simulation
 
 
@@ -238,6 +249,8 @@ def _summed(printer: Printer, campaign: "Campaign") -> None:
         f"  {campaign.kills:,} kills, {campaign.lives:,} lives, {campaign.records:,} records, "
         f"{campaign.sagas_a_second:,.0f} sagas a second on one core{repeated}"
     )
+    if several := {count: seeds for count, seeds in sorted(campaign.nodes.items()) if count > 1}:
+        echo("  " + ", ".join(f"{seeds:,} seeds on {count} nodes" for count, seeds in several.items()))
     if not printer.quiet:
         rows = [(kind, f"{count:,}") for kind, count in sorted(campaign.faults.items())]
         printer.columns(("what went wrong", "times"), rows)

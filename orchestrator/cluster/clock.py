@@ -5,10 +5,14 @@ and the answer. Taken to be in the middle, the error is at most half of the roun
 answers counts: on an ordinary network that is a millisecond, and a store that is busy for a while moves nobody's clock.
 """
 
+import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from orchestrator.limits import STORE_TIME_SAMPLES
+from orchestrator.limits import STORE_TIME_ERROR_S, STORE_TIME_LOOKS_MAX, STORE_TIME_SAMPLES
+from orchestrator.ports.leases import View
+
+logger = logging.getLogger("orchestrator.cluster")
 
 
 class StoreTime:
@@ -42,3 +46,17 @@ class StoreTime:
     def wall(self) -> float:
         """Return what the store's clock shows, Unix seconds; it may step, which `SteadyTime` follows slowly."""
         return self._own_wall() if self._best is None else self.elapsed() + self._best[1]
+
+    async def learn(self, look: Callable[[], Awaitable[View]]) -> None:
+        """Ask for the store's clock until one answer is quick enough, before anything is recorded by it.
+
+        A process whose first answer took seconds would be off by half of them for minutes, and hold a call to be over
+        (R12) which another one, that made it, knows to be on its way.
+        """
+        for _ in range(STORE_TIME_LOOKS_MAX):
+            sent = self.elapsed()
+            view = await look()
+            self.heard(sent, view.at, self.elapsed())
+            if self.error_s is not None and self.error_s <= STORE_TIME_ERROR_S:
+                return
+        logger.warning("the store answers slowly: its clock is known to %.1f s only", self.error_s or 0.0)

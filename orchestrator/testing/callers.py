@@ -82,7 +82,8 @@ class Remembered:
         )
 
 
-Ask = Callable[[Callable[[Orchestrator], Coroutine[None, None, T]]], Awaitable[T]]
+Ask = Callable[[Callable[[Orchestrator], Coroutine[None, None, T]], str], Awaitable[T]]
+"""Puts work to some process, under the name of its request; none where it has no name."""
 
 
 class Caller:
@@ -131,7 +132,7 @@ class Caller:
             started: Started = await orchestrator.start(request)
             return started.state
 
-        state = await self._insist(start)
+        state = await self._insist(start, request.request_id)
         self._answers.ends.setdefault(self.saga, "")
         self._same_uid(state)
 
@@ -147,10 +148,10 @@ class Caller:
         """Send what a step waits for; steps that wait for signals of one name get one each."""
         site = f"{self.saga}/{step}"
         await asyncio.sleep(_THOUGHT_S * self._faults.fates.draw(f"signal/{site}"))
-        request_id = f"signal-{site}"
+        request_id, payload = f"signal-{site}", Payload(body.type_name, b"")
         for _ in range(2 if self._faults.strike(Kind.REPEATED, site) else 1):
             try:
-                await self._insist(lambda o: o.signal(self.saga, body.signal, Payload(body.type_name, b""), request_id))
+                await self._insist(lambda o: o.signal(self.saga, body.signal, payload, request_id), request_id)
             except RequestError:
                 return  # the saga has ended, or goes backward
             self._answers.signals.setdefault(self.saga, set()).add(request_id)
@@ -184,11 +185,13 @@ class Caller:
         else:
             await looking
 
-    async def _insist(self, work: Callable[[Orchestrator], Coroutine[None, None, SagaState]]) -> SagaState:
+    async def _insist(
+        self, work: Callable[[Orchestrator], Coroutine[None, None, SagaState]], request_id: str = ""
+    ) -> SagaState:
         """Ask until there is an answer."""
         while True:
             try:
-                return await self._ask(work)
+                return await self._ask(work, request_id)
             except AGAIN:
                 self._answers.asked_again += 1
             await asyncio.sleep(_PAUSE_S)

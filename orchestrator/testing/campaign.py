@@ -22,6 +22,8 @@ class Campaign:
 
     seeds: int = 0
     sagas: int = 0
+    nodes: Counter[int] = field(default_factory=Counter[int])
+    """Nodes -> seeds that had so many."""
     statuses: Counter[str] = field(default_factory=Counter[str])
     faults: Counter[str] = field(default_factory=Counter[str])
     """Kind -> how often it struck."""
@@ -46,6 +48,7 @@ class Campaign:
         """Return what is worth keeping, by name."""
         return {
             "seeds": self.seeds,
+            **{f"seeds_of_{count}_nodes": seeds for count, seeds in sorted(self.nodes.items()) if count > 1},
             "executions": self.sagas,
             "kills": self.kills,
             "lives": self.lives,
@@ -88,6 +91,7 @@ def run_seeds(
 
 def _add(campaign: Campaign, run: Run) -> None:
     campaign.seeds += 1
+    campaign.nodes[run.nodes] += 1
     campaign.sagas += len(run.statuses)
     campaign.statuses.update(status.value for status in run.statuses.values())
     campaign.faults.update(fault.kind.value for fault in run.tape)

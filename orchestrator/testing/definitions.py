@@ -17,9 +17,9 @@ from orchestrator.ports.methods import TargetFacts
 from orchestrator.ports.plans import JsonInput
 from orchestrator.saga.plan import Plan
 from orchestrator.testing.callers import Begin
+from orchestrator.testing.clocks import SimulatedClock, WallClock
 from orchestrator.testing.fates import Fates
 from orchestrator.testing.loop import SimulatedLoop
-from orchestrator.testing.process import SimulatedClock, WallClock
 from orchestrator.testing.simulation import Simulation
 from orchestrator.testing.words import JsonReplies, words
 

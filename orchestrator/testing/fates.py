@@ -52,6 +52,29 @@ class Kind(StrEnum):
     APPEND_SLOW = "append.slow"
     """A commit takes up to seconds."""
 
+    CLOCK_DRIFT = "clock.drift"
+    """A node's clocks go too fast or too slow, by up to 0.8 %: the worst crystal is ten times better."""
+    JOINS_LATE = "joins.late"
+    """A node is started some time after the others, and shards are dealt out anew."""
+    DATABASE_AWAY = "database.away"
+    """The database is away for everybody, for less than a lease or for longer."""
+    DATABASE_CUT = "database.cut"
+    """... for one node, which goes on talking to everybody else."""
+    STATEMENT_LOST = "statement.lost"
+    """A statement never reaches the database."""
+    STATEMENT_UNHEARD = "statement.unheard"
+    """... is done, and the connection breaks before its answer has come."""
+    STATEMENT_LATE = "statement.late"
+    """The connection breaks at once, and the statement is done all the same, up to a lease later."""
+    STATEMENT_SLOW = "statement.slow"
+    """It takes up to seconds."""
+    PEERS_CUT = "peers.cut"
+    """Two nodes do not reach each other; both reach the database."""
+    FORWARD_LOST = "forward.lost"
+    """A request that one node forwards to another never arrives."""
+    FORWARD_UNHEARD = "forward.unheard"
+    """... is done there, and its answer does not come back."""
+
     REFUSED = "refused"
     """No connection: the call never left."""
     REQUEST_LOST = "request.lost"
@@ -98,6 +121,26 @@ class Kind(StrEnum):
 
 NEVER_DRAWN = frozenset({Kind.ABSENT, Kind.FORGETS_KEY})
 """Of no swarm: only a tape has them."""
+
+OF_CLUSTERS = frozenset(
+    {
+        Kind.CLOCK_DRIFT,
+        Kind.JOINS_LATE,
+        Kind.DATABASE_AWAY,
+        Kind.DATABASE_CUT,
+        Kind.STATEMENT_LOST,
+        Kind.STATEMENT_UNHEARD,
+        Kind.STATEMENT_LATE,
+        Kind.STATEMENT_SLOW,
+        Kind.PEERS_CUT,
+        Kind.FORWARD_LOST,
+        Kind.FORWARD_UNHEARD,
+    }
+)
+"""Where several nodes share a database, and nowhere else."""
+
+OF_DISKS = frozenset({Kind.USURP, Kind.APPEND_ERROR, Kind.APPEND_SLOW})
+"""Where one process has a disk of its own, and nowhere else."""
 
 COUNTED = frozenset(kind for kind in Kind if kind.startswith("kill.")) | {Kind.CANCEL}
 """They strike at the n-th pass of their place (a cancel: n milliseconds on), so a tape has to say which."""
@@ -151,6 +194,12 @@ _RATE_MAX: Mapping[Kind, float] = {
     # Each ends a life; where a disk fails at every third group, nothing else comes to pass.
     Kind.APPEND_ERROR: 0.03,
     Kind.APPEND_SLOW: 0.1,
+    # There are hundreds of them, most of which renew a lease.
+    **dict.fromkeys(
+        (Kind.STATEMENT_LOST, Kind.STATEMENT_UNHEARD, Kind.STATEMENT_LATE, Kind.STATEMENT_SLOW, Kind.FORWARD_LOST), 0.1
+    ),
+    # A node, or a pair of them, has a few chances of each.
+    **dict.fromkeys((Kind.CLOCK_DRIFT, Kind.JOINS_LATE, Kind.DATABASE_AWAY, Kind.DATABASE_CUT, Kind.PEERS_CUT), 0.45),
 }
 _RATE_MAX_DEFAULT = 0.25
 _SPAN = 25

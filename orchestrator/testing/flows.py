@@ -20,6 +20,9 @@ from orchestrator.values import Payload
 
 _INPUT = Payload("Input", b"input")
 _UNDONE = SagaStatus.COMPENSATED
+CLUSTER_NODES = (3, 2)
+_CLUSTERS = 0.1
+"""Share of the seeds that are of several nodes: each takes as long as three of one."""
 SAGAS_A_SEED = 10
 """So many that they meet, so few that a failing run can be read."""
 
@@ -266,10 +269,17 @@ def _everything() -> tuple[Sequence[Plan], FixedPlans]:
     return plans, FixedPlans(*plans)
 
 
-def mixed(seed: int, sagas: int = SAGAS_A_SEED) -> Simulation:
-    """Return a simulation of so many sagas of all flows, chosen by the seed."""
+def mixed(seed: int, sagas: int = SAGAS_A_SEED, nodes: int | None = None) -> Simulation:
+    """Return a simulation of so many sagas of all flows, chosen by the seed, on so many nodes; mostly on one."""
     plans, catalogue = _everything()
     fates = Fates(seed)
     chosen = [fates.pick(f"flow/{number}", FLOWS) for number in range(1, sagas + 1)]
     begins = [Begin(definition=flow.plans[0].definition, input=_INPUT) for flow in chosen]
-    return Simulation(plans=plans, begins=begins, catalogue=catalogue)
+    if nodes is None:
+        nodes = CLUSTER_NODES[seed % 2] if fates.draw("nodes") < _CLUSTERS else 1
+    return Simulation(plans=plans, begins=begins, catalogue=catalogue, nodes=nodes)
+
+
+def clustered(seed: int, sagas: int = SAGAS_A_SEED) -> Simulation:
+    """Return the same on two nodes or three."""
+    return mixed(seed, sagas, CLUSTER_NODES[seed % 2])

@@ -41,6 +41,12 @@ class Heed:
         """Call -> when its end came."""
         self._last: dict[SagaId, SagaState] = {}
 
+    def forget(self) -> None:
+        """Know nothing any more: what was seen may have gone on elsewhere."""
+        self._turned_s.clear()
+        self._told_s.clear()
+        self._last.clear()
+
     def recorded(self, state: SagaState, records: Sequence[Record]) -> None:
         if self._life.is_over:
             return  # killed in this very turn, at a call: the rest of the turn does nothing

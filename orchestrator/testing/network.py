@@ -13,7 +13,7 @@ What is on the way belongs to nobody: a call that has left a process arrives alt
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context
 
 from orchestrator.limits import CLOCK_SKEW_S
@@ -41,6 +41,8 @@ class Network:
         self._back_at: dict[str, float] = {}
         """Target -> when it is up again."""
         self.sent = 0
+        self.on_begun: Callable[[Life, CallRequest], None] = lambda _life, _call: None
+        """Hears of every call that a life begins."""
 
     def carry(self, call: "SimulatedCall") -> None:
         """Take a call on its way."""
@@ -171,6 +173,7 @@ class SimulatedInvoker:
         if self._life.is_over:
             return opened
         self._sends += 1
+        self.network.on_begun(self._life, call)
         if self._dies_at(Kind.KILL_BEFORE_SEND):
             return opened
         self.open[opened] = None

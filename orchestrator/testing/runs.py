@@ -40,6 +40,7 @@ class Run:
     """Invariant -> facts held against it."""
     statuses: Mapping[SagaId, SagaStatus]
     lives: int
+    nodes: int
     turns: int
     virtual_s: float
     records: int

@@ -190,7 +190,7 @@ def test_a_broken_rule_on_a_tape_ends_with_1_and_is_told_last(
     saga: Saga, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (straight,) = [flow for flow in flows.FLOWS if flow.name == "straight"]
-    monkeypatch.setattr(flows, "mixed", lambda _seed, _sagas: straight.simulation())
+    monkeypatch.setattr(flows, "mixed", lambda _seed, _sagas, _nodes: straight.simulation())
     ended = saga("sim", "--seed", "5", "--tape", written(tmp_path / "a.tape", FORGETS))
     assert ended.code == Exit.FAILED
     broken = [line for line in ended.out.splitlines() if line.startswith("I")]

@@ -73,7 +73,7 @@ def straight(kind: type[Simulation]) -> Simulation:
 def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """Arguments with which the planted rule is broken, in a folder of one's own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(flows, "mixed", lambda _seed, _sagas: straight(Planted))
+    monkeypatch.setattr(flows, "mixed", lambda _seed, _sagas, _nodes: straight(Planted))
     return ("sim", "--seeds", "200")
 
 
@@ -133,7 +133,7 @@ def test_a_seed_that_is_not_the_same_run_again_is_not_shrunk(
             return run
 
     digests: list[str] = []
-    monkeypatch.setattr(flows, "mixed", lambda _seed, _sagas: straight(Fickle))
+    monkeypatch.setattr(flows, "mixed", lambda _seed, _sagas, _nodes: straight(Fickle))
     monkeypatch.chdir(tmp_path)
     ended = saga("sim", "--seed", "100", "-o", form)
     told = "repetition: the same seed gave another run: digest-0, then digest-1"
@@ -157,7 +157,7 @@ def test_a_failure_that_its_own_tape_does_not_show_is_told_as_such(
             run.violations = () if "tape" in given else ("I99 saga s1: once",)
             return run
 
-    monkeypatch.setattr(flows, "mixed", lambda _seed, _sagas: straight(Once))
+    monkeypatch.setattr(flows, "mixed", lambda _seed, _sagas, _nodes: straight(Once))
     monkeypatch.chdir(tmp_path)
     ended = saga("sim", "--seed", "3")
     assert (ended.code, ended.out.splitlines()[-1]) == (Exit.FAILED, "I99 saga s1: once")

@@ -13,9 +13,11 @@ from orchestrator.runtime import Orchestrator
 from orchestrator.saga.plan import Plan
 from orchestrator.testing import Begin, FixedPlans
 from orchestrator.testing.callers import Caller, Remembered
+from orchestrator.testing.clocks import WallClock
 from orchestrator.testing.disk import Disk
+from orchestrator.testing.loop import Life
 from orchestrator.testing.network import Network
-from orchestrator.testing.process import ConnectionLost, Process, WallClock
+from orchestrator.testing.process import Alone, Around, ConnectionLost, Process
 from orchestrator.testing.services import Services, shorthand_reply
 from orchestrator.testing.shorthand import plan, sleep, step, wait
 from orchestrator.values import Payload
@@ -46,21 +48,20 @@ class Desk:
     def process(self) -> Process:
         faults, outside = faults_of(*self.tape, seed=self.seed), contextvars.copy_context()
         services = Services(lambda _saga: self.given, shorthand_reply, faults)
-        process = Process(
-            "life-1",
-            disk=Disk(),
+        life = Life("life-1")
+        around = Around(
             network=Network(services, faults, outside),
-            wall=WallClock(),
             plans=FixedPlans(self.given),
             faults=faults,
             observer=Silence(),
             broken=[],
         )
+        process = Process(life, Alone(Disk(), life, WallClock(), faults, outside), around)
         process.start()
         return process
 
     def caller(self, process: Process) -> Caller:
-        async def ask(work: Callable[[Orchestrator], Coroutine[None, None, T]]) -> T:
+        async def ask(work: Callable[[Orchestrator], Coroutine[None, None, T]], request_id: str) -> T:
             self.asked += 1
             answer = await process.ask(work)
             if self.failures:

@@ -5,9 +5,9 @@ import pytest
 
 from orchestrator.limits import CLOCK_SKEW_S
 from orchestrator.saga.plan import Operation, Plan
+from orchestrator.testing.clocks import SimulatedClock, WallClock
 from orchestrator.testing.loop import Life
 from orchestrator.testing.network import SimulatedInvoker
-from orchestrator.testing.process import SimulatedClock, WallClock
 from tests.unit.testing.worlds import BARRED, KEPT, TIMEOUT_S, Line, call, passes, told
 
 SITE = "s1/a/forward/1"

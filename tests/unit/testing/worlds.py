@@ -12,10 +12,10 @@ from orchestrator.ports.invoker import CallRequest
 from orchestrator.saga.events import Report
 from orchestrator.saga.plan import Operation, Plan
 from orchestrator.testing import Fates, read_tape
+from orchestrator.testing.clocks import BEGIN_AT, SimulatedClock, WallClock
 from orchestrator.testing.fates import Faults
 from orchestrator.testing.loop import Life, SimulatedLoop
 from orchestrator.testing.network import Network, SimulatedInvoker
-from orchestrator.testing.process import BEGIN_AT, SimulatedClock, WallClock
 from orchestrator.testing.services import Replies, Services, shorthand_reply
 from orchestrator.testing.shorthand import plan, step
 from orchestrator.values import Payload, TraceContext

@@ -1,0 +1,85 @@
+"""One node of a simulated cluster: its machine, and what its processes stand on."""
+
+from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager
+
+from orchestrator.cluster.clock import StoreTime
+from orchestrator.cluster.membership import Membership
+from orchestrator.errors import JournalUnavailable
+from orchestrator.ports.journal import Journal
+from orchestrator.ports.ownership import Tenant
+from orchestrator.runtime import Orchestrator
+from orchestrator.testing.client import Client
+from orchestrator.testing.clocks import SimulatedClock, WallClock
+from orchestrator.testing.database import Line
+from orchestrator.testing.loop import Life
+from orchestrator.testing.process import Process
+
+
+class Node:
+    """A machine on which one process lives after the other."""
+
+    def __init__(self, name: str) -> None:
+        """Begin with nobody, and a clock that is right."""
+        self.name = name
+        self.wall = WallClock()
+        self.process: Process | None = None
+        self.shared: Shared | None = None
+        self.lives = 0
+
+    def nudge(self) -> None:
+        """Tell its process that there is something to look for."""
+        if self.process is not None and self.shared is not None and not self.process.life.is_over:
+            self.shared.membership.nudge()
+
+
+class Shared:
+    """A place in a cluster: `Ground` of one life."""
+
+    is_ready = False
+
+    def __init__(
+        self,
+        node: Node,
+        life: Life,
+        line: Line,
+        *,
+        shard_count: int,
+        lease_s: float,
+        on_news: Callable[[Collection[str]], None],
+    ) -> None:
+        """Open the store; nobody is asked anything before `ready`."""
+        self._store = line.database.store
+        self.clock = SimulatedClock(node.wall, line.faults.fates, life.name)
+        self._time = StoreTime(node.wall.elapsed, node.wall.at)
+        self.journal = Client(line)
+        self.membership = self.ownership = Membership(
+            self.journal,
+            self.clock,
+            name=node.name,
+            address=node.name,
+            shard_count=shard_count,
+            lease_s=lease_s,
+            store_time=self._time,
+            on_news=on_news,
+        )
+
+    async def ready(self) -> None:
+        """Learn the store's clock, so that nothing is recorded by this machine's own."""
+        while True:
+            try:
+                await self._time.learn(self.journal.view)
+            except JournalUnavailable:
+                continue  # a real process would end, and be started again
+            self.clock.follow(self._time)
+            return
+
+    def living(self, tenant: Tenant) -> AbstractAsyncContextManager[object]:
+        return self.membership.running(tenant)
+
+    async def drain(self, orchestrator: Orchestrator, grace_s: float) -> None:
+        orchestrator.refuse_new()
+        await self.membership.drain(grace_s)
+
+    def store(self) -> Journal:
+        return self._store
