@@ -101,6 +101,14 @@ LANES = (
         minutes=3,
     ),
     Lane(
+        name="promotion",
+        proves="a file that is moved to PostgreSQL, killed on the way as often as you like, is there byte for byte",
+        arguments=("tests/integration/journal/test_promotion.py",),
+        knobs=(Knob(name="PROMOTION_KILLS", full=300, least=2),),
+        reports=("promotion",),
+        minutes=10,
+    ),
+    Lane(
         name="fuzz",
         proves="whatever strangers send is taken, or refused in a sentence: no crash, no hang, no memory without bound",
         module="tests.fuzz",

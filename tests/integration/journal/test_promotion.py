@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random  # noqa: TID251  (seeded)
 from typing import Any
 from uuid import UUID
 
@@ -38,10 +39,14 @@ from services.epro.v1 import validator_service_pb2
 from tests.conformance.journal_values import append, cancelled, opened, search_row
 from tests.golden.writing import FOLDER
 from tests.kit import postgres
+from tests.kit.figures import keep
 
 SHARDS = 8
-STRIDE = int(os.environ.get("PROMOTION_STRIDE", "4"))
-"""Every how many steps of a promotion it is killed once; 1 in the long lane."""
+STRIDE = 4
+"""Every how many steps of a promotion it is killed once; in memory it is killed at every one (`tests/unit/journal`)."""
+KILLS = int(os.environ.get("PROMOTION_KILLS", "2"))
+"""How often one promotion is killed by the system before it may end."""
+SEED = int(os.environ.get("PROMOTION_SEED", "5"))
 LOOK = """call: validator/epro.v1.Validator/Validate, kind: read, request: {report: "${input}"}"""
 DEFINITIONS = {
     "check": f"look: {{{LOOK}}}",
@@ -223,7 +228,7 @@ async def filled(file: Path, count: int) -> SqliteJournal:
             event = opened(turn) if n % 2 else cancelled(turn)
             row: dict[str, Any] = {"uid": str(UUID(int=n + 1)), "request_id": f"r{n}", "attributes": {"n": n}}
             status = SagaStatus.COMPLETED if turn == 2 and n % 3 == 0 else SagaStatus.RUNNING
-            taken = await origin.append([append(f"s{n:03}", event, after=turn, status=status, wake_at=9.0, **row)])
+            taken = await origin.append([append(f"s{n:05}", event, after=turn, status=status, wake_at=9.0, **row)])
             assert list(taken) == [None]
     return origin
 
@@ -290,37 +295,48 @@ async def somebody_can_run(dsn: str, above: Sequence[Entry]) -> None:
     view = await store.join(Member(member=me, name="late", address="127.0.0.1:1"), 9.0)
     claimed = await store.claim(me, view.shards)
     assert min(shard.epoch for shard in claimed) > max(entry.epoch for entry in above)
-    row = await store.row(SagaId("s001"))
+    row = await store.row(SagaId("s00001"))
     assert row is not None
     epoch = next(shard.epoch for shard in claimed if shard.shard == row.shard)
-    more = append("s001", after=3, epoch=epoch, uid=row.uid, shard=row.shard)
+    more = append("s00001", after=3, epoch=epoch, uid=row.uid, shard=row.shard)
     assert list(await store.append([more])) == [None]
     (newest,) = [entry for entry in await everything(store) if entry.version == 4]
     assert newest.position > max(entry.position for entry in above)
     await store.close()
 
 
-async def test_a_promotion_that_is_killed_by_the_system_goes_on(file: Path, dsn: str) -> None:
-    origin = await filled(file, 40)
+async def test_a_promotion_that_is_killed_again_and_again_goes_on(file: Path, dsn: str) -> None:
+    count = KILLS * 20
+    origin = await filled(file, count)
     sent = await everything(origin)
     await origin.close()
-    command = [sys.executable, "-c", _IN_SMALL_STEPS, "store", "promote", "--from", f"sqlite:{file}", "--to", dsn]
-    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    async with asyncio.timeout(60.0):
-        while not await is_begun(dsn):
-            assert process.returncode is None
-            await asyncio.sleep(0.001)  # poll: the first sagas have arrived
-    process.send_signal(signal.SIGKILL)
-    assert await process.wait() == -signal.SIGKILL
+    arguments = ("store", "promote", "--from", f"sqlite:{file}", "--to", dsn)
+    luck = Random(SEED)
+    for number in range(KILLS):
+        await killed_behind(f"s{number * 20 + luck.randrange(15):05}", dsn, arguments)
     done = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "orchestrator", *command[3:], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        sys.executable, "-m", "orchestrator", *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     out, err = await done.communicate()
-    assert (done.returncode, out.decode().startswith("40 sagas, 120 records on postgres")) == (0, True), err
+    assert (done.returncode, out.decode().split(" on ")[0]) == (0, f"{count:,} sagas, {3 * count:,} records"), err
     assert b"is retired; set `store: postgres" in err
     store = await PostgresJournal.open(dsn)
     assert await everything(store) == sent
     await store.close()
+    keep("promotion", seed=SEED, kills=KILLS, sagas=count, records=3 * count, lost=0, violations=0)
+
+
+async def killed_behind(saga_id: str, dsn: str, arguments: Sequence[str]) -> None:
+    """Run a promotion, a saga at a time, and kill it as soon as it is past one."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _IN_SMALL_STEPS, *arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    async with asyncio.timeout(60.0):
+        while not await is_past(saga_id, dsn):
+            assert process.returncode is None, "it ended before it could be killed"
+            await asyncio.sleep(0.001)  # poll: sagas have arrived
+    process.send_signal(signal.SIGKILL)
+    assert await process.wait() == -signal.SIGKILL
 
 
 _IN_SMALL_STEPS = """
@@ -331,11 +347,13 @@ main()
 """
 
 
-async def is_begun(dsn: str) -> bool:
+async def is_past(saga_id: str, dsn: str) -> bool:
     try:
-        return bool(await asyncio.to_thread(postgres.run, dsn, "SELECT 1 FROM promotion WHERE whole_until > 's002'"))
+        return bool(
+            await asyncio.to_thread(postgres.run, dsn, f"SELECT 1 FROM promotion WHERE whole_until >= '{saga_id}'")
+        )
     except Exception as error:
-        if type(error).__name__ == "UndefinedTable":
+        if type(error).__name__ == "UndefinedTable":  # the store is being made
             return False
         raise
 
