@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from orchestrator.errors import AlreadyExists, Draining, InputInvalid, VersionConflict
+from orchestrator.errors import AlreadyExists, Draining, InputInvalid, NotFound, VersionConflict
 from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, saga_id, trace_id
 from orchestrator.limits import UID_DRAWS_MAX
@@ -79,8 +79,11 @@ class Starting:
         uid = self._clock.new_uid() if request.saga_id else self._own_uid()
         name = checked(request.saga_id) if request.saga_id else SagaId(str(uid))
         shard = self._shard_of(name) if family is None else family.shard
-        if self._directory.active(name) is not None:
-            return await self._existing(name, request, payload)
+        while self._directory.active(name) is not None:
+            try:
+                return await self._existing(name, request, payload)
+            except NotFound:  # whoever was starting it could not: nothing is recorded, and it is ours to start
+                continue
         traced = self._sampled if sampled is None else sampled
         command = StartSaga(
             saga_id=name,

@@ -213,6 +213,26 @@ def test_what_was_durable_when_trust_ended_is_answered_but_no_call_is_begun() ->
     run(story())
 
 
+def test_whoever_waits_for_anothers_start_that_fails_starts_the_saga_and_is_not_told_that_there_is_none() -> None:
+    async def story() -> None:
+        deeds, journal = Deeds(0, 1, 2, 3), FencingJournal().tap()
+        mine = Process(hangs, PLAN, journal=journal, ownership=deeds)
+        async with mine.orchestrator.running():
+            journal.is_fencing = True
+            journal.gate.clear()
+            first = asyncio.create_task(mine.start())  # noqa: TID251  # awaited below
+            await until(lambda: mine.orchestrator.stats().active_actors)
+            second = asyncio.create_task(mine.start())  # noqa: TID251  # awaited below
+            await asyncio.sleep(0.1)  # poll: virtual time, in which nothing may happen
+            deeds.held.clear()
+            journal.gate.set()
+            for each in (first, second):
+                with pytest.raises(NotOwner):
+                    await each
+
+    run(story())
+
+
 def test_a_command_in_a_shard_that_is_lost_before_it_is_decided_may_be_asked_elsewhere() -> None:
     async def story() -> None:
         deeds = Deeds(0, 1, 2, 3)
@@ -243,6 +263,7 @@ class FencingJournal(TappedJournal):
 
     async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
         if self.is_fencing:
+            await self.gate.wait()
             return [Fenced("epoch 2 has it", saga_id=each.saga_id) for each in batch]
         return await super().append(batch)
 
