@@ -37,6 +37,13 @@ kill -QUIT "$(head -1 "$1/data/postmaster.pid")"
 while kill -0 "$2"; do sleep 0.1; done
 rm -rf "$1"
 """
+_AS = """
+import os, pwd, sys
+name, *command = sys.argv[1:]
+os.setgroups([])
+os.setuid(pwd.getpwnam(name).pw_uid)
+os.execv(command[0], command)
+"""
 _SETTINGS = {
     "fsync": "on",
     "listen_addresses": "127.0.0.1",
@@ -140,21 +147,29 @@ class Server:
 
     def _program(self, name: str, *arguments: str) -> None:
         done = subprocess.run(
-            [self.binaries / name, *arguments],
+            self._command(name, *arguments),
             check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            cwd=self.folder, user=_UNPRIVILEGED if os.geteuid() == 0 else None,
+            cwd=self.folder,
         ) if name != "pg_ctl" else self._detached(name, *arguments)  # fmt: skip
         if done.returncode:
             log = self.folder / "log"
             told = log.read_text(errors="replace")[-2_000:] if log.exists() else ""
             raise RuntimeError(f"{name} {arguments} failed: {done.stdout} {told}")
 
+    def _command(self, name: str, *arguments: str) -> list[str]:
+        """Return what runs a program, as somebody else where this is root, as whom it would not run.
+
+        `subprocess` would fork for that, and a fork of a process with gRPC's threads may crash.
+        """
+        command = [str(self.binaries / name), *arguments]
+        return [sys.executable, "-I", "-S", "-c", _AS, _UNPRIVILEGED, *command] if os.geteuid() == 0 else command
+
     def _detached(self, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run what leaves a daemon behind, which would hold a pipe open for ever: its words go to a file."""
         with (self.folder / "control").open("w") as words:
             code = subprocess.run(
-                [self.binaries / name, *arguments], check=False, stdin=subprocess.DEVNULL, stdout=words, stderr=words,
-                cwd=self.folder, user=_UNPRIVILEGED if os.geteuid() == 0 else None, start_new_session=True,
+                self._command(name, *arguments), check=False, stdin=subprocess.DEVNULL, stdout=words, stderr=words,
+                cwd=self.folder, start_new_session=True,
             ).returncode  # fmt: skip
         return subprocess.CompletedProcess([], code, (self.folder / "control").read_text(errors="replace"))
 
