@@ -190,6 +190,48 @@ FORWARDED = Metric(
     meaning="Requests for sagas of another process: sent to it (`peer`) or left in the store for it (`post`), and what"
     " came of it: done, refused, elsewhere (it is not the owner any more), unreachable, silent, pending",
 )
+CLUSTER_SHARDS = Metric(
+    name="saga_cluster_shards", kind="gauge", unit="shards", meaning="Shards whose sagas this process runs"
+)
+CLUSTER_MEMBERS = Metric(
+    name="saga_cluster_members",
+    kind="gauge",
+    unit="processes",
+    meaning="Processes over the same store that this one knows of, itself included",
+)
+CLUSTER_TRUST = Metric(
+    name="saga_cluster_trust_seconds",
+    kind="gauge",
+    unit="s",
+    meaning="For how long this process may still write without hearing from the store; 0 where it may not,"
+    " infinite where it has its store to itself",
+)
+CLUSTER_MOVES = Metric(
+    name="saga_cluster_shard_moves_total",
+    kind="counter",
+    unit="shards",
+    labels=("how",),
+    meaning="Shards that came to this process (`taken`), that it handed over (`given`), and that it had to let go of at"
+    " once, because its lease was not renewed in time (`lost`)",
+)
+CLUSTER_TERMS = Metric(
+    name="saga_cluster_terms_total",
+    kind="counter",
+    unit="terms",
+    meaning="Times this process joined; each one after the first says that it had lost its lease",
+)
+CLUSTER_FENCED = Metric(
+    name="saga_cluster_fenced_total",
+    kind="counter",
+    unit="processes",
+    meaning="Processes that this one removed because their lease was over",
+)
+CLUSTER_RENEWALS_MISSED = Metric(
+    name="saga_cluster_renewals_missed_total",
+    kind="counter",
+    unit="renewals",
+    meaning="Renewals of the lease that the store did not answer in time",
+)
 LOOP_LAG = Metric(
     name="saga_event_loop_lag_seconds",
     kind="histogram",
@@ -236,6 +278,13 @@ METRICS = (
     MAILBOX_DEPTH,
     QUARANTINED,
     FORWARDED,
+    CLUSTER_SHARDS,
+    CLUSTER_MEMBERS,
+    CLUSTER_TRUST,
+    CLUSTER_MOVES,
+    CLUSTER_TERMS,
+    CLUSTER_FENCED,
+    CLUSTER_RENEWALS_MISSED,
     LOOP_LAG,
     SPANS_EXPORTED,
     SPANS_DROPPED,

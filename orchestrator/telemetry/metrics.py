@@ -16,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from orchestrator.errors import JournalUnavailable
 from orchestrator.ids import StepId, item_of
 from orchestrator.limits import ATTENTION_ROWS_MAX, LOOP_LAG_SAMPLE_S, METRIC_LABEL_SETS_MAX, SAGA_COUNT_S
+from orchestrator.ports.cluster import Standing
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.journal import Journal, Record, SearchQuery
 from orchestrator.saga import events as ev
@@ -80,6 +81,15 @@ class Metrics:
         self._mailbox_depth = histogram(instruments.MAILBOX_DEPTH).of()
         self._quarantined = counter(instruments.QUARANTINED).of()
         self._forwarded = counter(instruments.FORWARDED)
+        self._cluster_shards = gauge(instruments.CLUSTER_SHARDS).of()
+        self._cluster_members = gauge(instruments.CLUSTER_MEMBERS).of()
+        self._cluster_trust = gauge(instruments.CLUSTER_TRUST).of()
+        self._cluster_moves = counter(instruments.CLUSTER_MOVES)
+        self._cluster_terms = counter(instruments.CLUSTER_TERMS).of()
+        self._cluster_fenced = counter(instruments.CLUSTER_FENCED).of()
+        self._cluster_renewals_missed = counter(instruments.CLUSTER_RENEWALS_MISSED).of()
+        self._standing: Callable[[], Standing] = Standing
+        self._stood = Standing()
         self._loop_lag = histogram(instruments.LOOP_LAG).of()
         self._spans_exported = counter(instruments.SPANS_EXPORTED).of()
         self._spans_dropped = counter(instruments.SPANS_DROPPED).of()
@@ -91,11 +101,32 @@ class Metrics:
         for scope in self._paused():
             target, _, method = scope.partition("/")
             self._targets_paused.of(target, method).set(1)
+        self._show_standing()
         return CONTENT_TYPE_LATEST, generate_latest(self._registry)
 
     def show_paused(self, paused: Callable[[], Iterable[str]]) -> None:
         """Ask this at every scrape for what is paused: `target`, or `target/package.Service/Method`."""
         self._paused = paused
+
+    def show_standing(self, standing: Callable[[], Standing]) -> None:
+        """Ask this at every scrape how the process stands among those over the same store."""
+        self._standing = standing
+
+    def _show_standing(self) -> None:
+        now, before = self._standing(), self._stood
+        self._stood = now
+        self._cluster_shards.set(now.shards)
+        self._cluster_members.set(now.members)
+        self._cluster_trust.set(now.trust_s)
+        for how, moved in (
+            ("taken", now.taken - before.taken),
+            ("given", now.given - before.given),
+            ("lost", now.lost - before.lost),
+        ):
+            self._cluster_moves.of(how).inc(moved)
+        self._cluster_terms.inc(now.terms - before.terms)
+        self._cluster_fenced.inc(now.fenced - before.fenced)
+        self._cluster_renewals_missed.inc(now.renewals_missed - before.renewals_missed)
 
     async def sample(self, journal: Journal) -> None:
         """Measure what no observation tells, the loop's lateness and the live sagas, until cancelled."""
@@ -217,7 +248,10 @@ class Metrics:
                 asking = counts.get(SagaStatus.NEEDS_ATTENTION.value, 0)
                 reasons = await _reasons(journal, asking) if asking else Counts()
             except JournalUnavailable:
-                return  # the process is about to stop, and says so elsewhere
+                if journal.failed is not None:
+                    return  # the process is about to stop, and says so elsewhere
+                await asyncio.sleep(SAGA_COUNT_S)
+                continue
             for status in _LIVE:
                 self._sagas_live.of(status.value).set(counts.get(status.value, 0))
             self._sleeping.set(max(0, sum(counts.values()) - self._actors_count))

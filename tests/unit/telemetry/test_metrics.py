@@ -9,11 +9,13 @@ from time import perf_counter
 
 import pytest
 
+from orchestrator.errors import JournalUnavailable
 from orchestrator.ids import SagaId, StepId
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.limits import LOOP_LAG_SAMPLE_S, METRIC_LABEL_SETS_MAX
+from orchestrator.ports.cluster import Standing
 from orchestrator.ports.invoker import CallRequest
-from orchestrator.ports.journal import Record
+from orchestrator.ports.journal import Record, SearchQuery
 from orchestrator.ports.observer import Observer
 from orchestrator.saga.commands import CancelSaga, PauseSaga, TerminateSaga
 from orchestrator.saga.events import AttentionRaised, AttentionReason, Phase, Report, RetryScheduled
@@ -77,6 +79,26 @@ def test_attempts_are_counted_by_what_they_called_and_brought() -> None:
     assert value(metrics, f"saga_step_attempts_total{{{undone}}}") == 1
 
 
+def test_how_the_process_stands_is_asked_at_every_scrape() -> None:
+    metrics = Metrics()
+    standing = Standing(shards=8, members=2, trust_s=3.5, terms=1, taken=16, given=8, renewals_missed=1)
+    metrics.show_standing(lambda: standing)
+    for _ in range(2):
+        assert value(metrics, "saga_cluster_shards") == 8
+        assert value(metrics, "saga_cluster_members") == 2
+        assert value(metrics, "saga_cluster_trust_seconds") == 3.5
+        assert value(metrics, 'saga_cluster_shard_moves_total{how="taken"}') == 16
+        assert value(metrics, 'saga_cluster_shard_moves_total{how="lost"}') == 0
+    standing = replace(standing, shards=0, trust_s=0.0, lost=8, terms=2, fenced=1, renewals_missed=5)
+    assert value(metrics, "saga_cluster_shards") == 0
+    assert value(metrics, 'saga_cluster_shard_moves_total{how="taken"}') == 16
+    assert value(metrics, 'saga_cluster_shard_moves_total{how="given"}') == 8
+    assert value(metrics, 'saga_cluster_shard_moves_total{how="lost"}') == 8
+    assert value(metrics, "saga_cluster_terms_total") == 2
+    assert value(metrics, "saga_cluster_fenced_total") == 1
+    assert value(metrics, "saga_cluster_renewals_missed_total") == 5
+
+
 def test_retries_and_calls_for_a_person_are_counted() -> None:
     metrics = Metrics()
     state = Teller(1).state
@@ -129,6 +151,27 @@ async def test_live_sagas_are_counted_in_the_journal_and_the_loop_is_timed() -> 
     assert value(metrics, "saga_event_loop_lag_seconds_count") >= 1
     assert value(metrics, 'saga_live{status="RUNNING"}') == 2
     assert value(metrics, 'saga_live{status="NEEDS_ATTENTION"}') == 0
+
+
+async def test_counting_goes_on_when_a_store_that_was_away_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.telemetry.metrics.SAGA_COUNT_S", 0.001)
+
+    class Away(MemoryJournal):
+        asked = 0
+
+        async def count(self, query: SearchQuery, group_by: str = "") -> dict[str, int]:
+            self.asked += 1
+            if self.asked == 1:
+                raise JournalUnavailable("the database is away")
+            return await super().count(query, group_by)
+
+    metrics, journal = Metrics(), Away()
+    await journal.append([Teller(1).start()])
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LOOP_LAG_SAMPLE_S):
+            await metrics.sample(journal)
+    assert journal.asked > 1
+    assert value(metrics, 'saga_live{status="RUNNING"}') == 1
 
 
 def test_no_label_holds_a_saga_or_what_a_peer_said() -> None:
