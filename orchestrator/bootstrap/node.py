@@ -17,6 +17,7 @@ from orchestrator.errors import ConfigError, DefinitionInvalid
 from orchestrator.frozen import frozen
 from orchestrator.invoker import GrpcInvoker
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.cluster import ClusterView, SoleView
 from orchestrator.ports.observer import Observer
 from orchestrator.ports.ownership import Ownership, SoleOwnership
 from orchestrator.runtime import Orchestrator
@@ -42,6 +43,8 @@ class Node:
     metrics: Metrics
     tracing: Tracing | None
     clock: Clock
+    cluster: ClusterView
+    """What is shown of the processes over the store."""
     sharing: "Sharing | None" = None
     """This process's part in a cluster; None where it has its store to itself."""
     failed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -76,7 +79,8 @@ async def open_node(
         invoker = GrpcInvoker({target.name: target for target in settings.target_configs()}, clock)
         stack.push_async_callback(invoker.close, 0.0)
         metrics.show_paused(invoker.paused)
-        revisions = Revisions(store, invoker.methods, clock)
+        metrics.show_standing(place.cluster.standing)
+        revisions = Revisions(store, invoker.methods, clock, is_shared=place.sharing is not None)
         failed = asyncio.Event()
         orchestrator = Orchestrator(
             journal=store,
@@ -90,7 +94,7 @@ async def open_node(
         )
         await _load(settings, revisions)
         if tracing is not None:
-            await tracing.start(store, store, revisions)
+            await tracing.start(store, store, revisions, place.ownership)
             stack.push_async_callback(tracing.drain)
         await stack.enter_async_context(orchestrator.running())
         if place.sharing is not None:
@@ -105,6 +109,7 @@ async def open_node(
             metrics=metrics,
             tracing=tracing,
             clock=clock,
+            cluster=place.cluster,
             sharing=place.sharing,
             failed=failed,
         )
@@ -117,6 +122,7 @@ class _Place:
     store: Store
     clock: Clock
     ownership: Ownership
+    cluster: ClusterView
     sharing: "Sharing | None" = None
 
 
@@ -125,13 +131,15 @@ async def _take_place(settings: Settings, clock: Clock | None, stack: AsyncExitS
     if settings.postgres_dsn is None:
         store = open_store(settings)
         stack.push_async_callback(store.close)
-        return _Place(store=store, clock=clock or SystemClock(), ownership=SoleOwnership(store.epoch))
+        clock = clock or SystemClock()
+        view = SoleView(store, clock, epoch=store.epoch, name=settings.cluster.shown_name())
+        return _Place(store=store, clock=clock, ownership=SoleOwnership(store.epoch), cluster=view)
     from orchestrator.bootstrap.sharing import open_shared, share  # noqa: PLC0415  # the driver is an extra
 
     shared, time = await open_shared(settings, stack)
     clock = clock or SystemClock(time.wall, time.elapsed)
     sharing = await share(settings, shared, clock, time, stack)
-    return _Place(store=shared, clock=clock, ownership=sharing.membership, sharing=sharing)
+    return _Place(store=shared, clock=clock, ownership=sharing.membership, cluster=sharing.showing, sharing=sharing)
 
 
 @asynccontextmanager

@@ -35,7 +35,9 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
         if sharing is not None:
             look = sharing.membership.nudge
             links = Links(peers=sharing.peers, letters=sharing.letters, look=look, observer=node.observer)
-        api = ApiServer(node.orchestrator, node.revisions, settings.api, clock=node.clock, links=links)
+        api = ApiServer(
+            node.orchestrator, node.revisions, settings.api, clock=node.clock, links=links, cluster=node.cluster
+        )
         http = HttpServer(node.orchestrator, node.metrics.render, settings.http)
         if sharing is not None:
             await stack.enter_async_context(sharing.answering(node.orchestrator, api.desk))

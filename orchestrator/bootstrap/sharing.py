@@ -19,6 +19,7 @@ from orchestrator.cluster.letters import Collector, LetterBox
 from orchestrator.cluster.listener import PeerListener
 from orchestrator.cluster.membership import Membership
 from orchestrator.cluster.peers import GrpcPeers
+from orchestrator.cluster.showing import Showing
 from orchestrator.config import Settings
 from orchestrator.journal.postgres import PostgresJournal
 from orchestrator.ports.clock import Clock
@@ -37,6 +38,7 @@ class Sharing:
     peers: GrpcPeers
     letters: LetterBox
     listener: PeerListener
+    showing: Showing
 
     @asynccontextmanager
     async def answering(self, orchestrator: Orchestrator, desk: Desk) -> AsyncGenerator[None]:
@@ -57,6 +59,7 @@ async def open_shared(settings: Settings, stack: AsyncExitStack) -> tuple[Postgr
     assert settings.postgres_dsn is not None  # it is what the settings name
     store = await PostgresJournal.open(settings.postgres_dsn, shard_count=settings.cluster.shards)
     stack.push_async_callback(store.close)
+    await store.refuse_half_moved()
     time = StoreTime(elapsed, wall_clock)
     await time.learn(store.view)
     return store, time
@@ -87,15 +90,24 @@ async def share(
     )
     port = await listener.start()
     stack.push_async_callback(listener.stop, 0.0)
+    name, address = cluster.shown_name(), cluster.address(port)
     membership = Membership(
         store,
         clock,
-        name=cluster.shown_name(),
-        address=cluster.address(port),
+        name=name,
+        address=address,
         shard_count=store.shard_count,
         lease_s=cluster.lease_s,
         store_time=time,
         on_news=peers.nudge,
     )
     joining.append(membership)
-    return Sharing(store=store, clock=clock, membership=membership, peers=peers, letters=letters, listener=listener)
+    return Sharing(
+        store=store,
+        clock=clock,
+        membership=membership,
+        peers=peers,
+        letters=letters,
+        listener=listener,
+        showing=Showing(membership, store, store, clock, name=name, address=address),
+    )
