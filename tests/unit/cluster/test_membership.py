@@ -5,8 +5,8 @@ import pytest
 from orchestrator.cluster.membership import Membership
 from orchestrator.cluster.term import trusted_until
 from orchestrator.errors import ConfigError, NotOwner
-from orchestrator.limits import LEAVE_S, STORE_RETRY_S
-from tests.unit.cluster.town import LEASE_S, RENEWAL_S, moved, now, played, town, until, watch
+from orchestrator.limits import CLAIM_SHARDS_MAX, LEAVE_S, STORE_RETRY_S
+from tests.unit.cluster.town import LEASE_S, RENEWAL_S, moved, now, played, store_now, town, until, watch
 
 # --- joining and sharing ---------------------------------------------------------------------------------------------
 
@@ -17,6 +17,25 @@ def test_a_lone_member_takes_every_shard_at_once() -> None:
             (one,) = await place.open("one")
             assert one.owned == set(range(16))
             assert now() < 0.1
+
+    played(story())
+
+
+def test_many_shards_are_claimed_batch_after_batch() -> None:
+    async def story() -> None:
+        async with town(3 * CLAIM_SHARDS_MAX - 5) as place:
+            (one,) = await place.open("one")
+            assert len(one.owned) == 3 * CLAIM_SHARDS_MAX - 5
+            assert now() < 0.5
+
+    played(story())
+
+
+def test_the_stores_clock_is_heard_with_every_view() -> None:
+    async def story() -> None:
+        async with town(4) as place:
+            (one,) = await place.open("one")
+            assert one.time.offset_s == pytest.approx(store_now() - now(), abs=0.002)
 
     played(story())
 

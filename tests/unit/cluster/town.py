@@ -7,6 +7,7 @@ from random import Random  # noqa: TID251  (seeded)
 from typing import Any
 from uuid import UUID
 
+from orchestrator.cluster.clock import StoreTime
 from orchestrator.cluster.membership import Membership
 from orchestrator.cluster.term import renew_every_s
 from orchestrator.errors import JournalUnavailable, NotOwner
@@ -55,6 +56,10 @@ class Way:
         self.is_silent = False
         """What is asked is never answered."""
         self.loses_answers_of: set[str] = set()
+        self.refuses: set[str] = set()
+        self.back_s: dict[str, float] = {}
+        """How much longer answers take than questions."""
+        self.asked_count = 0
         self.is_asked = asyncio.Event()
         """A question is on its way."""
 
@@ -67,9 +72,13 @@ class Way:
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         async def asked(*args: Any, **kwargs: Any) -> Any:
             self.is_asked.set()
+            self.asked_count += 1
             try:
                 await self._pass()
+                if name in self.refuses:
+                    raise JournalUnavailable("the database refuses")
                 answer = await getattr(self._leases, name)(*args, **kwargs)
+                await asyncio.sleep(self.back_s.get(name, 0.0))
                 await self._pass()
             finally:
                 self.is_asked.clear()
@@ -129,6 +138,7 @@ class House:
         self.name = name
         self.clock = Clock(seed)
         self.leases = town.cluster.open()
+        self.time = StoreTime(self.clock.monotonic, self.clock.now)
         self.way = Way(self.leases)
         self.tenant = Resident()
         self.membership = Membership(
@@ -138,6 +148,7 @@ class House:
             address=f"{name}:7444",
             shard_count=town.shard_count,
             lease_s=LEASE_S,
+            store_time=self.time,
             on_news=town.tell,
         )
         self._over = asyncio.Event()
@@ -260,6 +271,20 @@ async def until(holds: Callable[[], bool], within_s: float = 60.0) -> float:
         assert now() < end
         await asyncio.sleep(0.005)
     return now()
+
+
+@asynccontextmanager
+async def nudged(house: House, every_s: float = 0.005) -> AsyncIterator[None]:
+    """While the block runs, peers tell a process all the time that something has changed."""
+
+    async def tell() -> None:
+        while True:
+            house.membership.nudge()
+            await asyncio.sleep(every_s)
+
+    task = asyncio.get_running_loop().create_task(tell())
+    yield
+    task.cancel()
 
 
 async def watch(place: Town, for_s: float) -> None:
