@@ -16,6 +16,10 @@ from orchestrator.ports.journal import SearchRow
 from orchestrator.ports.promotion import Entry
 
 SQL: Final = load(__package__, "arriving.sql")
+HALF_MOVED: Final = (
+    "the journal is taking in another one (`saga store promote`), and that is not finished: nobody runs sagas here "
+    "until it is; run that command again, it goes on where it ended"
+)
 
 
 async def begin(link: Link, shown: str, origin: str, epoch: int, last_position: int) -> str | None:

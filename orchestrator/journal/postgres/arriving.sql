@@ -3,6 +3,9 @@
 -- name: state
 SELECT is_under_way, origin, whole_until FROM promotion WHERE id = 1 FOR UPDATE;
 
+-- name: is_under_way
+SELECT is_under_way FROM promotion WHERE id = 1;
+
 -- name: open
 UPDATE promotion SET is_under_way = true, origin = $1 WHERE id = 1;
 

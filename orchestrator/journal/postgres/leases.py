@@ -9,20 +9,21 @@
 
 from collections.abc import Collection, Sequence
 
-from orchestrator.errors import ConfigError
+from orchestrator.errors import JournalUnavailable
+from orchestrator.journal.postgres import arriving
 from orchestrator.journal.postgres.driver import Link, Row
 from orchestrator.journal.postgres.sql import SQL
 from orchestrator.ports.leases import Member, Shard, View
 
 
 async def join(link: Link, member: Member, lease_s: float) -> View:
-    """Add a member, or lengthen its lease where it is there already; `ConfigError` while another store is taken in."""
+    """Add a member, or lengthen its lease where it is there already.
+
+    `JournalUnavailable` while another store is taken in: nobody can join until that is finished.
+    """
     joined = await link.step(SQL["join"], member.member, member.name, member.address, member.is_leaving, lease_s)
     if not joined:
-        raise ConfigError(
-            "the journal is taking in another one (`saga store promote`), and that is not finished: nobody runs sagas "
-            "here until it is; run that command again, it goes on where it ended"
-        )
+        raise JournalUnavailable(arriving.HALF_MOVED)
     return await view(link)
 
 

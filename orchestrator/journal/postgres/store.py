@@ -5,7 +5,7 @@ import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, TypeVar
 
-from orchestrator.errors import JournalUnavailable
+from orchestrator.errors import ConfigError, JournalUnavailable
 from orchestrator.ids import SagaId
 from orchestrator.journal.postgres import arriving, leases, reading, search
 from orchestrator.journal.postgres.driver import Address, Connector, Link, Row
@@ -269,6 +269,14 @@ class PostgresJournal:
         return len(await self._fetch("clear", answered_before_at, limit))
 
     # --- promotion ---------------------------------------------------------------------------------------------------
+
+    async def refuse_half_moved(self) -> None:
+        """Raise `ConfigError` where another store is being taken in: nobody can join until that is finished."""
+        self._check_open()
+        ((is_under_way,),) = await self._reads.fetch(arriving.SQL["is_under_way"])
+        if is_under_way:
+            shown = self._connector.address.shown
+            raise ConfigError(f"{shown}: {arriving.HALF_MOVED}", path=shown)
 
     async def begin(self, origin: str, epoch: int, last_position: int) -> str | None:
         shown = self._connector.address.shown

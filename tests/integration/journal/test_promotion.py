@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha import reflection
 
 from orchestrator.bootstrap import Node, open_node, open_records, promote, survey_promotion
 from orchestrator.config import Settings
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, JournalUnavailable
 from orchestrator.ids import SagaId
 from orchestrator.journal import promoting
 from orchestrator.journal.columns import checksum
@@ -283,6 +283,8 @@ PLACES = [f"otlp-traces/{shard}" for shard in range(SHARDS)]
 async def nobody_can_run(dsn: str) -> None:
     store = await PostgresJournal.open(dsn)
     with pytest.raises(ConfigError, match=r"taking in another one .* run that command again"):
+        await store.refuse_half_moved()
+    with pytest.raises(JournalUnavailable, match="taking in another one"):
         await store.join(Member(member=str(UUID(int=1)), name="early", address="127.0.0.1:1"), 9.0)
     assert (await store.view()).members == ()
     await store.close()
@@ -405,6 +407,16 @@ async def test_looking_first_changes_nothing_anywhere(file: Path, dsn: str) -> N
     survey, there = await survey_promotion(file, dsn, lambda *_: None)
     assert (survey.sagas, survey.unfinished, survey.records, there) == (5, 5, 15, None)
     assert postgres.run(dsn, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
+async def test_a_process_that_is_started_too_early_says_so(file: Path, dsn: str, tmp_path: Path) -> None:
+    await (await filled(file, 1)).close()
+    await moved(file, dsn)
+    postgres.run(dsn, "UPDATE promotion SET is_under_way = true")
+    settings = Settings.model_validate({"store": dsn, "cluster": {"port": 0}})
+    with pytest.raises(ConfigError, match="nobody runs sagas here until it is"):
+        async with open_node(settings, environ={}):
+            pass
 
 
 # --- golden journals -------------------------------------------------------------------------------------------------
