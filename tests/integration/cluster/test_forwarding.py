@@ -81,7 +81,8 @@ async def test_a_start_that_waits_outlives_its_owner() -> None:
         wrong, right, heir = here.nodes
         heir.hands.answer_at_once = True
         waiting = task(wrong.sagas.StartSaga(start(wait=rpc.START_WAIT_TERMINAL)))
-        await until(lambda: right.hands.open)
+        await until(lambda: wrong.tally.forwarded_count)
+        assert wrong.tally.forwarded_count == {DONE: 1}, "the owner has answered: the wait is not its concern"
         await here.kill(right)
         await here.move([shard("s-1")], heir)
         assert (await waiting).saga.status == pb.SAGA_STATUS_COMPLETED

@@ -222,3 +222,29 @@ async def test_a_cancellation_with_an_etag_is_as_careful_as_a_repair() -> None:
         code, said = await refused(wrong.sagas.CancelSaga(request, timeout=1.0))
         assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, NotOwner.reason)
         assert await posted(here) == 0
+
+
+# --- while the process that was asked drains -------------------------------------------------------------------------
+
+
+async def test_a_drain_waits_for_no_owner() -> None:
+    async with town(2) as here:
+        wrong, right = here.nodes
+        await right.sagas.StartSaga(start(definition="night"))
+        await here.kill(right)
+        wrong.on_look.append(wrong.api.refuse_new)
+        request = op.PauseSagaRequest(saga_id="s-1", reason="look")
+        code, said = await refused(wrong.operators.PauseSaga(request))
+        assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, NotOwner.reason)
+        assert wrong.api.in_flight == 0
+
+
+async def test_a_drain_waits_for_no_letter() -> None:
+    async with town(2) as here:
+        wrong, right = here.nodes
+        await here.kill(right)
+        starting = task(refused(wrong.sagas.StartSaga(start())))
+        await left(here)
+        wrong.api.refuse_new()
+        assert (await starting)[1]["reason"] == "REQUEST_PENDING"
+        assert wrong.api.in_flight == 0
