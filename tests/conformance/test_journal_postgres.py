@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -7,18 +7,24 @@ from tests.conformance.journal_search_suite import SearchSuite
 from tests.conformance.journal_suite import JournalSuite, Open
 from tests.kit.owning import opening
 from tests.kit.pgbouncer import pgbouncer
-from tests.kit.postgres import database
+from tests.kit.postgres import schema
+
+
+@pytest.fixture(scope="module")
+def pooled() -> Iterator[Callable[[str], str]]:
+    with schema() as dsn, pgbouncer(dsn) as behind:
+        yield behind
 
 
 class TestPostgresJournal(JournalSuite, SearchSuite, ForgettingSuite):
     @pytest.fixture
     def opener(self) -> Iterator[Open]:
-        with database() as dsn:
+        with schema() as dsn:
             yield opening(dsn)
 
 
 class TestPostgresJournalBehindPgBouncer(JournalSuite, SearchSuite, ForgettingSuite):
     @pytest.fixture
-    def opener(self) -> Iterator[Open]:
-        with database() as dsn, pgbouncer(dsn) as pooled:
-            yield opening(pooled, dsn)
+    def opener(self, pooled: Callable[[str], str]) -> Iterator[Open]:
+        with schema() as dsn:
+            yield opening(pooled(dsn), dsn)

@@ -1,11 +1,11 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
 from orchestrator.journal.postgres import PostgresJournal
 from tests.conformance.leases_suite import Cluster, LeasesSuite, Process
 from tests.kit.pgbouncer import pgbouncer
-from tests.kit.postgres import database
+from tests.kit.postgres import schema
 
 
 class OneDatabase:
@@ -31,17 +31,23 @@ async def closing(cluster: OneDatabase) -> AsyncIterator[Cluster]:
         await store.close()
 
 
+@pytest.fixture(scope="module")
+def pooled() -> Iterator[Callable[[str], str]]:
+    with schema() as dsn, pgbouncer(dsn) as behind:
+        yield behind
+
+
 class TestPostgresLeases(LeasesSuite):
     @pytest.fixture
     async def cluster(self) -> AsyncIterator[Cluster]:
-        with database() as dsn:
+        with schema() as dsn:
             async for cluster in closing(OneDatabase(dsn)):
                 yield cluster
 
 
 class TestPostgresLeasesBehindPgBouncer(LeasesSuite):
     @pytest.fixture
-    async def cluster(self) -> AsyncIterator[Cluster]:
-        with database() as dsn, pgbouncer(dsn) as pooled:
-            async for cluster in closing(OneDatabase(pooled)):
+    async def cluster(self, pooled: Callable[[str], str]) -> AsyncIterator[Cluster]:
+        with schema() as dsn:
+            async for cluster in closing(OneDatabase(pooled(dsn))):
                 yield cluster

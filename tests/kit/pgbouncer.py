@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode before a database, two server connections for all of its clients."""
+"""PgBouncer in transaction mode before a server: two server connections for all clients of a database."""
 
 import contextlib
 import os
@@ -7,16 +7,18 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
+SCHEMAS_MAX = 1_000
 _CONFIG = """
 [databases]
-* = host={host} port={port} user=postgres
+{schemas}
+* = host={host} port={port} user={user}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {listen}
@@ -31,8 +33,8 @@ pidfile = {folder}/pid
 
 
 @contextlib.contextmanager
-def pgbouncer(dsn: str) -> Iterator[str]:
-    """Give the DSN of the database behind a pooler of its own; skip the test, loudly, where there is none."""
+def pgbouncer(dsn: str) -> Iterator[Callable[[str], str]]:
+    """Give what puts databases of this DSN's server behind a pooler; skip the test, loudly, where there is none."""
     if PROGRAM is None:
         pytest.skip("NOT TESTED behind a pooler: there is no pgbouncer on this machine (Debian: apt install pgbouncer)")
     parts = urlsplit(dsn)
@@ -44,7 +46,15 @@ def pgbouncer(dsn: str) -> Iterator[str]:
         listen = int(probe.getsockname()[1])
         probe.close()
         config = folder / "pgbouncer.ini"
-        config.write_text(_CONFIG.format(host=host, port=port, listen=listen, folder=folder))
+        user, database = parts.username or "postgres", parts.path.removeprefix("/")
+        schemas = "\n".join(
+            f"apart_{number} = host={host} port={port} user={user} dbname={database} "
+            f"connect_query='SET search_path TO apart_{number}'"
+            for number in range(1, SCHEMAS_MAX)
+        )
+        config.write_text(
+            _CONFIG.format(schemas=schemas, host=host, port=port, user=user, listen=listen, folder=folder)
+        )
         if os.geteuid() == 0:
             shutil.chown(folder, "nobody")
         pooler = subprocess.Popen(
@@ -52,10 +62,17 @@ def pgbouncer(dsn: str) -> Iterator[str]:
         )
         try:
             _wait(listen, pooler, folder)
-            yield f"postgresql://postgres@127.0.0.1:{listen}{parts.path}"
+            yield lambda dsn: f"postgresql://{parts.username or 'postgres'}@127.0.0.1:{listen}/{_name(dsn)}"
         finally:
             pooler.terminate()
             pooler.wait(10)
+
+
+def _name(dsn: str) -> str:
+    """Return the database of a DSN, or the schema that it names: the pooler knows that one by name, too."""
+    parts = urlsplit(dsn)
+    options = parse_qs(parts.query).get("options", [""])[0]
+    return options.partition("search_path=")[2] or parts.path.removeprefix("/")
 
 
 def _wait(port: int, pooler: "subprocess.Popen[bytes]", folder: Path) -> None:

@@ -6,6 +6,7 @@ it, kills it) makes one of its own: `with struck_server() as server: ...`.
 """
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -193,6 +194,26 @@ def database() -> Iterator[str]:
 
 postgres = database
 """As tests that know only a DSN call it."""
+
+
+@contextlib.contextmanager
+def schema() -> Iterator[str]:
+    """Give the DSN of an empty schema of a database that others share: a hundred times as quick as a database."""
+    if _GIVEN:
+        with database() as dsn:
+            yield dsn
+        return
+    name = f"apart_{next(_numbers)}"
+    run(_shared(), f"CREATE SCHEMA {name}")
+    yield f"{_shared()}&options=-csearch_path%3D{name}"
+
+
+_numbers = itertools.count(1)
+
+
+@cache
+def _shared() -> str:
+    return server().dsn(server().database())
 
 
 @cache

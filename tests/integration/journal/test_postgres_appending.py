@@ -14,7 +14,7 @@ from orchestrator.journal.postgres import PostgresJournal
 from orchestrator.ports.leases import Member, Shard
 from tests.conformance.journal_values import append, cancelled, opened
 from tests.kit.figures import keep
-from tests.kit.postgres import Server, database, server, struck_server
+from tests.kit.postgres import Server, schema, server, struck_server
 
 KILLS = int(os.environ.get("KILLS", "30"))
 LEASE_S = 60.0
@@ -34,7 +34,7 @@ async def owner(dsn: str, name: str, lease_s: float = LEASE_S) -> tuple[Postgres
 
 @pytest.fixture
 def dsn() -> Iterator[str]:
-    with database() as dsn:
+    with schema() as dsn:
         yield dsn
 
 
