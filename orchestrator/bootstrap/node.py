@@ -129,6 +129,10 @@ class _Place:
 async def _take_place(settings: Settings, clock: Clock | None, stack: AsyncExitStack) -> _Place:
     """Open the store. A process that shares it tells the time by the store's clock, as all of them do."""
     if settings.postgres_dsn is None:
+        if settings.has_idle_cluster:
+            logger.warning(
+                "what is set of `cluster` counts on PostgreSQL alone: on %s this process is alone", settings.store
+            )
         store = open_store(settings)
         stack.push_async_callback(store.close)
         clock = clock or SystemClock()

@@ -78,3 +78,11 @@ async def test_a_definition_that_is_no_text_is_a_mistake_of_the_configuration_an
     with pytest.raises(ConfigError, match=r"probe\.yaml: it is not UTF-8 text"):
         async with open_node(settings, environ={}):
             pass
+
+
+@pytest.mark.parametrize(("section", "is_told"), [({"cluster": {"name": "one"}}, True), ({}, False)])
+async def test_settings_of_a_cluster_that_there_is_none_of_are_told(
+    section: dict[str, object], is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_node(Settings.model_validate({"store": "memory:", **section}), environ={}):
+        assert ("on memory: this process is alone" in caplog.text) is is_told
