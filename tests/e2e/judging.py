@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from orchestrator.bootstrap import open_records
 from orchestrator.config import load
 from orchestrator.limits import READ_RECORDS_MAX
+from orchestrator.ports.journal import Journal
+from orchestrator.ports.plans import Plans
 from orchestrator.verify import INVARIANTS, Findings, Ledgers, read_ledgers, verify
 from tests.e2e import town
 from tests.e2e.crowd import Crowd
@@ -31,27 +33,37 @@ async def judged(mesh: Mesh, crowd: Crowd) -> Judgement:
     """Stop everything, and hold the three witnesses against each other. A bug that was survived is still a bug."""
     mesh.orchestrator.signal()
     assert await mesh.orchestrator.ended(within_s=30) == 0
+    await close_down(mesh)
+    assert "Traceback" not in mesh.orchestrator.log
+    declared = load(mesh.folder / "saga.yaml", {}).settings
+    async with open_records(mesh.journal, declared) as (journal, plans):
+        return await compared(journal, plans, mesh, crowd)
+
+
+async def close_down(mesh: Mesh) -> None:
+    """Stop the services, and gather what they have written."""
     for service in mesh.services.values():
         service.signal()
     for service in mesh.services.values():
         await service.ended(within_s=10)
-    assert "Traceback" not in mesh.orchestrator.log
     town.gather_ledgers(mesh)
+
+
+async def compared(journal: Journal, plans: Plans, mesh: Mesh, crowd: Crowd) -> Judgement:
+    """Hold a store that nobody writes to against the ledgers and what callers were told."""
+    findings = await verify(
+        journal,
+        plans,
+        ledgers=Ledgers(read_ledgers(mesh.data)),
+        answers=crowd.answers,
+        knows_targets=True,
+        is_at_rest=True,
+        in_order=True,
+    )
     survived: Counter[str] = Counter()
-    declared = load(mesh.folder / "saga.yaml", {}).settings
-    async with open_records(mesh.journal, declared) as (journal, plans):
-        findings = await verify(
-            journal,
-            plans,
-            ledgers=Ledgers(read_ledgers(mesh.data)),
-            answers=crowd.answers,
-            knows_targets=True,
-            is_at_rest=True,
-            in_order=True,
-        )
-        for saga_id, definition in crowd.definitions.items():
-            records = await journal.read(saga_id, limit=READ_RECORDS_MAX)
-            survived[definition] += len({record.epoch for record in records}) > 1
+    for saga_id, definition in crowd.definitions.items():
+        records = await journal.read(saga_id, limit=READ_RECORDS_MAX)
+        survived[definition] += len({record.epoch for record in records}) > 1
     return Judgement(findings=findings, survived=survived)
 
 

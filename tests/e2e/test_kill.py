@@ -4,8 +4,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random  # noqa: TID251  (seeded: the same moments again, as far as a scheduler allows)
@@ -28,37 +27,6 @@ CALLERS = 24
 BadDay = Callable[[Mesh], Awaitable[None]]
 VICTIMS = ("archive", "safety", "stock", "hotels", "accounts", "claims", "catalogue")
 """Services that are killed as well, now and then."""
-
-
-@asynccontextmanager
-async def kept_up(*services: Program) -> AsyncIterator[Counter[str]]:
-    """Start every service again that ends, as a machine's init would; count the restarts."""
-    restarts: Counter[str] = Counter()
-
-    async def keep(service: Program) -> None:
-        while True:
-            assert service.process is not None
-            await service.process.wait()
-            await service.start()
-            restarts[service.name] += 1
-
-    async with asyncio.TaskGroup() as keepers:
-        tasks = [keepers.create_task(keep(service)) for service in services]
-        yield restarts
-        for task in tasks:
-            task.cancel()
-
-
-async def misbehave(mesh: Mesh) -> None:
-    """What services do on bad days: slow, busy, answers lost after the commit, deaths before and after it."""
-    await mesh.set_fault("scoring", method="Score", delay={"min": "0s", "max": "0.02s"})
-    await mesh.set_fault("archive", method="Store", probability=0.05, dropReply={})
-    await mesh.set_fault("archive", method="Withdraw", probability=0.2, status={"code": 14, "message": "busy"})
-    await mesh.set_fault("safety", method="OpenAdverseEvent", probability=0.1, dropReply={})
-    await mesh.set_fault("safety", method="VoidAdverseEvent", probability=0.2, dropReply={})
-    await mesh.set_fault("validator", method="Validate", probability=0.03, status={"code": 14, "message": "busy"})
-    await mesh.set_fault("notifier", method="SendAlert", restart={"afterCalls": 30, "afterCommit": True})
-    await mesh.set_fault("safety", method="OpenAdverseEvent", restart={"afterCalls": 60})
 
 
 async def owns_the_journal(server: Program, mesh: Mesh) -> None:
@@ -101,7 +69,7 @@ async def killed_again_and_again(mesh: Mesh, crowd: Crowd, kills: int, luck: Ran
     """Let a crowd work while everything is killed; return when every saga has ended, with what was killed."""
     deaths = Deaths()
     victims = [name for name in VICTIMS if name in mesh.services]
-    async with kept_up(*mesh.services.values()) as restarts, asyncio.TaskGroup() as tasks:
+    async with town.kept_up(*mesh.services.values()) as restarts, asyncio.TaskGroup() as tasks:
         tasks.create_task(crowd.run(CALLERS))
         for number in range(kills):
             if number % 8 == 0:  # a service that has died since is a good one
@@ -131,7 +99,7 @@ async def test_no_shape_is_lost_doubled_or_left_undone_wherever_the_orchestrator
         await town.open_gates(mesh)
         async with channel(mesh.orchestrator.address) as connection:
             crowd = Crowd([connection], luck, of_every_shape(luck))
-            deaths = await killed_again_and_again(mesh, crowd, KILLS, luck, misbehave, town.misbehave)
+            deaths = await killed_again_and_again(mesh, crowd, KILLS, luck, town.misbehave_in_the_demo, town.misbehave)
         assert await town.money_cents(mesh) == sum(OPENING_CENTS.values())
         judgement = await judged(mesh, crowd)
     with capsys.disabled():
@@ -156,7 +124,7 @@ async def test_nothing_is_doubled_either_where_no_service_is_declared_to_keep_ke
         await mesh.start()
         async with channel(mesh.orchestrator.address) as connection:
             crowd = Crowd([connection], luck)
-            deaths = await killed_again_and_again(mesh, crowd, kills, luck, misbehave)
+            deaths = await killed_again_and_again(mesh, crowd, kills, luck, town.misbehave_in_the_demo)
         judgement = await judged(mesh, crowd)
     with capsys.disabled():
         print("\n" + told("kill_undeclared", judgement, crowd, since(began), **flat(deaths)))

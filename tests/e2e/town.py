@@ -1,6 +1,9 @@
 """Every shape there is behind one orchestrator: the demo's services and those of all examples, on one journal."""
 
 import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +24,20 @@ def program_of(served: Served) -> str:
 
 async def open_gates(mesh: Mesh) -> None:
     """Start all services, then the orchestrator on them."""
-    _settle(mesh)
-    async with asyncio.TaskGroup() as starting:
-        for program in mesh.services.values():
-            starting.create_task(program.start())
-    _configure(mesh)
+    mesh.configure(**await settle(mesh))
     await mesh.orchestrator.start()
 
 
-def _settle(mesh: Mesh) -> None:
+async def settle(mesh: Mesh) -> dict[str, Any]:
+    """Start all services; return the configuration of an orchestrator on them."""
+    _move_in(mesh)
+    async with asyncio.TaskGroup() as starting:
+        for program in mesh.services.values():
+            starting.create_task(program.start())
+    return _settings(mesh)
+
+
+def _move_in(mesh: Mesh) -> None:
     """Add the examples' programs to the demo's, each with a folder of its own: three of them are the same one."""
     for example in EXAMPLES:
         for served in example.programs:
@@ -40,8 +48,8 @@ def _settle(mesh: Mesh) -> None:
             )
 
 
-def _configure(mesh: Mesh) -> None:
-    """Write the configuration with all definitions and targets; the approval's days are moments."""
+def _settings(mesh: Mesh) -> dict[str, Any]:
+    """All definitions and targets; the approval's days are moments."""
     targets: dict[str, Any] = {name: {"address": mesh.services[name].address, **_KEPT} for name in SERVICES}
     definitions = [DEFINITION]
     for example in EXAMPLES:
@@ -50,7 +58,7 @@ def _configure(mesh: Mesh) -> None:
             address = mesh.services[program_of(served)].address
             for target in served.targets:
                 targets[target] = {"address": address, **_KEPT, **example.settings.get(target, {})}
-    mesh.configure(targets=targets, definitions=[str(_hurried(path, mesh.folder)) for path in definitions])
+    return {"targets": targets, "definitions": [str(_hurried(path, mesh.folder)) for path in definitions]}
 
 
 def _hurried(path: Path, folder: Path) -> Path:
@@ -60,6 +68,37 @@ def _hurried(path: Path, folder: Path) -> Path:
     copy = folder / path.name
     copy.write_text(text, encoding="utf-8")
     return copy
+
+
+@asynccontextmanager
+async def kept_up(*services: Program) -> AsyncIterator[Counter[str]]:
+    """Start every service again that ends, as a machine's init would; count the restarts."""
+    restarts: Counter[str] = Counter()
+
+    async def keep(service: Program) -> None:
+        while True:
+            assert service.process is not None
+            await service.process.wait()
+            await service.start()
+            restarts[service.name] += 1
+
+    async with asyncio.TaskGroup() as keepers:
+        tasks = [keepers.create_task(keep(service)) for service in services]
+        yield restarts
+        for task in tasks:
+            task.cancel()
+
+
+async def misbehave_in_the_demo(mesh: Mesh) -> None:
+    """What services do on bad days: slow, busy, answers lost after the commit, deaths before and after it."""
+    await mesh.set_fault("scoring", method="Score", delay={"min": "0s", "max": "0.02s"})
+    await mesh.set_fault("archive", method="Store", probability=0.05, dropReply={})
+    await mesh.set_fault("archive", method="Withdraw", probability=0.2, status={"code": 14, "message": "busy"})
+    await mesh.set_fault("safety", method="OpenAdverseEvent", probability=0.1, dropReply={})
+    await mesh.set_fault("safety", method="VoidAdverseEvent", probability=0.2, dropReply={})
+    await mesh.set_fault("validator", method="Validate", probability=0.03, status={"code": 14, "message": "busy"})
+    await mesh.set_fault("notifier", method="SendAlert", restart={"afterCalls": 30, "afterCommit": True})
+    await mesh.set_fault("safety", method="OpenAdverseEvent", restart={"afterCalls": 60})
 
 
 async def misbehave(mesh: Mesh) -> None:
