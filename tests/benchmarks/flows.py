@@ -23,11 +23,13 @@ from services.epro.v1 import (
     validator_service_pb2,
     validator_service_pb2_grpc,
 )
-from tests.benchmarks.stubs import REFUSED_PATIENT
+from tests.benchmarks.stubs import PARKED_PATIENT, REFUSED_PATIENT
 
 Flow = Callable[[], Awaitable[None]]
 WAIT_S = 60.0
 TIMEOUT_S = 10.0
+
+EPRO, PARKED, SIGNALLED = "epro_bench", "epro_parked", "signal_bench"
 
 DEFINITION = """
 saga: epro_bench
@@ -71,12 +73,28 @@ steps:
       text: PHQ-9 ${steps.score.reply.total}
 output: {report_id: "${input.report_id}"}
 """
+# The same, where nobody answers the archive's call before the bench says so.
+PARKED_DEFINITION = (
+    DEFINITION.replace("saga: epro_bench", "saga: epro_parked")
+    .replace("forward: 60s", "forward: 10m")
+    .replace("Archive/Store\n", "Archive/Store\n    timeout: 5m\n")
+)
+SIGNALLED_DEFINITION = """
+saga: signal_bench
+input: epro.v1.Report
+deadline: {forward: 10m, compensation: 60s}
+targets: [epro]
+steps:
+  asked:
+    wait: {signal: go, type: epro.v1.Report, timeout: 5m}
+"""
+DEFINITIONS = {EPRO: DEFINITION, PARKED: PARKED_DEFINITION, SIGNALLED: SIGNALLED_DEFINITION}
 
 
-def report(*, failing: bool) -> report_pb2.Report:
+def report(*, failing: bool = False, parked: bool = False) -> report_pb2.Report:
     """Return about one kilobyte of questionnaire."""
     answers = [report_pb2.ItemAnswer(item=item, value=2) for item in range(1, 10)]
-    patient = REFUSED_PATIENT if failing else "P-0001"
+    patient = REFUSED_PATIENT if failing else PARKED_PATIENT if parked else "P-0001"
     return report_pb2.Report(report_id="R-0001", patient_id=patient, site="DE-02", visit="v" * 900, answers=answers)
 
 
@@ -123,24 +141,32 @@ def embedded(orchestrator: Orchestrator, *, failing: bool) -> Flow:
     wanted = SagaStatus.COMPENSATED if failing else SagaStatus.COMPLETED
 
     async def one() -> None:
-        started = await orchestrator.start(StartRequest(definition="epro_bench", input=Payload("epro.v1.Report", data)))
+        started = await orchestrator.start(StartRequest(definition=EPRO, input=Payload("epro.v1.Report", data)))
         ended = await orchestrator.wait(started.saga_id, Until.TERMINAL, 0, WAIT_S)
         assert ended.status is wanted, ended.cause
 
     return one
 
 
-def over_api(channel: grpc.aio.Channel) -> Flow:
-    """Return a saga started and awaited by a client of the gRPC API."""
+def over_api(
+    channel: grpc.aio.Channel, *, prefix: str | None = "bench", definition: str = EPRO, waits: bool = True
+) -> Flow:
+    """Return a saga started, and awaited where wanted, by a client of the gRPC API.
+
+    With a prefix the client names its sagas, so that they lie anywhere; without one a saga begins where it is asked
+    for.
+    """
     stub = saga_service_pb2_grpc.SagaServiceStub(channel)
     numbers = count()
+    given = report(parked=definition == PARKED)
+    wait = saga_service_pb2.START_WAIT_TERMINAL if waits else saga_service_pb2.START_WAIT_ACCEPTED
 
     async def one() -> None:
-        request = saga_service_pb2.StartSagaRequest(
-            saga_id=f"bench-{next(numbers)}", definition="epro_bench", wait=saga_service_pb2.START_WAIT_TERMINAL
-        )
-        request.typed.Pack(report(failing=False))
+        request = saga_service_pb2.StartSagaRequest(definition=definition, wait=wait)
+        if prefix is not None:
+            request.saga_id = f"{prefix}-{next(numbers)}"
+        request.typed.Pack(given)
         reply = await stub.StartSaga(request, timeout=WAIT_S)
-        assert reply.saga.status == saga_pb2.SAGA_STATUS_COMPLETED, reply.saga
+        assert not waits or reply.saga.status == saga_pb2.SAGA_STATUS_COMPLETED, reply.saga
 
     return one
