@@ -47,6 +47,8 @@ the store is away < 4 s       nothing happens; appends wait
 the store is away for longer  everybody lets go of everything. Whoever comes back hands what its last life had to its
                               new one: no shard moves. Nobody is fenced by anybody who has not itself reached the store
                               for one whole lease, or the first one back would take everything
+the store's clock is set      nobody is fenced who is seen to renew; set back, a dead member's lease is over that much
+                              later
 one process is cut off        as if it were killed; it comes back as another
 a lone process is killed      its next life waits for the old lease like everybody else: a name is no proof
 ============================  =========================================================================================

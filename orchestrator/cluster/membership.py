@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from orchestrator.cluster.asking import Asking, StoreAway
 from orchestrator.cluster.clock import StoreTime
@@ -16,6 +17,7 @@ from orchestrator.cluster.moving import Counts, Moving, OnNews, Term
 from orchestrator.cluster.term import (
     check_lease,
     fences_first,
+    is_silent,
     look_pause_s,
     may_fence,
     renew_every_s,
@@ -245,8 +247,13 @@ class Membership:
         self.counts.terms += 1
         logger.info("joined the cluster as %s, one of %d members", member, len(view.members))
         self._arm(term)
-        term.tasks.spawn(self._moving.give_away(term), name="giving shards")
+        term.tasks.spawn(self._moving.give_away(term), partial(self._break_off, term), name="giving shards")
         return term
+
+    def _break_off(self, term: Term, error: BaseException) -> None:
+        """Join anew where a bug has stopped the giving: what was left would stay with nobody."""
+        logger.error("member %s: giving shards failed; joining anew", term.member, exc_info=error)
+        self._end(term)
 
     # --- one term ----------------------------------------------------------------------------------------------------
 
@@ -292,7 +299,7 @@ class Membership:
         """Do what a view asks of this member."""
         self._moving.see(term, view, acts)
         term.look_at = asyncio.get_running_loop().time() + self._look_in_s(term)
-        over = [each for each in view.members if each.member != term.member and each.expires_at <= view.at]
+        over = self._over(term)
         try:
             if over and self._may_fence(term):
                 await self._moving.fence(term, over)
@@ -302,6 +309,22 @@ class Membership:
             self._miss(term)
         if not term.is_over:
             self._moving.hand_over(term)
+
+    def _over(self, term: Term) -> list[Member]:
+        """Return the other members whose lease is over by the store's clock, and for long by this process's own."""
+        now_at, before = self._clock.now(), term.renewed
+        term.renewed = {}
+        for each in term.view.members:
+            ends_at, seen_at = before.get(each.member, (0.0, 0.0))
+            is_known = ends_at == each.expires_at
+            term.renewed[each.member] = (ends_at, seen_at) if is_known else (each.expires_at, now_at)
+        return [
+            each
+            for each in term.view.members
+            if each.member != term.member
+            and each.expires_at <= term.view.at
+            and is_silent(now_at, term.renewed[each.member][1], self._lease_s)
+        ]
 
     def _may_fence(self, term: Term) -> bool:
         since_at = term.reached_since_at

@@ -50,6 +50,8 @@ class Term:
     reached_since_at: float | None
     """Since when every renewal was answered, by this process's clock; None while the store is away."""
     holding: Holding
+    renewed: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
+    """When each member's lease ends, and when that was seen first, by this process's clock."""
     look_at: float = 0.0
     """When to look next, by the loop's clock."""
     acts: int = 0

@@ -25,6 +25,7 @@ which was set (`CLOCK_SLEW_MAX`), and what was begun under trust and is still on
 ==========================================================  =======================================================
  this member has reached the store throughout one lease      it fences the other
  it has not: the store was away, or it has just come          it waits, for everybody was away, and may be back soon
+ it saw the other renew less than 2/3 of a lease ago          it waits: the store's clock was set
 ==========================================================  =======================================================
 """
 
@@ -75,6 +76,14 @@ def look_pause_s(member_count: int, lease_s: float) -> float:
 def may_fence(now_at: float, reached_since_at: float, lease_s: float) -> bool:
     """Return whether this member has reached the store for a whole lease, and may judge who has not."""
     return now_at - reached_since_at >= lease_s
+
+
+def is_silent(now_at: float, renewed_at: float, lease_s: float) -> bool:
+    """Return whether a member has not renewed for so long by this process's clock that the store's may be believed.
+
+    `renewed_at` is when its last renewal was seen first, which is a renewal later than it was, at most.
+    """
+    return now_at >= trusted_until(renewed_at, lease_s)
 
 
 def fences_first(dead: Member, members: Collection[Member]) -> str:

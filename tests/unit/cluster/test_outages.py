@@ -15,6 +15,9 @@ def test_the_shards_of_a_killed_member_are_elsewhere_within_a_lease_and_a_renewa
             await watch(place, 2 * LEASE_S)
             one.kill()
             died = now()
+            await watch(place, RENEWAL_S / 2)
+            two.membership.nudge()
+            three.membership.nudge()
             while two.owned | three.owned != set(range(48)):
                 place.check()
                 await asyncio.sleep(0.01)
@@ -256,13 +259,48 @@ def test_a_member_that_was_cut_off_for_a_moment_judges_nobody_for_a_lease() -> N
     played(story())
 
 
+def test_a_store_whose_clock_is_set_forward_costs_nobody_its_membership() -> None:
+    async def story() -> None:
+        async with town(16) as place:
+            houses = await place.open("one", "two", "three")
+            await watch(place, 2 * LEASE_S)
+            members = [house.membership.member for house in houses]
+            place.store_jumped_s = 3_600.0
+            async with nudged(houses[0]):
+                await watch(place, 2 * LEASE_S)
+            assert [house.membership.member for house in houses] == members
+            assert sum(house.membership.counts.fenced for house in houses) == 0
+            houses[2].kill()
+            died = now()
+            await until(lambda: len(houses[0].owned | houses[1].owned) == 16)
+            assert now() - died <= LEASE_S + 0.1
+
+    played(story())
+
+
+def test_a_bug_in_giving_is_survived_as_another_member() -> None:
+    async def story() -> None:
+        async with town(4) as place:
+            (one,) = await place.open("one")
+            before = one.membership.member
+            one.way.breaks = {"give"}
+            two = place.build("two")
+            two.start()
+            await until(lambda: one.membership.member not in {"", before})
+            await place.settled(one, two)
+
+    played(story())
+
+
 def test_a_store_that_is_away_is_asked_a_few_times_a_second() -> None:
     async def story() -> None:
         async with town(4) as place:
             (one,) = await place.open("one")
             one.way.cut()
             before = one.way.asked_count
-            await watch(place, 30.0)
+            await watch(place, 15.0)
+            one.membership.nudge()
+            await watch(place, 15.0)
             assert 30 < one.way.asked_count - before < 30 * 8
 
     played(story())
