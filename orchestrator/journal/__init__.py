@@ -32,6 +32,7 @@ better than three.
 `codec.py`          event <-> (type name, bytes), made from the dataclasses and the descriptors by reflection
 `memory.py`         `MemoryJournal`, the contract in its plainest form; `reopen()` plays a restart
 `sqlite/`           `SqliteJournal.open(path)`, the one for real use by one process
+`promoting.py`      a store with all its sagas becomes another one: the steps, and why a kill between them is harmless
 `search.py`         which orders and groups a search may name
 `refusals.py`       why an append was not taken, in the same words from every store
 `sqlfile.py`        SQL in `.sql` files, loaded by name

@@ -103,7 +103,7 @@ LANES = (
     Lane(
         name="promotion",
         proves="a file that is moved to PostgreSQL, killed on the way as often as you like, is there byte for byte",
-        arguments=("tests/integration/journal/test_promotion.py",),
+        arguments=("tests/integration/journal/test_promotion_killed.py",),
         knobs=(Knob(name="PROMOTION_KILLS", full=300, least=2),),
         reports=("promotion",),
         minutes=10,
