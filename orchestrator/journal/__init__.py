@@ -2,7 +2,7 @@
 
 ::
 
-      saga/events.py          journal.proto                     memory.py | sqlite/
+      saga/events.py          journal.proto                     memory.py, sqlite/, postgres/
     ┌───────────────┐  codec  ┌──────────────────┐   append   ┌────────────────────────────────────┐
     │ AttemptOpened │ ──────▶ │ "AttemptOpened", │ ─────────▶ │ stream of saga A   1 2 3 4 ...     │
     │ (frozen value)│ ◀────── │ bytes            │ ◀───────── │ stream of saga B   1 2 ...         │
@@ -33,15 +33,20 @@ better than three.
 `memory.py`         `MemoryJournal`, the contract in its plainest form; `reopen()` plays a restart
 `sqlite/`           `SqliteJournal.open(path)`, the one for real use by one process
 `promoting.py`      a store with all its sagas becomes another one: the steps, and why a kill between them is harmless
+`memory_leases.py`  several members over one memory: leases and letter boxes in their plainest form
+`postgres/`         `await PostgresJournal.open(dsn)`, the one for real use by several processes; leases and letters too
+`promoting.py`      moving a store with all its sagas into another one
+`columns.py`        rows and records as columns, and back, for stores that have columns
 `search.py`         which orders and groups a search may name
 `refusals.py`       why an append was not taken, in the same words from every store
 `sqlfile.py`        SQL in `.sql` files, loaded by name
 ==================  ===============================================================================================
 
-Every store passes `tests/conformance/journal_suite.py`.
+Every store passes `tests/conformance/journal_suite.py`; a store of several processes `leases_suite.py`, too.
 
 May import: `ports`, `saga` (values only), `errors`, `limits`, `values`, `ids`, `v1`. Read next: `codec.py`, then
-`sqlite/__init__.py`; why it is so, and what was considered instead, is in `docs/design/journal.md`.
+`sqlite/__init__.py` and `postgres/__init__.py`; why it is so, and what was considered instead, is in
+`docs/design/journal.md`.
 """
 
 from orchestrator.journal.memory import MemoryJournal

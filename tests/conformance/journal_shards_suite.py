@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from orchestrator.ports.journal import PositionedRecord
-from tests.conformance.journal_suite import Store, taken
+from orchestrator.ports.journal import PositionedRecord, Rest
+from tests.conformance.journal_suite import A, B, C, Store, names, taken
 from tests.conformance.journal_values import append, cancelled
 
 
@@ -41,3 +41,20 @@ class ShardsSuite:
             places.update({entry.shard: entry.position for entry in page})
         assert seen == list(await store.news(dict.fromkeys(range(3), 0), 99))
         assert len(seen) == 15
+
+    async def test_a_saga_lies_in_the_shard_of_its_first_append(self, store: Store) -> None:
+        await taken(store, append("a", shard=2), append("b", shard=1))
+        await taken(store, append("a", after=1, shard=2))
+        assert [(row.saga_id, row.shard) for row in await store.awake("", 9)] == [("a", 2), ("b", 1)]
+        assert dict(await store.versions([A, B, C])) == {"a": 2, "b": 1}
+        assert dict(await store.versions([])) == {}
+
+    async def test_recovery_and_sweep_see_the_shards_they_ask_for(self, store: Store) -> None:
+        for number in range(9):
+            rest = Rest.AWAKE if number % 2 else Rest.ASLEEP
+            await taken(store, append(f"s{number}", shard=number % 3, rest=rest, wake_at=float(10 - number)))
+        assert names(await store.awake("", 9, [1, 2])) == ["s1", "s5", "s7"]
+        assert names(await store.awake("", 9, [])) == []
+        assert names(await store.due(9.0, 9, None, [1, 2])) == ["s8", "s7", "s5", "s4", "s2", "s1"]
+        assert names(await store.due(9.0, 2, (3.0, "s7"), [1])) == ["s4", "s1"]
+        assert len(await store.due(99.0, 99)) == 9
