@@ -212,7 +212,7 @@ def test_a_drain_before_the_first_join_ends_at_once() -> None:
             one = place.build("one")
             one.way.is_cut = True
             one.start()
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(1.0)  # poll: time is virtual here
             assert "database is away" in (one.membership.obstacle or "")
             began = now()
             await one.membership.drain(5.0)

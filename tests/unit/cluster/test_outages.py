@@ -20,7 +20,7 @@ def test_the_shards_of_a_killed_member_are_elsewhere_within_a_lease_and_a_renewa
             three.membership.nudge()
             while two.owned | three.owned != set(range(48)):
                 place.check()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # poll: time is virtual here
             assert LEASE_S - RENEWAL_S <= now() - died <= LEASE_S + 0.1, "looked at when it ended, and peers were told"
             assert two.membership.counts.fenced + three.membership.counts.fenced == 1, "one of them, and no race"
             assert two.membership.counts.claims_missed + three.membership.counts.claims_missed == 0
@@ -59,7 +59,7 @@ def test_a_member_that_stands_still_stops_before_anybody_may_take_its_shards() -
             assert until_at is not None
             while one.owned:
                 assert two.owned.isdisjoint(kept)
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # poll: time is virtual here
             assert one.clock.now() == pytest.approx(until_at, abs=0.02)
             assert one.tenant.runs == set(), "its actors are gone with the trust"
             view = await two.leases.view()
@@ -79,7 +79,7 @@ def test_a_process_whose_clock_jumps_over_its_trust_owns_nothing_before_any_time
                 one.membership.epoch(shard)
             assert one.owned == set()
             for _ in range(3):
-                await asyncio.sleep(0.0)
+                await asyncio.sleep(0.0)  # one turn: for what the refusal has set off
             assert one.tenant.runs == set(), "and its actors were told at once"
             await place.settled(one, two)
             assert one.membership.member != before, "it never goes on as the one whose trust was over"
@@ -186,7 +186,7 @@ def test_a_member_that_is_cut_off_alone_is_replaced_and_comes_back_as_another() 
             cut_at = now()
             while len(two.owned) < 16:
                 place.check()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # poll: time is virtual here
             assert now() - cut_at <= LEASE_S + RENEWAL_S
             one.way.mend()
             await place.settled(one, two)
@@ -317,7 +317,7 @@ def test_a_view_that_is_older_than_a_gift_gives_nothing_back() -> None:
             async with nudged(one):
                 while len(two.owned) < 8:
                     place.check()
-                    await asyncio.sleep(0.001)
+                    await asyncio.sleep(0.001)  # poll: time is virtual here
             assert one.membership.counts.taken == 16, "none of them came back"
             assert len(one.tenant.times("leave")) == 8, "each was left once"
 

@@ -83,7 +83,7 @@ class Way:
                 if name in self.refuses:
                     raise JournalUnavailable("the database refuses")
                 answer = await getattr(self._leases, name)(*args, **kwargs)
-                await asyncio.sleep(self.back_s.get(name, 0.0))
+                await asyncio.sleep(self.back_s.get(name, 0.0))  # poll: time is virtual here
                 await self._pass()
             finally:
                 self.is_asked.clear()
@@ -94,7 +94,7 @@ class Way:
         return asked
 
     async def _pass(self) -> None:
-        await asyncio.sleep(WAY_S / 2)
+        await asyncio.sleep(WAY_S / 2)  # poll: time is virtual here
         if self.is_silent:
             await asyncio.Event().wait()
         if self.is_cut:
@@ -121,7 +121,7 @@ class Resident:
             raise RuntimeError("a bug")
         calls_s = max(self.calls_s.get(shard, 0.0) for shard in shards)
         if calls_s:
-            await asyncio.sleep(min(calls_s, grace_s))
+            await asyncio.sleep(min(calls_s, grace_s))  # poll: time is virtual here
         self._note("left", shards)
         self.runs.difference_update(shards)
 
@@ -233,7 +233,7 @@ class Town:
         began = loop.time()
         while not self._is_settled(houses):
             assert loop.time() < began + within_s, [sorted(house.owned) for house in houses]
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # poll: time is virtual here
         return loop.time() - began
 
     def _is_settled(self, houses: Collection[House]) -> bool:
@@ -275,7 +275,7 @@ async def until(holds: Callable[[], bool], within_s: float = 60.0) -> float:
     end = now() + within_s
     while not holds():
         assert now() < end
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)  # poll: time is virtual here
     return now()
 
 
@@ -286,7 +286,7 @@ async def nudged(house: House, every_s: float = 0.005) -> AsyncIterator[None]:
     async def tell() -> None:
         while True:
             house.membership.nudge()
-            await asyncio.sleep(every_s)
+            await asyncio.sleep(every_s)  # poll: time is virtual here
 
     task = asyncio.get_running_loop().create_task(tell())
     yield
@@ -298,7 +298,7 @@ async def watch(place: Town, for_s: float) -> None:
     end = now() + for_s
     while now() < end:
         place.check()
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # poll: time is virtual here
 
 
 def moved(houses: list[House]) -> int:
