@@ -57,6 +57,7 @@ class ForgettingSuite:
         assert await store.versions([A, B]) == {"b": 1}
         assert await store.acts(None, 9) == []
         assert list(await store.since(0, 9)) == [entry for entry in before if entry.saga_id != A]
+        assert list(await store.since(0, 9, 0)) == list(await store.news({0: 0}, 9)) == list(await store.since(0, 9))
 
     async def test_the_id_and_the_request_of_a_forgotten_saga_may_be_used_again(self, store: Store) -> None:
         first = append("a", cancelled(1), cancelled(2), request_id="r", attributes={"n": 1}, status=ENDED, ended_at=1.0)
