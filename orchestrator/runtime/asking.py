@@ -37,8 +37,12 @@ class Asking:
         return state
 
     async def refuse_foreign(self, name: SagaId) -> None:
-        """Raise `NotOwner` where another process runs the saga, before it is read for nothing."""
-        self._directory.refuse_foreign(await self._directory.shard(name))
+        """Raise `NotOwner` where another process runs the saga, before it is read for nothing.
+
+        One that is active here is ours until its actor goes, also in a shard that is being handed over.
+        """
+        if self._directory.active(name) is None:
+            self._directory.refuse_foreign(await self._directory.shard(name))
 
     async def ask_actor(self, actor: Actor, command: Command) -> SagaState:
         """Ask an actor; one that decided nothing has no commit after which it would go to rest, so it goes now."""

@@ -225,10 +225,13 @@ class Directory:
         for actor in list(self._active.values()):
             self._leave(actor, error)
 
-    def stop_in(self, shards: Collection[int], error: OrchestratorError) -> None:
-        """Let the actors of some shards go, and what is remembered of their sagas: another process goes on."""
+    def hand_over(self, shards: Collection[int]) -> None:
+        """Let the actors of some shards go, and what is remembered of their sagas: another process goes on.
+
+        Whoever is told of it has asked for what was not begun: it may be asked elsewhere.
+        """
         for actor in self._in(shards):
-            self._leave(actor, error)
+            self._leave(actor, _handed_over(actor))
         for saga_id in [saga_id for saga_id, (_, shard) in self._ended.items() if shard in shards]:
             self._ended_records -= self._ended.pop(saga_id)[0].version
 
@@ -301,6 +304,11 @@ class Directory:
 
     async def _page(self, saga_id: SagaId, after_version: int) -> Sequence[Record]:
         return await self._journal.read(saga_id, after_version, READ_RECORDS_MAX)
+
+
+def _handed_over(actor: Actor) -> NotOwner:
+    why = "goes to another process; nothing was recorded, ask again in a moment"
+    return NotOwner(f"saga {actor.saga_id!r} {why}", shard=actor.shard)
 
 
 def _not_found(saga_id: SagaId) -> NotFound:

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Map
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from orchestrator.errors import JournalUnavailable, NotFound, NotOwner
+from orchestrator.errors import JournalUnavailable, NotFound
 from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId
 from orchestrator.limits import DRAIN_POLL_S, JOURNAL_AWAY_PAUSE_S, READ_RECORDS_MAX
@@ -167,13 +167,13 @@ class Orchestrator:
                     await asyncio.sleep(DRAIN_POLL_S)
         except TimeoutError:
             pass
-        self._directory.stop_in(shards, _handed_over(shards))
+        self._directory.hand_over(shards)
         await self._committer.settled()
 
     def lost(self, shards: Collection[int]) -> None:
         """Let go of the sagas of these shards at once: another process runs them, or will."""
         self._around.leaving.difference_update(shards)
-        self._directory.stop_in(shards, _handed_over(shards))
+        self._directory.hand_over(shards)
 
     @property
     def is_draining(self) -> bool:
@@ -372,7 +372,3 @@ class Orchestrator:
                     await asyncio.sleep(DRAIN_POLL_S)
         except TimeoutError:
             pass
-
-
-def _handed_over(shards: Collection[int]) -> NotOwner:
-    return NotOwner("the saga's shard goes to another process; ask again in a moment", shard=min(shards, default=0))

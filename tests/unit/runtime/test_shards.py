@@ -355,3 +355,19 @@ def test_sleepers_of_other_shards_are_left_to_their_owners() -> None:
             assert {name for name, status in ends.items() if status is SagaStatus.COMPLETED} == owned
 
     run(story())
+
+
+def test_a_saga_that_is_active_is_cancelled_also_while_its_shard_is_handed_over() -> None:
+    async def story() -> None:
+        mine = Process(hangs, PLAN, ownership=Deeds(0, 1, 2, 3))
+        async with mine.orchestrator.running():
+            await mine.start()
+            await until(lambda: mine.hands.open)
+            leaving = asyncio.create_task(mine.orchestrator.leave(range(SHARDS), 60.0))  # noqa: TID251  # awaited below
+            await asyncio.sleep(0.05)  # poll: virtual time, in which nothing may happen
+            state = await mine.orchestrator.cancel("s", "enough")
+            assert state.cause is not None
+            await leaving
+            assert not mine.orchestrator.stats().active_actors
+
+    run(story())
