@@ -11,6 +11,8 @@ import pytest
 from orchestrator.errors import Fenced, InvariantViolated, JournalUnavailable, VersionConflict
 from orchestrator.ids import SagaId
 from orchestrator.journal.postgres import PostgresJournal
+from orchestrator.journal.postgres.driver import Connector, Link, Row
+from orchestrator.journal.postgres.sql import SQL
 from orchestrator.ports.leases import Member, Shard
 from tests.conformance.journal_values import append, cancelled, opened
 from tests.kit.figures import keep
@@ -151,29 +153,79 @@ async def test_a_fence_waits_for_an_append_that_is_on_its_way_and_stops_what_com
     one, shards = await owner(dsn, "one", lease_s=0.0)
     two = await PostgresJournal.open(dsn)
     await two.join(member("two"), LEASE_S)
+    epoch = shards[0].epoch
+    assert not any(await one.append([append("a", epoch=epoch, shard=0)]))
     slow = await asyncpg.connect(dsn)
     turn = slow.transaction()
     await turn.start()
-    await slow.execute("SELECT member FROM members WHERE member = 'one' FOR KEY SHARE")  # as an append holds it
+    await slow.execute("SELECT * FROM sagas WHERE saga_id = 'a' FOR UPDATE")  # an append has begun, and stays so
     async with asyncio.TaskGroup() as tasks:
-        fencing = tasks.create_task(two.fence(["one"]))
-        while not await admin.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        begun = tasks.create_task(one.append([append("a", after=1, epoch=epoch, shard=0)]))
+        while await waiting_for_locks(admin) < 1:
             pass
-        assert not fencing.done()
-        late = tasks.create_task(one.append([append("a", epoch=shards[0].epoch, shard=0)]))
+        fencing = tasks.create_task(two.fence(["one"]))
+        while await waiting_for_locks(admin) < 2 and not fencing.done():
+            pass
+        assert not fencing.done(), "what the old owner has begun may still be recorded"
         await turn.commit()
     await slow.close()
+    assert list(begun.result()) == [None]
     assert list(fencing.result()) == ["one"]
-    (result,) = late.result()
-    if result is None:  # it was before the fence then, and whoever comes next reads it
-        assert await two.row(SagaId("a")) is not None
-    else:
-        assert isinstance(result, Fenced)
-        assert await two.row(SagaId("a")) is None
-    (result,) = await one.append([append("b", epoch=shards[0].epoch, shard=0)])
+    (result,) = await one.append([append("a", after=2, epoch=epoch, shard=0)])
     assert isinstance(result, Fenced)
     await one.close()
     await two.close()
+
+
+async def waiting_for_locks(admin: Any) -> int:
+    return int(await admin.fetchval("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"))
+
+
+class Deaf:
+    """Connections whose answers to the first appends are lost on their way, after the commit."""
+
+    def __init__(self, connector: Connector, losses: int) -> None:
+        self._connector = connector
+        self.losses = losses
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connector, name)
+
+    async def connect(self, statement_s: float) -> Link:
+        link = await self._connector.connect(statement_s)
+        fetch = link.fetch
+
+        async def lossy(sql: str, *values: object, timeout_s: float) -> list[Row]:
+            rows = await fetch(sql, *values, timeout_s=timeout_s)
+            if self.losses and sql in {SQL["append"], SQL["standing"]}:
+                self.losses -= 1
+                raise ConnectionResetError("the answer is lost")
+            return rows
+
+        link.fetch = lossy  # type: ignore[method-assign]
+        return link
+
+
+@pytest.mark.parametrize("losses", [1, 2, 3])
+async def test_an_append_whose_answer_is_lost_is_known_again_by_its_record(dsn: str, losses: int) -> None:
+    store, shards = await owner(dsn, "one")
+    epoch = shards[0].epoch
+    assert not any(await store.append([append("old", epoch=epoch), append("moved", cancelled(1), epoch=epoch)]))
+    store._writer._connector = deaf = Deaf(store._connector, losses)  # type: ignore[assignment]
+    store._writer._drop()
+    results = await store.append(
+        [
+            append("a", cancelled(1), cancelled(2), epoch=epoch, request_id="r"),
+            append("old", cancelled(2), after=1, epoch=epoch),
+            append("moved", cancelled(9), epoch=epoch),  # stands where this would have put it, by another record
+            append("b", epoch=epoch, request_id="r"),
+        ]
+    )
+    assert [type(result) for result in results] == [type(None), type(None), VersionConflict, VersionConflict]
+    assert deaf.losses == 0
+    for saga, versions in (("a", [1, 2]), ("old", [1, 2]), ("moved", [1]), ("b", [])):
+        assert [record.version for record in await store.read(SagaId(saga))] == versions
+    await store.close()
 
 
 async def test_a_stale_owner_commits_nothing_after_its_fence_in_any_race(dsn: str, admin: Any) -> None:
@@ -247,7 +299,7 @@ async def test_a_caller_that_goes_leaves_a_running_append_alone(dsn: str, admin:
     await blocker.execute("SELECT * FROM members FOR UPDATE")
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(store.append([append("a", epoch=shards[0].epoch, shard=0)]))
-        while not await admin.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        while not await waiting_for_locks(admin):
             pass
         waiting.cancel()
     await turn.rollback()
