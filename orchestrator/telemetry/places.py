@@ -1,7 +1,8 @@
 """How far the trace reader has come: in every shard that this process owns, each from a durable place of its own.
 
 A shard that is taken over is read from where its last owner had come, as far as that was saved; one that is lost is
-forgotten, whoever has it now reads on. What both of them send has the same ids.
+read once more and then forgotten: whoever has it now reads on, and perhaps nobody does for long, because the last
+process has left. What both of them send has the same ids.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -37,6 +38,7 @@ class Places:
         self._saved: dict[int, int] = {}
         self.read: dict[int, int] = {}
         """Up to where each shard is read."""
+        self._lost: Collection[int] = ()
 
     @property
     def are_settled(self) -> bool:
@@ -47,16 +49,11 @@ class Places:
         """Return the position of a shard up to which every span has left; behind it nothing is missing."""
         return max(self._confirmed(shard), self._begun.get(shard, 0))
 
-    async def settle(self) -> Collection[int]:
-        """Take up the places of shards that are new here; return those that are lost, and forgotten."""
+    async def settle(self) -> None:
+        """Take up the places of shards that are new here, and note which are lost."""
         owned = self._ownership.owned()
         if owned == self._owned:
-            return ()
-        lost = self.read.keys() - set(owned)
-        if lost:
-            await self.save()  # whoever has them now repeats the less
-        for shard in lost:
-            del self.read[shard], self._begun[shard], self._saved[shard]
+            return
         fresh = [shard for shard in owned if shard not in self.read]
         found = await self._cursors.places([self._name(shard) for shard in fresh])
         first = None
@@ -67,7 +64,16 @@ class Places:
             self._saved[shard] = saved
             self._begun[shard] = saved or first or 0
             self.read[shard] = self.position(shard)
+        self._lost = self.read.keys() - set(owned)
         self._owned = owned
+
+    async def forget_lost(self) -> Collection[int]:
+        """Forget the shards that are lost; return them."""
+        lost, self._lost = self._lost, ()
+        if lost:
+            await self.save()  # whoever has them now repeats the less
+        for shard in lost:
+            del self.read[shard], self._begun[shard], self._saved[shard]
         return lost
 
     def advance(self, ends: Mapping[int, int]) -> None:

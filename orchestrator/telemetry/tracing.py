@@ -140,14 +140,15 @@ class Tracing(Silence):
                 self._progress.clear()
                 if self._outbox.room() == 0:
                     await self._progress.wait()
-            if lost := await places.settle():
-                reader.forget(lost)
+            await places.settle()
             if not places.read:
                 return
             ends, entries = await reader.page(places.read, min(TRACE_PAGE_RECORDS_MAX, room))
+            places.advance(ends)
+            if not self._hurry.is_set():  # at the end of the process, they are read to their end, and saved
+                reader.forget(await places.forget_lost())
             if not ends:
                 return
-            places.advance(ends)
             self._outbox.offer([*entries, *(Entry(position, shard=shard) for shard, position in ends.items())])
             await asyncio.sleep(TRACE_PAGE_PAUSE_S)
 

@@ -199,10 +199,26 @@ async def test_who_lost_a_shard_reads_it_no_more_and_forgets_its_sagas() -> None
         end = (await journal.since(0, 999))[-1].position
         await until(lambda: process.tracing.position(1) == end)
         process.held.shards.discard(2)
+        process.look()
+        places = process.tracing._places
+        assert places is not None
+        await until(lambda: 2 not in places.read)
         await record(journal, 2, history[4:])
     assert set(once(process.sender.spans)) == {
         span.span_id for told in (history[:4], happy(2)[:4]) for span in spans_of(events_of(told))
     }
+
+
+async def test_what_was_recorded_before_a_shard_was_lost_is_told_though_nobody_follows() -> None:
+    journal = MemoryJournal()
+    async with living(journal, 2) as process:
+        await record(journal, 2, happy(1)[:4])
+        process.look()
+        await until(lambda: process.tracing.position(2) > 0)
+        await record(journal, 2, happy(1)[4:])
+        process.held.shards.clear()
+    assert process.sender.spans == spans_of(events_of(happy(1)))
+    assert await journal.load(f"{names.CURSOR}/2") == (await journal.since(0, 999))[-1].position
 
 
 async def test_who_comes_late_takes_no_cursor_back() -> None:
