@@ -33,6 +33,7 @@ from tests.kit.postgres import Server, struck_server
 from tests.kit.tcp import Line
 
 SHARDS = 48
+GRACE_S = 1.0
 _SERVICE_AWAY = "did not describe its methods: UNAVAILABLE"
 
 
@@ -145,15 +146,20 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(folder: Path, *, lease_s: float, nodes: int = 3, grace_s: float = 1.0) -> AsyncGenerator[Cluster]:
-    """Run services, a database and so many nodes while the block runs; nothing of it is left afterwards."""
+async def cluster(
+    folder: Path, *, lease_s: float, nodes: int = 3, definitions: Sequence[Path] = ()
+) -> AsyncGenerator[Cluster]:
+    """Run a database and so many nodes while the block runs; nothing of it is left afterwards.
+
+    They have all shapes and the services for them, or (`definitions`) such as need none.
+    """
     async with AsyncExitStack() as stack:
         server = await asyncio.to_thread(stack.enter_context, struck_server())
         database = await asyncio.to_thread(server.database)
         mesh = await stack.enter_async_context(Mesh(folder))
         settings = {
-            **await town.settle(mesh),
-            "grace_s": grace_s,
+            **({"definitions": [str(path) for path in definitions]} if definitions else await town.settle(mesh)),
+            "grace_s": GRACE_S,
             "cluster": {"host": "127.0.0.1", "lease_s": lease_s, "shards": SHARDS},
         }
         made = [

@@ -56,21 +56,24 @@ class Field:
 
     async def restart_store(self) -> None:
         """As if the database's machine had lost its power for a moment; go on when callers are answered again."""
+        began = asyncio.get_running_loop().time()
         await self.cluster.restart_store()
         self.restarts += 1
         await self.crowd.more_answers(8)
-
-    async def owned(self, node: Node) -> dict[int, int]:
-        """Return what a node owns, once it owns something: shards and epochs."""
-        while not (terms := await insisted(self.cluster.witness.owned_by, node.life)):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)  # poll: who owns what
-        return terms
+        self.took_s["restart"] = self.took_s.get("restart", 0.0) + asyncio.get_running_loop().time() - began
 
     async def passed_on(self, terms: dict[int, int]) -> float:
         """Wait until others own all of it; return since when, by the database's clock."""
         while (at := await insisted(self.cluster.witness.passed_on_at, terms)) == float("inf"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)  # poll: who owns what
         return at
+
+
+async def owned(cluster: Cluster, node: Node) -> dict[int, int]:
+    """Return what a node owns, once it owns something: shards and epochs."""
+    while not (terms := await insisted(cluster.witness.owned_by, node.life)):  # noqa: ASYNC110
+        await asyncio.sleep(0.05)  # poll: who owns what
+    return terms
 
 
 async def insisted(ask: Callable[P, T], *values: P.args, **named: P.kwargs) -> T:
@@ -149,7 +152,7 @@ async def _kill(field: Field, node: Node) -> None:
 
 async def _kill_and_see(field: Field, node: Node) -> None:
     """Until others have everything."""
-    terms = await field.owned(node)
+    terms = await owned(field.cluster, node)
     await node.kill()
     await field.passed_on(terms)
     await node.start()
@@ -162,7 +165,7 @@ async def _pause(field: Field, node: Node) -> None:
 
 
 async def _pause_beyond_the_lease(field: Field, node: Node) -> None:
-    terms = await field.owned(node)
+    terms = await owned(field.cluster, node)
     node.pause()
     await field.passed_on(terms)
     written = await insisted(field.cluster.witness.records_under, terms)
@@ -173,7 +176,7 @@ async def _pause_beyond_the_lease(field: Field, node: Node) -> None:
 
 async def _leave(field: Field, node: Node) -> None:
     """As a rolling restart does, one node after the other."""
-    terms = await field.owned(node)
+    terms = await owned(field.cluster, node)
     began_at = await insisted(field.cluster.witness.now)
     await node.leave(LEAVE_S_MAX)
     field.handovers_s.append(await field.passed_on(terms) - began_at)
@@ -182,7 +185,7 @@ async def _leave(field: Field, node: Node) -> None:
 
 def _shut_beyond_the_lease(ways: Callable[[Node], tuple[Way, ...]], *, lost: bool) -> "Act":
     async def act(field: Field, node: Node) -> None:
-        terms = await field.owned(node)
+        terms = await owned(field.cluster, node)
         for way in ways(node):
             way.shut()
         await field.passed_on(terms)
@@ -244,6 +247,7 @@ async def _nobody_reaches_anybody(field: Field, _: Node) -> None:
 async def _rolling_restart(field: Field, _: Node) -> None:
     for node in field.cluster.nodes:
         await _leave(field, node)
+        field.struck["asked to leave"] += 1
 
 
 async def _all_but_one_killed(field: Field, node: Node) -> None:

@@ -4,26 +4,39 @@ import asyncio
 import os
 import statistics
 from collections.abc import Iterator, Mapping
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from pathlib import Path
 from random import Random  # noqa: TID251  (seeded: the same strikes again, as far as a scheduler allows)
+from typing import TYPE_CHECKING
+from uuid import NAMESPACE_OID, uuid5
 
+import grpc
 import pytest
 
+from orchestrator.ids import SagaId
+from orchestrator.limits import LEASE_S_DEFAULT
+from orchestrator.ports.ownership import shard_of
+from orchestrator.v1.saga_pb2 import SAGA_STATUS_COMPLETED
+from orchestrator.v1.saga_service_pb2 import SignalSagaRequest, StartSagaRequest, WaitSagaRequest
+from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 from services.bank.accounts import OPENING_CENTS
 from tests.e2e import town
-from tests.e2e.cluster import Cluster, cluster
+from tests.e2e.cluster import SHARDS, Cluster, cluster
 from tests.e2e.crowd import Crowd
 from tests.e2e.errands import of_every_shape
 from tests.e2e.judging import SHOWN, told
-from tests.e2e.striking import HEAVY, LIGHT, WIDE, Act, Field
+from tests.e2e.striking import HEAVY, LEAVE_S_MAX, LIGHT, WIDE, Act, Field, owned
+from tests.kit.figures import keep
+
+if TYPE_CHECKING:  # a name of the stubs, for types only
+    from orchestrator.v1.saga_service_pb2_grpc import SagaServiceAsyncStub
 
 pytestmark = pytest.mark.alone  # leases run out in real time, and hand-overs are measured
 
 SEED = int(os.environ.get("CLUSTER_SEED", "2026"))
-FAULTS = int(os.environ.get("FAULTS", "12"))
+FAULTS = int(os.environ.get("FAULTS", "40"))
 """Of nodes, lines and the database, besides its restarts."""
-RESTARTS = int(os.environ.get("RESTARTS", "4"))
+RESTARTS = int(os.environ.get("RESTARTS", "30"))
 """Of the database, as if its machine had lost its power."""
 CALLERS = 24
 LEASE_S = 2.0
@@ -89,20 +102,77 @@ async def test_nothing_is_lost_doubled_or_written_by_two_whatever_happens_to_a_c
     assert statistics.median(field.handovers_s) < HANDOVER_S_MAX
 
 
+WAITER = """
+saga: waiter
+input: json
+targets: []
+steps:
+  go: {wait: {signal: go, type: json}}
+"""
+
+
+async def test_the_sagas_of_a_node_that_is_killed_go_on_elsewhere_soon(tmp_path: Path) -> None:
+    bounds = {LEASE_S: 3.0, LEASE_S_DEFAULT: 10.0}
+    async with asyncio.TaskGroup() as both:
+        found = {lease_s: both.create_task(failed_over(tmp_path / f"{lease_s:g}", lease_s)) for lease_s in bounds}
+    took = {lease_s: task.result() for lease_s, task in found.items()}
+    keep("cluster_failover", **{f"lease {lease_s:g} s: seconds": round(took_s, 2) for lease_s, took_s in took.items()})
+    assert all(took_s <= bounds[lease_s] for lease_s, took_s in took.items()), took
+
+
+async def failed_over(folder: Path, lease_s: float) -> float:
+    """Kill one of two nodes; return how long it takes until one of its sagas has a signal acknowledged, and ends."""
+    folder.mkdir()
+    (folder / "waiter.yaml").write_text(WAITER)
+    clock = asyncio.get_running_loop()
+    async with cluster(folder, lease_s=lease_s, nodes=2, definitions=[folder / "waiter.yaml"]) as struck:
+        killed, other = struck.nodes
+        stub: SagaServiceAsyncStub = SagaServiceStub(struck.channels[1])
+        terms = await owned(struck, killed)
+        name = next(name for name in map(str, count()) if shard_of(SagaId(name), SHARDS) in terms)
+        start = StartSagaRequest(saga_id=name, definition="waiter")
+        start.json.SetInParent()
+        await stub.StartSaga(start)
+        await killed.kill()
+        began = clock.time()
+        await signalled(stub, name)
+        ended = await stub.WaitSaga(WaitSagaRequest(saga_id=name))
+        took_s = clock.time() - began
+        assert ended.saga.status is SAGA_STATUS_COMPLETED
+        assert await asyncio.to_thread(struck.witness.passed_on_at, terms) != float("inf"), "another has all of it"
+        assert struck.witness.testimony().violations == []
+        await other.leave(LEAVE_S_MAX)
+    return took_s
+
+
+async def signalled(stub: "SagaServiceAsyncStub", name: str) -> None:
+    """Ask until it is acknowledged, by whoever is its owner then."""
+    request = SignalSagaRequest(saga_id=name, signal="go", request_id=str(uuid5(NAMESPACE_OID, name)))
+    request.json.SetInParent()
+    while True:
+        try:
+            await stub.SignalSaga(request, timeout=1.0)
+        except grpc.aio.AioRpcError as failed:
+            assert failed.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}, failed  # noqa: PT017
+        else:
+            return
+
+
 async def storm(field: Field) -> None:
     """Strike in an order that luck has chosen: lines beside restarts of the database, then nodes, then all at once."""
     nodes, luck = field.cluster.nodes, field.luck
-    wide = FAULTS // 5
-    heavy = (FAULTS - wide) // 2
+    wide, heavy = FAULTS // 10, FAULTS // 4
     light = chosen(LIGHT, FAULTS - wide - heavy, luck)
     await bad_days(field)
-    for _ in range(RESTARTS):
-        async with asyncio.TaskGroup() as both:
-            both.create_task(field.restart_store())
-            if name := next(light, ""):
-                both.create_task(field.strike(name, luck.choice(nodes)))
-    for name in light:
-        await field.strike(name, luck.choice(nodes))
+
+    async def lines() -> None:
+        for name in light:
+            await field.strike(name, luck.choice(nodes))
+
+    async with asyncio.TaskGroup() as both:
+        both.create_task(lines())
+        for _ in range(RESTARTS):
+            await field.restart_store()
     await bad_days(field)
     pending = list(chosen(HEAVY, heavy, luck))
     while pending:
