@@ -113,6 +113,9 @@ steps:
 
 async def test_the_sagas_of_a_node_that_is_killed_go_on_elsewhere_soon(tmp_path: Path) -> None:
     bounds = {LEASE_S: 3.0, LEASE_S_DEFAULT: 10.0}
+    for lease_s in bounds:
+        (folder := tmp_path / f"{lease_s:g}").mkdir()
+        (folder / "waiter.yaml").write_text(WAITER)
     async with asyncio.TaskGroup() as both:
         found = {lease_s: both.create_task(failed_over(tmp_path / f"{lease_s:g}", lease_s)) for lease_s in bounds}
     took = {lease_s: task.result() for lease_s, task in found.items()}
@@ -122,8 +125,6 @@ async def test_the_sagas_of_a_node_that_is_killed_go_on_elsewhere_soon(tmp_path:
 
 async def failed_over(folder: Path, lease_s: float) -> float:
     """Kill one of two nodes; return how long it takes until one of its sagas has a signal acknowledged, and ends."""
-    folder.mkdir()
-    (folder / "waiter.yaml").write_text(WAITER)
     clock = asyncio.get_running_loop()
     async with cluster(folder, lease_s=lease_s, nodes=2, definitions=[folder / "waiter.yaml"]) as struck:
         killed, other = struck.nodes

@@ -54,6 +54,14 @@ LANES = (
         minutes=20,
     ),
     Lane(
+        name="cluster",
+        proves="three nodes on one PostgreSQL, killed, stopped, cut off, beside restarts of it: no two ever write one",
+        arguments=("tests/e2e/test_cluster.py",),
+        knobs=(Knob(name="FAULTS", full=600, least=40), Knob(name="RESTARTS", full=500, least=30)),
+        reports=("cluster", "cluster_failover"),
+        minutes=25,
+    ),
+    Lane(
         name="leaks",
         proves="after any number of sagas, cancels, broken-off watches and reloads a node holds what it held before",
         arguments=("tests/integration/leaks", "-k", "nothing_grows"),
