@@ -15,7 +15,7 @@ from orchestrator.journal.sqlfile import load
 from orchestrator.ports.journal import SearchRow
 from orchestrator.ports.promotion import Entry
 
-SQL: Final = load(__package__, "arriving.sql")
+SQL: Final = load("orchestrator.journal.postgres", "arriving.sql")
 HALF_MOVED: Final = (
     "the journal is taking in another one (`saga store promote`), and that is not finished: nobody runs sagas here "
     "until it is; run that command again, it goes on where it ended"
