@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.exits import Exit
+from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.output import Printer, echo, note
 from orchestrator.cli.session import formatted
+from orchestrator.errors import JournalUnavailable
 from orchestrator.limits import CLI_PROGRESS_SAGAS, SHARDS_DEFAULT, SHARDS_MAX
 
 if TYPE_CHECKING:
@@ -77,8 +78,12 @@ def _validate(printer: Printer, path: Path, destination: str, shown: str) -> Non
 def _move(printer: Printer, path: Path, destination: str, shown: str, shards: int) -> None:
     from orchestrator import bootstrap
 
-    with _progress(printer) as on_progress:
-        done = asyncio.run(bootstrap.promote(path, destination, shards, on_progress))
+    try:
+        with _progress(printer) as on_progress:
+            done = asyncio.run(bootstrap.promote(path, destination, shards, on_progress))
+    except JournalUnavailable as lost:
+        again = "run the command again, it goes on where it ended"
+        raise Failure(f"{shown} or the file did not answer: {again} ({lost.message})", Exit.UNAVAILABLE) from lost
     said = f"{done.sagas:,} sagas, {done.records:,} records on {shown}: "
     said += f"the same as they were, byte for byte (SHA-256 {done.digest})" if done.digest else "moved before"
     counts = {"sagas": done.sagas, "records": done.records, "sagas_taken": done.taken, "sha256": done.digest}
