@@ -11,7 +11,7 @@ import signal
 import sys
 import urllib.request
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -188,14 +188,27 @@ async def set_fault(address: str, **fault: Any) -> None:
     request = admin_service_pb2.SetFaultRequest(fault=json_format.ParseDict(fault, admin_service_pb2.Fault()))
     async with channel(address) as connection:
         stub = admin_service_pb2_grpc.FaultServiceStub(connection)
-        await stub.SetFault(request, wait_for_ready=True, timeout=20)
+        await _insisted(lambda: stub.SetFault(request, wait_for_ready=True, timeout=20))
 
 
 async def clear_faults(address: str) -> None:
     """Take away all faults of the program that listens there."""
     async with channel(address) as connection:
         stub = admin_service_pb2_grpc.FaultServiceStub(connection)
-        await stub.ClearFaults(admin_service_pb2.ClearFaultsRequest(), wait_for_ready=True, timeout=20)
+        request = admin_service_pb2.ClearFaultsRequest()
+        await _insisted(lambda: stub.ClearFaults(request, wait_for_ready=True, timeout=20))
+
+
+async def _insisted(call: Callable[[], Awaitable[object]]) -> None:
+    """Call until there is an answer: a program may die at that very moment, and come back."""
+    while True:
+        try:
+            await call()
+        except grpc.aio.AioRpcError as failed:
+            if failed.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+        else:
+            return
 
 
 async def counted(address: str, method: str, holds: Callable[[admin_service_pb2.MethodStats], bool]) -> None:
