@@ -204,13 +204,12 @@ POSTGRES_WAIT_S = 5.0
 POSTGRES_IDLE_S_MAX = 2.0
 # Turns lost to other transactions (deadlocks, serialization), after which a reader is told.
 POSTGRES_TURNS_MAX = 5
-# First and longest pause before an append is tried again, full jitter in both: a restarted database meets no herd.
+# First pause before an append is tried again, with full jitter: a restarted database meets no herd.
 POSTGRES_RETRY_S = 0.05
-POSTGRES_RETRY_S_MAX = 2.0
+# Longest such pause: half of the least lease, so that a database that is back is noticed before trust ends.
+POSTGRES_RETRY_S_MAX = 1.0
 # A running append gets this long to end when the store is closed, before its connection is cut.
 POSTGRES_CLOSE_S = 2.0
-# Shards of a new store: enough that sixty nodes differ by a quarter in what they have, and cheap to list.
-POSTGRES_SHARDS_DEFAULT = 256
 
 # --- telemetry -----------------------------------------------------------------------------------------------------
 

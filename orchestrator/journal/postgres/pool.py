@@ -52,16 +52,16 @@ class Pool:
                 try:
                     link, was_idle = await self._link()
                     done = await work(link)
-                except BaseException as exc:
-                    if link is not None:
-                        link.drop()
-                    if not isinstance(exc, LOST):
-                        raise
+                except LOST as exc:
+                    _drop(link)
                     self._connector.take_note(exc)
                     turns += 1
                     if turns <= POSTGRES_TURNS_MAX and (is_about_turns(exc) or (was_idle and is_repeatable)):
                         continue
                     raise self._connector.unavailable(exc) from exc
+                except BaseException:
+                    _drop(link)
+                    raise
                 if self._is_closed:
                     link.drop()
                 else:
@@ -95,3 +95,8 @@ class Pool:
             if link.is_open:
                 return link, True
         return await self._connector.connect(self._statement_s), False
+
+
+def _drop(link: Link | None) -> None:
+    if link is not None:
+        link.drop()

@@ -20,8 +20,8 @@ from orchestrator.limits import (
     POSTGRES_LEASE_S,
     POSTGRES_READ_S,
     POSTGRES_READERS_MAX,
-    POSTGRES_SHARDS_DEFAULT,
     READ_RECORDS_MAX,
+    SHARDS_DEFAULT,
 )
 from orchestrator.ports.catalogue import Revision
 from orchestrator.ports.journal import Append, AppendResult, PositionedRecord, Record, SearchQuery, SearchRow, Shards
@@ -60,7 +60,7 @@ class PostgresJournal:
         cls,
         dsn: str,
         *,
-        shard_count: int = POSTGRES_SHARDS_DEFAULT,
+        shard_count: int = SHARDS_DEFAULT,
         entropy: Callable[[], float] = luck,
         may_change: bool = True,
     ) -> "PostgresJournal":

@@ -57,7 +57,12 @@ class Writer:
     async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
         """Write a group; return once the end of each of its streams is known."""
         done: asyncio.Future[Sequence[AppendResult]] = asyncio.get_running_loop().create_future()
-        self._tasks.spawn(self._take_turn(batch, self._member, done), name="append")
+
+        def failed(error: BaseException) -> None:
+            if not done.done():
+                done.set_exception(error)
+
+        self._tasks.spawn(self._take_turn(batch, self._member, done), failed, name="append")
         return await done
 
     @contextlib.asynccontextmanager
@@ -86,17 +91,10 @@ class Writer:
     async def _take_turn(
         self, batch: Sequence[Append], member: str, done: "asyncio.Future[Sequence[AppendResult]]"
     ) -> None:
-        try:
-            async with self._turn:
-                results = await self._write(batch, member)
-        except BaseException as exc:
-            if not done.done():
-                done.set_exception(exc)
-            if not isinstance(exc, Exception):
-                raise
-        else:
-            if not done.done():  # its caller has gone; what was written is written
-                done.set_result(results)
+        async with self._turn:
+            results = await self._write(batch, member)
+        if not done.done():  # its caller has gone; what was written is written
+            done.set_result(results)
 
     async def _write(self, batch: Sequence[Append], member: str) -> list[AppendResult]:
         verdicts: _Verdicts = {}
