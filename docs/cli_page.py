@@ -65,7 +65,8 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
 
 
 def _usage(command: click.Command, context: click.Context) -> Iterator[str]:
-    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    pieces = [] if isinstance(command, click.Group) else command.collect_usage_pieces(context)
+    usage = " ".join([context.command_path, *pieces])
     yield f"\n    {usage}\n"
     records = [record for param in command.get_params(context) if (record := param.get_help_record(context))]
     if records:

@@ -28,6 +28,7 @@ to `Findings`, and the author gets all of them at once, each with a code, a plac
 `annotated`         what the owners of the methods said
 `check` `compile`   all rules, one after the other (`bound`: what was found); defaults and the plan
 `pinning`           what a revision keeps beside its text: descriptors, and the revisions of its children
+`together`          definitions given together: who runs whom
 `revisions`         content-addressed revisions and their plans (implements `ports.plans.Plans`; `payloads`)
 ==================  ===================================================================================================
 

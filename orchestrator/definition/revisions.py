@@ -11,24 +11,24 @@ types it started with.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 
-from orchestrator.definition import bodies, found, graph
+from orchestrator.definition import bodies
 from orchestrator.definition.bound import Bound, Child, Lost, Services
 from orchestrator.definition.check import check
 from orchestrator.definition.compile import compile_plan
 from orchestrator.definition.descriptors import DescriptorsBroken, Types, message_class, pinned
-from orchestrator.definition.diagnostics import At, Diagnostic, Findings, Nowhere, Origins, did_you_mean
-from orchestrator.definition.flat import flatten
+from orchestrator.definition.diagnostics import Diagnostic, Findings, Nowhere, Origins, did_you_mean
 from orchestrator.definition.model import Definition
 from orchestrator.definition.payloads import from_json, oversized
 from orchestrator.definition.pinning import Surroundings, canonical, content_address, judge
 from orchestrator.definition.shapes import parse
+from orchestrator.definition.together import Draft, Given, circle, cycles, in_order
 from orchestrator.definition.yaml import read
 from orchestrator.errors import InputInvalid, JournalCorrupted, NotFound, PlanMissing, TargetUnreachable
 from orchestrator.limits import (
@@ -57,27 +57,6 @@ class _Compiled:
     types: Types
     child: Child
     """As a parent would see it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Draft:
-    """A definition that is to become a revision."""
-
-    definition: Definition
-    findings: Findings
-    source: str
-
-    @property
-    def children(self) -> frozenset[str]:
-        return found.children(flatten(self.definition, At(Findings(origins=self.findings.origins), ())))
-
-
-@dataclass(slots=True)
-class _Given:
-    """Definitions that are given together, as far as they have become revisions."""
-
-    made: dict[str, tuple[Child, bytes]]
-    lost: dict[str, Lost]
 
 
 class Revisions:
@@ -109,14 +88,14 @@ class Revisions:
     async def create_together(self, sources: Sequence[Source], *, validate_only: bool = False) -> Sequence[Created]:
         """Do the same for several texts, in any order, whose sagas may run each other as children."""
         results: dict[int, Created] = {}
-        drafts: dict[int, _Draft] = {}
+        drafts: dict[int, Draft] = {}
         for index, (filename, source) in enumerate(sources):
             definition, findings = await asyncio.to_thread(_read, source, filename)
             results[index] = None, findings.sorted()
             if definition is not None:
-                drafts[index] = _Draft(definition=definition, findings=findings, source=canonical(source))
-        given = _Given({}, _cycles(drafts.values()))
-        for draft in _in_order(drafts.values()):
+                drafts[index] = Draft(definition=definition, findings=findings, source=canonical(source))
+        given = Given({}, cycles(drafts.values()))
+        for draft in in_order(drafts.values()):
             created = await self._create(draft, given, validate_only=validate_only)
             results |= {index: created for index, each in drafts.items() if each is draft}
         return [results[index] for index in range(len(sources))]
@@ -126,10 +105,10 @@ class Revisions:
     ) -> Created:
         """Check a tree that was built or read, and keep its source; see `create_revision`."""
         findings = Findings(origins=origins, saga=definition.saga)
-        draft = _Draft(definition=definition, findings=findings, source=source)
-        return await self._create(draft, _Given({}, _cycles([draft])), validate_only=validate_only)
+        draft = Draft(definition=definition, findings=findings, source=source)
+        return await self._create(draft, Given({}, cycles([draft])), validate_only=validate_only)
 
-    async def _create(self, draft: _Draft, given: _Given, *, validate_only: bool) -> Created:
+    async def _create(self, draft: Draft, given: Given, *, validate_only: bool) -> Created:
         definition, findings = draft.definition, draft.findings
         name = definition.saga
         given.lost.setdefault(name, Lost(f"definition `{name}` has errors of its own", "mend them first"))
@@ -163,7 +142,7 @@ class Revisions:
             revision = await self._catalogue.get(revision.definition, revision.revision) or revision
         return revision, findings.sorted()
 
-    async def _children(self, draft: _Draft, given: _Given) -> tuple[dict[str, tuple[Child, bytes]], dict[str, Lost]]:
+    async def _children(self, draft: Draft, given: Given) -> tuple[dict[str, tuple[Child, bytes]], dict[str, Lost]]:
         """Find the definitions that are run as children: among those given together, or active in the catalogue."""
         children: dict[str, tuple[Child, bytes]] = {}
         lost: dict[str, Lost] = {}
@@ -185,7 +164,7 @@ class Revisions:
                     lost[name] = Lost(error.message, "create it again")
             if name in children and own in children[name][0].below:
                 del children[name]
-                lost[name] = _circle((own, name, "…", own))
+                lost[name] = circle((own, name, "…", own))
         return children, lost
 
     async def _descriptors(self, definition: Definition) -> tuple[dict[str, bytes], dict[str, str]]:
@@ -380,30 +359,6 @@ def _as_child(definition: Definition, bound: Bound, revision: str) -> Child:
         depth=max((child.depth + 1 for child in below), default=0),
         below=frozenset[str]().union(*(child.below | {child.definition} for child in below)),
     )
-
-
-def _cycles(drafts: Iterable[_Draft]) -> dict[str, Lost]:
-    """Return the definitions given together that run each other, each with the way round."""
-    edges = _edges(drafts)
-    return {name: _circle((*cycle, cycle[0])) for cycle in graph.cycles(edges) for name in cycle}
-
-
-def _circle(names: Sequence[str]) -> Lost:
-    why = f"these definitions run each other: {' -> '.join(names)}"
-    return Lost(why, "let one of them do without the other", is_cycle=True)
-
-
-def _edges(drafts: Iterable[_Draft]) -> dict[str, list[str]]:
-    runs = {draft.definition.saga: draft.children for draft in drafts}
-    return {name: sorted(each for each in children if each in runs) for name, children in runs.items()}
-
-
-def _in_order(drafts: Iterable[_Draft]) -> list[_Draft]:
-    """Return drafts so that each comes after its children; those that run each other come last."""
-    every = list(drafts)
-    first = graph.in_order(_edges(every))
-    place = {name: index for index, name in enumerate(first)}
-    return sorted(every, key=lambda draft: place.get(draft.definition.saga, len(place)))
 
 
 def _read(source: str, filename: str) -> tuple[Definition | None, Findings]:

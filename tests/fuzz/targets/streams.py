@@ -34,7 +34,7 @@ from orchestrator.saga.explain import explain
 from orchestrator.saga.plan import Operation, Plan
 from orchestrator.saga.state import SagaState, SagaStatus
 from orchestrator.saga.undoplan import undo_plan
-from orchestrator.telemetry.tracing import _Reader
+from orchestrator.telemetry.reader import Reader
 from orchestrator.v1.saga_pb2 import SAGA_VIEW_FULL
 from orchestrator.values import Payload
 from orchestrator.verify import Findings
@@ -145,13 +145,13 @@ def _shown(there: World, state: SagaState) -> str:
 
 async def _traced(there: World, journal: MemoryJournal) -> None:
     """Read everything as the trace reader does, which leaves out what it cannot read."""
-    reader, position = _Reader(journal, there.revisions), 0
+    reader, places = Reader(journal, there.revisions), {0: 0}
     try:
         while True:
-            reached, _ = await reader.page(position, 100)
-            if reached == position:
+            ends, _ = await reader.page(places, 100)
+            if not ends:
                 return
-            position = reached
+            places.update(ends)
     except JournalCorrupted:  # this journal, unlike a file, does not leave out single records
         return
 

@@ -45,7 +45,7 @@ async def owning(node: Node, *shards: int) -> None:
     assert node.sharing is not None
     async with asyncio.timeout(10):
         while not set(shards) <= set(node.sharing.membership.owned()):  # noqa: ASYNC110  (a fact of the store)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # poll: nothing tells it
 
 
 async def test_a_saga_that_goes_on_at_another_process_is_one_trace(

@@ -1,7 +1,5 @@
 """Any process shows all of them, also while the store is away."""
 
-import asyncio
-
 import pytest
 
 from orchestrator.cluster.showing import Showing
@@ -69,6 +67,5 @@ def test_before_anything_was_seen_it_says_so() -> None:
             house.way.cut()
             with pytest.raises(JournalUnavailable, match="has not seen the cluster yet"):
                 await shown(house).look()
-            await asyncio.sleep(0)
 
     played(story())

@@ -117,7 +117,7 @@ async def test_an_answer_from_before_an_activation_does_not_undo_it(town: Town) 
     town.catalogue.gate.clear()
     looking = asyncio.ensure_future(process.plan("probe"))  # noqa: TID251  (awaited below)
     while not town.catalogue.looks:  # noqa: ASYNC110  (a fact of the fake store)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # one turn: for the start to ask
     activating = asyncio.ensure_future(process.activate("probe", second))  # noqa: TID251  (awaited below)
     town.catalogue.gate.set()
     await asyncio.gather(looking, activating)
@@ -134,7 +134,7 @@ async def test_an_activation_during_a_first_start_counts() -> None:
     town.catalogue.gate.clear()
     starting = asyncio.ensure_future(process.plan("probe"))  # noqa: TID251  (awaited below)
     while not town.catalogue.reads:  # noqa: ASYNC110  (a fact of the fake store)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # one turn: for the start to ask
     await process.activate("probe", second)
     town.catalogue.gate.set()
     assert (await starting).revision == first

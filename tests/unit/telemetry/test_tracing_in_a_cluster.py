@@ -91,7 +91,7 @@ async def living(journal: MemoryJournal, *shards: int) -> AsyncIterator[Process]
 async def until(fact: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not fact():  # noqa: ASYNC110  (the fact is made by another thread)
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.002)  # poll: the fact is made by another thread
 
 
 async def record(journal: MemoryJournal, shard: int, appends: Iterable[Append]) -> None:
