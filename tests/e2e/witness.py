@@ -15,12 +15,16 @@ SETTING = "witness.node"
 _INSTALL = f"""
 CREATE SCHEMA witness;
 CREATE TABLE witness.wrote (shard int, epoch bigint, node text, PRIMARY KEY (shard, epoch, node));
+CREATE TABLE witness.late (shard int, epoch bigint, node text, owned_under bigint);
 CREATE TABLE witness.owned (shard int, epoch bigint, owner text, at float8);
 CREATE TABLE witness.joined (member text, node text);
 CREATE INDEX ON witness.owned (shard, epoch);
 CREATE FUNCTION witness.note_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   INSERT INTO witness.wrote SELECT DISTINCT shard, epoch, coalesce(current_setting('{SETTING}', true), '') FROM fresh
   ON CONFLICT DO NOTHING;
+  INSERT INTO witness.late
+  SELECT DISTINCT f.shard, f.epoch, coalesce(current_setting('{SETTING}', true), ''), h.epoch
+  FROM fresh f JOIN shards h ON h.shard = f.shard WHERE h.epoch <> f.epoch;
   RETURN NULL;
 END $$;
 CREATE FUNCTION witness.note_owner() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -44,6 +48,7 @@ INSERT INTO witness.joined SELECT member, name FROM members;
 _TWO_WRITERS = """
 SELECT shard, epoch, array_agg(node ORDER BY node) FROM witness.wrote GROUP BY shard, epoch HAVING count(*) > 1
 """
+_LATE = "SELECT DISTINCT shard, epoch, node, owned_under FROM witness.late"
 _TWO_OWNERS = """
 SELECT shard, epoch, array_agg(DISTINCT owner) FROM witness.owned GROUP BY shard, epoch HAVING count(DISTINCT owner) > 1
 """
@@ -74,7 +79,7 @@ class Testimony:
     moves: int
     """Changes of owner, after the first one of each shard."""
     violations: list[str]
-    """Two owners under one epoch, two writers, writers that were not the owner, writers after their successors."""
+    """Two owners of one epoch, two writers, writers that were not the owner, or not any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +128,7 @@ class Witness:
         """Tell everything."""
         found = (
             ("two wrote to shard %s under epoch %s: %s", _TWO_WRITERS),
+            ("to shard %s was written under epoch %s by %s when it was owned under %s", _LATE),
             ("two owned shard %s under epoch %s: %s", _TWO_OWNERS),
             ("to shard %s was written under epoch %s by %s, which did not own it", _STRANGERS),
             ("in shard %s the record at %s is of epoch %s, after one of %s", _FALLING),
