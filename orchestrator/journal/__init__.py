@@ -37,6 +37,7 @@ better than three.
 `postgres/`         `await PostgresJournal.open(dsn)`, the one for real use by several processes; leases and letters too
 `promoting.py`      moving a store with all its sagas into another one
 `columns.py`        rows and records as columns, and back, for stores that have columns
+`reading.py`        pages of them, checked as they are read
 `search.py`         which orders and groups a search may name
 `refusals.py`       why an append was not taken, in the same words from every store
 `sqlfile.py`        SQL in `.sql` files, loaded by name

@@ -2,16 +2,17 @@
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import apsw
 
 from orchestrator.errors import InvariantViolated, JournalCorrupted, JournalUnavailable, OrchestratorError
 from orchestrator.ids import SagaId
-from orchestrator.journal.codec import corrupted, encode_append
+from orchestrator.journal import reading
+from orchestrator.journal.codec import encode_append
 from orchestrator.journal.refusals import refusal, request_taken
 from orchestrator.journal.search import check_query
 from orchestrator.journal.sqlite import forgetting, leaving, ownership, rows, search
@@ -286,13 +287,8 @@ def _read_stream(connection: apsw.Connection, saga_id: SagaId, after_version: in
     if standing is None:
         return []
     saga, newest = standing
-    found = rows.fetched(connection, SQL["records"], (saga, after_version, limit))
-    for due, columns in enumerate(found, start=after_version + 1):
-        if columns[0] != due:
-            raise corrupted(saga_id, due, f"it is missing, record {columns[0]} follows")
-    if len(found) < limit and after_version + len(found) < newest:  # a later append can only make the stream longer
-        raise corrupted(saga_id, after_version + len(found) + 1, f"it is missing, the saga is at version {newest}")
-    return [rows.record_of(saga_id, columns) for columns in found]
+    page = rows.fetched(connection, SQL["records"], (saga, after_version, limit))
+    return reading.stream(saga_id, page, newest, after_version, limit)
 
 
 def _read_since(connection: apsw.Connection, position: int, limit: int) -> tuple[int, list[PositionedRecord]]:
@@ -305,31 +301,13 @@ def _read_acts(connection: apsw.Connection, before: int, limit: int) -> tuple[in
     return _positioned(rows.fetched(connection, SQL["acts"], (before, limit)), before)
 
 
-def _positioned(page: Iterable[tuple[Any, ...]], position: int) -> tuple[int, list[PositionedRecord]]:
-    found: list[PositionedRecord] = []
-    damaged: list[JournalCorrupted] = []
-    last = position
-    for last, saga_id, *columns in page:
-        try:
-            record = rows.record_of(saga_id, tuple(columns))
-        except JournalCorrupted as exc:
-            damaged.append(exc)
-            continue
-        found.append(PositionedRecord(position=last, saga_id=saga_id, record=record))
-    if damaged:
-        logger.warning("%d records beside position %d are left out, the first: %s", len(damaged), position, damaged[0])
-    return last, found
+def _positioned(page: Sequence[rows.Columns], position: int) -> tuple[int, list[PositionedRecord]]:
+    """A file has one shard, and so no column for it."""
+    return reading.positioned(((at, saga_id, 0, *columns) for at, saga_id, *columns in page), position)
 
 
 def _fetch_rows(connection: apsw.Connection, sql: str, values: Sequence[str | float]) -> list[SearchRow]:
-    """Return the rows of a list; one that cannot be read is left out, and said so in the log."""
-    found: list[SearchRow] = []
-    for columns in rows.fetched(connection, sql, values):
-        try:
-            found.append(rows.row_of(columns))
-        except JournalCorrupted as exc:
-            logger.error("left out of a list: %s", exc)  # noqa: TRY400  (the message says it all)
-    return found
+    return reading.search_rows(rows.fetched(connection, sql, values))
 
 
 def _fetch_versions(connection: apsw.Connection, saga_ids: str) -> dict[SagaId, int]:
