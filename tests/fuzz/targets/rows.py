@@ -15,10 +15,10 @@ from tests.fuzz.mutating import NUMBERS, TEXTS, flipped, reworded, scalar
 ROW: Final[list[Any]] = [
     "order-1", "0b9f3a52-6c1e-4f0e-9d3a-2f4f6a1c7d10", "", "order", "r0123456789ab", "RUNNING", 17, 3,
     '{"late":true,"patient":"\\u017dofie","ratio":0.25,"score":17,"site":"DE-1"}', 1_763_689_123.5, 1_763_689_124.5,
-    None, 1_763_689_130.0, "awake", "UNDO_REFUSED,WEARING", "sold out",
+    None, 1_763_689_130.0, "awake", "UNDO_REFUSED,WEARING", "sold out", None,
 ]  # fmt: skip
 REALS: Final = (9, 10, 11, 12)
-MAY_BE_NULL: Final = (11, 12)
+MAY_BE_NULL: Final = (11, 12, 16)
 WHOLE: Final = (6, 7)
 ATTRIBUTES: Final = 8
 WORDS: Final = (
