@@ -166,10 +166,13 @@ def _fail(failed: asyncio.Event, why: str) -> None:
 
 
 async def _load(settings: Settings, revisions: Revisions) -> None:
-    """Create and activate the definitions that the settings name; every finding of every file at once."""
+    """Create and activate the definitions that the settings name; every finding of every file at once.
+
+    A service that is away does not keep a process from starting whose store has these definitions already.
+    """
     findings: list[str] = []
     texts = [(str(path), _source(path)) for path in _definition_files(settings)]
-    for revision, diagnostics in await revisions.create_together(texts):
+    for revision, diagnostics in await revisions.create_together(texts, may_be_known=True):
         if revision is None:
             findings += [str(diagnostic) for diagnostic in diagnostics]
         else:

@@ -85,8 +85,13 @@ class Revisions:
         created = await self.create_together([(filename, source)], validate_only=validate_only)
         return created[0]
 
-    async def create_together(self, sources: Sequence[Source], *, validate_only: bool = False) -> Sequence[Created]:
-        """Do the same for several texts, in any order, whose sagas may run each other as children."""
+    async def create_together(
+        self, sources: Sequence[Source], *, validate_only: bool = False, may_be_known: bool = False
+    ) -> Sequence[Created]:
+        """Do the same for several texts, in any order, whose sagas may run each other as children.
+
+        `may_be_known`: where a service cannot be asked, the active revision will do, if it was made of the same text.
+        """
         results: dict[int, Created] = {}
         drafts: dict[int, Draft] = {}
         for index, (filename, source) in enumerate(sources):
@@ -96,7 +101,7 @@ class Revisions:
                 drafts[index] = Draft(definition=definition, findings=findings, source=canonical(source))
         given = Given({}, cycles(drafts.values()))
         for draft in in_order(drafts.values()):
-            created = await self._create(draft, given, validate_only=validate_only)
+            created = await self._create(draft, given, validate_only=validate_only, may_be_known=may_be_known)
             results |= {index: created for index, each in drafts.items() if each is draft}
         return [results[index] for index in range(len(sources))]
 
@@ -108,12 +113,16 @@ class Revisions:
         draft = Draft(definition=definition, findings=findings, source=source)
         return await self._create(draft, Given({}, cycles([draft])), validate_only=validate_only)
 
-    async def _create(self, draft: Draft, given: Given, *, validate_only: bool) -> Created:
+    async def _create(self, draft: Draft, given: Given, *, validate_only: bool, may_be_known: bool = False) -> Created:
         definition, findings = draft.definition, draft.findings
         name = definition.saga
         given.lost.setdefault(name, Lost(f"definition `{name}` has errors of its own", "mend them first"))
         sets, unreachable = await self._descriptors(definition)
         children, lost = await self._children(draft, given)
+        if unreachable and may_be_known and (known := await self._known_text(draft, children)) is not None:
+            async with self._compiling:
+                given.made[name] = (await self._load(known)).child, known.descriptors
+            return known, findings.sorted()
         there = Surroundings(
             sets=sets,
             unreachable=unreachable,
@@ -141,6 +150,14 @@ class Revisions:
             self._keep(_Compiled(plan=plan, types=types, child=child))
             revision = await self._catalogue.get(revision.definition, revision.revision) or revision
         return revision, findings.sorted()
+
+    async def _known_text(self, draft: Draft, children: Mapping[str, tuple[Child, bytes]]) -> Revision | None:
+        """Return the active revision where it was made of the very same text, and runs the same children."""
+        stored = await self._catalogue.get(draft.definition.saga)
+        if stored is None or stored.source != draft.source:
+            return None
+        runs = {name: child.revision for name, (child, _) in children.items()}
+        return stored if pinned(stored.descriptors) == runs else None
 
     async def _children(self, draft: Draft, given: Given) -> tuple[dict[str, tuple[Child, bytes]], dict[str, Lost]]:
         """Find the definitions that are run as children: among those given together, or active in the catalogue."""

@@ -124,6 +124,21 @@ async def test_a_parent_is_another_revision_when_its_child_is(desk: Desk) -> Non
     assert plan.steps[StepId("run")].call.method == f"child/{pinned(one.descriptors)['child']}"
 
 
+async def test_a_kept_parent_does_not_do_without_its_service_once_its_child_is_another(desk: Desk) -> None:
+    own = text("parent", targets=["shop"], steps={"run": UNDO})
+    shop = desk.methods.sets["shop"]
+    (kept, _), (first, _) = await desk.revisions.create_together([("p", own), ("c", child())])
+    new = await desk.keep(child(description="new"))
+    assert kept is not None
+    assert first is not None
+    for active, expected in ((first, kept), (new, None)):
+        await desk.revisions.activate(active.definition, active.revision)
+        desk.methods.sets["shop"] = None
+        ((again, _),) = await desk.fresh().create_together([("p", own)], may_be_known=True)
+        assert (again and again.revision) == (expected and expected.revision)
+        desk.methods.sets["shop"] = shop
+
+
 async def test_a_kept_parent_whose_child_is_gone_is_missing(desk: Desk) -> None:
     await desk.keep(child())
     kept = await desk.keep(parent())

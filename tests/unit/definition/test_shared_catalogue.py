@@ -70,6 +70,21 @@ async def kept(process: Revisions, text: str) -> str:
     return revision.revision
 
 
+async def test_a_process_starts_without_a_service_that_is_away_where_the_same_text_is_kept(town: Town) -> None:
+    first = await kept(town.process(), source())
+    town.methods.sets["shop"] = None
+    later = town.process()
+    ((found, _),) = await later.create_together([("probe.yaml", source())], may_be_known=True)
+    assert found is not None
+    assert found.revision == first
+    assert (await later.plan("probe")).revision == first
+    ((other, findings),) = await later.create_together([("probe.yaml", source(description="new"))], may_be_known=True)
+    assert other is None
+    assert "E205" in str(findings[0])
+    ((strictly, _),) = await later.create_together([("probe.yaml", source())])
+    assert strictly is None
+
+
 async def test_what_one_process_activates_the_others_start_with_in_time(town: Town) -> None:
     one, other = town.process(), town.process()
     first, second = await kept(one, source()), await kept(one, source(description="another"))
