@@ -29,7 +29,7 @@ def stream(saga_id: SagaId, page: Sequence[Columns], newest: int, after_version:
 def positioned(page: Iterable[Columns], position: int) -> tuple[int, list[PositionedRecord]]:
     """Return the position of a page's last record and what of the page is readable.
 
-    Columns begin (position, saga id, shard). A record that cannot be trusted is left out here: its saga's own reader reports it.
+    Columns begin (position, saga id, shard). A record that cannot be trusted is left out: its saga's reader reports it.
     """
     found: list[PositionedRecord] = []
     damaged: list[JournalCorrupted] = []
