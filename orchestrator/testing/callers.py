@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _PAUSE_S = 0.3
 _WAIT_S = 30.0
-_SPREAD_S = 2.0
+SPREAD_S = 2.0
 """Within which sagas are started: so that they meet."""
 _WATCHED = 0.2
 """Share of the sagas that somebody watches, record by record."""
@@ -90,9 +90,18 @@ class Caller:
     """Starts one saga and stays with it to its end."""
 
     def __init__(
-        self, saga: SagaId, begin: Begin, plan: Plan, *, ask: Ask[SagaState], answers: Remembered, faults: Faults
+        self,
+        saga: SagaId,
+        begin: Begin,
+        plan: Plan,
+        *,
+        ask: Ask[SagaState],
+        answers: Remembered,
+        faults: Faults,
+        spread_s: float = SPREAD_S,
     ) -> None:
-        """Take the saga's name, and what it shares with the others."""
+        """Take the saga's name, and what it shares with the others; it begins within `spread_s` of the run's begin."""
+        self._spread_s = spread_s
         self.saga = saga
         self._begin = begin
         self._plan = plan
@@ -105,7 +114,7 @@ class Caller:
         draw, name = self._faults.fates.draw, self.saga
         if self._faults.strike(Kind.ABSENT, name):
             return
-        await asyncio.sleep(_SPREAD_S * draw(f"starts/{name}"))
+        await asyncio.sleep(self._spread_s * draw(f"starts/{name}"))
         async with asyncio.TaskGroup() as beside:
             if self._faults.strike(Kind.REPEATED, f"{name}/start"):
                 beside.create_task(self._start(), name="start again")

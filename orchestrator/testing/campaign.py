@@ -21,6 +21,9 @@ class Campaign:
     """What many runs came to."""
 
     seeds: int = 0
+    moved: int = 0
+    """Shards that have left their owner."""
+    fenced: int = 0
     sagas: int = 0
     nodes: Counter[int] = field(default_factory=Counter[int])
     """Nodes -> seeds that had so many."""
@@ -49,6 +52,7 @@ class Campaign:
         return {
             "seeds": self.seeds,
             **{f"seeds_of_{count}_nodes": seeds for count, seeds in sorted(self.nodes.items()) if count > 1},
+            **({"shards_moved": self.moved, "members_fenced": self.fenced} if self.moved else {}),
             "executions": self.sagas,
             "kills": self.kills,
             "lives": self.lives,
@@ -92,6 +96,8 @@ def run_seeds(
 def _add(campaign: Campaign, run: Run) -> None:
     campaign.seeds += 1
     campaign.nodes[run.nodes] += 1
+    campaign.moved += run.moved
+    campaign.fenced += run.fenced
     campaign.sagas += len(run.statuses)
     campaign.statuses.update(status.value for status in run.statuses.values())
     campaign.faults.update(fault.kind.value for fault in run.tape)

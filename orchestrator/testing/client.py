@@ -31,7 +31,15 @@ from orchestrator.testing.fates import Kind
 _RETRY_S = 0.2
 _PAGE_ROWS = 3
 """A store may give fewer rows than it was asked for; few sagas have several pages then."""
-_KILLS = (Kind.KILL_BEFORE_APPEND, Kind.KILL_IN_APPEND, Kind.KILL_AFTER_APPEND)
+_PASSES = {
+    Kind.KILL_BEFORE_APPEND: 20,
+    Kind.KILL_IN_APPEND: 20,
+    Kind.KILL_AFTER_APPEND: 20,
+    Kind.PAUSE_BEFORE_APPEND: 8,
+    Kind.PAUSE_AFTER_APPEND: 8,
+    Kind.PAUSE_AFTER_RENEWAL: 15,
+}
+"""At about which group, or renewal, of a life each strikes."""
 
 T = TypeVar("T")
 
@@ -39,15 +47,17 @@ T = TypeVar("T")
 class Client:
     """`Journal` and `Leases` of one life."""
 
-    def __init__(self, line: Line) -> None:
-        """Open the store, as nobody yet."""
+    def __init__(self, line: Line, stand_still: Callable[[], None]) -> None:
+        """Open the store, as nobody yet; `stand_still` has the life do so for a while."""
         self._line = line
         self._database = line.database
         self._life = line.life
         self._opened = line.database.open()
         self._groups = 0
         self._is_closed = False
-        self._dies = {kind: line.faults.pass_of(kind, line.life.name, mean=30) for kind in _KILLS}
+        self._renewals = 0
+        self._stand_still = stand_still
+        self._strikes_at = {kind: line.faults.pass_of(kind, line.life.name, mean) for kind, mean in _PASSES.items()}
 
     @property
     def failed(self) -> str | None:
@@ -65,6 +75,9 @@ class Client:
         self._groups += 1
         if self._is_dead_at(Kind.KILL_BEFORE_APPEND):
             await asyncio.get_running_loop().create_future()
+        if self._strikes(Kind.PAUSE_BEFORE_APPEND, self._groups):
+            self._stand_still()
+            await asyncio.sleep(0)  # it goes on here when it goes on at all
         opened = self._opened
         is_unsure = False
         while True:
@@ -96,7 +109,8 @@ class Client:
         for append, result in zip(batch, results, strict=True):
             if result is None:
                 self._database.landed(self._life, append)
-        self._is_dead_at(Kind.KILL_AFTER_APPEND)
+        if not self._is_dead_at(Kind.KILL_AFTER_APPEND) and self._strikes(Kind.PAUSE_AFTER_APPEND, self._groups):
+            self._stand_still()
         return results
 
     async def _known(self, batch: Sequence[Append], results: Sequence[AppendResult]) -> Sequence[AppendResult]:
@@ -126,11 +140,18 @@ class Client:
 
     def _is_dead_at(self, kind: Kind) -> bool:
         """Return whether the life ends at this group, and end it."""
+        strikes = self._strikes(kind, self._groups)
+        if strikes:
+            self._life.kill()
+        return strikes
+
+    def _strikes(self, kind: Kind, at: int) -> bool:
+        """Return whether something that counts goes wrong here, and write it down; once, however often this is run."""
         faults = self._line.faults
-        if self._life.is_over or faults.is_over or self._dies[kind] != self._groups:
+        if self._life.is_over or faults.is_over or self._strikes_at[kind] != at:
             return False
-        faults.note(kind, self._life.name, self._groups)
-        self._life.kill()
+        self._strikes_at[kind] = None
+        faults.note(kind, self._life.name, at)
         return True
 
     def _check(self) -> None:
@@ -204,8 +225,12 @@ class Client:
             view = await self._opened.renew(member, lease_s, is_leaving=is_leaving)
             if view is not None:
                 self._database.oversight.renewed(member, view.at + lease_s)
+            if self._strikes(Kind.PAUSE_AFTER_RENEWAL, at):
+                self._stand_still()
             return view
 
+        self._renewals += 1
+        at = self._renewals
         return await self._line.ask("renew", renew)
 
     async def view(self) -> View:

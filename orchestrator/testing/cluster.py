@@ -13,11 +13,16 @@ of, or after a pause again to itself, until it has an answer or no patience. Nob
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from typing import TypeVar
 
 from orchestrator.errors import NotOwner
+from orchestrator.ids import SagaId
+from orchestrator.limits import SIMULATED_ROWS_MAX
+from orchestrator.ports.journal import SearchQuery
 from orchestrator.runtime import Orchestrator
+from orchestrator.saga.state import SagaState
 from orchestrator.testing.database import Database, Line
 from orchestrator.testing.fates import Kind
 from orchestrator.testing.loop import Life, SimulatedLoop
@@ -52,6 +57,9 @@ _DEALT_S = 30.0
 
 class Cluster:
     """Keeps its nodes running, and brings about what happens to them from outside."""
+
+    spread_s = 15.0
+    """Longer than with one process: what goes wrong with nodes takes leases."""
 
     def __init__(self, around: Around, nodes: int, chaos_s: float) -> None:
         """Begin with an empty database and nobody there; `chaos_s` is how long faults strike."""
@@ -179,7 +187,15 @@ class Cluster:
         def on_news(addresses: Collection[str]) -> None:
             self._nudge(node, addresses)
 
-        shared = Shared(node, life, line, shard_count=SHARDS, lease_s=self.lease_s, on_news=on_news)
+        shared = Shared(
+            node,
+            life,
+            line,
+            stand_still=lambda: self._freeze(life),
+            shard_count=SHARDS,
+            lease_s=self.lease_s,
+            on_news=on_news,
+        )
         process = Process(life, shared, self._around, turns_mean=_TURNS_MEAN)
         self.lives.append(process)
         node.process, node.shared = process, shared
@@ -204,7 +220,7 @@ class Cluster:
         """Draw when a life is stopped, when it stands still, and when its clock is set."""
         troubles: Mapping[Kind, Callable[[], None]] = {
             Kind.STOP: process.stop,
-            Kind.FREEZE: lambda: self._freeze(process),
+            Kind.FREEZE: lambda: self._freeze(process.life),
             Kind.CLOCK: lambda: self._set_clock(node, process),
         }
         draw = self._faults.fates.draw
@@ -216,12 +232,13 @@ class Cluster:
         if not process.life.is_over and self._faults.strike(kind, process.name):
             happens()
 
-    def _freeze(self, process: Process) -> None:
-        process.life.is_frozen = True
-        for_s = _FROZEN_LEASES * self.lease_s * self._faults.fates.draw(f"frozen/{process.name}")
+    def _freeze(self, life: Life) -> None:
+        """Stand still for a while: for less than a lease, or for longer than anybody waits."""
+        life.is_frozen = True
+        for_s = _FROZEN_LEASES * self.lease_s * self._faults.fates.draw(f"frozen/{life.name}/{self._count(life.name)}")
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
-        loop.call_later(for_s, loop.thaw, process.life)
+        loop.call_later(for_s, loop.thaw, life, context=self._around.network.outside)
 
     def _set_clock(self, node: Node, process: Process) -> None:
         node.wall.step_s = _STEP_S * (2 * self._faults.fates.draw(f"clock/{process.name}") - 1)
@@ -281,6 +298,22 @@ class Cluster:
                 self._broken.append(f"I36 shards: not dealt out evenly in a kind world: {why}")
                 return
             await asyncio.sleep(1.0)
+        await self._all_show_the_same(until)
+
+    async def _all_show_the_same(self, until: float) -> None:
+        """I45: whichever node is asked, every saga is shown as it is recorded, now that nothing moves any more."""
+        rows = await self.database.store.search(SearchQuery(limit=SIMULATED_ROWS_MAX))
+        for process in filter(None, [node.process for node in self.nodes]):
+            for row in rows:
+                shown = await process.ask(partial(_shown, row.saga_id))
+                while shown.version < row.version and asyncio.get_running_loop().time() < until:
+                    await asyncio.sleep(1.0)  # the answer to its last append may be on its way
+                    shown = await process.ask(partial(_shown, row.saga_id))
+                if (shown.version, shown.status) != (row.version, row.status):
+                    what = (
+                        f"{shown.status.value} at version {shown.version}, and is {row.status.value} at {row.version}"
+                    )
+                    self._broken.append(f"I45 saga {row.saga_id}: {process.name} shows it as {what}")
 
     async def _uneven(self) -> str:
         view = await self.database.leases.view()
@@ -299,6 +332,10 @@ class Cluster:
         """Start nobody any more; return whoever has lived."""
         self._is_over = True
         return self.lives
+
+
+async def _shown(saga: SagaId, orchestrator: Orchestrator) -> SagaState:
+    return await orchestrator.get(saga)
 
 
 def _toggle(out: dict[T, None], who: T, *, gone: bool) -> None:

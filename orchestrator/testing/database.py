@@ -122,7 +122,7 @@ class Line:
         if strike(Kind.STATEMENT_LATE, site):
             self._break(told, way_s)
             way_s += _LATE_S * draw(f"late/{site}")
-        elif strike(Kind.STATEMENT_SLOW, site):
+        elif strike(Kind.STATEMENT_SLOW, site) and self.faults.fates.coin(f"slow/{site}/there"):
             way_s += _SLOW_S * draw(f"slow/{site}")
         loop.call_later(way_s, self._arrive, statement, told, site, on_arrival, context=self._outside)
         return await told

@@ -42,6 +42,12 @@ class Kind(StrEnum):
     """SIGTERM: it drains, and another one takes over."""
     FREEZE = "freeze"
     """It stands still for a while, as under SIGSTOP, and goes on with all that came meanwhile."""
+    PAUSE_BEFORE_APPEND = "pause.append.before"
+    """A node stands still before its n-th group has left it: what it decided reaches the database long after."""
+    PAUSE_AFTER_APPEND = "pause.append.after"
+    """... when its n-th group is durable, and it has not heard: what it owes then may be another's by now."""
+    PAUSE_AFTER_RENEWAL = "pause.renewal.after"
+    """... when the n-th renewal of its lease is done, and it has not heard."""
     USURP = "usurp"
     """Another process takes the store over while this one lives on: its appends are fenced."""
     CLOCK = "clock"
@@ -124,6 +130,9 @@ NEVER_DRAWN = frozenset({Kind.ABSENT, Kind.FORGETS_KEY})
 
 OF_CLUSTERS = frozenset(
     {
+        Kind.PAUSE_BEFORE_APPEND,
+        Kind.PAUSE_AFTER_APPEND,
+        Kind.PAUSE_AFTER_RENEWAL,
         Kind.CLOCK_DRIFT,
         Kind.JOINS_LATE,
         Kind.DATABASE_AWAY,
@@ -142,7 +151,7 @@ OF_CLUSTERS = frozenset(
 OF_DISKS = frozenset({Kind.USURP, Kind.APPEND_ERROR, Kind.APPEND_SLOW})
 """Where one process has a disk of its own, and nowhere else."""
 
-COUNTED = frozenset(kind for kind in Kind if kind.startswith("kill.")) | {Kind.CANCEL}
+COUNTED = frozenset(kind for kind in Kind if kind.startswith(("kill.", "pause."))) | {Kind.CANCEL}
 """They strike at the n-th pass of their place (a cancel: n milliseconds on), so a tape has to say which."""
 
 
@@ -182,7 +191,7 @@ class Fates:
         return options[int(self.draw(site) * len(options))]
 
 
-_OF_A_LIFE = frozenset(kind for kind in Kind if kind.startswith("kill.")) | {
+_OF_A_LIFE = frozenset(kind for kind in Kind if kind.startswith(("kill.", "pause."))) | {
     Kind.STOP,
     Kind.FREEZE,
     Kind.USURP,

@@ -44,6 +44,7 @@ class Shared:
         life: Life,
         line: Line,
         *,
+        stand_still: Callable[[], None],
         shard_count: int,
         lease_s: float,
         on_news: Callable[[Collection[str]], None],
@@ -52,7 +53,7 @@ class Shared:
         self._store = line.database.store
         self.clock = SimulatedClock(node.wall, line.faults.fates, life.name)
         self._time = StoreTime(node.wall.elapsed, node.wall.at)
-        self.journal = Client(line)
+        self.journal = Client(line, stand_still)
         self.membership = self.ownership = Membership(
             self.journal,
             self.clock,

@@ -41,6 +41,10 @@ class Run:
     statuses: Mapping[SagaId, SagaStatus]
     lives: int
     nodes: int
+    moved: int
+    """How often a shard has left its owner."""
+    fenced: int
+    """How many members others have removed."""
     turns: int
     virtual_s: float
     records: int

@@ -12,6 +12,7 @@ within a bound (I36); then the three witnesses are held against each other by th
 
 import asyncio
 import contextvars
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -170,7 +171,15 @@ class _World:
 
     def _caller(self, number: int, begin: Begin) -> Caller:
         plan = self._plans[begin.definition]
-        return Caller(SagaId(f"s{number}"), begin, plan, ask=self.running.ask, answers=self.answers, faults=self.faults)
+        return Caller(
+            SagaId(f"s{number}"),
+            begin,
+            plan,
+            ask=self.running.ask,
+            answers=self.answers,
+            faults=self.faults,
+            spread_s=self.running.spread_s,
+        )
 
     def _heal(self) -> None:
         """End the chaos: nothing strikes any more, and what was to strike later does not."""
@@ -227,10 +236,13 @@ class _World:
             seed=self.faults.fates.seed,
             tape=tuple(self.faults.struck),
             violations=tuple(self.violations),
-            checked=findings.checked,
+            checked=findings.checked
+            + (self.running.oversight.checked if isinstance(self.running, Cluster) else Counter()),
             statuses={row.saga_id: row.status for row in rows},
             lives=len(self.running.lives),
             nodes=self.given.nodes,
+            moved=self.running.oversight.moved if isinstance(self.running, Cluster) else 0,
+            fenced=self.running.oversight.fenced if isinstance(self.running, Cluster) else 0,
             turns=loop.turns,
             virtual_s=loop.time(),
             records=findings.records,

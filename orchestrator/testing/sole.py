@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TypeVar
 
 from orchestrator.runtime import Orchestrator
+from orchestrator.testing.callers import SPREAD_S
 from orchestrator.testing.clocks import WallClock
 from orchestrator.testing.disk import Disk
 from orchestrator.testing.fates import Kind
@@ -22,6 +23,8 @@ _STEP_S = 1_200.0
 
 class Sole:
     """Starts processes, and brings about what happens to them from outside."""
+
+    spread_s = SPREAD_S
 
     def __init__(self, around: Around) -> None:
         """Begin with an empty disk."""

@@ -39,8 +39,8 @@ IN_JOURNAL = (
         breaks="I7, I10",
         module="runtime.actor",
         says="an append that the store refused counts as durable",
-        old="        error = error or self._stopped\n",
-        new="        error = self._stopped\n",
+        old="        self._in_commit = False\n        if isinstance(error, Fenced):\n",
+        new="        self._in_commit = False\n        error = None\n        if isinstance(error, Fenced):\n",
     ),
     Defect(
         name="failed-commit-answered-as-done",
@@ -71,7 +71,7 @@ IN_JOURNAL = (
         breaks="I4, I35",
         module="runtime.actor",
         says="a row's wake-up is the one that was owed before its records",
-        old="row = row_of(turn.state, wake_at(turn.owed), rest, epoch)",
-        new="row = row_of(turn.state, wake_at(self._owed), rest, epoch)",
+        old="row = row_of(turn.state, wake_at(turn.owed), rest, epoch=epoch, shard=self.shard)",
+        new="row = row_of(turn.state, wake_at(self._owed), rest, epoch=epoch, shard=self.shard)",
     ),
 )

@@ -31,6 +31,8 @@ class Defect:
     old: str
     """What stands in the module, exactly once."""
     new: str
+    is_of_clusters: bool = False
+    """One process alone has nothing of it: it is sought where several nodes share a database."""
 
     def spoil(self, source: str) -> str:
         """Return the module with the mistake in it; raise `Misplanted` where it does not fit."""

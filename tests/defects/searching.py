@@ -15,6 +15,7 @@ from threading import Lock
 from tests.defects.kept import Trial
 from tests.defects.planting import ROOT
 from tests.defects.seeking import Found, wrong
+from tests.defects.table import DEFECTS
 
 _ONE_AT_A_TIME = Lock()
 
@@ -27,8 +28,9 @@ def search(name: str, firsts: Sequence[int], count: int) -> tuple[Trial, ...]:
 
 def _trial(name: str, first: int, count: int, found: Found) -> Trial:
     last, seconds = first + count, found.seconds
-    while found.seed is not None and _sound_is_wrong(found.seed):
-        print(f"seed {found.seed} tells nothing: without a defect too, {_sound_is_wrong(found.seed)}", flush=True)
+    clustered = DEFECTS[name].is_of_clusters
+    while found.seed is not None and (anyway := _sound_is_wrong(found.seed, clustered=clustered)):
+        print(f"seed {found.seed} tells nothing: without a defect too, {anyway}", flush=True)
         if (begin := found.seed + 1) == last:
             break
         (found,) = _run(name, last - begin, [begin])
@@ -38,9 +40,9 @@ def _trial(name: str, first: int, count: int, found: Found) -> Trial:
 
 
 @cache
-def _sound_is_wrong(seed: int) -> str:
+def _sound_is_wrong(seed: int, *, clustered: bool) -> str:
     with _ONE_AT_A_TIME:
-        return wrong(seed)
+        return wrong(seed, clustered=clustered)
 
 
 def _run(name: str, count: int, firsts: Sequence[int]) -> list[Found]:

@@ -40,13 +40,13 @@ class RanForEver(KeyboardInterrupt):
     """A seed took far longer than any does; of the one kind that no task of asyncio keeps to itself."""
 
 
-def seek(first: int, count: int) -> Found:
+def seek(first: int, count: int, *, clustered: bool) -> Found:
     """Run seeds in order until one breaks a rule."""
     began = time.process_time()
     signal.signal(signal.SIGPROF, _give_up)
     for seed in range(first, first + count):
         signal.setitimer(signal.ITIMER_PROF, _SEED_S)
-        message = wrong(seed)
+        message = wrong(seed, clustered=clustered)
         signal.setitimer(signal.ITIMER_PROF, 0.0)
         if message:
             seconds, ran = time.process_time() - began, seed - first + 1
@@ -54,13 +54,13 @@ def seek(first: int, count: int) -> Found:
     return Found(seed=None, ran=count, told_by="", message="", seconds=time.process_time() - began)
 
 
-def wrong(seed: int) -> str:
-    """Return what is wrong with a run, what tells most of it; empty where it is sound."""
-    from orchestrator.testing import Fates, swarm
-    from orchestrator.testing.flows import mixed
+def wrong(seed: int, *, clustered: bool) -> str:
+    """Return what is wrong with a run (on several nodes), what tells most of it; empty where it is sound."""
+    from orchestrator.testing import Fates, flows, swarm
 
     try:
-        violations = mixed(seed).run(seed, rates=swarm(Fates(seed))).violations
+        simulation = flows.clustered(seed) if clustered else flows.mixed(seed)
+        violations = simulation.run(seed, rates=swarm(Fates(seed))).violations
     except (Exception, RanForEver) as error:  # noqa: BLE001  (a run that a defect breaks is a run that tells)
         return f"the run broke: {error!r}"
     return min(violations, key=_rank, default="")
@@ -88,8 +88,9 @@ def main() -> None:
     name, count, *firsts = sys.argv[1:]
     if name != SOUND:
         plant(DEFECTS[name])
+    clustered = name != SOUND and DEFECTS[name].is_of_clusters
     for first in firsts:
-        print(json.dumps(asdict(seek(int(first), int(count)))), flush=True)
+        print(json.dumps(asdict(seek(int(first), int(count), clustered=clustered))), flush=True)
 
 
 if __name__ == "__main__":
