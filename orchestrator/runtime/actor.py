@@ -145,6 +145,11 @@ class Actor:
         return not (self._in_commit or self._held or len(self._mailbox) or self._hands.open_calls)
 
     @property
+    def is_in_commit(self) -> bool:
+        """Return whether more may be durable than `state` has: what is on its way to the store is there before it."""
+        return self._in_commit
+
+    @property
     def has_children(self) -> bool:
         """Return whether the saga waits for a child."""
         return self._hands.has_children

@@ -151,6 +151,30 @@ class Directory:
         self.supervisor.refuse_quarantined(saga_id)
         return await self._read(saga_id)
 
+    async def latest(self, saga_id: SagaId) -> SagaState:
+        """Return the saga's state no older than anybody else may have seen it, at whatever process.
+
+        Memory is behind where an append is durable and its answer on its way here, or where the saga is another
+        process's and nobody has told this one yet.
+        """
+        actor = self._active.get(saga_id)
+        if actor is not None and not self._is_exact(actor):
+            row = await self._journal.row(saga_id)
+            if row is not None and row.version > actor.state.version:
+                return await self._read(saga_id)
+        return await self.state(saga_id)
+
+    def _is_exact(self, actor: Actor) -> bool:
+        """Return whether memory has all that is durable; where nobody else reads, nobody can tell."""
+        ownership = self._around.ownership
+        if ownership.shard_count == 1:
+            return True
+        try:
+            ownership.epoch(actor.shard)
+        except NotOwner:
+            return False
+        return not actor.is_in_commit
+
     def guard(self, actor: Actor, work: Callable[[], None]) -> None:
         """Run a piece of an actor's work; a failure ends this actor and no other."""
         self.supervisor.guard(actor.saga_id, work, partial(self._crashed, actor))

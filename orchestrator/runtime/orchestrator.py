@@ -207,8 +207,8 @@ class Orchestrator:
         return await self._starting.start(request)
 
     async def get(self, name: str) -> SagaState:
-        """Return the saga's durable state."""
-        return await self._directory.state(checked(name))
+        """Return the saga's durable state, no older than any process has shown it."""
+        return await self._directory.latest(checked(name))
 
     async def wait(self, name: str, until: Until, after_version: int, timeout_s: float) -> SagaState:
         """Return the state once it is as wanted, or as it stands when the time is over; never an error for that."""
