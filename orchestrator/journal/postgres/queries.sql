@@ -3,6 +3,8 @@
 -- The group append. `me` takes a lock on the member's row that only its removal conflicts with; `wanted` leaves the
 -- streams whose shard is this member's under the named epoch, and of the new ones those whose request id is free; the
 -- conditions of a stream that exists stand in the upsert, where they are tested on the row as it is once it is locked.
+-- The two looks into sagas are lateral and limited, so that there is but one way to take them, row by row by an index: as
+-- EXISTS they may become a hash of all sagas, and a plan that was made and kept while the store was empty does that.
 -- name: append
 WITH me AS (
   SELECT member FROM members WHERE member = $1 FOR KEY SHARE
@@ -17,9 +19,10 @@ WITH me AS (
           version, built_on, epoch, attributes, started_at, updated_at, ended_at,
           wake_at, rest, attention, failure)
     ON w.shard = h.shard AND w.epoch = h.epoch
-  WHERE CASE WHEN w.built_on > 0 THEN EXISTS (SELECT 1 FROM sagas o WHERE o.saga_id = w.saga_id)
-             WHEN w.request_id = '' THEN true
-             ELSE NOT EXISTS (SELECT 1 FROM sagas o WHERE o.request_id = w.request_id AND o.request_id <> '') END
+  LEFT JOIN LATERAL (SELECT o.saga_id FROM sagas o WHERE o.saga_id = w.saga_id LIMIT 1) s ON w.built_on > 0
+  LEFT JOIN LATERAL (SELECT o.saga_id FROM sagas o WHERE o.request_id = w.request_id AND o.request_id <> '' LIMIT 1) q
+    ON w.built_on = 0
+  WHERE CASE WHEN w.built_on > 0 THEN s.saga_id IS NOT NULL ELSE q.saga_id IS NULL END
 ), written AS (
   INSERT INTO sagas (saga_id, uid, request_id, parent, shard, definition, revision, status,
                      version, built_on, epoch, attributes, started_at, updated_at, ended_at,
