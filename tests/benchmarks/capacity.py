@@ -39,6 +39,7 @@ async def main() -> None:
         figures["disk_bytes"] = {name: size / sagas for name, size in database.disk_bytes().items()}
         figures["records"] = database.number("SELECT count(*) FROM records") / sagas
         figures["reads"] = await _reads(database)
+        figures["updates"] = _updates(database, sagas)
     figures["renewals"] = [await _renewals(shards) for shards in SHARD_COUNTS]
     show(figures)
     keep("capacity", figures)
@@ -107,6 +108,14 @@ async def _reads(database: Database) -> dict[str, dict[str, float]]:
     return found
 
 
+def _updates(database: Database, sagas: float) -> dict[str, float]:
+    """Return what is left for vacuum: updates of a saga's row, and how many of them touched no index."""
+    ((updated, hot, vacuums),) = database.ask(
+        "SELECT n_tup_upd, n_tup_hot_upd, autovacuum_count FROM pg_stat_user_tables WHERE relname = 'sagas'"
+    )
+    return {"per_saga": updated / sagas, "hot_share": hot / max(updated, 1), "vacuums": vacuums}
+
+
 async def _renewals(shards: int) -> dict[str, float]:
     """Renew a lease, which reads the whole view, in a store of so many shards."""
     with closing(Database()) as database:
@@ -151,6 +160,8 @@ def show(figures: dict[str, Any]) -> None:
     disk = figures["disk_bytes"]
     parts = ", ".join(f"{name} {size / 1e3:.1f}" for name, size in disk.items())
     print(f"disk per saga, indexes and all: {sum(disk.values()) / 1e3:.1f} KB ({parts})")
+    updates = figures["updates"]
+    print(f"updates of a saga's row: {updates['per_saga']:.1f}, {updates['hot_share']:.0%} of them without an index")
     for name, row in figures["reads"].items():
         print(f"{name}: {row['rows_s']:,.0f} records/s, {row['database_cpu_s'] * 1e6:.0f} us of the database each")
     for row in figures["renewals"]:
