@@ -192,6 +192,7 @@ def _part(state: SagaState, event: RollbackBegan | ElseBegan | StepsReset) -> Sa
     rollbacks = {root: rollback for root, rollback in state.rollbacks.items() if root != event.step}
     match event:
         case RollbackBegan():
+            _known(state, event.step)
             rollbacks[event.step] = Rollback(steps=frozenset(event.steps), cause=event.cause)
             ahead = _ahead(state) if state.rollbacks else state.ahead
             return _saga(state, event, rollbacks=rollbacks, ahead=ahead)
