@@ -1,5 +1,6 @@
 """The bench's PostgreSQL: a server of its own with `fsync` on, a fresh database for each case, and what it spends."""
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,9 @@ from orchestrator.journal.postgres.driver import Link
 from tests.benchmarks.programs import family_cpu_s
 from tests.kit import postgres
 
+OPTIONS = os.environ.get("BENCH_DSN_OPTIONS", "")
+"""What the store's connections are to be tried with, e.g. `plan_cache_mode=force_generic_plan`."""
+
 
 class Database:
     """One empty database."""
@@ -17,8 +21,9 @@ class Database:
     def __init__(self) -> None:
         server = postgres.server()
         self._master = int((server.folder / "data/postmaster.pid").read_text(encoding="ascii").split()[0])
-        self.dsn = server.dsn(server.database(), tcp=True)
-        self._connection = psycopg.connect(self.dsn, autocommit=True)
+        plain = server.dsn(server.database(), tcp=True)
+        self.dsn = f"{plain}?{OPTIONS}" if OPTIONS else plain
+        self._connection = psycopg.connect(plain, autocommit=True)
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         """Return a statement's rows."""
