@@ -75,9 +75,7 @@ class Client:
         self._groups += 1
         if self._is_dead_at(Kind.KILL_BEFORE_APPEND):
             await asyncio.get_running_loop().create_future()
-        if self._strikes(Kind.PAUSE_BEFORE_APPEND, self._groups):
-            self._stand_still()
-            await asyncio.sleep(0)  # it goes on here when it goes on at all
+        await self._perhaps_pause(Kind.PAUSE_BEFORE_APPEND, self._groups)
         opened = self._opened
         is_unsure = False
         while True:
@@ -85,11 +83,19 @@ class Client:
                 results = await self._line.ask(
                     "append", partial(self._write, opened, tuple(batch)), partial(self._lands, opened, tuple(batch))
                 )
-                return await self._known(batch, results) if is_unsure else self._told(batch, results)
+                results = await self._known(batch, results) if is_unsure else self._told(batch, results)
+                await self._perhaps_pause(Kind.PAUSE_AFTER_APPEND, self._groups)
+                return results
             except JournalUnavailable:
                 is_unsure = True
             await asyncio.sleep(_RETRY_S)
             self._check()
+
+    async def _perhaps_pause(self, kind: Kind, at: int) -> None:
+        """Stand still just here, where that is to happen."""
+        if self._strikes(kind, at):
+            self._stand_still()
+            await asyncio.sleep(0)  # it goes on here when it goes on at all
 
     def _lands(self, opened: MemoryLeases, batch: Sequence[Append]) -> bool:
         """Return whether the group is written as a whole: a process that dies just then does not see to it."""
@@ -109,8 +115,7 @@ class Client:
         for append, result in zip(batch, results, strict=True):
             if result is None:
                 self._database.landed(self._life, append)
-        if not self._is_dead_at(Kind.KILL_AFTER_APPEND) and self._strikes(Kind.PAUSE_AFTER_APPEND, self._groups):
-            self._stand_still()
+        self._is_dead_at(Kind.KILL_AFTER_APPEND)
         return results
 
     async def _known(self, batch: Sequence[Append], results: Sequence[AppendResult]) -> Sequence[AppendResult]:
@@ -225,13 +230,13 @@ class Client:
             view = await self._opened.renew(member, lease_s, is_leaving=is_leaving)
             if view is not None:
                 self._database.oversight.renewed(member, view.at + lease_s)
-            if self._strikes(Kind.PAUSE_AFTER_RENEWAL, at):
-                self._stand_still()
             return view
 
         self._renewals += 1
         at = self._renewals
-        return await self._line.ask("renew", renew)
+        view = await self._line.ask("renew", renew)
+        await self._perhaps_pause(Kind.PAUSE_AFTER_RENEWAL, at)
+        return view
 
     async def view(self) -> View:
         return await self._line.ask("view", self._opened.view)

@@ -197,6 +197,7 @@ class Cluster:
             on_news=on_news,
         )
         process = Process(life, shared, self._around, turns_mean=_TURNS_MEAN)
+        process.heed.is_own = shared.ownership.is_own
         self.lives.append(process)
         node.process, node.shared = process, shared
         process.start()

@@ -40,6 +40,8 @@ class Heed:
         self._told_s: dict[tuple[SagaId, StepId, Operation, int], float] = {}
         """Call -> when its end came."""
         self._last: dict[SagaId, SagaState] = {}
+        self.is_own: Callable[[Sequence[Record], SagaId], bool] = lambda _records, _saga: True
+        """Whether a saga is still this life's, as far as it can know."""
 
     def forget(self) -> None:
         """Know nothing any more: what was seen may have gone on elsewhere."""
@@ -50,6 +52,9 @@ class Heed:
     def recorded(self, state: SagaState, records: Sequence[Record]) -> None:
         if self._life.is_over:
             return  # killed in this very turn, at a call: the rest of the turn does nothing
+        if not self.is_own(records, state.saga_id):
+            self._observer.recorded(state, records)
+            return  # what is owed is its new owner's, and what is open here is let go of
         self._last[state.saga_id] = state
         if state.is_backward:
             self._turned_s.setdefault(state.saga_id, asyncio.get_running_loop().time())

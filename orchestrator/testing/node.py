@@ -1,18 +1,20 @@
 """One node of a simulated cluster: its machine, and what its processes stand on."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from orchestrator.cluster.clock import StoreTime
 from orchestrator.cluster.membership import Membership
-from orchestrator.errors import JournalUnavailable
-from orchestrator.ports.journal import Journal
+from orchestrator.errors import JournalUnavailable, NotOwner
+from orchestrator.ids import SagaId
+from orchestrator.ports.journal import Journal, Record
 from orchestrator.ports.ownership import Tenant
 from orchestrator.runtime import Orchestrator
 from orchestrator.testing.client import Client
 from orchestrator.testing.clocks import SimulatedClock, WallClock
 from orchestrator.testing.database import Line
 from orchestrator.testing.loop import Life
+from orchestrator.testing.oversight import Oversight
 from orchestrator.testing.process import Process
 
 
@@ -31,6 +33,39 @@ class Node:
         """Tell its process that there is something to look for."""
         if self.process is not None and self.shared is not None and not self.process.life.is_over:
             self.shared.membership.nudge()
+
+
+class Believed:
+    """`Ownership` that is held against the database at every question: nobody may believe in what is another's."""
+
+    def __init__(self, membership: Membership, life: Life, oversight: Oversight) -> None:
+        """Pass on what a membership says."""
+        self._membership = membership
+        self._life = life
+        self._oversight = oversight
+
+    @property
+    def shard_count(self) -> int:
+        return self._membership.shard_count
+
+    @property
+    def obstacle(self) -> str | None:
+        return self._membership.obstacle
+
+    def owned(self) -> Sequence[int]:
+        return self._membership.owned()
+
+    def epoch(self, shard: int) -> int:
+        epoch = self._membership.epoch(shard)
+        self._oversight.believed(self._life, shard)
+        return epoch
+
+    def is_own(self, records: Sequence[Record], saga: SagaId) -> bool:
+        """Return whether a saga is still written here as it was when these records were decided on."""
+        try:
+            return self._membership.epoch(self._oversight.shard_of(saga)) == records[-1].epoch
+        except NotOwner:
+            return False
 
 
 class Shared:
@@ -54,7 +89,7 @@ class Shared:
         self.clock = SimulatedClock(node.wall, line.faults.fates, life.name)
         self._time = StoreTime(node.wall.elapsed, node.wall.at)
         self.journal = Client(line, stand_still)
-        self.membership = self.ownership = Membership(
+        self.membership = Membership(
             self.journal,
             self.clock,
             name=node.name,
@@ -64,6 +99,7 @@ class Shared:
             store_time=self._time,
             on_news=on_news,
         )
+        self.ownership = Believed(self.membership, life, line.database.oversight)
 
     async def ready(self) -> None:
         """Learn the store's clock, so that nothing is recorded by this machine's own."""

@@ -6,8 +6,8 @@ statement, every durable append and every call:
 * I2: a shard that gets another owner gets a higher epoch; an epoch has one writer; along a saga no epoch falls.
 * I3: whatever is durable was written by the shard's owner of that moment, under its epoch.
 * I38: no shard leaves a member whose lease is not over but by its own wish; a member that is gone never comes back.
-* I38: no call begins at a process whose shard is another's. Trust ends before anybody may take a shard, so there is no
-  moment in which that is excused; a call that began before is on its way under the old epoch, and nobody can help it.
+* I38: nobody takes a shard for its own that is another's, and no call begins there. Trust ends before anybody may take
+  it, so no moment is excused; a call that began before is on its way under the old epoch, and nobody can help it.
 * I48: what is handed over in peace has nothing on its way any more.
 * I39: after everybody was without the database, nobody is fenced before all had time to come back.
 """
@@ -169,6 +169,17 @@ class Oversight:
         if self._life_of.get(owner) is not life:
             what = f"{call.operation.value} {call.attempt} of {call.step}"
             self.tell(f"I38 saga {call.saga_id}: {life.name} begins {what}, and shard {shard} is {self._name(owner)}'s")
+
+    def believed(self, life: Life, shard: int) -> None:
+        """Hear that a life takes a shard for its own."""
+        self.checked["I38"] += 1
+        if not life.is_over and not self.is_owner(life, shard):
+            owner = "" if self._view is None else self._view.shards[shard].owner
+            self.tell(f"I38 shard {shard}: {life.name} believes that it is its own, and it is {self._name(owner)}'s")
+
+    def shard_of(self, saga: SagaId) -> int:
+        """Return where a saga lies that has records."""
+        return self._shards[saga]
 
     def is_owner(self, life: Life, shard: int) -> bool:
         """Return whether a shard is a life's, by the database."""
