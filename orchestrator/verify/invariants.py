@@ -56,7 +56,7 @@ ELSEWHERE: Mapping[str, str] = {
     "I37": "not applicable yet: all sagas are one tenant's, and have one queue",
     "I38": "not applicable yet: one process owns the store; leases come with the cluster",
     "I39": "the pace of recovery leaves no record: tests/unit/runtime/test_taking_up.py",
-    "I40": "what a saga that cannot be read costs the others leaves no record: tests/e2e/test_bad_input.py",
+    "I40": "what a saga that cannot be read costs the others leaves no record: tests/unit/runtime/test_shards.py",
     "I42": "what is said in logs and spans is no witness of these: tests/unit/telemetry/test_spans.py",
     "I47": "traces are a witness of their own: tests/e2e/test_trace.py",
     "I48": "how a process leaves is not in what it leaves: tests/e2e/test_stop.py",

@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from orchestrator.errors import Fenced, JournalUnavailable, NotOwner
+from orchestrator.errors import Fenced, JournalCorrupted, JournalUnavailable, NotOwner
 from orchestrator.ids import SagaId
 from orchestrator.ports.invoker import CallRequest
-from orchestrator.ports.journal import Append, AppendResult, Rest, SearchRow, Shards
+from orchestrator.ports.journal import Append, AppendResult, Record, Rest, SearchRow, Shards
 from orchestrator.ports.ownership import shard_of
 from orchestrator.runtime import StartRequest, Until
 from orchestrator.saga import SagaStatus
@@ -350,3 +350,42 @@ def test_a_saga_that_is_active_is_cancelled_also_while_its_shard_is_handed_over(
             assert not mine.orchestrator.stats().active_actors
 
     run(story())
+
+
+class PoisonedJournal(TappedJournal):
+    """A journal in which some sagas cannot be read any more."""
+
+    poisoned = frozenset[str]()
+
+    async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = 10_000) -> Sequence[Record]:
+        if saga_id in self.poisoned:
+            raise JournalCorrupted(f"record 1 of saga {saga_id!r} does not decode", saga_id=saga_id)
+        return await super().read(saga_id, after_version, limit)
+
+
+def test_sagas_that_cannot_be_read_delay_no_other_when_a_shard_is_taken_over() -> None:
+    """I40: of two hundred sagas two are poisoned, the first and one in the middle."""
+    names = [f"s{number:03}" for number in range(200)]
+
+    async def story(poisoned: frozenset[str]) -> list[float]:
+        journal = PoisonedJournal().tap()
+        before = Process(hangs, PLAN, journal=journal, ownership=Deeds(0, 1, 2, 3))
+        async with before.orchestrator.running():
+            for name in names:
+                await before.start(name)
+            before.orchestrator.lost(range(SHARDS))
+        journal.poisoned = poisoned
+        after = Process(well, PLAN, journal=journal, clock=before.clock, ownership=Deeds(0, 1, 2, 3, epoch=2))
+        began = after.clock.monotonic()
+        took: list[float] = []
+        async with after.orchestrator.running():
+            for name in names:
+                if name not in poisoned:
+                    assert (await after.ended(name)).status is SagaStatus.COMPLETED
+                    took.append(after.clock.monotonic() - began)
+            assert after.orchestrator.stats().quarantined == len(poisoned)
+        return took
+
+    healthy, mixed = sorted(run(story(frozenset()))), sorted(run(story(frozenset({"s000", "s100"}))))
+    assert mixed[-1] <= healthy[-1] * 1.2
+    assert mixed[len(mixed) // 2] <= healthy[len(healthy) // 2] * 1.2
