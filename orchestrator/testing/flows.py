@@ -39,10 +39,10 @@ class Flow:
     ends: SagaStatus
     """How it ends then."""
 
-    def simulation(self) -> Simulation:
+    def simulation(self, nodes: int = 1) -> Simulation:
         """Return a simulation of this flow alone."""
         begin = Begin(definition=self.plans[0].definition, input=_INPUT)
-        return Simulation(plans=self.plans, begins=(begin,), catalogue=FixedPlans(*self.plans))
+        return Simulation(plans=self.plans, begins=(begin,), catalogue=FixedPlans(*self.plans), nodes=nodes)
 
 
 def _child(name: str, *needs: str, of: str, more: Step | None = None) -> Step:
