@@ -203,7 +203,7 @@ class Children:
             await self._cancel(found, f"cancelled by its parent saga {opened.call.saga_id}")
         row = await self._journal.row(found)
         if row is not None and row.status in TERMINAL:  # read only then: a child may be long, and asleep
-            opened.end(self._forward_report(opened, await self._directory.state(found)))
+            opened.end(self._forward_report(opened, await self._directory.state_from(found, row.version)))
 
     async def _undo(self, opened: ChildCall) -> None:
         await self._until_begun(opened.call.forward_key)
@@ -309,6 +309,7 @@ class Children:
     # --- reports -----------------------------------------------------------------------------------------------------
 
     def _forward_report(self, opened: ChildCall, state: SagaState) -> Report:
+        assert state.is_terminal  # it is reported once it has ended
         name = f"child saga {state.saga_id}"
         match state.status:
             case SagaStatus.COMPLETED:

@@ -158,11 +158,13 @@ class Directory:
         process's and nobody has told this one yet.
         """
         actor = self._active.get(saga_id)
-        if actor is not None and not self._is_exact(actor):
-            row = await self._journal.row(saga_id)
-            if row is not None and row.version > actor.state.version:
-                return await self._read(saga_id)
-        return await self.state(saga_id)
+        row = None if actor is None or self._is_exact(actor) else await self._journal.row(saga_id)
+        return await self.state_from(saga_id, 0 if row is None else row.version)
+
+    async def state_from(self, saga_id: SagaId, version: int) -> SagaState:
+        """Return the saga's state at a version that is durable, or a later one; memory may be behind it."""
+        state = await self.state(saga_id)
+        return state if state.version >= version else await self._read(saga_id)
 
     def _is_exact(self, actor: Actor) -> bool:
         """Return whether memory has all that is durable; where nobody else reads, nobody can tell."""

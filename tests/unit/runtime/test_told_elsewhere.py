@@ -7,11 +7,16 @@ import pytest
 
 from orchestrator.errors import Fenced, NotOwner
 from orchestrator.ids import SagaId
-from orchestrator.ports.journal import Append, AppendResult
+from orchestrator.ports.journal import Append, AppendResult, SearchRow
+from orchestrator.runtime import Until
+from orchestrator.saga import SagaStatus
+from orchestrator.saga.state import TERMINAL
 from orchestrator.testing.shorthand import plan, step
 from orchestrator.values import Payload
+from tests.kit.machine import report
 from tests.kit.parts import wait
 from tests.kit.runtime import Process, TappedJournal, run, until
+from tests.unit.runtime.families import CHILD, PARENT, answering, attempts
 from tests.unit.runtime.test_shards import Deeds, hangs
 
 PLAN = plan(step("a", idempotent=True))
@@ -20,21 +25,29 @@ GO = Payload("Signal", b"now")
 
 
 class LateJournal(TappedJournal):
-    """A journal whose answers come later than what they tell of."""
+    """A journal whose answers come later than what they tell of; a look at a child is answered once `looks` is set."""
 
-    answers: asyncio.Event
+    def __init__(self) -> None:
+        super().__init__()
+        self.tap()
+        self.answers, self.looks = asyncio.Event(), asyncio.Event()
+        self.answers.set()
+        self.looks.set()
 
     async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
         results = await super().append(batch)
         await self.answers.wait()
         return results
 
+    async def row(self, saga_id: SagaId) -> SearchRow | None:
+        if "." in saga_id:
+            await self.looks.wait()
+        return await super().row(saga_id)
+
 
 def test_a_saga_is_not_shown_older_than_others_see_it_while_its_owner_waits_for_the_store() -> None:
     async def story() -> None:
-        journal = LateJournal().tap()
-        journal.answers = asyncio.Event()
-        journal.answers.set()
+        journal = LateJournal()
         mine = Process(hangs, WAITING, journal=journal, ownership=Deeds(0, 1, 2, 3))
         async with mine.orchestrator.running():
             before = (await mine.start()).state.version
@@ -48,6 +61,27 @@ def test_a_saga_is_not_shown_older_than_others_see_it_while_its_owner_waits_for_
             assert (await mine.orchestrator.get("s")).version == row.version
             journal.answers.set()
             assert (await signalling).version == row.version
+
+    run(story())
+
+
+def test_a_child_whose_end_is_durable_before_its_owner_hears_of_it_is_reported_as_it_ended() -> None:
+    async def story() -> None:
+        journal = LateJournal()
+        mine = Process(answering(x=None), PARENT, CHILD, journal=journal)
+        async with mine.orchestrator.running():
+            journal.looks.clear()
+            await mine.start()
+            await until(lambda: mine.hands.open)
+            journal.answers.clear()
+            mine.hands.open[0].settle(report())
+            await until(lambda: journal._contents.rows[SagaId("s.c")].status in TERMINAL)
+            journal.looks.set()
+            await asyncio.sleep(0.1)  # poll: virtual time, in which the parent looks
+            journal.answers.set()
+            ended = await mine.orchestrator.wait("s", Until.TERMINAL, 0, 10.0)
+            assert ended.status is SagaStatus.COMPLETED
+            assert attempts(ended) == 1
 
     run(story())
 
