@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 import grpc.aio
+import pytest
 
 from orchestrator.bootstrap import open_records
 from orchestrator.config import Settings
@@ -28,6 +29,7 @@ from tests.e2e import town
 from tests.e2e.crowd import Crowd
 from tests.e2e.judging import Judgement, close_down, compared
 from tests.e2e.witness import SETTING, Witness
+from tests.kit.figures import keep
 from tests.kit.mesh import Mesh, NotStarted, Program, channel
 from tests.kit.postgres import Server, struck_server
 from tests.kit.tcp import Line
@@ -154,7 +156,12 @@ async def cluster(
     They have all shapes and the services for them, or (`definitions`) such as need none.
     """
     async with AsyncExitStack() as stack:
-        server = await asyncio.to_thread(stack.enter_context, struck_server())
+        try:
+            server = await asyncio.to_thread(stack.enter_context, struck_server())
+        except pytest.skip.Exception as why:
+            for lane in ("cluster", "cluster_failover"):
+                keep(lane, skipped=str(why))
+            raise
         database = await asyncio.to_thread(server.database)
         mesh = await stack.enter_async_context(Mesh(folder))
         settings = {
