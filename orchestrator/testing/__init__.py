@@ -10,17 +10,20 @@
                                     |
                                 services, each with a ledger      services.py
 
-Several processes share a database instead of a disk:
+Several processes share a database instead of a disk::
 
     callers ---ask---> any node --NotOwner?--> the owner        cluster.py, node.py
                          |                        |
                        client ------ line ------ database       client.py, database.py; oversight.py keeps its own books
 
+Beside all of it::
+
     fates.py    what goes wrong, and where: by seed, or from a tape
     loop.py     virtual time, an order of turns that is drawn, processes that die between any two turns
 
-`sole.py` and `cluster.py` are the two ways in which processes come and go. Plans come from `flows.py`, in the words of `shorthand.py`, or from files of one's own (`read_definitions`), whose
-services say what `words.py` is told. `docs/simulating.md` is the page for users.
+`sole.py` and `cluster.py` are the two ways in which processes come and go. Plans come from `flows.py`, in the words of
+`shorthand.py`, or from files of one's own (`read_definitions`), whose services say what `words.py` is told.
+`docs/simulating.md` is the page for users.
 
 A `Simulation` is run as often as there are seeds. Each run draws which kinds of faults there are and how many of them
 (a swarm), lets them strike, then becomes kind and waits for every saga to end; the three witnesses are judged by

@@ -198,6 +198,7 @@ class Cluster:
         )
         process = Process(life, shared, self._around, turns_mean=_TURNS_MEAN)
         process.heed.is_own = shared.ownership.is_own
+        self.oversight.believes[life] = shared.membership.owned
         self.lives.append(process)
         node.process, node.shared = process, shared
         process.start()

@@ -113,36 +113,33 @@ class Line:
         """
         self._asked[what] += 1
         site = f"{self.life.name}/{what}/{self._asked[what]}"
-        loop, draw, strike = asyncio.get_running_loop(), self.faults.fates.draw, self.faults.strike
+        loop, draw, coin = asyncio.get_running_loop(), self.faults.fates.draw, self.faults.fates.coin
+        strike = self.faults.strike
         told: asyncio.Future[T] = loop.create_future()
-        way_s = _WAY_S * draw(f"there/{site}") ** 2
+        way_s, back_s = (_WAY_S * draw(f"{way}/{site}") ** 2 for way in ("there", "back"))
         if strike(Kind.STATEMENT_LOST, site):
-            self._break(told, way_s if self.faults.fates.coin(f"hangs/{site}") else _HANG_S * draw(f"hang/{site}"))
+            self._break(told, way_s if coin(f"hangs/{site}") else _HANG_S * draw(f"hang/{site}"))
             return await told
         if strike(Kind.STATEMENT_LATE, site):
             self._break(told, way_s)
             way_s += _LATE_S * draw(f"late/{site}")
-        elif strike(Kind.STATEMENT_SLOW, site) and self.faults.fates.coin(f"slow/{site}/there"):
-            way_s += _SLOW_S * draw(f"slow/{site}")
-        loop.call_later(way_s, self._arrive, statement, told, site, on_arrival, context=self._outside)
-        return await told
+        elif strike(Kind.STATEMENT_SLOW, site):
+            share = draw(f"slow/{site}/there")
+            way_s += _SLOW_S * draw(f"slow/{site}") * share
+            back_s += _SLOW_S * draw(f"slow/{site}") * (1.0 - share)
 
-    def _arrive(
-        self, statement: Statement[T], told: "asyncio.Future[T]", site: str, on_arrival: Callable[[], bool]
-    ) -> None:
-        """Do it; in the context of the database, which no process's death ends."""
-        draw, coin = self.faults.fates.draw, self.faults.fates.coin
-        if not self.database.is_reached_from(self.node):
-            self._break(told, _WAY_S if coin(f"refused/{site}") else _HANG_S * draw(f"hang/{site}"))
-            return
-        if not on_arrival():
-            return
-        answer = finished(statement())  # whatever is wrong with it is a defect, and is told as one
-        if self.faults.strike(Kind.STATEMENT_UNHEARD, site):
-            self._break(told, _WAY_S if coin(f"hangs/{site}") else _HANG_S * draw(f"hang/{site}"))
-            return
-        back_s = _WAY_S * draw(f"back/{site}") ** 2
-        asyncio.get_running_loop().call_later(back_s, self._tell, told, answer, context=self.life.context)
+        def arrive() -> None:
+            if not self.database.is_reached_from(self.node):
+                self._break(told, _WAY_S if coin(f"refused/{site}") else _HANG_S * draw(f"hang/{site}"))
+            elif on_arrival():
+                answer = finished(statement())  # whatever is wrong with it is a defect, and is told as one
+                if strike(Kind.STATEMENT_UNHEARD, site):
+                    self._break(told, _WAY_S if coin(f"hangs/{site}") else _HANG_S * draw(f"hang/{site}"))
+                else:
+                    loop.call_later(back_s, self._tell, told, answer, context=self.life.context)
+
+        loop.call_later(way_s, arrive, context=self._outside)  # no process's death ends what is done there
+        return await told
 
     def _tell(self, told: "asyncio.Future[T]", answer: T) -> None:
         """Bring the answer back, into the context of the process: one that stands still hears it later."""

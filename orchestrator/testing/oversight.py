@@ -14,7 +14,7 @@ statement, every durable append and every call:
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from orchestrator.ids import SagaId
 from orchestrator.ports.invoker import CallRequest
@@ -50,6 +50,8 @@ class Oversight:
         """Shard and epoch that ended by being handed over, and by whom."""
         self._outage_began_at: float | None = None
         self._outage_ended_at: float | None = None
+        self.believes: dict[Life, Callable[[], Collection[int]]] = {}
+        """What each life takes for its own, by its own clock."""
         self.on_told: Callable[[str, str], None] = lambda _who, _what: None
         """Hears of every change of owner, for the tale of a run."""
         self.checked: Counter[str] = Counter()
@@ -128,7 +130,10 @@ class Oversight:
     def _moved(self, old: Shard, life: Life, at: float, *, is_own: bool) -> None:
         """Hear that a shard has left a member, by its own doing or another's."""
         self.moved += 1
-        self.checked["I38"] += 1
+        self.checked["I38"] += 2
+        was = self._life_of[old.owner]
+        if not was.is_over and was in self.believes and old.shard in self.believes[was]():
+            self.tell(f"I38 shard {old.shard}: it has left {was.name}, which still believes in it")
         if not is_own and at < self._over_at.get(old.owner, 0.0):
             taken = f"{life.name} took it from {self._name(old.owner)}, whose lease was good"
             self.tell(f"I38 shard {old.shard}: {taken}")

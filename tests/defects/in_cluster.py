@@ -45,14 +45,6 @@ IN_CLUSTER = (
         new="epoch=self._table.shards[number].epoch + (not to))",
     ),
     _defect(
-        name="living-member-fenced",
-        breaks="I38",
-        module="journal.memory_leases",
-        says="a member is fenced that has renewed its lease since somebody looked",
-        old="        over = [each for each in over if self._table.members[each].expires_at <= at]\n",
-        new="",
-    ),
-    _defect(
         name="trusted-for-longer-than-the-lease",
         breaks="I33, I38",
         module="cluster.term",
