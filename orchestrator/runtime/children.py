@@ -295,8 +295,13 @@ class Children:
                 del self._to_wake[parent]
                 try:
                     self._directory.rest(await self._directory.actor(parent))
-                except (JournalUnavailable, NotOwner):
-                    return
+                except NotOwner:
+                    logger.debug("saga %s is another process's by now, which takes it up", parent)
+                except JournalUnavailable:
+                    if self._journal.failed is not None:
+                        return
+                    self._to_wake[parent] = None  # nobody else would ask again: its row says that it waits for children
+                    await asyncio.sleep(JOURNAL_AWAY_PAUSE_S)
                 except OrchestratorError as error:
                     logger.warning("saga %s was not woken by its child: %s", parent, error)
                 await asyncio.sleep(0)  # one turn: reading the journal may not have waited

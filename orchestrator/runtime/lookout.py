@@ -25,7 +25,8 @@ class Lookout:
         self._journal = journal
         self._directory = directory
         self._watchers = watchers
-        self._seen: dict[SagaId, int] = {}
+        self._seen: dict[SagaId, int | None] = {}
+        """Versions at the last look; None: there was no such saga."""
 
     async def run(self) -> None:
         """For ever: tell watchers of remote sagas what moved. A store that is away is asked again."""
@@ -41,7 +42,9 @@ class Lookout:
                 continue
 
     async def _look(self, sagas: Collection[SagaId]) -> None:
-        for saga, version in (await self._journal.versions(sagas)).items():
+        found = await self._journal.versions(sagas)
+        for saga in sagas:
+            version = found.get(saga)  # none: it is not there yet, or was forgotten while somebody waited for it
             if self._seen.get(saga) != version:
                 self._seen[saga] = version
                 self._watchers.moved(saga)

@@ -229,7 +229,9 @@ class Orchestrator:
     async def _moved(self, saga: SagaId, state: SagaState, until: Until) -> SagaState:
         """Return a saga that moved elsewhere as it is now; as it was, where that is not worth reading all of it."""
         row = await self._journal.row(saga)
-        if row is None or row.version <= state.version:
+        if row is None:
+            raise NotFound("saga", saga, "it has ended, and was forgotten by now")
+        if row.version <= state.version:
             return state
         is_settled = row.status in TERMINAL or row.status is SagaStatus.NEEDS_ATTENTION
         return await self._directory.state(saga) if is_settled or until is Until.CHANGE else state

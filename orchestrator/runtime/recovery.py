@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from orchestrator.errors import IntegrityError, JournalUnavailable, NotOwner, OrchestratorError
 from orchestrator.ids import SagaId
 from orchestrator.limits import (
+    JOURNAL_AWAY_PAUSE_S,
     LONG_AT_ONCE,
     LONG_RECORDS,
     ORPHANS_INTERVAL_S,
@@ -80,14 +81,15 @@ class Recovery:
             self._begin(shards)
         else:
             self._swept.difference_update(shards)
-            self._tasks.spawn(self._begin_after(self.before_timers, shards), self._was_not_begun)
+            for shard in shards:  # one whose letters hang delays no other
+                self._tasks.spawn(self._begin_after(self.before_timers, shard), self._was_not_begun)
 
-    async def _begin_after(self, first: BeforeTimers, shards: Collection[int]) -> None:
+    async def _begin_after(self, first: BeforeTimers, shard: int) -> None:
         try:
-            await first(shards)
+            await first((shard,))
         except JournalUnavailable:
-            logger.debug("what was left for shards that were taken over is looked for again, with everything else")
-        self._begin(shards)
+            logger.debug("what was left for shard %d is looked for again, with everything else", shard)
+        self._begin((shard,))
 
     def _begin(self, shards: Collection[int]) -> None:
         self._swept.update(shards)
@@ -125,7 +127,8 @@ class Recovery:
                     await self._breathe()
                 after = rows[-1].saga_id
         except JournalUnavailable:
-            self._begin(shards)  # they are walked again, by whoever goes on when it is back
+            self._taken |= shards  # they are walked again, by whoever goes on when it is back
+            self._has_taken.set()
             raise
         if self.recovered_count > before:
             logger.info("took up %d unfinished sagas", self.recovered_count - before)
@@ -206,7 +209,13 @@ class Recovery:
     async def _bring_back_long(self, saga_id: SagaId) -> None:
         try:
             async with self._room_for_long:
-                await self._bring_back(saga_id)
+                while True:
+                    try:
+                        return await self._bring_back(saga_id)
+                    except JournalUnavailable:
+                        if self._journal.failed is not None:
+                            raise
+                    await asyncio.sleep(JOURNAL_AWAY_PAUSE_S)
         finally:
             self._long.discard(saga_id)
 

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from orchestrator.errors import AlreadyExists, Draining, InputInvalid, NotFound, VersionConflict
+from orchestrator.errors import AlreadyExists, Draining, InputInvalid, NotFound, NotOwner, VersionConflict
 from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, saga_id, trace_id
 from orchestrator.limits import UID_DRAWS_MAX
@@ -97,7 +97,14 @@ class Starting:
             signal=with_signal,
         )
         try:
-            state = await self._asking.ask_actor(self._directory.create(name, plan, shard), command)
+            actor = self._directory.create(name, plan, shard)
+        except NotOwner:
+            # A child lies with its parent, not where its name says: where there is one, it is found from everywhere.
+            if await self._journal.row(name) is None:
+                raise
+            return await self._existing(name, request, payload)
+        try:
+            state = await self._asking.ask_actor(actor, command)
         except VersionConflict:
             return await self._conflict(name, request, payload)
         return Started(saga_id=name, state=state, created=True)

@@ -1,12 +1,13 @@
 """Shards that come and go under a running runtime, on virtual time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 
-from orchestrator.errors import Fenced, JournalCorrupted, JournalUnavailable, NotOwner
+from orchestrator.errors import Fenced, JournalCorrupted, JournalUnavailable, NotFound, NotOwner
 from orchestrator.ids import SagaId
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.journal import Append, AppendResult, Record, Rest, SearchRow, Shards
@@ -17,6 +18,7 @@ from orchestrator.saga.events import Report
 from orchestrator.testing.shorthand import plan, step
 from orchestrator.values import Payload
 from tests.kit.machine import report
+from tests.kit.parts import named as called
 from tests.kit.parts import sleep, wait
 from tests.kit.runtime import Process, TappedJournal, run, until
 from tests.unit.runtime.families import CHILD, PARENT
@@ -389,3 +391,72 @@ def test_sagas_that_cannot_be_read_delay_no_other_when_a_shard_is_taken_over() -
     healthy, mixed = sorted(run(story(frozenset()))), sorted(run(story(frozenset({"s000", "s100"}))))
     assert mixed[-1] <= healthy[-1] * 1.2
     assert mixed[len(mixed) // 2] <= healthy[len(healthy) // 2] * 1.2
+
+
+class BlinkingJournal(TappedJournal):
+    """A store that is away for one read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blinks_at: Callable[[str], bool] = lambda _saga: False
+
+    async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = 10_000) -> Sequence[Record]:
+        if self.blinks_at(saga_id):
+            self.blinks_at = lambda _saga: False
+            raise JournalUnavailable("the database is away for a moment")
+        return await super().read(saga_id, after_version, limit)
+
+
+def test_a_parent_is_woken_although_the_store_was_away_as_its_child_ended() -> None:
+    async def story() -> None:
+        journal = BlinkingJournal().tap()
+        slow = called("child", plan(sleep("z", for_s=300.0), forward_s=1_000.0))
+        process = Process(well, replace(PARENT, forward_s=1_000.0), slow, journal=journal)
+        async with process.orchestrator.running():
+            await process.start()
+            journal.blinks_at = lambda saga: saga == "s"  # it has left memory by the time its child ends
+            assert (await process.ended()).status is SagaStatus.COMPLETED
+
+    run(story())
+
+
+def test_a_signal_with_a_start_that_names_a_child_goes_to_the_child_from_either_owner() -> None:
+    """A child lies with its parent: the owner of the shard that its name says has no say in it."""
+
+    async def story() -> None:
+        journal = TappedJournal().tap()
+        waiting = called("child", plan(wait("w")))
+        parent = next(name for name in NAMES if shard_of(SagaId(name), SHARDS) != shard_of(SagaId(f"{name}.c"), SHARDS))
+        home = shard_of(SagaId(parent), SHARDS)
+        mine = Process(well, PARENT, waiting, journal=journal, ownership=Deeds(home))
+        others = Deeds(*(shard for shard in range(SHARDS) if shard != home))
+        other = Process(well, PARENT, waiting, journal=journal, clock=mine.clock, ownership=others)
+        request = StartRequest(definition="child", input=Payload("Input", b"input"), saga_id=f"{parent}.c")
+        async with mine.orchestrator.running(), other.orchestrator.running():
+            await mine.start(parent)
+            await until(lambda: f"{parent}.c" in journal._contents.rows)
+            with pytest.raises(NotOwner) as refused:
+                await other.orchestrator.signal_with_start(request, "go", GO, "r1")
+            assert refused.value.shard == home, "it is sent to the owner of the child, not to itself"
+            started = await mine.orchestrator.signal_with_start(request, "go", GO, "r1")
+            assert not started.created
+            assert (await mine.ended(parent)).status is SagaStatus.COMPLETED
+
+    run(story())
+
+
+def test_who_waits_elsewhere_for_a_saga_that_is_forgotten_is_told() -> None:
+    async def story() -> None:
+        journal = TappedJournal().tap()
+        mine = Process(hangs, PLAN, journal=journal, ownership=Deeds(0, 1, 2, 3))
+        other = Process(well, PLAN, journal=journal, clock=mine.clock, ownership=Deeds())
+        async with mine.orchestrator.running(), other.orchestrator.running():
+            await mine.start()
+            waiting = asyncio.create_task(other.orchestrator.wait("s", Until.TERMINAL, 0, 600.0))  # noqa: TID251  # awaited below
+            await until(lambda: mine.hands.open)
+            await asyncio.sleep(1.0)  # poll: virtual time, in which it is looked at
+            del journal._contents.rows[SagaId("s")]
+            with pytest.raises(NotFound, match="forgotten"):
+                await waiting
+
+    run(story())
