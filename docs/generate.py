@@ -72,9 +72,10 @@ def errors_page() -> str:
             "deployment. *Again*: `never` with the same request, `later` here, or `elsewhere` at another member.\n"
         ),
         (
-            "Two reasons have no class: `INTERNAL` (a bug: quote the answer's request id, the server's log has the\n"
-            "rest under it) and `CANCELLED` (the call was given up before it was answered). An answer without\n"
-            "`ErrorInfo` comes from gRPC itself: `RESOURCE_EXHAUSTED` for a message or metadata over the\n"
+            "Three reasons have no class: `INTERNAL` (a bug: quote the answer's request id, the server's log has the\n"
+            "rest under it), `CANCELLED` (the call was given up before it was answered) and `REQUEST_EXPIRED` (left in\n"
+            "the database for the saga's owner, and given up after a day in which it could not be done). An answer\n"
+            "without `ErrorInfo` comes from gRPC itself: `RESOURCE_EXHAUSTED` for a message or metadata over the\n"
             "[limits](limits.md), `UNIMPLEMENTED` for an unknown method, `UNAVAILABLE` where nobody listens.\n"
         ),
         "| class | reason | gRPC code | who acts | again | what it means |",

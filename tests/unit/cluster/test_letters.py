@@ -35,6 +35,7 @@ class Store:
         self.inner: MemoryLeases = MemoryCluster(now=lambda: ManualClock().now(), shard_count=4).open()
         self.is_away = False
         self.asked: list[Collection[int]] = []
+        self.looks: list[set[int]] = []
 
     def _there(self) -> None:
         if self.is_away:
@@ -46,6 +47,7 @@ class Store:
 
     async def posted(self, shards: Collection[int], limit: int) -> Sequence[Post]:
         self._there()
+        self.looks.append(set(shards))
         return await self.inner.posted(shards, limit)
 
     async def answer(self, number: int, answer: Answer) -> None:
@@ -164,11 +166,120 @@ def test_what_cannot_be_done_now_stays_in_the_box_and_is_tried_again(reason: str
         number = await box.leave(0, errand("a"))
         await asyncio.sleep(3.3 * limits.POST_SWEEP_S)  # poll: virtual time, in which it is tried and not answered
         assert await store.answers([number]) == {}
-        assert 2 <= len(clerk.errands) <= 4, "at the interval, and no more often"
+        assert 2 <= len(clerk.errands) <= 3, "at the interval, then less often"
         clerk.refuses.clear()
         assert await box.answer(number) == DONE
         await ending(task)
         await box.close()
+
+    run(story())
+
+
+def test_the_pauses_between_the_tries_of_one_letter_grow_up_to_a_bound() -> None:
+    async def story() -> None:
+        store, clerk = Store(), Clerk()
+        await store.leave("a")
+        clerk.refuses["a"] = refusal("MAILBOX_FULL")
+        task = running(collector(store, clerk, 0))
+        await asyncio.sleep(600.0)  # poll: virtual time
+        first = len(clerk.errands)
+        await asyncio.sleep(600.0)  # poll: virtual time
+        assert 50 <= len(clerk.errands) - first <= 61
+        await ending(task)
+
+    run(story())
+
+
+def test_a_letter_that_cannot_be_done_for_a_day_is_given_up_with_a_final_answer_and_cleared_a_day_later() -> None:
+    async def story() -> None:
+        store, clerk, clock = Store(), Clerk(), ManualClock()
+        number = await store.leave("a")
+        clerk.refuses["a"] = refusal("NOT_OWNER")
+        task = running(Collector(store, Deeds(0), clerk, clock))
+        await asyncio.sleep(60.0)  # poll: virtual time
+        assert await store.answers([number]) == {}
+        clock.step_s = 86_400.0
+        await asyncio.sleep(60.0)  # poll: virtual time
+        answer = (await store.answers([number]))[number]
+        status = status_pb2.Status.FromString(answer.status)
+        info = error_details_pb2.ErrorInfo()
+        assert status.details[0].Unpack(info)
+        assert (status.code, info.reason) == (4, "REQUEST_EXPIRED")
+        assert "will not be done" in status.message
+        assert "ask again" in status.message
+        asked = len(clerk.errands)
+        await asyncio.sleep(60.0)  # poll: virtual time
+        assert len(clerk.errands) == asked, "it is not tried any more"
+        clock.step_s = 3 * 86_400.0
+        await asyncio.sleep(2 * limits.POST_CLEAR_S)  # poll: virtual time
+        assert await store.answers([number]) == {}
+        await ending(task)
+
+    run(story())
+
+
+@pytest.mark.parametrize(("held", "reason"), [((1,), "MAILBOX_FULL"), ((0,), "DRAINING")])
+def test_only_an_owner_that_stays_gives_a_letter_up(held: tuple[int, ...], reason: str) -> None:
+    async def story() -> None:
+        store, clerk, clock = Store(), Clerk(), ManualClock()
+        clock.step_s = 3 * 86_400.0
+        number = await store.leave("a")
+        clerk.refuses["a"] = refusal(reason)
+        await Collector(store, Deeds(*held), clerk, clock).collect([0])
+        assert len(clerk.errands) == 1
+        assert await store.answers([number]) == {}
+
+    run(story())
+
+
+def test_shards_that_are_taken_over_together_are_one_question_each_for_itself() -> None:
+    async def story() -> None:
+        store, clerk = Store(), Clerk()
+        await store.leave("hang", 0)
+        await store.leave("a", 1)
+        await store.leave("b", 2)
+        one = collector(store, clerk, 0, 1, 2, 3)
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(one.collect([shard])) for shard in range(4)]
+        over, open_ = await asyncio.wait(tasks, timeout=1.0)
+        assert open_ == {tasks[0]}, "one whose letter hangs delays no other"
+        assert clerk.done == ["a", "b"]
+        assert store.looks[0] == {0, 1, 2, 3}
+        assert len(store.looks) == 2, "one for all, and one that finds that no more is there"
+        await ending(tasks[0])
+        for each in over:
+            each.result()
+
+    run(story())
+
+
+def test_shards_that_cannot_be_looked_at_say_so_each() -> None:
+    async def story() -> None:
+        store, clerk = Store(), Clerk()
+        one = collector(store, clerk, 0, 1)
+        store.is_away = True
+        heard = await asyncio.gather(one.collect([0]), one.collect([1]), return_exceptions=True)
+        assert [type(each) for each in heard] == [JournalUnavailable] * 2
+        store.is_away = False
+        await store.leave("a", 1)
+        await one.collect([1])
+        assert clerk.done == ["a"]
+
+    run(story())
+
+
+def test_what_was_put_off_is_tried_at_once_where_its_shard_is_taken_over_again() -> None:
+    async def story() -> None:
+        store, clerk = Store(), Clerk()
+        await store.leave("a")
+        clerk.refuses["a"] = refusal("NOT_OWNER")
+        one = collector(store, clerk, 0)
+        for tries in range(1, 6):
+            await one.collect([0])
+            assert len(clerk.errands) == tries
+        clerk.refuses.clear()
+        await one.collect([0])
+        assert clerk.done == ["a"]
 
     run(story())
 
