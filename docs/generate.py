@@ -1,14 +1,15 @@
 """Writes the pages that follow from code: limits.md, errors.md, api.md, cli.md and configuration.md, and tables of two.
 
 `python docs/generate.py` writes them, `--check` only says whether they are current (exit status 1 if not). The code is
-the source: a limit's reason is the comment above it, an error's meaning is its docstring, its gRPC code is in the tree
-at the top of errors.py.
+the source: a limit's reason is the comment above it and its section the file it is in, an error's meaning is its
+docstring, its gRPC code is in the tree at the top of errors.py.
 """
 
 import ast
 import inspect
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -22,28 +23,35 @@ DO_NOT_EDIT = "<!-- Written by docs/generate.py from orchestrator/{}: change tha
 
 
 def limits_page() -> str:
-    """Every bound: name, value with unit, reason; one table per section of limits.py."""
-    source = inspect.getsource(limits)
+    """Every bound: name, value with unit, reason; one table per file of orchestrator/limits."""
     page = [
         "# Limits\n",
-        DO_NOT_EDIT.format("limits.py"),
+        DO_NOT_EDIT.format("limits"),
         (
             "Every bound of the system, and why it is that number. A bound that a deployment may need to move is the\n"
             "default of a setting; the others are fixed. What goes past a bound is refused with an error that names it."
         ),
     ]
+    for path in sorted((ROOT / "orchestrator/limits").glob("[!_]*.py")):
+        source = path.read_text(encoding="utf-8")
+        title, _, scope = (ast.get_docstring(ast.parse(source)) or "").partition(": ")
+        page += [f"\n## {title}\n", f"What is bounded here: {scope}\n", "| limit | value | why |", "|---|---|---|"]
+        page += [
+            f"| `{name}` | {_quantity(name, getattr(limits, name))} | {reason} |" for name, reason in _bounds(source)
+        ]
+    return "\n".join(page) + "\n"
+
+
+def _bounds(source: str) -> Iterator[tuple[str, str]]:
+    """Each constant of a file and the comment above it."""
     comments: list[str] = []
     for line in source.splitlines():
-        if section := re.fullmatch(r"# -{3,} (.+?) -{3,}", line):
-            page += [f"\n## {section[1].capitalize()}\n", "| limit | value | why |", "|---|---|---|"]
-        elif line.startswith("# "):
+        if line.startswith("# "):
             comments.append(line[2:])
-        elif name := re.match(r"([A-Z][A-Z0-9_]*)\b[^=]*=", line):
-            page.append(f"| `{name[1]}` | {_quantity(name[1], getattr(limits, name[1]))} | {' '.join(comments)} |")
-            comments = []
-        else:
-            comments = []
-    return "\n".join(page) + "\n"
+            continue
+        if name := re.match(r"([A-Z][A-Z0-9_]*)\b[^=]*=", line):
+            yield name[1], " ".join(comments)
+        comments = []
 
 
 def _quantity(name: str, value: object) -> str:
@@ -73,8 +81,8 @@ def errors_page() -> str:
         ),
         (
             "Three reasons have no class: `INTERNAL` (a bug: quote the answer's request id, the server's log has the\n"
-            "rest under it), `CANCELLED` (the call was given up before it was answered) and `REQUEST_EXPIRED` (left in\n"
-            "the database for the saga's owner, and given up after a day in which it could not be done). An answer\n"
+            "rest under it), `CANCELLED` (the call was given up before it was answered) and `REQUEST_EXPIRED` (left\n"
+            "in the database for the saga's owner, and given up after a day in which it could not be done). An answer\n"
             "without `ErrorInfo` comes from gRPC itself: `RESOURCE_EXHAUSTED` for a message or metadata over the\n"
             "[limits](limits.md), `UNIMPLEMENTED` for an unknown method, `UNAVAILABLE` where nobody listens.\n"
         ),

@@ -21,7 +21,7 @@ What is always true here:
 * An error that a caller sees is a row of `status.TABLE`, or INTERNAL with a number to quote; never a traceback.
 * The deadline of a call bounds the call, never the saga. A wait that runs out of time answers with the saga as it
   stands, because an error would lose the handle.
-* What one caller may take is bounded (`limits.py`, "the API"): size of a message, of its metadata, of a page, of a
+* What one caller may take is bounded (`limits/api.py`): size of a message, of its metadata, of a page, of a
   status; number of calls, of waits, of streams; age of a stream; patience with a slow reader. A bound that is reached
   says so and says what to do; nothing queues without end.
 * A page neither misses nor repeats a saga that exists throughout, because a token holds the last row's key.

@@ -39,7 +39,7 @@ Invariants
   asks `steps.x.applied` first does not.
 * A revision is compiled from its own descriptors, never from what a service says today.
 * No author's text makes a reader crash, loop, or need memory out of proportion: YAML aliases, tags and merge keys are
-  refused at the parser's events, every size has a bound in `limits.py`.
+  refused at the parser's events, every size has a bound in `orchestrator.limits`.
 
 Data edges are inferred from what is read before a step begins (`request`, `when`, `for_each`, `sleep`, a child's
 `input`). What is evaluated later (`refuse`, `reason`, `until`, `probe`, `compensate`) must read upstream steps only: a

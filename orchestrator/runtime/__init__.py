@@ -32,7 +32,7 @@ Invariants:
   says when it is due, and one sweep finds it (`recovery.py`). A restart reads the sagas that are awake and no others.
 * A child saga is found by its call's key, by whoever asks, as often as it is asked for (`children.py`).
 * A bug or a bad record ends one actor and no other (`supervisor.py`).
-* Every queue has a bound with a name in `limits.py`, and every waiting caller is answered, also at the end.
+* Every queue has a bound with a name in `orchestrator.limits`, and every waiting caller is answered, also at the end.
 
 Draining: the process takes no new saga and begins no new call, records what still comes in, and leaves the rest to
 recovery. Being killed is the same without the politeness; there is no state that only lives in memory.

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -28,7 +29,6 @@ SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "build", ".hypothesi
 
 # Files over 400 lines, each with the reason why it is still one idea. An entry goes when its file is short again.
 LONG_FILES: dict[str, str] = {
-    "orchestrator/limits.py": "one page of every bound; a second page would hide one",
     "orchestrator/saga/events.py": "one published vocabulary, each value with its meaning; it holds no logic",
     "orchestrator/saga/outcome.py": "one table and its fold: what an end means is read beside what follows from it",
     "orchestrator/saga/plan.py": "one tree of values that name each other, and no logic",
@@ -147,15 +147,22 @@ def test_blind_excepts_stay_home() -> None:
 
 
 def test_every_limit_has_its_reason() -> None:
-    assert_none(tidy.limit_comments(Source.read(ROOT, ROOT / "orchestrator/limits.py")))
+    assert_none(finding for source in sources("orchestrator/limits") for finding in tidy.limit_comments(source))
+
+
+def test_every_limit_is_written_once() -> None:
+    """The door of `limits` takes all that its files have: of two of one name it would silently keep the later."""
+    names = [name for source in sources("orchestrator/limits") for name, _ in tidy.limit_names(source)]
+    assert names
+    assert_none(f"{name} is in two files; keep one" for name, count in Counter(names).items() if count > 1)
 
 
 def test_every_limit_is_used() -> None:
-    limits = Source.read(ROOT, ROOT / "orchestrator/limits.py")
+    limits = {source.path: source for source in sources("orchestrator/limits")}
     words = {
-        word for source in sources("orchestrator", "tests") if source.path != limits.path for word in _words(source)
+        word for source in sources("orchestrator", "tests") if source.path not in limits for word in _words(source)
     }
-    unused = {name for name, _ in tidy.limit_names(limits)} - words
+    unused = {name for source in limits.values() for name, _ in tidy.limit_names(source)} - words
     assert_none(f"{name} bounds nothing; obey it or drop it" for name in sorted(unused - UNUSED_LIMITS))
     assert_none(f"{name} is obeyed now; take it off UNUSED_LIMITS" for name in sorted(UNUSED_LIMITS - unused))
 

@@ -209,7 +209,7 @@ def _is_blind(kind: ast.expr | None) -> bool:
 
 
 def limit_comments(source: Source) -> Iterator[str]:
-    """Every number in limits.py has its reason right above it."""
+    """Every number in a file of limits has its reason right above it."""
     lines = source.lines
     for name, line in limit_names(source):
         if not lines[line - 2].startswith("# ") or lines[line - 2].startswith("# ---"):
@@ -217,7 +217,7 @@ def limit_comments(source: Source) -> Iterator[str]:
 
 
 def limit_names(source: Source) -> Iterator[tuple[str, int]]:
-    """The constants of limits.py, each with its line."""
+    """The constants of a file of limits, each with its line."""
     for node in source.tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         if isinstance(target, ast.Name) and target.id.isupper():

@@ -1,0 +1,27 @@
+"""The journal: commits of the SQLite file, forgetting, and promotion to PostgreSQL."""
+
+# While the disk takes less than this for a commit, on average, commits run on the event loop: a thread hand-off costs
+# more than they do. Two milliseconds is as long as a group may make every other saga wait for nothing but the disk.
+JOURNAL_COMMIT_LOOP_S_MAX = 0.002
+# Below this they come back from the writer thread; half of the other bound, so that they do not swing to and fro.
+JOURNAL_COMMIT_LOOP_S_BACK = 0.001
+# Rows read on the event loop in one go, about two milliseconds of decoding; what is longer is read in a thread.
+JOURNAL_LOOP_ROWS_MAX = 500
+# Patience with another program (a shell, a backup) that holds the file's write lock, before the journal gives up.
+JOURNAL_BUSY_S = 5.0
+# Pages in the write-ahead log before a commit copies them home: 4 MiB, SQLite's own default and a few milliseconds.
+JOURNAL_CHECKPOINT_PAGES = 1_000
+# The write-ahead log is cut back to this after a burst or a long reader made it grow.
+JOURNAL_WAL_BYTES_MAX = 64 * 1024 * 1024
+# Records that go at once when sagas are forgotten, of one saga or of many: some ten milliseconds of the write lock.
+# Only a saga that has more by itself goes in one piece all the same.
+FORGET_RECORDS_MAX = 2_000
+
+# Sagas of one page of a promotion, after which its place is noted: what is done again after a kill.
+PROMOTION_SAGAS = 500
+# Records of one transaction of a promotion.
+PROMOTION_RECORDS = 1_000
+# Bytes of records after which a page of them ends early: they are in memory a few times over.
+PROMOTION_BYTES = 16 * 1024 * 1024
+# Parents of which it is remembered what they are children of.
+PROMOTION_PARENTS_KEPT_MAX = 100_000

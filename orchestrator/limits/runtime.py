@@ -1,0 +1,80 @@
+"""The runtime: sagas in memory, and its standing work: recovery, sweeps, retention, drains."""
+
+# New sagas are refused while so many are in memory; about 5 KB each, so half a gigabyte. Accepted sagas are taken up
+# whatever their number, at recovery's pace, and sleeping ones leave memory.
+ACTORS_MAX = 100_000
+# Outside requests waiting for one saga; a caller beyond that is told to come back.
+MAILBOX_MESSAGES_MAX = 1_000
+# Records of one append: bounds a transaction, far above what one turn of a saga decides.
+RECORDS_PER_APPEND_MAX = 2_000
+# How long a turn that nothing hangs on waits for the next one of its saga before it is committed alone: below what a
+# person or a service notices, above what two calls begun together take to end one after the other.
+COMMIT_HOLD_S = 0.002
+# Streams of one group commit; larger groups gain nothing and delay the first in them.
+COMMIT_STREAMS_MAX = 1_000
+# Records read at once when a saga is folded.
+READ_RECORDS_MAX = 10_000
+# Records folded before other sagas have their turn: some ten milliseconds.
+FOLD_RECORDS_MAX = 500
+# Callers that wait for or watch sagas in one process, each with an open RPC.
+WATCHERS_MAX = 10_000
+# When a caller who was turned away should come back, where nothing better is known.
+RETRY_AFTER_S_DEFAULT = 1.0
+# Ended sagas whose last state is remembered, because whoever started them is about to ask.
+ENDED_KEPT_MAX = 1_000
+# Their records in all, the last one's apart: about half a kilobyte each, and a saga of 100,000 items has 300,000.
+ENDED_RECORDS_KEPT_MAX = 200_000
+# A saga that does nothing for so long is better found again in the journal.
+PASSIVATION_WAIT_S_MIN = 5.0
+# How often the journal is asked which sleeping sagas are due before the next time; their timers then fire exactly.
+SWEEP_INTERVAL_S = 0.5
+# Share of the time that passes by which the process's clock goes faster or slower to follow a wall clock that was set:
+# an hour is made up for in four days, and no timer is off by more than this share of its length.
+CLOCK_SLEW_MAX = 0.01
+# Records from which on a saga is read back beside the others rather than before them: half a second of work.
+LONG_RECORDS = 20_000
+# Such sagas read at once: each may be hundreds of megabytes.
+LONG_AT_ONCE = 2
+# Parents brought back at once when children end: a long one among them does not hold up the others.
+WAKERS_MAX = 4
+# How often it is asked whether a saga that needs an actor has none; there are none, so this only bounds a bug's harm.
+ORPHANS_INTERVAL_S = 60.0
+# Unfinished sagas read at once at start.
+RECOVERY_PAGE_ROWS = 200
+# Open calls above which recovery waits, so that a restart is not a stampede for the services.
+RECOVERY_CALLS_MAX = 200
+# How long recovery waits before it looks again.
+RECOVERY_PAUSE_S = 0.01
+# How long recovery waits for calls that do not end before it opens as many again: a hung service delays its own sagas.
+RECOVERY_STALL_S = 1.0
+# Turns of one saga that may fail before it is set aside for a person.
+CRASHES_MAX = 3
+# Pause before a saga whose turn failed is taken up again.
+CRASH_PAUSE_S = 0.5
+# Quarantined sagas remembered with their reason; beyond that only the log has them. As many are remembered for crashes
+# they may yet repeat, the latest.
+QUARANTINED_MAX = 10_000
+# How often a drain looks whether everything is quiet.
+DRAIN_POLL_S = 0.01
+# How often it is looked whether ended sagas have been kept long enough: nobody keeps them to the minute.
+RETENTION_INTERVAL_S = 60.0
+# Sagas forgotten at once: with the usual ten to twenty records each, some milliseconds.
+RETENTION_SAGAS = 100
+# Share of the time that forgetting may take while there is something to forget.
+RETENTION_SHARE = 0.04
+# Shortest time that an ended saga is kept: whoever waits for its end, anywhere, has to find it, and its spans leave.
+RETENTION_S_MIN = 60.0
+# New containers after which the cyclic collector looks; garbage in cycles comes from the gRPC library, a few a call.
+GC_CONTAINERS = 50_000
+# What a drain may take beyond its grace before the process leaves anyway: a flush of two seconds and a margin, together
+# less than the 3 s that operators are told.
+DRAIN_MARGIN_S = 2.8
+# Pause before a store that is away is asked again by standing work: short beside any lease.
+JOURNAL_AWAY_PAUSE_S = 0.25
+# How often a process looks whether sagas that it does not run have moved, for those who wait for them here: a wait at
+# the wrong process is longer by half of it on average.
+WATCH_POLL_S = 0.05
+# Sagas in one such look; an array of ids of this size is a few tens of kilobytes.
+WATCH_POLL_SAGAS = 1_000
+# Draws for a uid in a shard of one's own: with 1,000 processes, one in 20,000 sagas begins elsewhere.
+UID_DRAWS_MAX = 10_000

@@ -1,0 +1,51 @@
+"""Telemetry: spans, metrics and lines of the log."""
+
+# W3C Trace Context asks to pass on at least 512 characters of `tracestate`; more is dropped whole, in and out.
+TRACESTATE_CHARS_MAX = 512
+# The same document's limit of list members.
+TRACESTATE_MEMBERS_MAX = 32
+# A span says what went wrong in a sentence; the whole text is in the journal.
+SPAN_MESSAGE_CHARS_MAX = 256
+# Events on one span: OpenTelemetry's own default; a step that is retried for days does not grow without end.
+SPAN_EVENTS_MAX = 128
+# Items of one `for_each` step that have spans of their own, the first ones: what a trace viewer still draws; the others
+# are counted in the step's span.
+SPAN_ITEMS_MAX = 1_000
+# Attempts of one operation that have spans of their own, the first ones: a call that is polled for weeks has thousands;
+# the others are counted in the operation's span.
+SPAN_ATTEMPTS_MAX = 128
+# Encoded attributes kept: a definition has a few hundred words that its spans repeat; some hundred bytes each.
+SPAN_PAIRS_KEPT_MAX = 4_096
+# Parsed `tracestate` values kept: one for each of the callers that trace, and those are few.
+TRACE_STATES_KEPT_MAX = 256
+# Sagas the trace reader keeps in mind, about 2 KiB each, up to 1 MiB with a thousand items; any other is folded anew
+# from its stream when it moves.
+TRACE_VIEWS_MAX = 4_096
+# Records the trace reader takes at once: two milliseconds of the event loop.
+TRACE_PAGE_RECORDS_MAX = 128
+# Between two pages the loop belongs to sagas; with it the reader follows up to 25,000 records a second.
+TRACE_PAGE_PAUSE_S = 0.002
+# The trace reader looks this often while sagas move, so that pages are full rather than many.
+TRACE_POLL_S = 0.2
+# How often the trace reader's place is saved; a crash repeats at most the spans of this time and one batch.
+TRACE_CURSOR_S = 1.0
+# Tracing switched on for the first time on an old store begins this far back, not at its first record.
+TRACE_BACKLOG_S_FIRST = 3_600.0
+# Pause after a batch that the collector did not take; the exporter has then already tried for its own timeout.
+TRACE_RETRY_S = 5.0
+# A batch the collector did not take for so long is dropped and counted; what comes after it waits in the journal.
+TRACE_BATCH_S_MAX = 600.0
+# Time for the last spans to leave at shutdown; what is not out by then is exported after the next start.
+TRACE_DRAIN_S_DEFAULT = 2.0
+# A collector that stays away is complained of once a minute.
+TRACE_COMPLAINT_S = 60.0
+# Label combinations of one metric; every further one is counted as `other`, so that scrapes stay small.
+METRIC_LABEL_SETS_MAX = 1_000
+# How often the live sagas are counted by status: an index look-up, at half of the usual scrape interval at least.
+SAGA_COUNT_S = 5.0
+# Sagas looked at to count those that need a person by reason; where more do, the count of the rest is as good.
+ATTENTION_ROWS_MAX = 1_000
+# How often the event loop is asked how late it is: fine enough to see a blocked quarter of a second.
+LOOP_LAG_SAMPLE_S = 0.25
+# One line of the log, a traceback included; a longer one is cut and says so.
+LOG_LINE_CHARS_MAX = 16_000
