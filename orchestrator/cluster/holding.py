@@ -39,6 +39,8 @@ class Holding:
         """Held ones that are being handed over."""
         self.left: dict[int, Shard] = {}
         """Shards that nothing is written to any more, and which are still the member's at the store."""
+        self.doubtful: set[int] = set()
+        """Those of them that were given, and nobody knows whether they went."""
         self._known: dict[int, Shard] = {}
 
     @property
@@ -92,12 +94,21 @@ class Holding:
         for shard in shards:
             self.held[shard] = self.left.pop(shard).epoch
 
+    def returned(self, shards: Iterable[Shard]) -> Change:
+        """Take in shards that the member has given to itself, under a new epoch."""
+        own = tuple(shards)
+        self._learn(own)
+        for each in own:
+            self.left.pop(each.shard, None)
+        return self._settle()
+
     def drop(self) -> tuple[int, ...]:
         """Let go of everything at once; return what was held."""
         held = tuple(sorted(self.held))
         self.held.clear()
         self.leaving.clear()
         self.left.clear()
+        self.doubtful.clear()
         return held
 
     def _learn(self, shards: Iterable[Shard]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,7 +11,7 @@ from orchestrator.cluster.holding import Change, Holding
 from orchestrator.cluster.shares import Part, deal, part_of
 from orchestrator.frozen import changed
 from orchestrator.limits import CLAIM_SHARDS_MAX, HAND_OVERS_MAX, REBALANCE_GRACE_S
-from orchestrator.ports.leases import Member, View
+from orchestrator.ports.leases import Member, Shard, View
 from orchestrator.ports.ownership import Tenant
 from orchestrator.tasks import Tasks
 
@@ -192,20 +192,42 @@ class Moving:
         give = self._part(term).give
         going = {each.shard for given in give.values() for each in given}
         if stays := [] if self.is_leaving else [shard for shard in holding.left if shard not in going]:
-            holding.take_back(stays)
-            self.tenant.took(stays)
+            await self._take_back(term, stays)
         for receiver, shards in give.items():
             quiet = [holding.left[each.shard] for each in shards if each.shard in holding.left]
             if not quiet:
                 continue
-            given = await self._asking.give(term.member, quiet, receiver)
-            term.acts += 1
+            given = await self._give_to(term, quiet, receiver)
             holding.given(given)
             self._counts.given += len(given)
             logger.info("member %s gave %d shards to %s", term.member, len(given), receiver)
             self._on_news([addresses[receiver]])
             if len(given) < len(quiet):
                 self._look_now()
+
+    async def _give_to(self, term: Term, shards: Sequence[Shard], receiver: str) -> Sequence[Shard]:
+        numbers = {each.shard for each in shards}
+        term.holding.doubtful |= numbers
+        given = await self._asking.give(term.member, shards, receiver)
+        term.holding.doubtful -= numbers
+        term.acts += 1
+        return given
+
+    async def _take_back(self, term: Term, shards: Collection[int]) -> None:
+        """Hold shards again that need not go.
+
+        A gift that was not answered may yet be done, however late. Whoever gives the shard to itself raises its epoch,
+        after which that gift changes nothing; until then nothing is begun there.
+        """
+        holding = term.holding
+        doubtful = [holding.left[shard] for shard in shards if shard in holding.doubtful]
+        if certain := [shard for shard in shards if shard not in holding.doubtful]:
+            holding.take_back(certain)
+            self.tenant.took(certain)
+        if doubtful:
+            again = await self._give_to(term, doubtful, term.member)
+            if not term.is_over:
+                self._tell(term, holding.returned(again))
 
     def is_handed_over(self, term: Term) -> bool:
         """Return whether nothing is held any more, nor left where somebody could be given it."""
