@@ -64,6 +64,10 @@ class Client:
         return None
 
     @property
+    def obstacle(self) -> str | None:
+        return None
+
+    @property
     def groups(self) -> int:
         """Return how many groups this life has handed over."""
         return self._groups

@@ -44,8 +44,9 @@ _AWAY_LEASES = 2.5
 """Each in leases, at most: below one a node keeps what it has, above it loses everything."""
 _WINDOWS = 3
 """How often a node, a pair of them, or the database may be out of reach."""
-_LATER_S = 20.0
-_LATE_S = 25.0
+_LATER_S = 15.0
+"""Within which something happens to a life, or an outage begins: most sagas are under way then."""
+_LATE_S = 15.0
 _STEP_S = 1_200.0
 _DRIFT = 0.008
 _HOP_S = 0.002
@@ -61,8 +62,8 @@ class Cluster:
     spread_s = 15.0
     """Longer than with one process: what goes wrong with nodes takes leases."""
 
-    def __init__(self, around: Around, nodes: int, chaos_s: float) -> None:
-        """Begin with an empty database and nobody there; `chaos_s` is how long faults strike."""
+    def __init__(self, around: Around, nodes: int) -> None:
+        """Begin with an empty database and nobody there."""
         self.nodes = [Node(f"n{number}") for number in range(1, nodes + 1)]
         self.lease_s = around.faults.fates.pick("lease", LEASES_S)
         self.oversight = Oversight(self.lease_s, around.broken)
@@ -71,7 +72,6 @@ class Cluster:
         self._around = around
         self._faults = around.faults
         self._broken = around.broken
-        self._chaos_s = chaos_s
         self._cut: dict[frozenset[str], None] = {}
         """Pairs of nodes that do not reach each other."""
         self._is_over = False
@@ -267,8 +267,8 @@ class Cluster:
 
     def _plan_outage(self, kind: Kind, site: str, goes: Callable[..., None]) -> None:
         draw, loop = self._faults.fates.draw, asyncio.get_running_loop()
-        at_s = self._chaos_s * draw(f"when/{kind}/{site}")
-        for_s = _AWAY_LEASES * self.lease_s * draw(f"for/{kind}/{site}") ** 2
+        at_s = _LATER_S * draw(f"when/{kind}/{site}")
+        for_s = _AWAY_LEASES * self.lease_s * draw(f"for/{kind}/{site}")
 
         def strikes() -> None:
             if self._faults.strike(kind, site):

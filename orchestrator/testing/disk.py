@@ -76,6 +76,10 @@ class SimulatedJournal:
         return self._failure or None
 
     @property
+    def obstacle(self) -> str | None:
+        return None
+
+    @property
     def groups(self) -> int:
         """Return how many groups this life has handed to the disk."""
         return self._groups

@@ -91,10 +91,11 @@ class Oversight:
         before, self._view = self._view, view
         if before is None:
             return
-        present = {each.member for each in view.members}
+        present, gone = {each.member for each in view.members}, list[str]()
         for each in before.members:
             if each.member not in present:
                 self._left(each.member, actor, life, view.at)
+                gone.append(each.member)
         if statement == "claim":
             self._used.add(actor)
         self.checked["I2"] += 1
@@ -110,6 +111,8 @@ class Oversight:
                     self._given[old.shard, old.epoch] = life
             if old.owner != new.owner and new.owner:
                 self.on_told(self._name(new.owner), f"has shard {new.shard} under epoch {new.epoch}")
+        for member in gone:
+            self._over_at[member] = 0.0  # what is given to it from here on is nobody's
 
     def _left(self, member: str, actor: str, life: Life, at: float) -> None:
         """Hear that a member's row is gone."""

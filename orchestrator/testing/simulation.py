@@ -117,7 +117,7 @@ class _World:
             observer=given.observer,
             broken=self.violations,
         )
-        return Sole(around) if given.nodes == 1 else Cluster(around, given.nodes, given.chaos_s)
+        return Sole(around) if given.nodes == 1 else Cluster(around, given.nodes)
 
     def tell(self) -> None:
         """Write down everything that happens, as it happens."""

@@ -47,10 +47,10 @@ IN_CLUSTER = (
     _defect(
         name="trusted-for-longer-than-the-lease",
         breaks="I33, I38",
-        module="cluster.term",
-        says="a member believes in its lease for one and a half of them",
-        old="return sent_at + lease_s * LEASE_TRUST_SHARE",
-        new="return sent_at + lease_s / LEASE_TRUST_SHARE",
+        module="cluster.membership",
+        says="a member believes in its lease for two of them (and others wait no longer for that)",
+        old="max(term.trusted_until, trusted_until(sent_at, self._lease_s))",
+        new="max(term.trusted_until, sent_at + 2 * self._lease_s)",
     ),
     _defect(
         name="trust-ends-by-timer-only",
