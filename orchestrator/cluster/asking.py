@@ -46,6 +46,10 @@ class Asking:
         """Lengthen the lease; None where the member was fenced."""
         return await self._seen(partial(self._leases.renew, member, self._lease_s, is_leaving=is_leaving))
 
+    async def view(self) -> View:
+        """Look, without being a member."""
+        return await self._seen(self._leases.view)
+
     async def claim(self, member: str, shards: Sequence[Shard]) -> Sequence[Shard]:
         """Take free shards."""
         return await self._ask(partial(self._leases.claim, member, shards))

@@ -31,12 +31,6 @@ EXPIRED = "REQUEST_EXPIRED"
 """Reason of a letter that was given up, in the words of `google.rpc.ErrorInfo`."""
 
 
-# A letter that could not be done for so long is given up: whoever left it asks no more, as of `POST_KEPT_S`.
-POST_S_MAX = 86_400.0
-# Longest pause between two tries of one letter: a third of its caller's patience, so that an end of trouble is noticed.
-POST_PAUSE_S_MAX = 10.0
-
-
 class LetterBox:
     """`ports.peers.Letters` over the store; all that is waited for in this process is asked for in one query."""
 
@@ -226,11 +220,11 @@ class Collector:
         pause_s = limits.POST_SWEEP_S if before is None else before.next_s
         # A look that comes a moment early is no reason to wait for the one after.
         until_at = self._clock.monotonic() + pause_s - limits.POST_SWEEP_S / 2
-        self._put_off[number] = _Pause(until_at=until_at, next_s=min(2 * pause_s, POST_PAUSE_S_MAX))
+        self._put_off[number] = _Pause(until_at=until_at, next_s=min(2 * pause_s, limits.POST_PAUSE_S_MAX))
 
     def _is_past(self, post: Post, answer: Answer) -> bool:
         """Return whether a letter is given up; its shard's owner does that, and no process on its way out."""
-        is_old = self._clock.now() - post.posted_at >= POST_S_MAX
+        is_old = self._clock.now() - post.posted_at >= limits.POST_S_MAX
         return is_old and _info(answer).reason != Draining.reason and post.shard in self._ownership.owned()
 
     async def _clear(self) -> None:
@@ -266,7 +260,7 @@ def _expired(last: Answer) -> Answer:
     """Return the final answer to a letter that could not be done in all its time."""
     said = status_pb2.Status.FromString(last.status).message
     sentence = (
-        f"the request was left for the saga's owner, and could not be done for {POST_S_MAX / 3_600:g} hours; it"
+        f"the request was left for the saga's owner, and could not be done for {limits.POST_S_MAX / 3_600:g} hours; it"
         " was given up and will not be done. Look at the saga, and where it is still wanted ask again with the same"
         f" request id. The last try ended with: {said}"
     )

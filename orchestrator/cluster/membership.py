@@ -25,7 +25,7 @@ from orchestrator.cluster.term import (
 )
 from orchestrator.errors import NotOwner
 from orchestrator.frozen import changed
-from orchestrator.limits import LEASE_S_DEFAULT, LEAVE_S, LOOK_PAUSE_S
+from orchestrator.limits import JOINS_KEPT, LEASE_S_DEFAULT, LEAVE_S, LOOK_PAUSE_S
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.leases import Leases, Member, View
 from orchestrator.ports.ownership import Tenant
@@ -202,13 +202,20 @@ class Membership:
     # --- joining -----------------------------------------------------------------------------------------------------
 
     async def _join(self) -> Term | None:
-        """Join under a fresh UUID; None: it leaves before it has joined, or must try another."""
-        member = str(self._clock.new_uid())
-        self._rows.append(member)
+        """Join under a fresh UUID; None: it leaves before it has joined, or must try another.
+
+        Each try has a UUID of its own, because nobody knows what becomes of one that had no answer: its row may come
+        late, and is then an earlier life's. While the store is away it is asked for a view, which leaves nothing.
+        """
         while not self._moving.is_leaving:
             try:
+                if self._asking.away:
+                    await self._asking.view()
+                member = str(self._clock.new_uid())
+                self._rows.append(member)
                 sent_at, view = await self._enter(member)
             except StoreAway:
+                del self._rows[1:-JOINS_KEPT]  # the first may be a life that had shards
                 self._wake.clear()
                 await self._woken(asyncio.get_running_loop().time() + self._asking.retry_s())
                 continue

@@ -22,6 +22,10 @@ POSTS_AT_ONCE = 16
 POSTS_HELD_MAX = 1_000
 # One try at a left request; a saga that is read back takes a second at most, and the next try comes by itself.
 POST_TRY_S = 10.0
+# Longest pause between two tries of one letter: a third of its caller's patience, so that an end of trouble is noticed.
+POST_PAUSE_S_MAX = 10.0
+# A letter that could not be done for so long is given up: whoever left it asks no more, as of `POST_KEPT_S`.
+POST_S_MAX = 86_400.0
 # An answer is kept as long as somebody may still ask for it: a client's longest retrying is far below a day.
 POST_KEPT_S = 86_400.0
 # How often answered posts are cleared away.

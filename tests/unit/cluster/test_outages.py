@@ -222,6 +222,37 @@ def test_a_claim_whose_answer_was_lost_counts() -> None:
     played(story())
 
 
+def test_a_join_without_an_answer_is_tried_again_as_another_and_what_it_left_is_taken_away() -> None:
+    async def story() -> None:
+        async with town(4) as place:
+            one = place.build("one")
+            one.way.loses_answers_of = {"join"}
+            one.start()
+            await until(lambda: one.way.asked.count("join") >= 3)
+            one.way.loses_answers_of = set()
+            await one.membership.joined()
+            await place.settled(one)
+            assert len(one.way.joined) == len(set(one.way.joined)) >= 3, "no UUID was used twice"
+            assert [each.member for each in (await one.leases.view()).members] == [one.membership.member]
+
+    played(story())
+
+
+def test_while_the_store_is_away_nothing_is_asked_of_it_that_could_come_late() -> None:
+    async def story() -> None:
+        async with town(4) as place:
+            (one,) = await place.open("one")
+            one.way.cut()
+            await watch(place, 3 * LEASE_S)
+            tried = len(one.way.joined)
+            await watch(place, 30.0)
+            assert len(one.way.joined) == tried <= 2
+            one.way.mend()
+            await place.settled(one)
+
+    played(story())
+
+
 def test_whoever_comes_back_within_its_lease_has_its_own_again_and_nobody_else_moves() -> None:
     async def story() -> None:
         async with town(16) as place:

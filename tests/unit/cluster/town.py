@@ -62,6 +62,9 @@ class Way:
         self.back_s: dict[str, float] = {}
         """How much longer answers take than questions."""
         self.asked_count = 0
+        self.asked: list[str] = []
+        self.joined: list[str] = []
+        """The UUIDs that it was asked to join as."""
         self.is_asked = asyncio.Event()
         """A question is on its way."""
 
@@ -75,6 +78,9 @@ class Way:
         async def asked(*args: Any, **kwargs: Any) -> Any:
             self.is_asked.set()
             self.asked_count += 1
+            self.asked.append(name)
+            if name == "join":
+                self.joined.append(args[0].member)
             try:
                 await self._pass()
                 if name in self.breaks:
