@@ -9,7 +9,7 @@ from typing import TypeVar
 from orchestrator.cluster.clock import StoreTime
 from orchestrator.cluster.term import call_s_max
 from orchestrator.errors import JournalUnavailable
-from orchestrator.limits import LEAVE_S, STORE_RETRY_S
+from orchestrator.limits import LEAVE_AWAY_S, LEAVE_S, STORE_RETRY_S
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.leases import Leases, Member, Shard, View
 
@@ -64,7 +64,7 @@ class Asking:
 
     async def leave(self, member: str) -> None:
         """Take a row of this process away."""
-        await self._ask(partial(self._leases.leave, member), LEAVE_S)
+        await self._ask(partial(self._leases.leave, member), LEAVE_AWAY_S if self.away else LEAVE_S)
 
     async def _seen(self, question: Callable[[], Awaitable[T]]) -> T:
         time = self._store_time

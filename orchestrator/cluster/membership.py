@@ -25,7 +25,7 @@ from orchestrator.cluster.term import (
 )
 from orchestrator.errors import NotOwner
 from orchestrator.frozen import changed
-from orchestrator.limits import JOINS_KEPT, LEASE_S_DEFAULT, LEAVE_S, LOOK_PAUSE_S
+from orchestrator.limits import JOINS_KEPT, LEASE_S_DEFAULT, LEAVE_AWAY_S, LEAVE_S, LOOK_PAUSE_S
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.leases import Leases, Member, View
 from orchestrator.ports.ownership import Tenant
@@ -66,6 +66,7 @@ class Membership:
         self._looked_at = 0.0
         self._has_joined = asyncio.Event()
         self._has_left = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
 
     # --- what the runtime asks ---------------------------------------------------------------------------------------
 
@@ -149,25 +150,38 @@ class Membership:
         """Be a member while the block runs; at its end the tenant has lost everything and the row is gone."""
         self._moving.tenant = tenant
         async with asyncio.TaskGroup() as group:
-            keeping = group.create_task(self._keep(), name="membership")
+            self._keeping = group.create_task(self._keep(), name="membership")
             try:
                 yield self
             finally:
-                keeping.cancel()
+                self._keeping.cancel()
 
     def nudge(self) -> None:
         """Look at the cluster now: a peer says that something has changed."""
         self._wake.set()
 
     async def drain(self, grace_s: float) -> None:
-        """Hand every shard over as soon as it is quiet, and leave; calls in flight get the grace to end."""
+        """Hand every shard over as soon as it is quiet, and leave; calls in flight get the grace to end.
+
+        What is not handed over by then is let go of: when this returns the process owns nothing, and no append waits.
+        While the store is away that is right after the grace, else at most `LEAVE_S` later.
+        """
         self._moving.drain_grace_s = grace_s
         self._wake.set()
+        if await self._left_within(grace_s) or (not self._asking.away and await self._left_within(LEAVE_S)):
+            return
+        logger.warning("not everything was handed over in time; the rest is let go of")
+        if self._keeping is not None:
+            self._keeping.cancel()  # it may be waiting for an answer of the store
+        await self._left_within(2 * LEAVE_AWAY_S)
+
+    async def _left_within(self, timeout_s: float) -> bool:
         try:
-            async with asyncio.timeout(grace_s + LEAVE_S):
+            async with asyncio.timeout(timeout_s):
                 await self._has_left.wait()
         except TimeoutError:
-            logger.warning("not everything was handed over in time; the rest is let go of when the process ends")
+            return False
+        return True
 
     async def _keep(self) -> None:
         """Be one member after the other, until it leaves; whatever ends this, no row of its own stays behind."""

@@ -32,6 +32,8 @@ HAND_OVERS_MAX = 256
 REBALANCE_GRACE_S = 5.0
 # What the last statements of a member that leaves may take; past it the lease runs out instead.
 LEAVE_S = 1.0
+# The same where the store did not answer the last question: it is told on the chance, and nobody's end waits for it.
+LEAVE_AWAY_S = 0.1
 # Tries at joining that had no answer, whose rows are looked for later: their statements are long cut off by then.
 JOINS_KEPT = 64
 # Answers of the store by which its clock is known: the quickest of them counts, and old ones drift.

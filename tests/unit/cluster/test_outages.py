@@ -370,6 +370,29 @@ def test_a_gift_that_the_store_could_not_take_is_tried_again_soon() -> None:
     played(story())
 
 
+@pytest.mark.parametrize("silent", [False, True], ids=["refused", "no answer"])
+def test_a_member_that_leaves_while_the_store_is_away_has_let_go_of_everything_right_after_the_grace(
+    silent: bool,
+) -> None:
+    async def story() -> None:
+        async with town(16) as place:
+            one, _ = await place.open("one", "two")
+            one.way.cut(silent=silent)
+            await until(lambda: one.membership.counts.renewals_missed > 0)
+            asked = one.way.asked.count("leave")
+            began = now()
+            await one.membership.drain(1.0)
+            assert now() - began <= 1.0 + 0.25
+            assert one.owned == set()
+            assert one.tenant.runs == set(), "whoever waits for its sagas is told"
+            assert one.way.asked.count("leave") == asked + 1, "and what waits inside the store as well"
+            began = now()
+            await one.stop()
+            assert now() == began
+
+    played(story())
+
+
 def test_each_outage_is_told_once_with_its_end(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         async with town(4) as place:
