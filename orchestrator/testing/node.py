@@ -57,8 +57,12 @@ class Believed:
 
     def epoch(self, shard: int) -> int:
         epoch = self._membership.epoch(shard)
-        self._oversight.believed(self._life, shard)
+        self.check(shard)
         return epoch
+
+    def check(self, shard: int) -> None:
+        """Hold it against the database that a shard is taken for one's own."""
+        self._oversight.believed(self._life, shard)
 
     def is_own(self, records: Sequence[Record], saga: SagaId) -> bool:
         """Return whether a saga is still written here as it was when these records were decided on."""
@@ -66,6 +70,25 @@ class Believed:
             return self._membership.epoch(self._oversight.shard_of(saga)) == records[-1].epoch
         except NotOwner:
             return False
+
+
+class _Checked:
+    """`Tenant` that is given only what the database says is its."""
+
+    def __init__(self, tenant: Tenant, believed: Believed) -> None:
+        self._tenant = tenant
+        self._believed = believed
+
+    def took(self, shards: Collection[int]) -> None:
+        for shard in shards:
+            self._believed.check(shard)
+        self._tenant.took(shards)
+
+    async def leave(self, shards: Collection[int], grace_s: float) -> None:
+        await self._tenant.leave(shards, grace_s)
+
+    def lost(self, shards: Collection[int]) -> None:
+        self._tenant.lost(shards)
 
 
 class Shared:
@@ -112,7 +135,7 @@ class Shared:
             return
 
     def living(self, tenant: Tenant) -> AbstractAsyncContextManager[object]:
-        return self.membership.running(tenant)
+        return self.membership.running(_Checked(tenant, self.ownership))
 
     async def drain(self, orchestrator: Orchestrator, grace_s: float) -> None:
         orchestrator.refuse_new()
