@@ -164,7 +164,6 @@ async def storm(field: Field) -> None:
     nodes, luck = field.cluster.nodes, field.luck
     wide, heavy = FAULTS // 10, FAULTS // 4
     light = chosen(LIGHT, FAULTS - wide - heavy, luck)
-    await bad_days(field)
 
     async def lines() -> None:
         for name in light:
@@ -172,17 +171,22 @@ async def storm(field: Field) -> None:
 
     async with asyncio.TaskGroup() as both:
         both.create_task(lines())
-        for _ in range(RESTARTS):
+        for number in range(RESTARTS):
+            if number % 25 == 0:
+                await bad_days(field)
             await field.restart_store()
-    await bad_days(field)
     pending = list(chosen(HEAVY, heavy, luck))
     while pending:
+        if len(pending) % 20 in {0, 1}:
+            await bad_days(field)
         first, second = luck.sample(nodes, 2)
         async with asyncio.TaskGroup() as both:
             both.create_task(field.strike(pending.pop(), first))
             if pending:
                 both.create_task(field.strike(pending.pop(), second))
-    for name in chosen(WIDE, wide, luck):
+    for number, name in enumerate(chosen(WIDE, wide, luck)):
+        if number % 10 == 0:
+            await bad_days(field)
         await field.strike(name, luck.choice(nodes))
 
 
@@ -194,7 +198,7 @@ def chosen(strikes: Mapping[str, Act], number: int, luck: Random) -> Iterator[st
 
 
 async def bad_days(field: Field) -> None:
-    """Services misbehave besides."""
+    """Services misbehave besides; one that has died since is a good one, until it is told again."""
     await field.cluster.mesh.clear_faults()
     await town.misbehave_in_the_demo(field.cluster.mesh)
     await town.misbehave(field.cluster.mesh)

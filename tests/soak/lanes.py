@@ -59,7 +59,7 @@ LANES = (
         arguments=("tests/e2e/test_cluster.py",),
         knobs=(Knob(name="FAULTS", full=600, least=40), Knob(name="RESTARTS", full=500, least=30)),
         reports=("cluster", "cluster_failover"),
-        minutes=25,
+        minutes=15,
     ),
     Lane(
         name="leaks",
