@@ -87,6 +87,10 @@ class MemoryJournal:
     def failed(self) -> str | None:
         return None
 
+    @property
+    def obstacle(self) -> str | None:
+        return None
+
     async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
         contents = self._live()
         if contents.epoch != self._epoch:

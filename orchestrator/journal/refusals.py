@@ -50,3 +50,13 @@ def unknown_end(append: Append) -> OrchestratorError:
         f"recorded or not; ask again with the same request id, or look at the saga",
         saga_id=append.saga_id,
     )
+
+
+def put_off(append: Append, why: Exception) -> JournalUnavailable:
+    """Return the error for a stream that the store refuses now and may take later, when it is given again, alone."""
+    return JournalUnavailable(
+        f"the store does not take what is appended to saga {append.saga_id!r} now ({why}); nothing was recorded, and "
+        f"it is tried again until it is",
+        saga_id=append.saga_id,
+        is_put_off="true",
+    )

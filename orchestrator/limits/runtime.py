@@ -71,6 +71,8 @@ GC_CONTAINERS = 50_000
 DRAIN_MARGIN_S = 2.8
 # Pause before a store that is away is asked again by standing work: short beside any lease.
 JOURNAL_AWAY_PAUSE_S = 0.25
+# Pause before an append that the store put off is given again: each try is a refused transaction.
+COMMIT_AGAIN_S = 1.0
 # How often a process looks whether sagas that it does not run have moved, for those who wait for them here: a wait at
 # the wrong process is longer by half of it on average.
 WATCH_POLL_S = 0.05

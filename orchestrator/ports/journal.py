@@ -18,7 +18,7 @@ from dataclasses import field
 from enum import StrEnum
 from typing import Protocol
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import JournalUnavailable, OrchestratorError
 from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId
 from orchestrator.limits import READ_RECORDS_MAX
@@ -93,7 +93,15 @@ Shards = Collection[int] | None
 
 AppendResult = OrchestratorError | None
 """None: durable. `VersionConflict`, `Fenced`: nothing of this append was written. `JournalUnavailable`: nobody here can
-find out any more; the stream's next reader sees it."""
+find out any more; the stream's next reader sees it, unless `is_put_off` says that there is more to come."""
+
+
+def is_put_off(result: AppendResult) -> bool:
+    """Return whether nothing was written because the store refuses this stream now, and others not.
+
+    Whoever gave it gives it again after a pause, unchanged and alone, so that it hinders nobody.
+    """
+    return isinstance(result, JournalUnavailable) and "is_put_off" in result.metadata
 
 
 @frozen
@@ -131,6 +139,11 @@ class Journal(Protocol):
     @property
     def failed(self) -> str | None:
         """Return why nothing is recorded here any more, for good; None while all is well, or the store is only away."""
+        ...
+
+    @property
+    def obstacle(self) -> str | None:
+        """Return why nothing has been recorded for a while, though it may be again; None where all is well."""
         ...
 
     async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:

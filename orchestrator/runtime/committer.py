@@ -6,7 +6,8 @@ next group, so the slower the disk, the larger the groups.
 
 A storage error ends it: every waiting and every later submission is answered `JournalUnavailable`, and the process is
 told to stop. Whether the failed group is on disk is not guessed; the restart reads what is really there. A store that
-is a server and is away for a while is no error here: its `append` returns when it knows.
+is a server and is away for a while is no error here: its `append` returns when it knows. What it puts off (it refuses
+one stream, and takes the others) is given to it again, alone, until it has an end: nobody waits for that but its saga.
 """
 
 import asyncio
@@ -14,10 +15,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from orchestrator.errors import JournalUnavailable, OrchestratorError
-from orchestrator.limits import COMMIT_STREAMS_MAX
+from orchestrator.limits import COMMIT_AGAIN_S, COMMIT_STREAMS_MAX
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.journal import Append, Journal
+from orchestrator.ports.journal import Append, Journal, is_put_off
 from orchestrator.ports.observer import Observer
+from orchestrator.tasks import Tasks
 
 OnCommitted = Callable[[OrchestratorError | None], None]
 
@@ -42,6 +44,8 @@ class Committer:
         self._submitted = 0
         self._done = 0
         self._progress = asyncio.Event()
+        self._again = Tasks()
+        """For what the journal refuses for now."""
         self.failure: str | None = None
         """Why nothing is acknowledged any more."""
 
@@ -61,9 +65,10 @@ class Committer:
             self._wake.clear()
             while self._waiting:
                 await self._commit(self._next_group())  # given no name here, where it would outlive its commit
+        await self._again.cancel()
 
     async def settled(self) -> None:
-        """Return once everything submitted so far is durable, or refused."""
+        """Return once everything submitted so far is durable, refused, or put off."""
         target = self._submitted
         while self._done < target:
             self._progress.clear()
@@ -100,6 +105,21 @@ class Committer:
         self._have_ended(len(group))
         self._observer.committed(len(group), sum(len(waiting.append.records) for waiting in group), took_s)
         for waiting, result in zip(group, results, strict=True):
+            if is_put_off(result):
+                self._again.spawn(self._commit_alone(waiting, result), name="append again")
+            else:
+                waiting.on_committed(result)
+
+    async def _commit_alone(self, waiting: _Waiting, result: OrchestratorError | None) -> None:
+        """Give the journal again what it put off, until it has an end, or nothing is committed any more."""
+        try:
+            while is_put_off(result):
+                await asyncio.sleep(COMMIT_AGAIN_S)
+                try:
+                    (result,) = await self._journal.append([waiting.append])
+                except JournalUnavailable as error:
+                    result = error
+        finally:
             waiting.on_committed(result)
 
     def _have_ended(self, count: int) -> None:

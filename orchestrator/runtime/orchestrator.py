@@ -190,7 +190,7 @@ class Orchestrator:
         """Return why no new work can be taken here now, or None."""
         if self.failure is not None:
             return f"the journal records nothing any more: {self.failure}"
-        return "the process drains" if self.is_draining else self._around.ownership.obstacle
+        return "the process drains" if self.is_draining else self._around.ownership.obstacle or self._journal.obstacle
 
     def stats(self) -> RuntimeStats:
         """Return what is going on in this process."""

@@ -33,9 +33,18 @@ _STATEMENTS_KEPT: Final = 100
 _BOUNDS: Final = (
     "SET {local} statement_timeout = {statement_ms}; SET {local} idle_in_transaction_session_timeout = {idle_ms}"
 )
+# The server's bound comes before ours: what it answers is known not to be done, what we cut off is not known.
+_SERVERS_SHARE: Final = 0.9
 # By SQLSTATE: what is wrong with the values, and will be wrong again.
-_DATA: Final = frozenset({"22", "23", "54"})
-_REFUSED_AT_THE_DOOR: Final = frozenset({"28", "3D", "3F"})
+_DATA: Final = ("22", "23", "54")
+_TURNS: Final = ("40",)
+# The connection broke, or the server ends it; whatever else a server says, it has undone the statement.
+_CONNECTION: Final = ("08", "57P0")
+# What people or other programs may mend while sagas wait: room, time, rights, a server that only reads, locks.
+_PASSING: Final = ("53", "55", "57", "25", "42501")
+# The same for every saga: room, rights, a server that only reads.
+_EVERYBODYS: Final = ("53", "25006", "42501")
+_REFUSED_AT_THE_DOOR: Final = ("28", "3D", "3F", "42501", "25006")
 _MISTAKEN_FOR_A_SERVER: Final = frozenset({"26000", "42P05", "08P01"})
 
 logger: Final = logging.getLogger(__name__)
@@ -52,12 +61,40 @@ LOST: Final[tuple[type[Exception], ...]] = (
 
 def is_about_data(exc: BaseException) -> bool:
     """Return whether the values themselves were refused, so that nothing was done, and trying again changes nothing."""
-    return isinstance(exc, asyncpg.PostgresError) and (_state(exc)[:2] in _DATA)
+    return isinstance(exc, asyncpg.PostgresError) and _state(exc).startswith(_DATA)
 
 
 def is_about_turns(exc: BaseException) -> bool:
     """Return whether two transactions stood in each other's way: nothing was done, and trying again may help."""
-    return _state(exc).startswith("40")
+    return _state(exc).startswith(_TURNS)
+
+
+def is_refused(exc: BaseException) -> bool:
+    """Return whether the server said no to a statement, for whatever reason: nothing of it was done."""
+    state = _state(exc)
+    return bool(state) and isinstance(exc, asyncpg.PostgresError) and not state.startswith(_CONNECTION + _TURNS)
+
+
+def is_passing(exc: BaseException) -> bool:
+    """Return whether a refusal says nothing of the values: once its cause is mended, the same statement is taken."""
+    return _state(exc).startswith(_PASSING) or _state(exc) in _MISTAKEN_FOR_A_SERVER
+
+
+def is_everybodys(exc: BaseException) -> bool:
+    """Return whether a refusal would meet any statement that writes."""
+    return _state(exc).startswith(_EVERYBODYS)
+
+
+def is_too_slow(exc: BaseException) -> bool:
+    """Return whether the server gave a statement up because it took too long."""
+    return _state(exc) == "57014"
+
+
+def is_about_connection(exc: BaseException) -> bool:
+    """Return whether the connection was dead or another's, so that the same on a fresh one may go well at once."""
+    if isinstance(exc, TimeoutError):
+        return False
+    return not is_refused(exc) or _state(exc) in _MISTAKEN_FOR_A_SERVER
 
 
 def is_already_there(exc: BaseException) -> bool:
@@ -154,6 +191,12 @@ class Connector:
     def __init__(self, address: Address) -> None:
         self.address = address
         self._is_pooled = address.is_pooled
+        self._is_opened = False
+        self._misled_by = ""
+
+    def opened(self) -> None:
+        """Note that the store was there once: whatever keeps anybody from it from now on will be mended."""
+        self._is_opened = True
 
     async def connect(self, statement_s: float) -> Link:
         """Connect; `LOST` where it cannot be. No statement of the connection takes longer than given."""
@@ -190,10 +233,10 @@ class Connector:
 
     def refused(self, exc: BaseException) -> ConfigError | JournalUnavailable:
         """Return what to raise where the store cannot be opened."""
-        if _state(exc)[:2] in _REFUSED_AT_THE_DOOR or isinstance(exc, asyncpg.ClientConfigurationError):
+        if _state(exc).startswith(_REFUSED_AT_THE_DOOR) or isinstance(exc, asyncpg.ClientConfigurationError):
             return ConfigError(
                 f"the database {self.address.shown} cannot be used ({exc}): check the user, the password, the "
-                f"database and its schema",
+                f"database and its schema, what the user may do there, and that the server takes writes",
                 path=self.address.shown,
             )
         return self.unavailable(exc)
@@ -221,9 +264,18 @@ class Connector:
                     statement_cache_size=statements,
                     server_settings={"application_name": "saga-orchestrator"},
                 )
-        except ValueError as exc:  # what the driver says to a DSN that it cannot read
-            raise ConfigError(f"the database {self.address.shown} cannot be reached: {exc}") from exc
+        except ValueError as exc:  # what the driver says to a DSN, or to a file that it names, that it cannot read
+            if not self._is_opened:
+                raise ConfigError(f"the database {self.address.shown} cannot be reached: {exc}") from exc
+            if str(exc) != self._misled_by:
+                self._misled_by = str(exc)
+                logger.error(  # noqa: TRY400  (the message says it all)
+                    "the database %s cannot be reached any more: %s; mend that, it is tried until it can",
+                    self.address.shown, exc,
+                )  # fmt: skip
+            raise ConnectionError(str(exc)) from exc
 
 
 def _bounds(statement_s: float, local: str) -> str:
-    return _BOUNDS.format(local=local, statement_ms=int(statement_s * 1000), idle_ms=int(POSTGRES_IDLE_S_MAX * 1000))
+    statement_ms = int(statement_s * _SERVERS_SHARE * 1000)
+    return _BOUNDS.format(local=local, statement_ms=statement_ms, idle_ms=int(POSTGRES_IDLE_S_MAX * 1000))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from orchestrator.errors import JournalUnavailable
-from orchestrator.journal.postgres.driver import LOST, Connector, Link, Row, is_about_turns
+from orchestrator.journal.postgres.driver import LOST, Connector, Link, Row, is_about_connection, is_about_turns
 from orchestrator.limits import POSTGRES_TURNS_MAX, POSTGRES_WAIT_S
 
 _T = TypeVar("_T")
@@ -40,33 +40,42 @@ class Pool:
         return await self.run(inside, is_repeatable=is_repeatable)
 
     async def run(self, work: Callable[[Link], Awaitable[_T]], *, is_repeatable: bool) -> _T:
-        """Run the work on a connection; again, if need be, on a fresh one where the first had died while idle.
+        """Run the work on a connection, within the time of one statement, however often it is begun anew.
 
-        And again where it lost a turn to another transaction, and nothing was done.
+        That is where an idle connection turned out to be dead, or where a turn was lost to another transaction, and
+        nothing was done.
         """
-        turns = 0
         async with self._place():
-            while True:
-                link: Link | None = None
-                was_idle = False
-                try:
-                    link, was_idle = await self._link()
-                    done = await work(link)
-                except LOST as exc:
-                    _drop(link)
-                    self._connector.take_note(exc)
-                    turns += 1
-                    if turns <= POSTGRES_TURNS_MAX and (is_about_turns(exc) or (was_idle and is_repeatable)):
-                        continue
-                    raise self._connector.unavailable(exc) from exc
-                except BaseException:
-                    _drop(link)
-                    raise
-                if self._is_closed:
-                    link.drop()
-                else:
-                    self._idle.append(link)
-                return done
+            try:
+                async with asyncio.timeout(self._statement_s):
+                    return await self._run(work, is_repeatable=is_repeatable)
+            except TimeoutError as exc:
+                raise self._connector.unavailable(exc) from exc
+
+    async def _run(self, work: Callable[[Link], Awaitable[_T]], *, is_repeatable: bool) -> _T:
+        turns = 0
+        while True:
+            link: Link | None = None
+            was_idle = False
+            try:
+                link, was_idle = await self._link()
+                done = await work(link)
+            except LOST as exc:
+                _drop(link)
+                self._connector.take_note(exc)
+                turns += 1
+                was_dead = was_idle and is_repeatable and is_about_connection(exc)
+                if turns <= POSTGRES_TURNS_MAX and (was_dead or is_about_turns(exc)):
+                    continue
+                raise self._connector.unavailable(exc) from exc
+            except BaseException:
+                _drop(link)
+                raise
+            if self._is_closed:
+                link.drop()
+            else:
+                self._idle.append(link)
+            return done
 
     async def close(self) -> None:
         """Close what is idle; what is busy goes when its work is done."""

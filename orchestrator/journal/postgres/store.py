@@ -1,5 +1,6 @@
 """`PostgresJournal`: the journal, the catalogue, the cluster and its letter boxes in one database of many processes."""
 
+import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -73,7 +74,14 @@ class PostgresJournal:
         between tries. `ConfigError` says why it cannot be, `JournalUnavailable` that the database does not answer now.
         """
         connector = Connector(Address.of(dsn))
-        return cls(connector, await prepare(connector, shipped(), shard_count, may_change=may_change), entropy)
+        found = await prepare(connector, shipped(), shard_count, may_change=may_change)
+        connector.opened()
+        return cls(connector, found, entropy)
+
+    @property
+    def obstacle(self) -> str | None:
+        """Return why nothing has been recorded for `POSTGRES_STALL_S`: an append has no answer, or all are refused."""
+        return self._writer.obstacle
 
     # --- Journal -----------------------------------------------------------------------------------------------------
 
@@ -237,7 +245,12 @@ class PostgresJournal:
 
     async def leave(self, member: str) -> None:
         self._check_open()
-        await self._leases.transact(lambda link: leases.leave(link, member), is_repeatable=True)
+        self._writer.leave(member)
+        try:
+            await self._leases.transact(lambda link: leases.leave(link, member), is_repeatable=True)
+        except (JournalUnavailable, asyncio.CancelledError):
+            self._writer.cut()  # nobody waits for what nobody can learn any more
+            raise
 
     # --- Posts -------------------------------------------------------------------------------------------------------
 

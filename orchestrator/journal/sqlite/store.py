@@ -62,6 +62,10 @@ class SqliteJournal:
     def failed(self) -> str | None:
         return self._writer.failed
 
+    @property
+    def obstacle(self) -> str | None:
+        return None
+
     # --- Journal -----------------------------------------------------------------------------------------------------
 
     async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:

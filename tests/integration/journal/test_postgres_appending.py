@@ -211,8 +211,8 @@ async def test_an_append_whose_answer_is_lost_is_known_again_by_its_record(dsn: 
     store, shards = await owner(dsn, "one")
     epoch = shards[0].epoch
     assert not any(await store.append([append("old", epoch=epoch), append("moved", cancelled(1), epoch=epoch)]))
-    store._writer._connector = deaf = Deaf(store._connector, losses)  # type: ignore[assignment]
-    store._writer._drop()
+    store._writer._main._connector = deaf = Deaf(store._connector, losses)  # type: ignore[assignment]
+    store._writer.cut()
     results = await store.append(
         [
             append("a", cancelled(1), cancelled(2), epoch=epoch, request_id="r"),
