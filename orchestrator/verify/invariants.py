@@ -1,8 +1,8 @@
 """The fifty system invariants: what the checker holds, and where the others are held.
 
 The numbers are those of the design, and never change. What can be read off the three witnesses is in `INVARIANTS`;
-what they cannot show (memory, sockets, the processes' own lives) has a test of its own, which `ELSEWHERE` names; what
-belongs to parts that are not built yet says so. `docs/reliability.md` lists all of them, and a test holds it to this.
+what they cannot show (memory, sockets, the processes' own lives, and what one of them believes of its lease) has tests
+of its own, which `ELSEWHERE` names; what belongs to parts that are not built yet says so. `docs/reliability.md` lists all of them, and a test holds it to this.
 """
 
 from collections.abc import Mapping
@@ -54,13 +54,19 @@ ELSEWHERE: Mapping[str, str] = {
     "I32": "not applicable yet: there are no schedules",
     "I34": "a mailbox is memory, and leaves no record: tests/unit/runtime/test_mailbox.py",
     "I37": "not applicable yet: all sagas are one tenant's, and have one queue",
-    "I38": "not applicable yet: one process owns the store; leases come with the cluster",
-    "I39": "the pace of recovery leaves no record: tests/unit/runtime/test_taking_up.py",
+    "I38": (
+        "who owned a shard, and who believed it, is in no record; that nobody wrote after his successor is I2 and I3: "
+        "tests/simulation/test_cluster_swarm.py, tests/e2e/test_cluster.py"
+    ),
+    "I39": (
+        "the pace of recovery leaves no record, nor does who is fenced after an outage: "
+        "tests/unit/runtime/test_taking_up.py, tests/simulation/test_cluster_swarm.py"
+    ),
     "I40": "what a saga that cannot be read costs the others leaves no record: tests/unit/runtime/test_shards.py",
     "I42": "what is said in logs and spans is no witness of these: tests/unit/telemetry/test_spans.py",
     "I47": "traces are a witness of their own: tests/e2e/test_trace.py",
-    "I48": "how a process leaves is not in what it leaves: tests/e2e/test_stop.py",
+    "I48": "how a process leaves is not in what it leaves: tests/e2e/test_stop.py, tests/e2e/test_cluster.py",
     "I49": "what a process holds is not recorded: tests/integration/leaks",
-    "I50": "what a disk does to a process is seen from beside it: tests/integration/journal",
+    "I50": "what a disk or a database does to a process is seen from beside it: tests/integration/journal",
 }
 """The others: why no witness shows them, and the test that holds them."""
