@@ -2,7 +2,8 @@
 
 The numbers are those of the design, and never change. What can be read off the three witnesses is in `INVARIANTS`;
 what they cannot show (memory, sockets, the processes' own lives, and what one of them believes of its lease) has tests
-of its own, which `ELSEWHERE` names; what belongs to parts that are not built yet says so. `docs/reliability.md` lists all of them, and a test holds it to this.
+of its own, which `ELSEWHERE` names; what belongs to parts that are not built yet says so. `docs/reliability.md` lists
+all of them, and a test holds it to this.
 """
 
 from collections.abc import Mapping
