@@ -10,7 +10,7 @@
                  └─► AdminService (admin.py)          who is there, and who may write what
                  └─► health, reflection (standard.py)
                  ╎  NotOwner: the saga is another process's (forwarding.py) ──► its desk, or the store's letter box
-    peer   ──► desk (desk.py) ──► the same methods, for what other processes took
+    peer   ──► desk (desk.py) ──► the same methods (servicers.py), for what other processes took
     probe  ──► HttpServer (http.py)             /healthz, /readyz, /metrics
 
 What a method does is four lines: check the caller's words, put them into ours (`mapping.py`), ask the façade, put the
@@ -40,5 +40,6 @@ Read next: `sagas.py`, then `interceptor.py`.
 
 from orchestrator.api.http import HttpServer
 from orchestrator.api.server import SERVICES, ApiBounds, ApiServer, Links, Listen
+from orchestrator.api.servicers import Servicers
 
-__all__ = ["SERVICES", "ApiBounds", "ApiServer", "HttpServer", "Links", "Listen"]
+__all__ = ["SERVICES", "ApiBounds", "ApiServer", "HttpServer", "Links", "Listen", "Servicers"]

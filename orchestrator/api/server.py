@@ -9,14 +9,11 @@ import grpc.aio
 
 from orchestrator import limits
 from orchestrator.api.admin import AdminService
-from orchestrator.api.admission import Admission, Room
 from orchestrator.api.definitions import DefinitionService
-from orchestrator.api.desk import COMMANDS, OwnDesk, methods
 from orchestrator.api.forwarding import Forwarding
 from orchestrator.api.interceptor import Edge
-from orchestrator.api.operators import OperatorService
-from orchestrator.api.sagas import SagaService
-from orchestrator.api.standard import HEALTH_CHECK, Health, health_pb2_grpc, reflection_handlers
+from orchestrator.api.servicers import OPERATOR, SAGA, Servicers, room_of
+from orchestrator.api.standard import Health, health_pb2_grpc, reflection_handlers
 from orchestrator.definition.revisions import Revisions
 from orchestrator.errors import ConfigError
 from orchestrator.ports.clock import Clock
@@ -30,17 +27,13 @@ from orchestrator.v1 import (
     admin_service_pb2_grpc,
     definition_service_pb2,
     definition_service_pb2_grpc,
-    operator_service_pb2,
     operator_service_pb2_grpc,
-    saga_service_pb2,
     saga_service_pb2_grpc,
 )
 
-_SAGA = saga_service_pb2.DESCRIPTOR.services_by_name["SagaService"]
-_OPERATOR = operator_service_pb2.DESCRIPTOR.services_by_name["OperatorService"]
-SAGA_SERVICE = _SAGA.full_name
+SAGA_SERVICE = SAGA.full_name
 DEFINITION_SERVICE = definition_service_pb2.DESCRIPTOR.services_by_name["DefinitionService"].full_name
-OPERATOR_SERVICE = _OPERATOR.full_name
+OPERATOR_SERVICE = OPERATOR.full_name
 ADMIN_SERVICE = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 SERVICES = (SAGA_SERVICE, DEFINITION_SERVICE, OPERATOR_SERVICE, ADMIN_SERVICE)
 
@@ -95,31 +88,31 @@ class ApiServer:
         bounds: ApiBounds = ApiBounds(),
         links: Links | None = None,
         cluster: ClusterView | None = None,
+        servicers: Servicers | None = None,
     ) -> None:
-        """Without `links` this process is alone: what it may not do is refused. AdminService shows `cluster`."""
+        """Without `links` this process is alone: what it may not do is refused. AdminService shows `cluster`.
+
+        `servicers` are those that the process has already, with their bounds on calls and waits.
+        """
         services = [each for each in SERVICES if each != ADMIN_SERVICE or cluster is not None]
         self._orchestrator = orchestrator
         self._listen = listen
-        self._admission = Admission(calls_max=bounds.calls, waits_max=bounds.waits)
+        if servicers is None:
+            servicers = Servicers(orchestrator, revisions, clock, calls_max=bounds.calls, waits_max=bounds.waits)
+        self._admission = servicers.admission
+        self._desk = servicers.desk
         self._health = Health(services)
         self._tasks = Tasks()
-        sagas = SagaService(orchestrator=orchestrator, plans=revisions, admission=self._admission, clock=clock)
-        operators = OperatorService(orchestrator=orchestrator, plans=revisions, clock=clock)
-        commands = (
-            *methods(_SAGA, sagas, COMMANDS["SagaService"]),
-            *methods(_OPERATOR, operators, COMMANDS["OperatorService"]),
-        )
-        self._desk = OwnDesk(dict(commands), admission=self._admission, room_of=room_of, clock=clock)
         edge = Edge(
             admission=self._admission,
             room_of=room_of,
             clock=clock,
             slow_reader_s=bounds.slow_reader_s,
-            forwarding=None if links is None else self._forwarding(links, sagas, clock),
+            forwarding=None if links is None else self._forwarding(links, servicers, clock),
         )
         self._server = grpc.aio.server(interceptors=(edge,), options=_options(bounds))
-        saga_service_pb2_grpc.add_SagaServiceServicer_to_server(sagas, self._server)
-        operator_service_pb2_grpc.add_OperatorServiceServicer_to_server(operators, self._server)
+        saga_service_pb2_grpc.add_SagaServiceServicer_to_server(servicers.sagas, self._server)
+        operator_service_pb2_grpc.add_OperatorServiceServicer_to_server(servicers.operators, self._server)
         definitions = DefinitionService(revisions=revisions)
         definition_service_pb2_grpc.add_DefinitionServiceServicer_to_server(definitions, self._server)
         if cluster is not None:
@@ -127,7 +120,7 @@ class ApiServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers(reflection_handlers(services))
 
-    def _forwarding(self, links: Links, sagas: SagaService, clock: Clock) -> Forwarding:
+    def _forwarding(self, links: Links, servicers: Servicers, clock: Clock) -> Forwarding:
         return Forwarding(
             peers=links.peers,
             letters=links.letters,
@@ -135,7 +128,7 @@ class ApiServer:
             clock=clock,
             observer=links.observer,
             look=links.look,
-            wait=sagas.WaitSaga,
+            wait=servicers.sagas.WaitSaga,
         )
 
     @property
@@ -182,18 +175,6 @@ class ApiServer:
         while True:
             self._health.show(is_serving=self._orchestrator.obstacle is None)
             await asyncio.sleep(limits.OBSTACLE_POLL_S)
-
-
-def room_of(method: str, request: object) -> Room:
-    """Return which bound a call counts against."""
-    if isinstance(request, saga_service_pb2.WaitSagaRequest | saga_service_pb2.WatchSagaRequest):
-        return Room.WAIT
-    start = request.start if isinstance(request, saga_service_pb2.SignalWithStartRequest) else request
-    if isinstance(start, saga_service_pb2.StartSagaRequest) and start.wait == saga_service_pb2.START_WAIT_TERMINAL:
-        return Room.WAIT
-    if method == HEALTH_CHECK:
-        return Room.FREE
-    return Room.CALL if method.startswith("/orchestrator.") else Room.STANDARD
 
 
 def _options(bounds: ApiBounds) -> tuple[tuple[str, int], ...]:

@@ -26,6 +26,7 @@ from orchestrator.tasks import Tasks
 from orchestrator.telemetry import Metrics, Observers, Tracing, open_tracing
 
 if TYPE_CHECKING:
+    from orchestrator.api import Servicers
     from orchestrator.bootstrap.sharing import Sharing
 
 logger = logging.getLogger("orchestrator.bootstrap")
@@ -47,6 +48,8 @@ class Node:
     """What is shown of the processes over the store."""
     sharing: "Sharing | None" = None
     """This process's part in a cluster; None where it has its store to itself."""
+    servicers: "Servicers | None" = None
+    """What other processes of the cluster ask of this one; a server of its own has to share it. None as above."""
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the journal can record no more: stop the process."""
 
@@ -67,7 +70,8 @@ async def open_node(
 ) -> AsyncGenerator[Node]:
     """Run an orchestrator without surfaces while the block runs.
 
-    On PostgreSQL it is one process among others, as far as it can be without a surface: nobody can forward to it.
+    On PostgreSQL it is one process among others: it owns its share of the sagas, listens for the other processes, and
+    does what they forward to it or have left for it.
     """
     async with AsyncExitStack() as stack:
         place = await _take_place(settings, clock, stack)
@@ -97,7 +101,13 @@ async def open_node(
             await tracing.start(store, store, revisions, place.ownership)
             stack.push_async_callback(tracing.drain)
         await stack.enter_async_context(orchestrator.running())
+        servicers = None
         if place.sharing is not None:
+            from orchestrator.api import Servicers  # noqa: PLC0415  # who is alone needs no surfaces
+
+            servicers = Servicers(orchestrator, revisions, clock)
+            # Before the first shard comes: what was left for it is done before its timers.
+            await stack.enter_async_context(place.sharing.answering(orchestrator, servicers.desk))
             await stack.enter_async_context(place.sharing.membership.running(orchestrator))
         await stack.enter_async_context(_forgetting(settings, store, clock, place.ownership))
         yield Node(
@@ -111,6 +121,7 @@ async def open_node(
             clock=clock,
             cluster=place.cluster,
             sharing=place.sharing,
+            servicers=servicers,
             failed=failed,
         )
 

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 
 from orchestrator.bootstrap.node import open_node
 from orchestrator.config import Settings
@@ -29,18 +28,22 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
     from orchestrator.api import ApiServer, HttpServer, Links  # noqa: PLC0415  # embedders need no surfaces
 
     stop = _stop_on_signals()
-    async with open_node(settings) as node, AsyncExitStack() as stack:
+    async with open_node(settings) as node:
         sharing = node.sharing
         links = None
         if sharing is not None:
             look = sharing.membership.nudge
             links = Links(peers=sharing.peers, letters=sharing.letters, look=look, observer=node.observer)
         api = ApiServer(
-            node.orchestrator, node.revisions, settings.api, clock=node.clock, links=links, cluster=node.cluster
+            node.orchestrator,
+            node.revisions,
+            settings.api,
+            clock=node.clock,
+            links=links,
+            cluster=node.cluster,
+            servicers=node.servicers,
         )
         http = HttpServer(node.orchestrator, node.metrics.render, settings.http)
-        if sharing is not None:
-            await stack.enter_async_context(sharing.answering(node.orchestrator, api.desk))
         api_port = await api.start()
         try:
             http_port = await http.start()
