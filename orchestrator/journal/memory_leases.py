@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from orchestrator.errors import Fenced, OrchestratorError
 from orchestrator.frozen import changed
 from orchestrator.journal.memory import MemoryJournal
+from orchestrator.journal.refusals import joined_before
 from orchestrator.ports.journal import Append
 from orchestrator.ports.leases import Member, Shard, View
 from orchestrator.ports.posts import Answer, Post
@@ -88,6 +89,8 @@ class MemoryLeases:
     # --- leases ------------------------------------------------------------------------------------------------------
 
     async def join(self, member: Member, lease_s: float) -> View:
+        if member.member in self._table.members:
+            raise joined_before(member)
         at = self._now()
         self._table.members[member.member] = changed(member, joined_at=at, expires_at=at + lease_s)
         self._member = member.member

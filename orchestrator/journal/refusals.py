@@ -3,6 +3,7 @@
 from orchestrator.errors import Fenced, JournalUnavailable, OrchestratorError, VersionConflict
 from orchestrator.ids import SagaId
 from orchestrator.ports.journal import Append
+from orchestrator.ports.leases import Member
 
 
 def refusal(append: Append, version: int, epoch: int) -> OrchestratorError:
@@ -59,4 +60,12 @@ def put_off(append: Append, why: Exception) -> JournalUnavailable:
         f"it is tried again until it is",
         saga_id=append.saga_id,
         is_put_off="true",
+    )
+
+
+def joined_before(member: Member) -> JournalUnavailable:
+    """Return the error for a member that joins under the UUID of one that is there."""
+    return JournalUnavailable(
+        f"{member.name} has joined as {member.member} before, and nothing was changed: that lease stands as it was "
+        f"given; join under a fresh UUID"
     )

@@ -1,7 +1,7 @@
 """Where the store keeps who is there and who owns what. Time here is the store's own clock, and no node's.
 
-Each call is one transaction, and each is safe to repeat after an unknown end. The rules that every store keeps
-(`tests/conformance/leases_suite.py`):
+Each call is one transaction, and each is safe to repeat after an unknown end, a join under a fresh UUID. The rules that
+every store keeps (`tests/conformance/leases_suite.py`):
 
 * A member is one life of one process: a fresh UUID that is never used again. It is a member while its row is there. An
   append names its member; without the row it changes nothing, so taking the row away *is* the fence.
@@ -59,7 +59,10 @@ class Leases(Protocol):
     """Who is there, and who owns what."""
 
     async def join(self, member: Member, lease_s: float) -> View:
-        """Add a member with a lease from now on; from here on this store's appends name it as their writer."""
+        """Add a member with a lease from now on; from here on this store's appends name it as their writer.
+
+        `JournalUnavailable` where a member of this UUID is there: an earlier try, whose lease began then, not now.
+        """
         ...
 
     async def renew(self, member: str, lease_s: float, *, is_leaving: bool) -> View | None:

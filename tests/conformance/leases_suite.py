@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pytest
 
-from orchestrator.errors import Fenced
+from orchestrator.errors import Fenced, JournalUnavailable
 from orchestrator.frozen import changed
 from orchestrator.ports.journal import AppendResult, Journal
 from orchestrator.ports.leases import Leases, Member, Shard, View
@@ -95,11 +95,11 @@ class LeasesSuite:
         view = await one.leases.view()
         assert [each.name for each in view.members] == ["a", "b", "c"]
 
-    async def test_a_join_that_is_asked_for_again_is_one_join(self, one: Process) -> None:
-        await one.leases.join(member("one"), 10.0)
-        view = await one.leases.join(member("one"), 20.0)
-        (seen,) = view.members
-        assert seen.expires_at > view.at + 15.0
+    async def test_nobody_joins_under_a_uuid_that_is_there(self, one: Process) -> None:
+        (first,) = (await one.leases.join(member("one"), 10.0)).members
+        with pytest.raises(JournalUnavailable, match="fresh UUID"):
+            await one.leases.join(member("one"), 20.0)
+        assert (await one.leases.view()).members == (first,)
 
     async def test_one_that_joins_while_it_leaves_is_seen_so(self, one: Process) -> None:
         view = await one.leases.join(changed(member("one"), is_leaving=True), 10.0)

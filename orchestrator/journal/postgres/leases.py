@@ -13,16 +13,20 @@ from orchestrator.errors import JournalUnavailable
 from orchestrator.journal.postgres import arriving
 from orchestrator.journal.postgres.driver import Link, Row
 from orchestrator.journal.postgres.sql import SQL
+from orchestrator.journal.refusals import joined_before
 from orchestrator.ports.leases import Member, Shard, View
 
 
 async def join(link: Link, member: Member, lease_s: float) -> View:
-    """Add a member, or lengthen its lease where it is there already.
+    """Add a member.
 
-    `JournalUnavailable` while another store is taken in: nobody can join until that is finished.
+    `JournalUnavailable` where it is there already, and while another store is taken in: nobody can join until that is
+    finished.
     """
     joined = await link.step(SQL["join"], member.member, member.name, member.address, member.is_leaving, lease_s)
     if not joined:
+        if await link.step(SQL["is_member"], member.member):
+            raise joined_before(member)
         raise JournalUnavailable(arriving.HALF_MOVED)
     return await view(link)
 

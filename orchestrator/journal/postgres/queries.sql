@@ -246,15 +246,18 @@ FROM (
   FROM shards
 ) s;
 
--- Nobody joins while another store is being taken in (0002_promotion.sql).
+-- Nobody joins while another store is being taken in (0002_promotion.sql), and nobody twice.
 -- name: join
 WITH gate AS (
   SELECT id FROM promotion WHERE NOT is_under_way FOR SHARE
 )
 INSERT INTO members (member, name, address, is_leaving, joined_at, expires_at)
 SELECT $1, $2, $3, $4, t.at, t.at + $5 FROM gate, (SELECT extract(epoch FROM clock_timestamp())::float8 AS at) t
-ON CONFLICT (member) DO UPDATE SET expires_at = excluded.expires_at
+ON CONFLICT (member) DO NOTHING
 RETURNING 1;
+
+-- name: is_member
+SELECT 1 FROM members WHERE member = $1;
 
 -- name: renew
 UPDATE members SET expires_at = extract(epoch FROM clock_timestamp())::float8 + $2, is_leaving = $3

@@ -214,7 +214,7 @@ class PostgresJournal:
 
     async def join(self, member: Member, lease_s: float) -> View:
         self._check_open()
-        view = await self._leases.transact(lambda link: leases.join(link, member, lease_s), is_repeatable=True)
+        view = await self._leases.transact(lambda link: leases.join(link, member, lease_s))
         self._writer.join(member.member)
         return view
 
