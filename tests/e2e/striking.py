@@ -21,6 +21,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 STRIKE_S_MAX = 60.0
+ANSWERS = 5
+"""So many arrive before it goes on: it goes on under load."""
 LEAVE_S_MAX = 10.0
 SLOW_S = 0.03
 NARROW_BYTES_PER_S = 300_000.0
@@ -59,7 +61,7 @@ class Field:
         began = asyncio.get_running_loop().time()
         await self.cluster.restart_store()
         self.restarts += 1
-        await self.crowd.more_answers(8)
+        await self.crowd.more_answers(ANSWERS)
         self.took_s["restart"] = self.took_s.get("restart", 0.0) + asyncio.get_running_loop().time() - began
 
     async def passed_on(self, terms: dict[int, int]) -> float:
@@ -91,7 +93,7 @@ async def insisted(ask: Callable[P, T], *values: P.args, **named: P.kwargs) -> T
 async def _all_backends(field: Field, _: Node) -> None:
     cluster = field.cluster
     await insisted(cluster.server.terminate_backends, cluster.witness.database)
-    await field.crowd.more_answers(8)
+    await field.crowd.more_answers(ANSWERS)
 
 
 async def _a_backend(field: Field, _: Node) -> None:
@@ -100,13 +102,13 @@ async def _a_backend(field: Field, _: Node) -> None:
         f"AND datname = '{field.cluster.witness.database}' ORDER BY random() LIMIT 1"
     )
     await insisted(field.cluster.server.run, sql)
-    await field.crowd.more_answers(8)
+    await field.crowd.more_answers(ANSWERS)
 
 
 def _cut(line: Callable[[Node], Line], *, reset: bool) -> "Act":
     async def act(field: Field, node: Node) -> None:
         line(node).cut(reset=reset)
-        await field.crowd.more_answers(8)
+        await field.crowd.more_answers(ANSWERS)
 
     return act
 
@@ -266,7 +268,7 @@ async def _killed_while_the_store_restarts(field: Field, node: Node) -> None:
         both.create_task(node.kill())
     field.restarts += 1
     await node.start()
-    await field.crowd.more_answers(8)
+    await field.crowd.more_answers(ANSWERS)
 
 
 Act = Callable[[Field, Node], Awaitable[None]]

@@ -162,7 +162,7 @@ async def signalled(stub: "SagaServiceAsyncStub", name: str) -> None:
 async def storm(field: Field) -> None:
     """Strike in an order that luck has chosen: lines beside restarts of the database, then nodes, then all at once."""
     nodes, luck = field.cluster.nodes, field.luck
-    wide, heavy = FAULTS // 10, FAULTS // 4
+    wide, heavy = FAULTS // 10, FAULTS // 5
     light = chosen(LIGHT, FAULTS - wide - heavy, luck)
 
     async def lines() -> None:
