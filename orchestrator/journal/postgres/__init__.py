@@ -12,9 +12,10 @@
 
     row, read, search, ... ──▶ a few reading connections      join, renew, claim, ... ──▶ a connection of their own
 
-Nothing rests on a session: no advisory lock, no LISTEN, no temporary thing, no setting that must hold. So it works
-through a pooler that gives each transaction another connection, and on databases that speak PostgreSQL's language
-without being it.
+Nothing rests on a session: no advisory lock, no LISTEN, no temporary thing. A connection sets how long its statements
+may take, through a pooler each transaction does; nothing is wrong where that is ignored. So it works through a pooler
+that gives each transaction another connection. Databases that speak PostgreSQL's language without being it should run
+the same statements; none was tried.
 
 Invariants
 * A stale owner changes zero rows. Three things are tested by the statement that writes: the member's row is there, the
@@ -23,8 +24,10 @@ Invariants
 * An append has an end, and its caller is told that and nothing else. While the end is not known the statement is run
   again; it can do no harm, since it changes only what stands where it stood. A stream that has moved was moved by us if
   the record at its new version has our epoch and our checksum. The wait ends early in two ways: the store has joined as
-  another member, or it is closed (`JournalUnavailable`: whatever became of it, the next reader sees it).
+  another member, or has left, or it is closed (`JournalUnavailable`: whatever became of it, the next reader sees it).
 * Reads never hang: a connection, a place in the pool and a statement each have a bound, then `JournalUnavailable`.
+* What the server refuses for one saga hinders no other: the group is parted, and what may be taken later is put off
+  and given again, alone, on a connection of its own (`writer.py`).
 * A connection that saw an error, a timeout or a cancellation is cut, never used again. Appends run in tasks that no
   caller can cancel.
 * Time is the server's `clock_timestamp()`.
@@ -42,7 +45,7 @@ Invariants
 `reading.py`         what reads return, checked as it is read
 `rows.py`            a group as arrays of columns
 `search.py`          the only SQL that is put together at run time
-`schema.py`          migrations/NNNN_*.sql, under the lock of one row
+`schema.py`          migrations/NNNN_*.sql, under the lock of one row; the rights that are needed; `tuning.sql`
 `queries.sql`        all other statements, by name (`sql.py` loads them)
 `arriving.py`        taking another store in: a promotion
 ===================  ==============================================================================================

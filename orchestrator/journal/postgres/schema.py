@@ -16,7 +16,8 @@ from typing import Final
 from orchestrator.errors import ConfigError
 from orchestrator.frozen import frozen
 from orchestrator.journal.postgres.driver import LOST, Connector, Link, is_about_turns, is_already_there
-from orchestrator.limits import POSTGRES_MIGRATE_S, POSTGRES_TURNS_MAX
+from orchestrator.journal.sqlfile import load
+from orchestrator.limits import POSTGRES_CONNECT_S, POSTGRES_MIGRATE_S, POSTGRES_TURNS_MAX
 
 APPLICATION: Final = "saga-orchestrator"
 
@@ -25,6 +26,27 @@ _TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 _MAKE = """
 CREATE TABLE store (id integer PRIMARY KEY, application text NOT NULL, shard_count integer NOT NULL);
 CREATE TABLE schema_version (version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL);
+"""
+
+TUNING: Final = load("orchestrator.journal.postgres", "tuning.sql")
+_UNTUNED: Final = """
+SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = current_schema() AND c.relname = $1 AND c.reloptions IS NULL
+"""
+_NEEDED: Final = {
+    "SELECT": "store schema_version sagas terms records members shards posts revisions active_revisions cursors "
+    "promotion",
+    "INSERT": "sagas terms records members posts revisions active_revisions cursors",
+    "UPDATE": "store sagas members shards posts active_revisions cursors promotion",
+    "DELETE": "sagas terms records members posts",
+}
+"""What the store does to its tables, by the right that it takes."""
+_SEQUENCES: Final = ("positions", "post_numbers")
+_MISSING = """
+SELECT w.privilege, w.name FROM unnest($1::text[], $2::text[]) AS w (privilege, name)
+WHERE NOT CASE WHEN w.privilege = 'USAGE' THEN has_sequence_privilege(w.name, w.privilege)
+               ELSE has_table_privilege(w.name, w.privilege) END
+ORDER BY 1, 2
 """
 
 logger: Final = logging.getLogger(__name__)
@@ -82,12 +104,31 @@ async def prepare(
         finally:
             if link is not None:
                 link.drop()
+        if may_change:
+            await _tune(connector)
         if found != shard_count and may_change:
             logger.warning(
                 "%s has %d shards since it was made, which is how many are used; %d are configured",
                 connector.address.shown, found, shard_count,
             )  # fmt: skip
         return found
+
+
+async def _tune(connector: Connector) -> None:
+    """Set what PostgreSQL alone knows, each statement for itself, where it is not set; who refuses it does without."""
+    link: Link | None = None
+    for table, statement in TUNING.items():
+        try:
+            link = link or await connector.connect(POSTGRES_CONNECT_S)
+            if await link.fetch(_UNTUNED, table, timeout_s=POSTGRES_CONNECT_S):
+                await link.fetch(statement, timeout_s=POSTGRES_CONNECT_S)
+        except LOST as exc:
+            logger.debug("%s does without %s: %s", connector.address.shown, statement, exc)
+            if link is not None:
+                link.drop()
+            link = None
+    if link is not None:
+        link.drop()
 
 
 async def _prepare(
@@ -125,16 +166,33 @@ async def _prepare(
             "INSERT INTO shards (shard, owner, epoch) SELECT n, '', 0 FROM unnest($1::int[]) AS n",
             list(range(shard_count)),
         )
+    if may_change:
+        wanted = [(privilege, name) for privilege, names in _NEEDED.items() for name in names.split()]
+        await _check_rights(link, [*wanted, *(("USAGE", name) for name in _SEQUENCES)], shown)
     return int(locked[0][1])
+
+
+async def _check_rights(link: Link, wanted: Sequence[tuple[str, str]], shown: str) -> None:
+    """Refuse a user who could not do what the store does: it would only be seen when sagas wait for it."""
+    if missing := await link.step(_MISSING, *zip(*wanted, strict=True)):
+        told = ", ".join(f"{privilege} on {name}" for privilege, name in missing)
+        raise ConfigError(
+            f"the user of {shown} lacks rights on the journal's tables: {told}; nothing was changed, grant them, or "
+            f"name the user who owns the tables",
+            path=shown,
+        )
 
 
 async def _is_new(link: Link, migrations: Sequence[Migration], shown: str) -> bool:
     """Return whether there is nothing of ours here yet; `ConfigError` where tables of our names are somebody else's."""
-    found = await link.step("SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()")
+    # Not from information_schema, which hides what the user has no right to.
+    found = await link.step("SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = current_schema()")
     tables = {row[0] for row in found}
     ours = {name for migration in migrations for name in _TABLE.findall(migration.sql)} | {"store", "schema_version"}
     if not tables & ours:
         return True
+    if "store" in tables:
+        await _check_rights(link, [("SELECT", "store")], shown)
     columns = await link.step(
         "SELECT column_name FROM information_schema.columns "
         "WHERE table_schema = current_schema() AND table_name = 'store'"

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,6 +14,7 @@ from orchestrator.ids import SagaId
 from orchestrator.journal.postgres import PostgresJournal, schema
 from orchestrator.journal.postgres.driver import Address, Connector
 from orchestrator.ports.leases import Member
+from tests.conformance.journal_values import append
 from tests.kit import postgres
 
 
@@ -122,3 +125,56 @@ async def test_a_password_is_never_shown() -> None:
     with pytest.raises(ConfigError) as wrong:
         await opened("mysql://ann:secret@127.0.0.1:1/db")
     assert "secret" not in str(wrong.value)
+
+
+async def test_a_user_who_may_not_do_what_the_store_does_is_told_at_the_door(dsn: str) -> None:
+    user = f"poor_{os.getpid()}"
+    poor = dsn.replace("://postgres@", f"://{user}@")
+    postgres.run(dsn, f"CREATE ROLE {user} LOGIN")
+    with pytest.raises(ConfigError, match="permission denied"):
+        await opened(poor)
+    await opened(dsn)
+    with pytest.raises(ConfigError, match="SELECT on store"):
+        await opened(poor)
+    postgres.run(dsn, f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {user}")
+    with pytest.raises(ConfigError, match=r"DELETE on members.*DELETE on sagas.*USAGE on positions"):
+        await opened(poor)
+    postgres.run(dsn, f"GRANT DELETE ON ALL TABLES IN SCHEMA public TO {user}")
+    postgres.run(dsn, f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {user}")
+    store = await PostgresJournal.open(poor)
+    view = await store.join(Member(member="one", name="one", address="127.0.0.1:1"), 60.0)
+    (shard, *_) = await store.claim("one", view.shards)
+    assert list(await store.append([append("a", epoch=shard.epoch, shard=shard.shard)])) == [None]
+    await store.close()
+
+
+async def test_a_server_that_only_reads_is_refused_at_the_door(dsn: str) -> None:
+    await opened(dsn)
+    postgres.run(
+        dsn,
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', "
+        "current_database()); END $$",
+    )
+    with pytest.raises(ConfigError, match="takes writes"):
+        await opened(dsn)
+
+
+async def test_tables_are_tuned_for_this_server_and_a_database_that_knows_no_such_thing_does_without(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not [each.name for each in schema.shipped() if re.search(r"fillfactor|autovacuum|WITH \(", _bare(each.sql))]
+    tuning = dict(schema.TUNING)
+    strange = {name: sql.replace("SET (", "SET (strange = 1, ") for name, sql in tuning.items()}
+    options = (
+        "SELECT relname FROM pg_class WHERE reloptions IS NOT NULL AND relname = ANY ('{sagas,members}') ORDER BY 1"
+    )
+    monkeypatch.setattr(schema, "TUNING", strange)
+    await opened(dsn)
+    assert postgres.run(dsn, options) == []
+    monkeypatch.setattr(schema, "TUNING", tuning)
+    await opened(dsn)
+    assert postgres.run(dsn, options) == [("members",), ("sagas",)]
+
+
+def _bare(sql: str) -> str:
+    return "\n".join(line for line in sql.splitlines() if not line.startswith("--"))

@@ -1,11 +1,12 @@
 -- The journal, its search rows, the catalogue, the cluster and its letter boxes. Instants are Unix seconds.
 --
 -- Everything lies in the connection's own schema. Nothing here needs a session, and nothing needs more than what
--- databases that speak PostgreSQL's protocol have: tables, B-trees, one sequence.
+-- databases that speak PostgreSQL's protocol have: tables, B-trees, sequences. How full PostgreSQL keeps its pages, and how
+-- often it clears them, is in `tuning.sql`, which a database may refuse.
 
 -- One row per saga: what List shows and filters by, and the version and epoch that the next append must name.
 -- A row is updated with every append of its saga. What changes each time is in no index and a third of each page is
--- kept free, so that the update stays on its page and touches no index (four of five did, measured). A partial index
+-- kept free (tuning.sql), so that the update stays on its page and touches no index (four of five did, measured). A partial index
 -- would not do: its columns count as indexed for every row. Hence the two columns that are null until they matter.
 CREATE TABLE sagas (
   saga_id     text COLLATE "C" PRIMARY KEY,
@@ -29,7 +30,7 @@ CREATE TABLE sagas (
   failure     text             NOT NULL,
   over_at     double precision GENERATED ALWAYS AS (CASE WHEN ended_at IS NOT NULL THEN updated_at END) STORED,
   sleeps_to   double precision GENERATED ALWAYS AS (CASE WHEN rest = 'asleep' THEN wake_at END) STORED
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+);
 
 CREATE UNIQUE INDEX sagas_by_request ON sagas (request_id) WHERE request_id <> '';
 CREATE INDEX sagas_by_start ON sagas (started_at, saga_id);
@@ -69,7 +70,7 @@ CREATE TABLE records (
   checksum  bigint           NOT NULL, -- CRC-32 of type and body
   body      bytea            NOT NULL,
   PRIMARY KEY (uid, version)
-) WITH (autovacuum_vacuum_insert_scale_factor = 0.1);
+);
 CREATE INDEX records_by_position ON records (shard, position);
 -- What people did, for the audit of all sagas: a few records among millions.
 CREATE INDEX records_acted ON records (position) WHERE type = 'OperatorActed';
@@ -82,14 +83,14 @@ CREATE TABLE members (
   is_leaving  boolean          NOT NULL,
   joined_at   double precision NOT NULL,
   expires_at  double precision NOT NULL
-) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
+);
 
 -- Who may write a shard's sagas, under which epoch. A free shard has an empty owner.
 CREATE TABLE shards (
   shard  integer          PRIMARY KEY,
   owner  text COLLATE "C" NOT NULL,
   epoch  bigint           NOT NULL
-) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
+);
 
 -- Requests left for whoever owns a shard, and their answers.
 CREATE SEQUENCE post_numbers CACHE 1;
