@@ -20,22 +20,21 @@ state. So the journal has one hard promise and three soft ones.
 * **Readable for ever.** Records are protobuf messages with published names (`protos/orchestrator/v1/journal.proto`),
   fields only ever added. `tests/golden/` keeps journals of every release.
 * **Honest about damage.** A record that does not decode is `JournalCorrupted` with its saga and version; that saga is
-  set aside, others are not touched. A storage error ends all acknowledging at once, for good, until a restart has read
-  what is really there.
+  set aside, others are not touched. A storage error of a file ends all acknowledging at once, for good, until a restart
+  has read what is really there. A database that is away may come back: appends wait until their end is known.
 
 The search row (status, attributes, instants) is written in the same commit as the records and is derived from them:
 it is how List filters, how recovery finds the sagas that are awake, and how the sweep finds due ones without reading
-streams. The catalogue of definitions and the cursors of readers live in the same store, because one file to back up is
-better than three.
+streams. The catalogue of definitions and the cursors of readers live in the same store, because one file or database
+to back up is better than three.
 
 ==================  ===============================================================================================
 `codec.py`          event <-> (type name, bytes), made from the dataclasses and the descriptors by reflection
 `memory.py`         `MemoryJournal`, the contract in its plainest form; `reopen()` plays a restart
 `sqlite/`           `SqliteJournal.open(path)`, the one for real use by one process
-`promoting.py`      a store with all its sagas becomes another one: the steps, and why a kill between them is harmless
 `memory_leases.py`  several members over one memory: leases and letter boxes in their plainest form
 `postgres/`         `await PostgresJournal.open(dsn)`, the one for real use by several processes; leases and letters too
-`promoting.py`      moving a store with all its sagas into another one
+`promoting.py`      a store with all its sagas becomes another one: the steps, and why a kill between them is harmless
 `columns.py`        rows and records as columns, and back, for stores that have columns
 `reading.py`        pages of them, checked as they are read
 `search.py`         which orders and groups a search may name

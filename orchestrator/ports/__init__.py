@@ -7,10 +7,15 @@ five-line test file passes the port's shared conformance suite (`tests/conforman
 port           the need                                            adapters
 =============  ==================================================  ===============================================
 `clock`        what time is it; a draw of luck                     the system's; a manual one in tests
-`journal`      append, read, find due sagas, search                memory (reference), SQLite, PostgreSQL
-`ownership`    which sagas this process may write               one process alone; `cluster`
-`leases`       who is there, who owns which shard                 memory (reference), PostgreSQL
-`posts`        requests left for a shard's owner                  memory (reference), PostgreSQL
+`journal`      append, read, find due sagas, search, forget;       memory (reference), SQLite, PostgreSQL
+               places of readers
+`promotion`    tell a store's records as they lie; take them in    SQLite tells, PostgreSQL takes in
+`ownership`    which sagas this process may write; who runs the    one process alone, `cluster`; the runtime
+               sagas of the shards it has (`Tenant`)
+`leases`       who is there, who owns which shard                  memory (reference), PostgreSQL
+`posts`        requests left for a shard's owner                   memory (reference), PostgreSQL
+`peers`        have the owner do a request; do what another took   `cluster` asks and leaves; the desk of `api` does
+`cluster`      how the processes stand, for people                 one process alone, `cluster`
 `catalogue`    keep immutable revisions, say which is active       with the journal, in the same store
 `invoker`      make one call, abort it                             gRPC
 `methods`      which targets there are, what they serve            gRPC reflection, descriptor files

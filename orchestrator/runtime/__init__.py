@@ -34,8 +34,21 @@ Invariants:
 * A bug or a bad record ends one actor and no other (`supervisor.py`).
 * Every queue has a bound with a name in `orchestrator.limits`, and every waiting caller is answered, also at the end.
 
+Shards: the process owns some or all of the store's, each under an epoch (`ports/ownership.py`), and asks before every
+decision, append and call whether it still does. Whoever deals them out tells the runtime, which is the `Tenant`::
+
+    took ──> requests that were left for the shard, first of all   (I31; `do_before_timers`)
+         ──> what is awake is taken up, what is due wakes          (recovery.py)
+    leave ─> begin nothing new there, let calls end, let go, wait until nothing is on its way to the store
+    lost ──> let go at once and write nothing: another process runs these sagas, or will
+
+A process that has its store to itself takes its one shard at the start and keeps it to the end.
+
+Standing work, beside the actors: recovery and the sweep (`recovery.py`), the one look at sagas that other processes run
+and somebody waits for here (`lookout.py`), and the forgetting of what ended long ago (`retention.py`).
+
 Draining: the process takes no new saga and begins no new call, records what still comes in, and leaves the rest to
-recovery. Being killed is the same without the politeness; there is no state that only lives in memory.
+recovery, here or elsewhere. Being killed is the same without the politeness; no state lives in memory only.
 
 The façade is `orchestrator.py`: start, signal, cancel, repair, look. What a caller gives becomes a command in
 `messages.py` and `starting.py`, and is put to the actor by `asking.py`.
