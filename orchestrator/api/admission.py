@@ -32,6 +32,7 @@ class Admission:
         self._bounds = {Room.CALL: calls_max, Room.WAIT: waits_max, Room.STANDARD: waits_max}
         self._counts = dict.fromkeys(self._bounds, 0)
         self._scopes: set[asyncio.Timeout] = set()
+        self._works: set[asyncio.Timeout] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_closed = False
@@ -80,13 +81,24 @@ class Admission:
             finally:
                 self._scopes.discard(scope)
 
+    @asynccontextmanager
+    async def bounded(self, timeout_s: float | None) -> AsyncIterator[None]:
+        """Bound work by time and by the end of the drain; either ends it with `TimeoutError`."""
+        async with asyncio.timeout(timeout_s) as scope:
+            self._works.add(scope)
+            try:
+                yield
+            finally:
+                self._works.discard(scope)
+
     def close(self) -> None:
         """Let nothing in any more, and end every wait."""
         self._is_closed = True
-        now = asyncio.get_running_loop().time()
-        for scope in tuple(self._scopes):
-            if not scope.expired():
-                scope.reschedule(now)
+        _expire(self._scopes)
+
+    def end(self) -> None:
+        """End all work that is still under way: whoever asked for it is told what is known."""
+        _expire(self._works)
 
     async def idle(self, grace_s: float) -> bool:
         """Wait until nothing is in flight; return whether that came to be within the grace."""
@@ -96,3 +108,10 @@ class Admission:
         except TimeoutError:
             return False
         return True
+
+
+def _expire(scopes: set[asyncio.Timeout]) -> None:
+    now = asyncio.get_running_loop().time()
+    for scope in tuple(scopes):
+        if not scope.expired():
+            scope.reschedule(now)

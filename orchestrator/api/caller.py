@@ -64,6 +64,15 @@ def wait_s(context: Context, asked_s: float) -> float:
     return max(0.0, min(most_s, remaining_s - margin_s))
 
 
+def answer_within_s(context: Context) -> float | None:
+    """Return within what time an answer still arrives; None for a caller without a deadline."""
+    remaining_s = context.time_remaining()
+    if remaining_s is None or remaining_s > _NO_DEADLINE_S:  # type: ignore[redundant-expr]  # the stubs forget None
+        return None
+    # Less than the margin of a wait, so that whoever waits for a saga is answered with the saga.
+    return max(0.0, remaining_s - min(limits.API_ANSWER_MARGIN_S, remaining_s / 8))
+
+
 def request_id(context: Context) -> str:
     """Return the caller's own name for the request; empty where there is none that could be printed."""
     for key, value in context.invocation_metadata() or ():

@@ -29,7 +29,7 @@ from orchestrator.api import caller, status
 from orchestrator.api.admission import Admission
 from orchestrator.api.caller import Context
 from orchestrator.api.desk import OWNER_KEY
-from orchestrator.errors import Draining, NotOwner, Pending
+from orchestrator.errors import Draining, JournalUnavailable, NotOwner, Pending
 from orchestrator.frozen import frozen
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.observer import Observer
@@ -85,9 +85,16 @@ class Forwarding:
         clock: Clock,
         observer: Observer,
         look: Callable[[], None],
+        moved: Callable[[int, str], Awaitable[None]],
+        away: Callable[[], str],
         wait: Wait,
     ) -> None:
-        """`look` has the leases looked at soon; `wait` is this process's own `WaitSaga`."""
+        """`look` has the leases looked at soon; `wait` is this process's own `WaitSaga`.
+
+        `moved` waits until a shard is no more the process's at an address; `away` says why nothing can be recorded.
+        """
+        self._moved = moved
+        self._away = away
         self._peers = peers
         self._letters = letters
         self._admission = admission
@@ -174,6 +181,10 @@ class Forwarding:
             denied = elsewhere.owner if hint else ""
             if quest.may_be_left and self._clock.monotonic() >= quest.post_at:
                 return await self._left(quest, elsewhere.shard)
+            if away := self._away():
+                raise JournalUnavailable(
+                    f"nothing can be recorded now: {away}; ask again in a moment, with the same request id"
+                )
             self._look()
             await self._pause(quest, pause_s, elsewhere)
             pause_s = min(2 * pause_s, limits.FORWARD_PAUSE_S_MAX)
@@ -197,9 +208,23 @@ class Forwarding:
                 await asyncio.wait({asking}, timeout=max(0.0, quest.post_at - self._clock.monotonic()))
                 if not asking.done():
                     return await self._first(quest, asking, elsewhere.shard)
+            elif await self._has_moved(asking, elsewhere):
+                missed = Missed(why="the saga has another owner meanwhile", is_sent=True)
+                return self._heard(quest, missed, elsewhere.shard)
             return self._heard(quest, await asking, elsewhere.shard)
         finally:
             await _ended(asking)
+
+    async def _has_moved(self, asking: "asyncio.Task[Answer | Missed]", elsewhere: NotOwner) -> bool:
+        """Wait for the answer; return whether the one that was asked lost the shard, and still did not answer."""
+        moving = asyncio.ensure_future(self._moved(elsewhere.shard, elsewhere.owner))  # noqa: TID251  # ended below
+        try:
+            await asyncio.wait({asking, moving}, return_when=asyncio.FIRST_COMPLETED)
+            # One that hands the shard over in good order says so at about the time at which it is seen here.
+            await asyncio.wait({asking}, timeout=limits.FORWARD_PAUSE_S_MAX)
+            return not asking.done()
+        finally:
+            await _ended(moving)
 
     async def _first(self, quest: _Quest, asking: "asyncio.Task[Answer | Missed]", shard: int) -> Answer:
         """Leave the request in the store, too, and return whichever answer comes first."""
@@ -271,7 +296,7 @@ class Forwarding:
         saga.CopyFrom((await self._wait(until, context)).saga)
 
 
-async def _ended(task: "asyncio.Task[Any]") -> None:
+async def _ended(task: "asyncio.Future[Any]") -> None:
     """Cancel a task that may still run, and wait until it has ended."""
     task.cancel()
     await asyncio.wait({task})

@@ -1,8 +1,9 @@
 """The edge of the server: what happens around every method, ours or standard.
 
-In this order: a request id, admission, the method, and whatever it raises turned into a status. What another process of
-the cluster has to do is forwarded to it (`forwarding.py`), and its answer goes out as it came. An error of the tree
-becomes its row in `status.py`; anything else is a bug: the caller gets INTERNAL and a number, the log gets the rest.
+In this order: a request id, admission, a bound in time, the method, and whatever it raises turned into a status. What
+another process of the cluster has to do is forwarded to it (`forwarding.py`), and its answer goes out as it came. An
+error of the tree becomes its row in `status.py`; anything else is a bug: the caller gets INTERNAL and a number, the log
+gets the rest.
 
 A method that lets `CancelledError` out leaves its client without an answer (grpc/grpc issue 29248), so it is caught
 here and answered CANCELLED. A stream whose reader takes nothing for a while is ended (`READER_TOO_SLOW`), because what
@@ -11,7 +12,7 @@ it does not take stays in our memory.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -19,11 +20,12 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from orchestrator import limits
 from orchestrator.api import caller, status
 from orchestrator.api.admission import Admission, Room
 from orchestrator.api.caller import REQUEST_ID_KEY
 from orchestrator.api.forwarding import Forwarding, Refused
-from orchestrator.errors import InputInvalid, NotOwner, OrchestratorError, Overloaded
+from orchestrator.errors import InputInvalid, JournalUnavailable, NotOwner, OrchestratorError, Overloaded
 from orchestrator.ports.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -45,8 +47,13 @@ class Edge(grpc.aio.ServerInterceptor):
         room_of: RoomOf,
         clock: Clock,
         slow_reader_s: float,
+        commands: Collection[str] = (),
         forwarding: Forwarding | None = None,
+        away: Callable[[], str] = str,
     ) -> None:
+        """`commands` are the methods that record something; `away` says why nothing can be recorded now."""
+        self._commands = frozenset(commands)
+        self._away = away
         self._forwarding = forwarding
         self._admission = admission
         self._room_of = room_of
@@ -84,15 +91,43 @@ class Edge(grpc.aio.ServerInterceptor):
             async with self._guarded(name, context):
                 if isinstance(request, InputInvalid):
                     raise request
-                with self._admission.admit(self._room_of(name, request)):
-                    try:
-                        return await behaviour(request, context)
-                    except NotOwner as elsewhere:
-                        if self._forwarding is None:
-                            raise
-                        return await self._forwarding.forward(name, request, context, behaviour, elsewhere)
+                room = self._room_of(name, request)
+                with self._admission.admit(room):
+                    return await self._in_time(
+                        name, room, context, lambda: self._done(name, behaviour, request, context)
+                    )
 
         return answer
+
+    async def _done(self, name: str, behaviour: Callable[..., Awaitable[Any]], request: Any, context: Context) -> Any:  # noqa: ANN401
+        try:
+            return await behaviour(request, context)
+        except NotOwner as elsewhere:
+            if self._forwarding is None:
+                raise
+            return await self._forwarding.forward(name, request, context, behaviour, elsewhere)
+
+    async def _in_time(self, name: str, room: Room, context: Context, work: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401
+        """Answer a little before the caller has gone, and soon what cannot be had while the store is away."""
+        away, within_s = self._away(), None
+        if name in self._commands:
+            if away:
+                raise JournalUnavailable(
+                    f"nothing can be recorded now: {away}; nothing was done, ask again in a moment"
+                )
+            within_s = caller.answer_within_s(context)
+        elif away and room is Room.CALL:
+            within_s = limits.POSTGRES_READ_S
+        try:
+            async with self._admission.bounded(within_s):
+                return await work()
+        except TimeoutError as late:
+            if name in self._commands:
+                raise JournalUnavailable(
+                    "no answer came in time: it is not known whether the request was recorded, and it may be yet; ask"
+                    " again with the same request id, or look at the saga before you repeat a repair"
+                ) from late
+            raise JournalUnavailable(f"the store is away: {away}; ask again in a moment") from late
 
     def _stream(self, name: str, behaviour: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
         async def answer(request: Any, context: Context) -> None:  # noqa: ANN401

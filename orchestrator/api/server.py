@@ -1,7 +1,7 @@
 """The gRPC server: our own services, the standard ones, the edge around them, and how it stops."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -64,6 +64,10 @@ class ApiBounds:
     slow_reader_s: float = limits.API_SLOW_READER_S
 
 
+async def _never(_shard: int, _address: str) -> None:
+    await asyncio.Event().wait()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
     """What joins this server to the other processes of its cluster."""
@@ -72,6 +76,10 @@ class Links:
     letters: Letters
     look: Callable[[], None]
     """Have the leases looked at soon: somebody else may own a shard by now."""
+    moved: Callable[[int, str], Awaitable[None]] = _never
+    """Wait until a shard that was the process's at an address is another's."""
+    away: Callable[[], str] = str
+    """Why nothing can be recorded now, or nothing."""
     observer: Observer = field(default_factory=Silence)
 
 
@@ -108,6 +116,8 @@ class ApiServer:
             room_of=room_of,
             clock=clock,
             slow_reader_s=bounds.slow_reader_s,
+            commands=servicers.commands,
+            away=str if links is None else links.away,
             forwarding=None if links is None else self._forwarding(links, servicers, clock),
         )
         self._server = grpc.aio.server(interceptors=(edge,), options=_options(bounds))
@@ -128,6 +138,8 @@ class ApiServer:
             clock=clock,
             observer=links.observer,
             look=links.look,
+            moved=links.moved,
+            away=links.away,
             wait=servicers.sagas.WaitSaga,
         )
 
@@ -165,7 +177,8 @@ class ApiServer:
     async def drain(self, grace_s: float) -> None:
         """Refuse what is new, let what is in flight be answered within the grace, then close every connection."""
         self.refuse_new()
-        await self._admission.idle(grace_s)
+        if not await self._admission.idle(grace_s):
+            self._admission.end()
         await self._tasks.cancel()
         # gRPC counts a call as over when its last byte is gone, which is a little after our method has returned.
         await self._server.stop(limits.API_STOP_S)

@@ -3,7 +3,7 @@
 A process of a cluster has this without a server, too: who owns shards has to answer for them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from orchestrator import limits
 from orchestrator.api.admission import Admission, Room
@@ -37,7 +37,10 @@ class Servicers:
         self.admission = Admission(calls_max=calls_max, waits_max=waits_max)
         self.sagas = SagaService(orchestrator=orchestrator, plans=revisions, admission=self.admission, clock=clock)
         self.operators = OperatorService(orchestrator=orchestrator, plans=revisions, clock=clock)
-        self.desk: Desk = OwnDesk(dict(self._commands()), admission=self.admission, room_of=room_of, clock=clock)
+        commands = dict(self._commands())
+        self.commands: Collection[str] = commands.keys()
+        """Full gRPC names of the methods that record something."""
+        self.desk: Desk = OwnDesk(commands, admission=self.admission, room_of=room_of, clock=clock)
         """Where requests are done that other processes of the cluster took."""
 
     def _commands(self) -> Iterator[tuple[str, Method]]:

@@ -32,8 +32,15 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
         sharing = node.sharing
         links = None
         if sharing is not None:
-            look = sharing.membership.nudge
-            links = Links(peers=sharing.peers, letters=sharing.letters, look=look, observer=node.observer)
+            membership = sharing.membership
+            links = Links(
+                peers=sharing.peers,
+                letters=sharing.letters,
+                look=membership.nudge,
+                moved=membership.moved,
+                away=lambda: membership.store_away,
+                observer=node.observer,
+            )
         api = ApiServer(
             node.orchestrator,
             node.revisions,

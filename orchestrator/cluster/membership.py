@@ -27,7 +27,7 @@ from orchestrator.errors import NotOwner
 from orchestrator.frozen import changed
 from orchestrator.limits import JOINS_KEPT, LEASE_S_DEFAULT, LEAVE_AWAY_S, LEAVE_S, LOOK_PAUSE_S
 from orchestrator.ports.clock import Clock
-from orchestrator.ports.leases import Leases, Member, View
+from orchestrator.ports.leases import Leases, Member, Shard, View
 from orchestrator.ports.ownership import Tenant
 
 logger = logging.getLogger("orchestrator.cluster")
@@ -64,6 +64,8 @@ class Membership:
         """The last one of the last term; while there is a term, its own counts."""
         self._wake = asyncio.Event()
         self._looked_at = 0.0
+        self._seen = asyncio.Event()
+        """Set at the next look, and then another one."""
         self._has_joined = asyncio.Event()
         self._has_left = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
@@ -138,6 +140,21 @@ class Membership:
         else:
             return None
         return next((each for each in view.members if each.member == owner), None)
+
+    @property
+    def store_away(self) -> str:
+        """Return why the store is away, once nothing can be written here because of that; empty else."""
+        return self._asking.away if self._trusted() is None else ""
+
+    async def moved(self, shard: int, address: str) -> None:
+        """Wait until a shard has changed its owner, as far as it is known here, and is not of the process there."""
+        before = self._entry(shard)
+        while self._entry(shard) == before or ((owner := self.owner(shard)) is not None and owner.address == address):
+            await self._seen.wait()
+
+    def _entry(self, shard: int) -> Shard | None:
+        view = self.view
+        return view.shards[shard] if view is not None and 0 <= shard < len(view.shards) else None
 
     async def joined(self) -> None:
         """Wait until the process has joined and made its first claim."""
@@ -319,6 +336,8 @@ class Membership:
     async def _act(self, term: Term, view: View, acts: int) -> None:
         """Do what a view asks of this member."""
         self._moving.see(term, view, acts)
+        self._seen.set()
+        self._seen = asyncio.Event()
         term.look_at = asyncio.get_running_loop().time() + self._look_in_s(term)
         over = self._over(term)
         try:

@@ -25,6 +25,8 @@ API_ERROR_FACT_BYTES_MAX = 200
 API_WAIT_S_MAX = 60.0
 # A long poll answers this long before its caller's deadline, so that the answer still arrives.
 API_WAIT_MARGIN_S = 0.25
+# A command that has no answer yet is answered this long before its caller's deadline, with what is known of it.
+API_ANSWER_MARGIN_S = 0.1
 # Age at which a stream is closed, resumable, so that load can move to another server.
 API_STREAM_S_MAX = 3_600.0
 # A reader that takes no message for so long is cut off, resumable, rather than kept in memory.

@@ -206,7 +206,10 @@ class StartSagaResponse(_message.Message):
     SAGA_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     created: _builtins.bool
-    """False where the saga existed already."""
+    """False where the saga existed already. That may be this very request's doing, also for who asked once: where several
+    servers share a store, a request whose answer was lost on the way to the saga's owner is asked again there under the
+    same request id. Compare `saga.request_id` with yours: where they are the same, your request began the saga.
+    """
     @_builtins.property
     def saga(self) -> _saga_pb2.Saga: ...
     def __init__(
@@ -701,7 +704,7 @@ class SignalWithStartResponse(_message.Message):
     SAGA_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     created: _builtins.bool
-    """False where the saga existed already."""
+    """False where the saga existed already, which may be this very request's doing, as in StartSagaResponse."""
     @_builtins.property
     def saga(self) -> _saga_pb2.Saga: ...
     def __init__(

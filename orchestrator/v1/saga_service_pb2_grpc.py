@@ -29,13 +29,15 @@ class SagaServiceStub(object):
     """Sagas, for the services that use them.
 
     Every error carries `google.rpc.ErrorInfo` with domain `orchestrator` and one of the reasons named at each method.
-    Any method may also answer INVALID_ARGUMENT (`INPUT_INVALID`: the request cannot be read, or a required field is missing
-    or is not what it has to be), RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
-    takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart; `JOURNAL_UNAVAILABLE`: nothing can
-    be recorded now; of several servers on one store `NOT_OWNER`: the one that runs the saga could not be reached in time,
-    and `REQUEST_PENDING`: the request is durable and will be done, ask again under the same request id), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and
-    INTERNAL (a bug; quote the request id). A request larger than 4 MiB is refused by gRPC itself, without a reason. A request
-    id given as metadata `x-request-id` comes back in the trailing metadata; an error also has it, or one made up by the
+    Any method may also answer INVALID_ARGUMENT (`INPUT_INVALID`: the request cannot be read, or a required field is
+    missing or is not what it has to be), RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many
+    requests as it takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart;
+    `JOURNAL_UNAVAILABLE`: nothing can be recorded now, or whether the request was is not known before the deadline, ask
+    again under the same request id; of several servers on one store `NOT_OWNER`: the one that runs the saga could not
+    be reached in time, and `REQUEST_PENDING`: the request is durable and will be done, ask again under the same request
+    id), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and INTERNAL (a
+    bug; quote the request id). A request larger than 4 MiB is refused by gRPC itself, without a reason. A request id
+    given as metadata `x-request-id` comes back in the trailing metadata; an error also has it, or one made up by the
     server, in `google.rpc.RequestInfo`.
 
     The deadline of a call bounds that call, never the saga.
@@ -122,13 +124,15 @@ class SagaServiceServicer(object):
     """Sagas, for the services that use them.
 
     Every error carries `google.rpc.ErrorInfo` with domain `orchestrator` and one of the reasons named at each method.
-    Any method may also answer INVALID_ARGUMENT (`INPUT_INVALID`: the request cannot be read, or a required field is missing
-    or is not what it has to be), RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
-    takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart; `JOURNAL_UNAVAILABLE`: nothing can
-    be recorded now; of several servers on one store `NOT_OWNER`: the one that runs the saga could not be reached in time,
-    and `REQUEST_PENDING`: the request is durable and will be done, ask again under the same request id), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and
-    INTERNAL (a bug; quote the request id). A request larger than 4 MiB is refused by gRPC itself, without a reason. A request
-    id given as metadata `x-request-id` comes back in the trailing metadata; an error also has it, or one made up by the
+    Any method may also answer INVALID_ARGUMENT (`INPUT_INVALID`: the request cannot be read, or a required field is
+    missing or is not what it has to be), RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many
+    requests as it takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart;
+    `JOURNAL_UNAVAILABLE`: nothing can be recorded now, or whether the request was is not known before the deadline, ask
+    again under the same request id; of several servers on one store `NOT_OWNER`: the one that runs the saga could not
+    be reached in time, and `REQUEST_PENDING`: the request is durable and will be done, ask again under the same request
+    id), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and INTERNAL (a
+    bug; quote the request id). A request larger than 4 MiB is refused by gRPC itself, without a reason. A request id
+    given as metadata `x-request-id` comes back in the trailing metadata; an error also has it, or one made up by the
     server, in `google.rpc.RequestInfo`.
 
     The deadline of a call bounds that call, never the saga.
@@ -389,13 +393,15 @@ class SagaService(object):
     """Sagas, for the services that use them.
 
     Every error carries `google.rpc.ErrorInfo` with domain `orchestrator` and one of the reasons named at each method.
-    Any method may also answer INVALID_ARGUMENT (`INPUT_INVALID`: the request cannot be read, or a required field is missing
-    or is not what it has to be), RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many requests as it
-    takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart; `JOURNAL_UNAVAILABLE`: nothing can
-    be recorded now; of several servers on one store `NOT_OWNER`: the one that runs the saga could not be reached in time,
-    and `REQUEST_PENDING`: the request is durable and will be done, ask again under the same request id), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and
-    INTERNAL (a bug; quote the request id). A request larger than 4 MiB is refused by gRPC itself, without a reason. A request
-    id given as metadata `x-request-id` comes back in the trailing metadata; an error also has it, or one made up by the
+    Any method may also answer INVALID_ARGUMENT (`INPUT_INVALID`: the request cannot be read, or a required field is
+    missing or is not what it has to be), RESOURCE_EXHAUSTED (`QUEUE_FULL`, with RetryInfo: the server has as many
+    requests as it takes), UNAVAILABLE (`DRAINING`: ask another server, or this one after its restart;
+    `JOURNAL_UNAVAILABLE`: nothing can be recorded now, or whether the request was is not known before the deadline, ask
+    again under the same request id; of several servers on one store `NOT_OWNER`: the one that runs the saga could not
+    be reached in time, and `REQUEST_PENDING`: the request is durable and will be done, ask again under the same request
+    id), DATA_LOSS (`JOURNAL_CORRUPTED`: the saga's records cannot be read; the others are not affected) and INTERNAL (a
+    bug; quote the request id). A request larger than 4 MiB is refused by gRPC itself, without a reason. A request id
+    given as metadata `x-request-id` comes back in the trailing metadata; an error also has it, or one made up by the
     server, in `google.rpc.RequestInfo`.
 
     The deadline of a call bounds that call, never the saga.

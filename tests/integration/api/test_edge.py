@@ -154,6 +154,42 @@ async def test_calls_over_the_bound_are_turned_away_at_once() -> None:
         assert reason(await first) == "SAGA_NOT_FOUND"
 
 
+class Stuck:
+    """Between the server and the runtime: what is to be recorded is not answered."""
+
+    def __init__(self, real: Orchestrator) -> None:
+        self._real = real
+
+    async def cancel(self, name: str, *_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def stuck(real: Orchestrator) -> Any:
+    return Stuck(real)
+
+
+async def test_a_command_without_an_answer_is_answered_before_its_callers_deadline_with_what_is_known() -> None:
+    async with running(wrap=stuck) as rig:
+        error = await failed(rig.sagas.CancelSaga(rpc.CancelSagaRequest(saga_id="a-1"), timeout=1.0))
+        assert (error.code(), reason(error)) == (grpc.StatusCode.UNAVAILABLE, "JOURNAL_UNAVAILABLE")
+        assert "not known whether" in str(error.details())
+        assert "ask again with the same request id" in str(error.details())
+
+
+async def test_a_command_without_an_answer_is_answered_at_the_end_of_the_drain() -> None:
+    async with running(wrap=stuck) as rig:
+        call = failed(rig.sagas.CancelSaga(rpc.CancelSagaRequest(saga_id="a-1")))
+        asked = asyncio.ensure_future(call)  # noqa: TID251  # awaited below
+        while rig.api.in_flight < 1:  # noqa: ASYNC110  # the server does not tell
+            await asyncio.sleep(0.001)  # poll: it reaches the server
+        await rig.api.drain(0.0)
+        error = await asked
+        assert (error.code(), reason(error)) == (grpc.StatusCode.UNAVAILABLE, "JOURNAL_UNAVAILABLE")
+
+
 async def test_streams_on_one_connection_have_a_bound() -> None:
     async with running(bounds=ApiBounds(streams_per_connection=2), answer_at_once=False) as rig:
         polls = await waiting(rig, 1)

@@ -53,6 +53,8 @@ class Deeds:
         self.obstacle: str | None = None
         self.collects = True
         """False: its letters stay in the box."""
+        self.away = ""
+        """Why the store is away."""
 
     def owned(self) -> Sequence[int]:
         return sorted(self.held) if self.collects else ()
@@ -214,7 +216,10 @@ async def _node(made: Town, name: str, shelf: Shelf, tls: Tls | None, answer_at_
         for each in on_look:
             each()
 
-    links = Links(peers=peers, letters=box, look=look, observer=tally)
+    async def moved(shard: int, address: str) -> None:
+        await until(lambda: deeds.believed.get(shard, "") != address)
+
+    links = Links(peers=peers, letters=box, look=look, moved=moved, away=lambda: deeds.away, observer=tally)
     api = ApiServer(orchestrator, shelf, Listen(), clock=clock, links=links)  # type: ignore[arg-type]  # the shelf plays it
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{await api.start()}")
     stack.push_async_callback(channel.close)

@@ -25,7 +25,7 @@ from tests.integration.cluster.asking import (
     step_is,
     task,
 )
-from tests.integration.cluster.rig import Node, id_in, shard, town
+from tests.integration.cluster.rig import Node, id_in, shard, town, until
 
 DONE, MISSED, SILENT = ("peer", "done"), ("peer", "unreachable"), ("peer", "silent")
 
@@ -222,6 +222,77 @@ async def test_a_cancellation_with_an_etag_is_as_careful_as_a_repair() -> None:
         code, said = await refused(wrong.sagas.CancelSaga(request, timeout=1.0))
         assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, NotOwner.reason)
         assert await posted(here) == 0
+
+
+@pytest.mark.parametrize("verb", ["repair", "cancellation with an etag"])
+async def test_whose_owner_hangs_and_is_replaced_is_told_so_long_before_the_end_of_its_patience(verb: str) -> None:
+    async with town(3) as here:
+        wrong, right, heir = here.nodes
+        await right.sagas.StartSaga(start(definition="night"))
+        saga = await step_is(right, "nap", pb.STEP_STATUS_WAITING)
+        right.door.is_open.clear()
+        request = rpc.CancelSagaRequest(saga_id="s-1", etag=saga.etag)
+        repair = op.PauseSagaRequest(saga_id="s-1", reason="look")
+        asked = wrong.operators.PauseSaga(repair) if verb == "repair" else wrong.sagas.CancelSaga(request)
+        waiting = task(refused(asked))
+        await until(lambda: right.door.errands)
+        here.say(range(8), right)
+        assert not waiting.done()
+        here.say(range(8), heir)
+        async with asyncio.timeout(5.0):  # a caller without a deadline waits for 30 s otherwise
+            code, said = await waiting
+        assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, NotOwner.reason)
+        assert "may have been done" in str(said["message"])
+        assert not heir.door.errands
+        assert await posted(here) == 0
+
+
+async def test_an_answer_that_comes_as_the_shard_moves_counts() -> None:
+    async with town(3) as here:
+        wrong, right, heir = here.nodes
+        await right.sagas.StartSaga(start(definition="night"))
+        right.door.is_open.clear()
+        waiting = task(wrong.operators.PauseSaga(op.PauseSagaRequest(saga_id="s-1", reason="look")))
+        await until(lambda: right.door.errands)
+        here.say(range(8), heir)
+        right.door.is_open.set()
+        assert (await waiting).saga.paused
+
+
+# --- while the store is away -----------------------------------------------------------------------------------------
+
+
+async def test_while_the_store_is_away_commands_are_refused_at_once_with_its_words() -> None:
+    async with town(2) as here:
+        _, right = here.nodes
+        await right.sagas.StartSaga(start(definition="night"))
+        right.deeds.away = "the database sleeps"
+        for asked in (
+            right.sagas.StartSaga(start("s-9")),
+            right.operators.PauseSaga(op.PauseSagaRequest(saga_id="s-1")),
+        ):
+            code, said = await refused(asked)
+            assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, "JOURNAL_UNAVAILABLE")
+            assert "the database sleeps" in str(said["message"])
+            assert "nothing was done" in str(said["message"])
+        assert (await right.sagas.GetSaga(rpc.GetSagaRequest(saga_id="s-1"))).saga.saga_id == "s-1", "reads are tried"
+        right.deeds.away = ""
+        assert (await right.sagas.StartSaga(start("s-9"))).created
+
+
+async def test_a_search_for_an_owner_ends_where_the_store_goes_away() -> None:
+    async with town(2) as here:
+        wrong, right = here.nodes
+        await right.sagas.StartSaga(start(definition="night"))
+        await here.kill(right)
+
+        def goes_away() -> None:
+            wrong.deeds.away = "the database sleeps"
+
+        wrong.on_look.append(goes_away)
+        request = op.PauseSagaRequest(saga_id="s-1", reason="look")
+        code, said = await refused(wrong.operators.PauseSaga(request))
+        assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, "JOURNAL_UNAVAILABLE")
 
 
 # --- while the process that was asked drains -------------------------------------------------------------------------

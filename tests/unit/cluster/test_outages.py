@@ -28,6 +28,24 @@ def test_the_shards_of_a_killed_member_are_elsewhere_within_a_lease_and_a_renewa
     played(story())
 
 
+def test_who_waits_for_the_end_of_an_owner_is_told_when_somebody_else_has_the_shard() -> None:
+    async def story() -> None:
+        async with town(16) as place:
+            one, two, three = await place.open("one", "two", "three")
+            await watch(place, 2 * LEASE_S)
+            shard, address = min(one.owned), "one:7444"
+            moved = asyncio.get_running_loop().create_task(two.membership.moved(shard, address))
+            await watch(place, 2 * LEASE_S)
+            assert not moved.done()
+            one.kill()
+            died = now()
+            await moved
+            assert now() - died <= LEASE_S + RENEWAL_S + 0.1
+            await place.settled(two, three)
+
+    played(story())
+
+
 def test_a_lone_process_that_was_killed_waits_for_its_old_lease() -> None:
     async def story() -> None:
         async with town(8) as place:
