@@ -52,16 +52,18 @@ WITH me AS (
 )
 SELECT saga_id FROM written;
 
--- Why streams were not written, or whether they were, when the end of the statement is not known.
+-- Why streams were not written, or whether they were, when the end of the statement is not known. Lateral as above.
 -- name: standing
 SELECT w.saga_id, s.version, s.epoch, s.uid = w.uid AND s.shard = w.shard, r.epoch, r.checksum, q.saga_id,
        EXISTS (SELECT 1 FROM shards h JOIN members m ON m.member = h.owner
                WHERE h.shard = w.shard AND h.epoch = w.epoch AND m.member = $1)
 FROM unnest($2::text[], $3::uuid[], $4::text[], $5::int[], $6::int[], $7::bigint[])
   AS w (saga_id, uid, request_id, shard, version, epoch)
-LEFT JOIN sagas s ON s.saga_id = w.saga_id
-LEFT JOIN records r ON r.uid = w.uid AND r.version = w.version
-LEFT JOIN sagas q ON q.request_id = w.request_id AND q.request_id <> '';
+LEFT JOIN LATERAL (SELECT * FROM sagas o WHERE o.saga_id = w.saga_id LIMIT 1) s ON true
+LEFT JOIN LATERAL (SELECT * FROM records o WHERE o.uid = w.uid AND o.version = w.version LIMIT 1) r ON true
+LEFT JOIN LATERAL (
+  SELECT o.saga_id FROM sagas o WHERE o.request_id = w.request_id AND o.request_id <> '' LIMIT 1
+) q ON true;
 
 -- The saga's own version beside each record, and alone where there is none: both as of one instant.
 -- name: records
@@ -72,7 +74,7 @@ WHERE s.saga_id = $1 ORDER BY r.version LIMIT $3;
 -- name: since_of_shard
 SELECT r.position, s.saga_id, r.shard, r.version, r.epoch, r.type, r.checksum, r.body
 FROM (SELECT * FROM records WHERE shard = $3 AND position > $1 ORDER BY position LIMIT $2) r
-JOIN sagas s ON s.uid = r.uid
+CROSS JOIN LATERAL (SELECT o.saga_id FROM sagas o WHERE o.uid = r.uid LIMIT 1) s
 ORDER BY r.position;
 
 -- Every shard has an order of its own; the first of all are among the first of each.
@@ -86,8 +88,8 @@ FROM (
   ) first
   ORDER BY first.position LIMIT $2
 ) p
-JOIN records r ON r.shard = p.shard AND r.position = p.position
-JOIN sagas s ON s.uid = r.uid
+CROSS JOIN LATERAL (SELECT * FROM records o WHERE o.shard = p.shard AND o.position = p.position LIMIT 1) r
+CROSS JOIN LATERAL (SELECT o.saga_id FROM sagas o WHERE o.uid = r.uid LIMIT 1) s
 ORDER BY r.position;
 
 -- As above, each shard behind a place of its own.
@@ -102,8 +104,8 @@ FROM (
   ) first
   ORDER BY first.position LIMIT $3
 ) p
-JOIN records r ON r.shard = p.shard AND r.position = p.position
-JOIN sagas s ON s.uid = r.uid
+CROSS JOIN LATERAL (SELECT * FROM records o WHERE o.shard = p.shard AND o.position = p.position LIMIT 1) r
+CROSS JOIN LATERAL (SELECT o.saga_id FROM sagas o WHERE o.uid = r.uid LIMIT 1) s
 ORDER BY r.position;
 
 -- What people did, newest first.
@@ -160,11 +162,14 @@ ORDER BY wake_at, saga_id LIMIT $4;
 -- As many as are one short transaction: the first, and those after it while their records are not too many in sum.
 -- name: forget
 WITH candidates AS (
-  SELECT saga_id, uid, version, ended_at FROM sagas s
+  SELECT s.saga_id, s.uid, s.version, s.ended_at
+  FROM sagas s LEFT JOIN LATERAL (
+    SELECT p.saga_id FROM sagas p WHERE p.saga_id = s.parent LIMIT 1
+  ) p ON s.parent <> ''
   WHERE definition = $1 AND status IN ('COMPLETED', 'COMPENSATED', 'TERMINATED') AND ended_at < $2
     AND ($4::int[] IS NULL OR shard = ANY ($4::int[]))
-    AND (parent = '' OR NOT EXISTS (SELECT 1 FROM sagas p WHERE p.saga_id = s.parent))
-  ORDER BY ended_at, saga_id LIMIT $3
+    AND p.saga_id IS NULL
+  ORDER BY s.ended_at, s.saga_id LIMIT $3
 ), summed AS (
   SELECT saga_id, uid, version, sum(version) OVER (ORDER BY ended_at, saga_id) AS total FROM candidates
 ), gone AS (
