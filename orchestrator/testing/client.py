@@ -99,7 +99,7 @@ class Client:
         """Stand still just here, where that is to happen."""
         if self._strikes(kind, at):
             self._stand_still()
-            await asyncio.sleep(0)  # it goes on here when it goes on at all
+            await asyncio.sleep(0)  # one turn: it goes on here when it goes on at all
 
     def _lands(self, opened: MemoryLeases, batch: Sequence[Append]) -> bool:
         """Return whether the group is written as a whole: a process that dies just then does not see to it."""

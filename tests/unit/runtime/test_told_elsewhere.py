@@ -16,8 +16,8 @@ from orchestrator.values import Payload
 from tests.kit.machine import report
 from tests.kit.parts import wait
 from tests.kit.runtime import Process, TappedJournal, run, until
+from tests.unit.runtime.deeds import Deeds, hangs
 from tests.unit.runtime.families import CHILD, PARENT, answering, attempts
-from tests.unit.runtime.test_shards import Deeds, hangs
 
 PLAN = plan(step("a", idempotent=True))
 WAITING = plan(wait("w"))
