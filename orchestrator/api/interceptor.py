@@ -127,7 +127,7 @@ class Edge(grpc.aio.ServerInterceptor):
                     "no answer came in time: it is not known whether the request was recorded, and it may be yet; ask"
                     " again with the same request id, or look at the saga before you repeat a repair"
                 ) from late
-            raise JournalUnavailable(f"the store is away: {away}; ask again in a moment") from late
+            raise JournalUnavailable(f"nothing could be read in time: {away}; ask again in a moment") from late
 
     def _stream(self, name: str, behaviour: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
         async def answer(request: Any, context: Context) -> None:  # noqa: ANN401

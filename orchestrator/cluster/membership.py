@@ -144,7 +144,7 @@ class Membership:
     @property
     def store_away(self) -> str:
         """Return why the store is away, once nothing can be written here because of that; empty else."""
-        return self._asking.away if self._trusted() is None else ""
+        return f"the store is away, {self._asking.away}" if self._asking.away and self._trusted() is None else ""
 
     async def moved(self, shard: int, address: str) -> None:
         """Wait until a shard has changed its owner, as far as it is known here, and is not of the process there."""
@@ -185,7 +185,8 @@ class Membership:
         """
         self._moving.drain_grace_s = grace_s
         self._wake.set()
-        if await self._left_within(grace_s) or (not self._asking.away and await self._left_within(LEAVE_S)):
+        more_s = LEAVE_S - 2 * LEAVE_AWAY_S
+        if await self._left_within(grace_s) or (not self._asking.away and await self._left_within(more_s)):
             return
         logger.warning("not everything was handed over in time; the rest is let go of")
         if self._keeping is not None:
