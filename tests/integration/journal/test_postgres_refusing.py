@@ -164,7 +164,7 @@ async def test_an_append_that_is_not_sure_ends_when_its_member_leaves() -> None:
         await asyncio.to_thread(own.pause)
         running = asyncio.ensure_future(store.append([append("a", epoch=epoch)]))  # noqa: TID251  (awaited below)
         while store._writer._unheard_since is None:  # noqa: ASYNC110  (no event tells it)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # one turn: of the append under way
         async with asyncio.timeout(8):  # below one try
             with pytest.raises(JournalUnavailable):
                 await store.leave("one")
@@ -192,7 +192,7 @@ async def test_a_driver_that_cannot_read_its_files_any_more_is_an_outage(
         await store.row(SagaId("a"))
     waiting = asyncio.ensure_future(store.append([append("a", epoch=epoch)]))  # noqa: TID251  (awaited below)
     while "the end of an append" not in caplog.text:  # noqa: ASYNC110  (no event tells it)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # one turn: of the append under way
     assert "mend that" in caplog.text
     monkeypatch.setattr(asyncpg, "connect", connect)
     assert list(await waiting) == [None]
