@@ -11,7 +11,8 @@ one stream, and takes the others) is given to it again, alone, until it has an e
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from orchestrator.errors import JournalUnavailable, OrchestratorError
@@ -41,8 +42,10 @@ class Committer:
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._closed = False
-        self._submitted = 0
-        self._done = 0
+        self._open: Counter[int] = Counter()
+        """How many appends of each shard have no end yet."""
+        self._given_up: set[int] = set()
+        """Shards that are left: what the journal puts off there is not tried again."""
         self._progress = asyncio.Event()
         self._again = Tasks()
         """For what the journal refuses for now."""
@@ -55,7 +58,7 @@ class Committer:
             asyncio.get_running_loop().call_soon(on_committed, JournalUnavailable(self.failure))
             return
         self._waiting.append(_Waiting(append, on_committed))
-        self._submitted += 1
+        self._open[append.row.shard] += 1
         self._wake.set()
 
     async def run(self) -> None:
@@ -67,12 +70,15 @@ class Committer:
                 await self._commit(self._next_group())  # given no name here, where it would outlive its commit
         await self._again.cancel()
 
-    async def settled(self) -> None:
-        """Return once everything submitted so far is durable, refused, or put off."""
-        target = self._submitted
-        while self._done < target:
-            self._progress.clear()
-            await self._progress.wait()
+    async def settled(self, shards: Collection[int]) -> None:
+        """Return once everything submitted of some shards has its end; what the journal puts off is given up."""
+        self._given_up.update(shards)
+        try:
+            while any(self._open[shard] for shard in shards):
+                self._progress.clear()
+                await self._progress.wait()
+        finally:
+            self._given_up.difference_update(shards)
 
     def close(self) -> None:
         """Let `run` end when everything submitted so far is committed."""
@@ -85,9 +91,8 @@ class Committer:
             self.failure = error.message
             self._on_failed(error.message)
         lost, self._waiting = self._waiting, []
-        self._have_ended(len(lost))
         for waiting in lost:
-            waiting.on_committed(error)
+            self._end(waiting, error)
 
     def _next_group(self) -> list[_Waiting]:
         group, self._waiting = self._waiting[:COMMIT_STREAMS_MAX], self._waiting[COMMIT_STREAMS_MAX:]
@@ -102,26 +107,29 @@ class Committer:
             self.fail(error)
             return
         took_s = self._clock.monotonic() - began
-        self._have_ended(len(group))
         self._observer.committed(len(group), sum(len(waiting.append.records) for waiting in group), took_s)
         for waiting, result in zip(group, results, strict=True):
             if is_put_off(result):
                 self._again.spawn(self._commit_alone(waiting, result), name="append again")
             else:
-                waiting.on_committed(result)
+                self._end(waiting, result)
 
     async def _commit_alone(self, waiting: _Waiting, result: OrchestratorError | None) -> None:
         """Give the journal again what it put off, until it has an end, or nothing is committed any more."""
         try:
-            while is_put_off(result):
+            while is_put_off(result) and waiting.append.row.shard not in self._given_up:
                 await asyncio.sleep(COMMIT_AGAIN_S)
                 try:
                     (result,) = await self._journal.append([waiting.append])
                 except JournalUnavailable as error:
                     result = error
         finally:
-            waiting.on_committed(result)
+            self._end(waiting, result)
 
-    def _have_ended(self, count: int) -> None:
-        self._done += count
+    def _end(self, waiting: _Waiting, result: OrchestratorError | None) -> None:
+        shard = waiting.append.row.shard
+        self._open[shard] -= 1
+        if not self._open[shard]:
+            del self._open[shard]
         self._progress.set()
+        waiting.on_committed(result)

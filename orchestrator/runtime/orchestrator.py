@@ -168,7 +168,7 @@ class Orchestrator:
         except TimeoutError:
             pass
         self._directory.hand_over(shards)
-        await self._committer.settled()
+        await self._committer.settled(shards)
 
     def lost(self, shards: Collection[int]) -> None:
         """Let go of the sagas of these shards at once: another process runs them, or will."""

@@ -97,7 +97,7 @@ IN_CLUSTER = (
         breaks="I48",
         module="runtime.orchestrator",
         says="a shard is handed over with commits on their way",
-        old="        self._directory.hand_over(shards)\n        await self._committer.settled()\n",
+        old="        self._directory.hand_over(shards)\n        await self._committer.settled(shards)\n",
         new="        self._directory.hand_over(shards)\n",
     ),
     _defect(

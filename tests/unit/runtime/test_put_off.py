@@ -15,6 +15,7 @@ from orchestrator.saga.events import Report
 from orchestrator.testing.shorthand import plan, step
 from tests.kit.machine import report
 from tests.kit.runtime import Process, TappedJournal, run, until
+from tests.unit.runtime.deeds import SHARDS, Deeds
 
 
 class ChoosyJournal(TappedJournal):
@@ -81,5 +82,25 @@ def test_what_a_store_has_not_taken_for_long_is_an_obstacle() -> None:
         process = Process(well, PLAN, journal=Stalled().tap())
         async with process.orchestrator.running():
             assert process.orchestrator.obstacle == "the disk is full"
+
+    run(story())
+
+
+def test_a_shard_is_left_without_what_is_put_off_there_and_nothing_is_tried_after() -> None:
+    """I48: once it is left, nothing of it is on its way to the journal."""
+
+    async def story() -> None:
+        journal = ChoosyJournal().tap()
+        process = Process(well, PLAN, journal=journal, ownership=Deeds(0, 1, 2, 3))
+        async with process.orchestrator.running():
+            journal.disliked = "bad"
+            starting = asyncio.create_task(process.start("bad"))  # noqa: TID251  # awaited below
+            await until(lambda: journal.given)
+            await process.orchestrator.leave(range(SHARDS), 0.0)
+            tried = journal.given
+            with pytest.raises(JournalUnavailable):
+                await starting
+            await asyncio.sleep(3 * COMMIT_AGAIN_S)  # poll: no fact, nothing may be tried, on virtual time
+            assert journal.given == tried
 
     run(story())
