@@ -63,6 +63,7 @@ nobody. The services see the same key again (R1). Nor is it promised that every 
 `holding.py`        what one member holds, out of its own acts and the store's views
 `asking.py`         questions to the store, bounded in time; away or not
 `moving.py`         one term's claims, gifts, fences and hand-overs
+`others.py`         the other members' leases: which are over, and when to look next
 `membership.py`     `Membership`: the life of a member, and the answers to the runtime
 `clock.py`          the store's clock as this process tells it
 `peers.py`          requests to other processes, and `listener.py` where they arrive

@@ -10,19 +10,12 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
+from orchestrator.cluster import others
 from orchestrator.cluster.asking import Asking, StoreAway
 from orchestrator.cluster.clock import StoreTime
 from orchestrator.cluster.holding import Holding
 from orchestrator.cluster.moving import Counts, Moving, OnNews, Term
-from orchestrator.cluster.term import (
-    check_lease,
-    fences_first,
-    is_silent,
-    look_pause_s,
-    may_fence,
-    renew_every_s,
-    trusted_until,
-)
+from orchestrator.cluster.term import check_lease, look_pause_s, may_fence, trusted_until
 from orchestrator.errors import NotOwner
 from orchestrator.frozen import changed
 from orchestrator.limits import JOINS_KEPT, LEASE_S_DEFAULT, LEAVE_AWAY_S, LEAVE_S, LOOK_PAUSE_S
@@ -339,10 +332,12 @@ class Membership:
         self._moving.see(term, view, acts)
         self._seen.set()
         self._seen = asyncio.Event()
-        term.look_at = asyncio.get_running_loop().time() + self._look_in_s(term)
-        over = self._over(term)
+        now_at, may_fence_now = self._clock.now(), self._may_fence(term)
+        look_in_s = others.look_in_s(term, now_at, self._lease_s, may_fence=may_fence_now)
+        term.look_at = asyncio.get_running_loop().time() + look_in_s
+        over = others.over(term, now_at, self._lease_s)
         try:
-            if over and self._may_fence(term):
+            if over and may_fence_now:
                 await self._moving.fence(term, over)
             if await self._moving.claim(term):
                 term.look_at = min(term.look_at, asyncio.get_running_loop().time() + self._asking.retry_s())
@@ -351,38 +346,9 @@ class Membership:
         if not term.is_over:
             self._moving.hand_over(term)
 
-    def _over(self, term: Term) -> list[Member]:
-        """Return the other members whose lease is over by the store's clock, and for long by this process's own."""
-        now_at, before = self._clock.now(), term.renewed
-        term.renewed = {}
-        for each in term.view.members:
-            ends_at, seen_at = before.get(each.member, (0.0, 0.0))
-            is_known = ends_at == each.expires_at
-            term.renewed[each.member] = (ends_at, seen_at) if is_known else (each.expires_at, now_at)
-        return [
-            each
-            for each in term.view.members
-            if each.member != term.member
-            and each.expires_at <= term.view.at
-            and is_silent(now_at, term.renewed[each.member][1], self._lease_s)
-        ]
-
     def _may_fence(self, term: Term) -> bool:
         since_at = term.reached_since_at
         return since_at is not None and may_fence(self._clock.now(), since_at, self._lease_s)
-
-    def _look_in_s(self, term: Term) -> float:
-        """Return when to look next: at the next renewal, or when a lease ends that is this member's to fence."""
-        in_s, view = renew_every_s(self._lease_s), term.view
-        for each in view.members:
-            left_s = each.expires_at - view.at
-            if each.member == term.member or left_s >= in_s or fences_first(each, view.members) != term.member:
-                continue
-            if left_s > 0.0:
-                in_s = left_s
-            elif term.reached_since_at is not None and not self._may_fence(term):
-                in_s = min(in_s, term.reached_since_at + self._lease_s - self._clock.now())
-        return in_s
 
     async def _until_next_look(self, term: Term) -> None:
         await self._woken(term.look_at)
