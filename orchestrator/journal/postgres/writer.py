@@ -40,6 +40,7 @@ from orchestrator.journal.refusals import not_ours, put_off, refusal, request_ta
 from orchestrator.limits import (
     POSTGRES_APPEND_S,
     POSTGRES_CLOSE_S,
+    POSTGRES_LEASE_S,
     POSTGRES_RETRY_S,
     POSTGRES_RETRY_S_MAX,
     POSTGRES_STALL_S,
@@ -58,15 +59,27 @@ logger: Final = logging.getLogger(__name__)
 class _Lane:
     """One connection that appends, for one group at a time."""
 
-    def __init__(self, connector: Connector) -> None:
+    def __init__(self, connector: Connector, statement_s: float) -> None:
         self._connector = connector
         self._link: Link | None = None
+        self._connecting: asyncio.Timeout | None = None
+        self.statement_s = statement_s
         self.turn = asyncio.Lock()
 
     async def link(self) -> Link:
         if self._link is None or not self._link.is_open:
-            self._link = await self._connector.connect(POSTGRES_APPEND_S)
+            try:
+                async with asyncio.timeout(None) as self._connecting:
+                    self._link = await self._connector.connect(self.statement_s)
+            finally:
+                self._connecting = None
         return self._link
+
+    def cut(self) -> None:
+        """Wait for no answer, not even of a server that is connected to."""
+        self.drop()
+        if self._connecting is not None and not self._connecting.expired():
+            self._connecting.reschedule(0.0)
 
     def drop(self) -> None:
         if self._link is not None:
@@ -79,7 +92,7 @@ class _Lane:
             async with asyncio.timeout(POSTGRES_CLOSE_S), self.turn:
                 pass
         except TimeoutError:
-            self.drop()
+            self.cut()
         async with self.turn:
             if self._link is not None:
                 await self._link.close()
@@ -92,8 +105,8 @@ class Writer:
         self._connector = connector
         self._entropy = entropy
         self._member = ""
-        self._main = _Lane(connector)
-        self._aside = _Lane(connector)
+        self._main = _Lane(connector, POSTGRES_APPEND_S)
+        self._aside = _Lane(connector, POSTGRES_LEASE_S)  # for one stream, and no gift waits longer for its turn
         self._put_off: dict[SagaId, None] = {}
         self._tasks = Tasks()
         self._changed = asyncio.Event()
@@ -116,8 +129,8 @@ class Writer:
 
     def cut(self) -> None:
         """Wait for no answer: what runs is not sure of its end."""
-        self._main.drop()
-        self._aside.drop()
+        self._main.cut()
+        self._aside.cut()
 
     @property
     def obstacle(self) -> str | None:
@@ -143,7 +156,7 @@ class Writer:
     @contextlib.asynccontextmanager
     async def quiet(self) -> AsyncIterator[None]:
         """Keep appends out, once those that run have ended."""
-        async with self._main.turn, self._aside.turn:
+        async with self._aside.turn, self._main.turn:  # the others go on while what was put off has its try
             yield
 
     async def close(self) -> None:
@@ -269,7 +282,7 @@ class Writer:
     async def _run(self, group: "_Group", link: Link, streams: Sequence[Stream], verdicts: _Verdicts) -> None:
         """Write what can be written, and look how it stands with the rest."""
         values = values_of(streams)
-        written = await link.fetch(SQL["append"], group.member, *values, timeout_s=POSTGRES_APPEND_S)
+        written = await link.fetch(SQL["append"], group.member, *values, timeout_s=group.lane.statement_s)
         names = {row[0] for row in written}
         verdicts |= {stream.place: None for stream in streams if stream.append.saga_id in names}
         self._heard()
@@ -280,7 +293,9 @@ class Writer:
         """Look how it stands with streams that were not written."""
         by_name = {stream.append.saga_id: stream for stream in streams}
         values = standing_of(streams)
-        for saga_id, *standing in await link.fetch(SQL["standing"], group.member, *values, timeout_s=POSTGRES_APPEND_S):
+        for saga_id, *standing in await link.fetch(
+            SQL["standing"], group.member, *values, timeout_s=group.lane.statement_s
+        ):
             _judge(verdicts, by_name[saga_id], standing, is_unsure=group.is_unsure)
 
     async def _pause(self, tries: int) -> None:
