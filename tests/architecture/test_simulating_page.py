@@ -67,7 +67,7 @@ def _is(line: str, shown: str) -> bool:
 
 def test_every_command_answers_as_the_page_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands = [command for command in PAGE.commands if command.text.startswith("saga ")]
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
         arguments = shlex.split(command.text.replace("\\\n", " "))[1:]
         run([*arguments, *(() if "--tape" in arguments else FEWER)])
