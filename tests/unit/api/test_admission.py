@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from orchestrator.api.admission import Admission, Room
-from orchestrator.api.server import SAGA_SERVICE, room_of
+from orchestrator.api.server import SAGA_SERVICE
+from orchestrator.api.servicers import room_of
 from orchestrator.errors import Draining, Overloaded
 from orchestrator.v1 import saga_service_pb2 as rpc
 

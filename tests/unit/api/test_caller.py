@@ -65,3 +65,32 @@ def test_a_name_that_would_forge_a_line_or_fill_the_audit_is_refused(given: str)
 )
 def test_without_a_name_it_is_the_address_without_its_port(peer: str, name: str) -> None:
     assert who(peer=peer) == name
+
+
+class Leaving(Call):
+    """A caller who is gone in so many seconds; gRPC says "never" as a very large number, or None."""
+
+    def __init__(self, remaining_s: float | None) -> None:
+        super().__init__()
+        self._remaining_s = remaining_s
+
+    def time_remaining(self) -> float | None:
+        return self._remaining_s
+
+
+@pytest.mark.parametrize(
+    ("remaining_s", "within_s"), [(10.0, 9.9), (0.4, 0.35), (0.0, 0.0), (None, None), (1e10, None)]
+)
+def test_an_answer_is_given_a_little_before_its_caller_has_gone(
+    remaining_s: float | None, within_s: float | None
+) -> None:
+    found = caller.answer_within_s(Leaving(remaining_s))  # type: ignore[arg-type]  # as much of one as is asked
+    assert found == (None if within_s is None else pytest.approx(within_s))
+
+
+@pytest.mark.parametrize("remaining_s", [0.05, 0.4, 3.0])
+def test_whoever_waits_for_a_saga_is_answered_with_it_rather_than_told_that_no_answer_came(remaining_s: float) -> None:
+    context: Any = Leaving(remaining_s)
+    within_s = caller.answer_within_s(context)
+    assert within_s is not None
+    assert caller.wait_s(context, 60.0) < within_s
