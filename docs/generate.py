@@ -77,7 +77,7 @@ def errors_page() -> str:
         ),
         (
             "*Who acts*: the `caller` changes the request, the `system` is busy or broken, the `operator` mends the\n"
-            "deployment. *Again*: `never` with the same request, `later` here, or `elsewhere` at another member.\n"
+            "deployment. *Again*: `never` with the same request, `later` here, or `elsewhere` at another node.\n"
         ),
         (
             "Three reasons have no class: `INTERNAL` (a bug: quote the answer's request id, the server's log has the\n"

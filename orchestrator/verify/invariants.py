@@ -63,7 +63,7 @@ ELSEWHERE: Mapping[str, str] = {
         "the pace of recovery leaves no record, nor does who is fenced after an outage: "
         "tests/unit/runtime/test_taking_up.py, tests/simulation/test_cluster_swarm.py"
     ),
-    "I40": "what a saga that cannot be read costs the others leaves no record: tests/unit/runtime/test_ailing_stores.py",
+    "I40": "what an unreadable saga costs the others leaves no record: tests/unit/runtime/test_ailing_stores.py",
     "I42": "what is said in logs and spans is no witness of these: tests/unit/telemetry/test_spans.py",
     "I47": "traces are a witness of their own: tests/e2e/test_trace.py",
     "I48": "how a process leaves is not in what it leaves: tests/e2e/test_stop.py, tests/e2e/test_cluster.py",
