@@ -55,8 +55,8 @@ IN_JOURNAL = (
         breaks="I7, I9",
         module="runtime.committer",
         says="all of a group are answered what the first of it is",
-        old="            else:\n                waiting.on_committed(result)\n",
-        new="            else:\n                waiting.on_committed(results[0])\n",
+        old="            else:\n                self._end(waiting, result)\n",
+        new="            else:\n                self._end(waiting, results[0])\n",
     ),
     Defect(
         name="submissions-dropped-during-commit",
