@@ -39,6 +39,7 @@ to back up is better than three.
 `reading.py`        pages of them, checked as they are read
 `search.py`         which orders and groups a search may name
 `refusals.py`       why an append was not taken, in the same words from every store
+`migrations.py`     a schema as numbered steps with checksums
 `sqlfile.py`        SQL in `.sql` files, loaded by name
 ==================  ===============================================================================================
 

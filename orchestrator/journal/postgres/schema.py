@@ -6,22 +6,19 @@ hangs on a session. `schema_version` remembers each migration with its checksum.
 rather than half-understood; a migration whose text changed after it was applied is refused rather than trusted.
 """
 
-import hashlib
 import logging
 import re
 from collections.abc import Sequence
-from importlib import resources
 from typing import Final
 
 from orchestrator.errors import ConfigError
-from orchestrator.frozen import frozen
+from orchestrator.journal.migrations import Migration, check_applied, shipped_in
 from orchestrator.journal.postgres.driver import LOST, Connector, Link, is_about_turns, is_already_there
 from orchestrator.journal.sqlfile import load
 from orchestrator.limits import POSTGRES_CONNECT_S, POSTGRES_MIGRATE_S, POSTGRES_TURNS_MAX
 
 APPLICATION: Final = "saga-orchestrator"
 
-_FILE = re.compile(r"(\d{4})_([a-z_]+)\.sql")
 _TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 _MAKE = """
 CREATE TABLE store (id integer PRIMARY KEY, application text NOT NULL, shard_count integer NOT NULL);
@@ -52,31 +49,9 @@ ORDER BY 1, 2
 logger: Final = logging.getLogger(__name__)
 
 
-@frozen
-class Migration:
-    """One step of the schema; `version` is 1, 2, 3, ... without a gap."""
-
-    version: int
-    name: str
-    sql: str
-
-    @property
-    def checksum(self) -> str:
-        """Return the SHA-256 of the text, in hex."""
-        return hashlib.sha256(self.sql.encode()).hexdigest()
-
-
 def shipped() -> Sequence[Migration]:
     """Return the migrations of this release, in order."""
-    folder = resources.files(__package__).joinpath("migrations")
-    found = [(match, entry) for entry in folder.iterdir() if (match := _FILE.fullmatch(entry.name))]
-    return sorted(
-        (
-            Migration(version=int(match[1]), name=match[2], sql=entry.read_text(encoding="utf-8"))
-            for match, entry in found
-        ),
-        key=lambda migration: migration.version,
-    )
+    return shipped_in("orchestrator.journal.postgres")
 
 
 async def prepare(
@@ -148,7 +123,7 @@ async def _prepare(
     if [row[0] for row in locked] != [APPLICATION]:
         raise _foreign(shown)
     applied = {row[0]: row[1] for row in await link.step("SELECT version, checksum FROM schema_version")}
-    _check(applied, migrations, shown)
+    check_applied(applied, migrations, shown)
     if len(applied) < len(migrations) and not may_change:
         raise ConfigError(
             f"the journal {shown} has schema {len(applied)}, this release has {len(migrations)}; nothing was changed, "
@@ -208,20 +183,3 @@ def _foreign(shown: str) -> ConfigError:
         f"or another schema (?search_path=...) for the journal",
         path=shown,
     )
-
-
-def _check(applied: dict[int, str], migrations: Sequence[Migration], shown: str) -> None:
-    newest = len(migrations)
-    if max(applied, default=0) > newest:
-        raise ConfigError(
-            f"the journal {shown} has schema {max(applied)}, this release knows {newest}: it is a newer release's; "
-            f"nothing was changed, run that release or a newer one",
-            path=shown,
-        )
-    for version, checksum in applied.items():
-        if checksum != migrations[version - 1].checksum:
-            raise ConfigError(
-                f"the journal {shown} was made with another text of migration {version} than this release has; "
-                f"nothing was changed, run the release that made it",
-                path=shown,
-            )

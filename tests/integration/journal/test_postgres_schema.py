@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.errors import ConfigError, JournalUnavailable
 from orchestrator.ids import SagaId
+from orchestrator.journal.migrations import Migration
 from orchestrator.journal.postgres import PostgresJournal, schema
 from orchestrator.journal.postgres.driver import Address, Connector
 from orchestrator.ports.leases import Member
@@ -47,7 +48,7 @@ async def test_the_number_of_shards_is_that_of_the_making(dsn: str, caplog: pyte
 
 async def test_a_migration_of_a_later_release_is_applied_once_by_many(dsn: str) -> None:
     await opened(dsn)
-    more = schema.Migration(version=len(schema.shipped()) + 1, name="more", sql="CREATE TABLE more (id integer)")
+    more = Migration(version=len(schema.shipped()) + 1, name="more", sql="CREATE TABLE more (id integer)")
     connectors = [Connector(Address.of(dsn)) for _ in range(4)]
     counts = await asyncio.gather(*(schema.prepare(each, [*schema.shipped(), more], 4) for each in connectors))
     assert counts == [4] * 4
@@ -57,7 +58,7 @@ async def test_a_migration_of_a_later_release_is_applied_once_by_many(dsn: str) 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(dsn: str) -> None:
     await opened(dsn)
-    wrong = schema.Migration(
+    wrong = Migration(
         version=len(schema.shipped()) + 1, name="wrong", sql="CREATE TABLE half (id integer); SELECT 1 FROM nothing;"
     )
     with pytest.raises(JournalUnavailable, match="nothing"):

@@ -6,8 +6,9 @@ import apsw
 import pytest
 
 from orchestrator.errors import ConfigError
+from orchestrator.journal.migrations import Migration
 from orchestrator.journal.sqlite import SqliteJournal
-from orchestrator.journal.sqlite.schema import Migration, migrate, shipped
+from orchestrator.journal.sqlite.schema import migrate, shipped
 from orchestrator.journal.sqlite.sql import SQL
 
 
