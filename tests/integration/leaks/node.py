@@ -32,8 +32,10 @@ import apsw  # noqa: E402
 import uvloop  # noqa: E402
 
 from orchestrator.api import ApiBounds, ApiServer  # noqa: E402
-from orchestrator.bootstrap import Node, SystemClock, calm_collector, open_node  # noqa: E402
+from orchestrator.bootstrap import Node, Store, SystemClock, calm_collector, open_node  # noqa: E402
 from orchestrator.config import Settings  # noqa: E402
+from orchestrator.journal.sqlite import SqliteJournal  # noqa: E402
+from orchestrator.ports.journal import SearchQuery  # noqa: E402
 from tests.integration.leaks.planted import PLANTS  # noqa: E402
 
 SLOW_READER_S = 1.0
@@ -135,10 +137,17 @@ def census(node: Node, api: ApiServer) -> Mapping[str, object]:
 
 
 async def all_threads(loop: asyncio.AbstractEventLoop) -> None:
-    """Have every thread that the loop may ever have for its work."""
+    """Have every thread that the loop may ever have for its work; `journal_threads` has the store's."""
     loop.set_default_executor(ThreadPoolExecutor(LOOP_THREADS))
     together = threading.Barrier(LOOP_THREADS)  # passed once each of them waits at it
     await asyncio.gather(*(loop.run_in_executor(None, together.wait) for _ in range(LOOP_THREADS)))
+
+
+async def journal_threads(store: Store) -> None:
+    """Have the journal's two threads: the writer's is used only where the disk is slow for a while."""
+    assert isinstance(store, SqliteJournal)
+    await store._writer.transact(lambda cursor: cursor.execute("SELECT 1").get, is_long=True)
+    await store.search(SearchQuery(limit=1))
 
 
 async def main(folder: Path, plants: list[str]) -> None:
@@ -151,6 +160,7 @@ async def main(folder: Path, plants: list[str]) -> None:
         for plant in plants:
             stack.enter_context(PLANTS[plant][1]())
         node = await stack.enter_async_context(open_node(settings, environ={}))
+        await journal_threads(node.store)
         bounds = ApiBounds(slow_reader_s=SLOW_READER_S)
         api = ApiServer(node.orchestrator, node.revisions, settings.api, clock=SystemClock(), bounds=bounds)
         print("listening", await api.start(), flush=True)

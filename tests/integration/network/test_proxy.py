@@ -196,8 +196,8 @@ async def test_a_refused_connection_and_a_mute_one_forward_nothing() -> None:
         assert on.proxy.connections == 0
         on.proxy.is_mute = True
         await on.proxy.listen()
-        assert await on.say(b"two", SHORT_S) == "DEADLINE_EXCEEDED"
-        assert on.proxy.connections > 0
+        while on.proxy.connections == 0:  # the channel pauses between its tries, as long as it likes
+            assert await on.say(b"two", SHORT_S) == "DEADLINE_EXCEEDED"
         on.proxy.is_mute = False
         on.proxy.cut()
         await on.insist(b"three")
