@@ -31,6 +31,7 @@ class Showing:
         view = membership.view
         return Standing(
             shards=len(membership.owned()),
+            shards_in_store=0 if view is None else len(view.shards),
             members=0 if view is None else len(view.members),
             trust_s=self._trust_s(),
             terms=counts.terms,

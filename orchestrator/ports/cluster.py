@@ -21,6 +21,8 @@ class Standing:
     """One process: what it holds now, and what has happened to it since it began."""
 
     shards: int = 0
+    shards_in_store: int = 0
+    """All there are, whoever owns them, as this process saw it last."""
     members: int = 0
     """Processes of the cluster that it knows of, itself included."""
     trust_s: float = 0.0
@@ -83,7 +85,7 @@ class SoleView:
     def standing(self) -> Standing:
         """Return that it holds the one shard, for ever, unless the store has failed."""
         is_well = self._journal.failed is None
-        return Standing(shards=1, members=1, trust_s=FOR_EVER if is_well else 0.0, terms=1, taken=1)
+        return Standing(shards=1, shards_in_store=1, members=1, trust_s=FOR_EVER if is_well else 0.0, terms=1, taken=1)
 
     async def look(self) -> Look:
         """Return itself as the one member."""

@@ -193,6 +193,12 @@ FORWARDED = Metric(
 CLUSTER_SHARDS = Metric(
     name="saga_cluster_shards", kind="gauge", unit="shards", meaning="Shards whose sagas this process runs"
 )
+CLUSTER_SHARDS_IN_STORE = Metric(
+    name="saga_cluster_shards_in_store",
+    kind="gauge",
+    unit="shards",
+    meaning="Shards that the store has, whoever owns them, as this process saw it last",
+)
 CLUSTER_MEMBERS = Metric(
     name="saga_cluster_members",
     kind="gauge",
@@ -279,6 +285,7 @@ METRICS = (
     QUARANTINED,
     FORWARDED,
     CLUSTER_SHARDS,
+    CLUSTER_SHARDS_IN_STORE,
     CLUSTER_MEMBERS,
     CLUSTER_TRUST,
     CLUSTER_MOVES,

@@ -82,6 +82,7 @@ class Metrics:
         self._quarantined = counter(instruments.QUARANTINED).of()
         self._forwarded = counter(instruments.FORWARDED)
         self._cluster_shards = gauge(instruments.CLUSTER_SHARDS).of()
+        self._cluster_shards_in_store = gauge(instruments.CLUSTER_SHARDS_IN_STORE).of()
         self._cluster_members = gauge(instruments.CLUSTER_MEMBERS).of()
         self._cluster_trust = gauge(instruments.CLUSTER_TRUST).of()
         self._cluster_moves = counter(instruments.CLUSTER_MOVES)
@@ -116,6 +117,7 @@ class Metrics:
         now, before = self._standing(), self._stood
         self._stood = now
         self._cluster_shards.set(now.shards)
+        self._cluster_shards_in_store.set(now.shards_in_store)
         self._cluster_members.set(now.members)
         self._cluster_trust.set(now.trust_s)
         for how, moved in (

@@ -32,7 +32,8 @@ def test_every_process_shows_the_same_members_and_shards() -> None:
             assert all(0.0 < look.trust_s <= TRUST_S for look in looks)
             for house in houses:
                 standing = shown(house).standing()
-                assert (standing.shards, standing.members, standing.terms) == (8, 2, 1)
+                assert (standing.shards, standing.shards_in_store) == (8, 16)
+                assert (standing.members, standing.terms) == (2, 1)
 
     played(story())
 
@@ -55,7 +56,8 @@ def test_while_the_store_is_away_it_shows_what_was_seen_last() -> None:
             assert (look.trust_s, look.member) == (0.0, "")
             assert look.obstacle is not None
             standing = shown(one).standing()
-            assert (standing.shards, standing.trust_s, standing.lost) == (0, 0.0, 16)
+            assert (standing.shards, standing.shards_in_store) == (0, 16)
+            assert (standing.trust_s, standing.lost) == (0.0, 16)
 
     played(story())
 

@@ -81,10 +81,13 @@ def test_attempts_are_counted_by_what_they_called_and_brought() -> None:
 
 def test_how_the_process_stands_is_asked_at_every_scrape() -> None:
     metrics = Metrics()
-    standing = Standing(shards=8, members=2, trust_s=3.5, terms=1, taken=16, given=8, renewals_missed=1)
+    standing = Standing(
+        shards=8, shards_in_store=16, members=2, trust_s=3.5, terms=1, taken=16, given=8, renewals_missed=1
+    )
     metrics.show_standing(lambda: standing)
     for _ in range(2):
         assert value(metrics, "saga_cluster_shards") == 8
+        assert value(metrics, "saga_cluster_shards_in_store") == 16
         assert value(metrics, "saga_cluster_members") == 2
         assert value(metrics, "saga_cluster_trust_seconds") == 3.5
         assert value(metrics, 'saga_cluster_shard_moves_total{how="taken"}') == 16
