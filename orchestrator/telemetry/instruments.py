@@ -108,6 +108,50 @@ OPERATOR_ACTIONS = Metric(
     labels=("definition", "verb"),
     meaning="What people did to sagas",
 )
+RUNNABLE = Metric(
+    name="saga_runnable",
+    kind="gauge",
+    unit="sagas",
+    meaning="Sagas of this process's shards that could move and wait to be taken up, looked up every few seconds; at"
+    " most 1,000 whose timer is over are counted",
+)
+OLDEST_RUNNABLE = Metric(
+    name="saga_oldest_runnable_age_seconds",
+    kind="gauge",
+    unit="s",
+    meaning="For how long the longest waiting of them has waited; 0 where none waits",
+)
+RECOVERED = Metric(
+    name="saga_recovered_total",
+    kind="counter",
+    unit="sagas",
+    meaning="Sagas brought back into memory: after a start, with a shard that came, or because a timer was due",
+)
+ORPHANED = Metric(
+    name="saga_orphaned_total",
+    kind="counter",
+    unit="sagas",
+    meaning="Sagas that should have been in memory and were not; they were taken up",
+)
+FORGOTTEN = Metric(
+    name="saga_forgotten_total",
+    kind="counter",
+    unit="sagas",
+    labels=("definition",),
+    meaning="Ended sagas removed because they had been kept for as long as `retention` says",
+)
+DEFINITIONS = Metric(
+    name="saga_definitions",
+    kind="gauge",
+    unit="definitions",
+    meaning="Definitions that new sagas can be started with, counted in the store every few seconds",
+)
+REVISIONS_LOADED = Metric(
+    name="saga_revisions_loaded",
+    kind="gauge",
+    unit="revisions",
+    meaning="Revisions of definitions that are compiled in this process's memory",
+)
 ATTEMPTS = Metric(
     name="saga_step_attempts_total",
     kind="counter",
@@ -144,6 +188,20 @@ CALL_DURATION = Metric(
     buckets=_CALL_S,
     meaning="Time on the wire of one call, from the first byte sent to the status",
 )
+TARGET_IN_FLIGHT = Metric(
+    name="saga_target_in_flight",
+    kind="gauge",
+    unit="calls",
+    labels=("target",),
+    meaning="Calls to a target that have begun and not ended",
+)
+TARGET_WAITING = Metric(
+    name="saga_target_waiting",
+    kind="gauge",
+    unit="calls",
+    labels=("target",),
+    meaning="Of those, calls that wait for a connection; nothing of them has been sent",
+)
 COMMIT_DURATION = Metric(
     name="saga_journal_commit_seconds",
     kind="histogram",
@@ -168,6 +226,35 @@ TARGETS_PAUSED = Metric(
     labels=("target", "method"),
     meaning="1 while calls are held back because the target, or one method of it, answered that it is set up wrongly",
 )
+JOURNAL_SIZE = Metric(
+    name="saga_journal_size_bytes",
+    kind="gauge",
+    unit="bytes",
+    meaning="Size of the journal's file, where the store is SQLite",
+)
+JOURNAL_WAL = Metric(
+    name="saga_journal_wal_bytes",
+    kind="gauge",
+    unit="bytes",
+    meaning="Size of the write-ahead log beside the journal's file, where the store is SQLite",
+)
+POOL_SIZE = Metric(
+    name="saga_store_pool_size",
+    kind="gauge",
+    unit="connections",
+    labels=("pool",),
+    meaning="Connections that this process may have to PostgreSQL, by what for: `reads`, `leases`",
+)
+POOL_IN_USE = Metric(
+    name="saga_store_pool_in_use", kind="gauge", unit="connections", labels=("pool",), meaning="Of those, how many work"
+)
+POOL_WAITING = Metric(
+    name="saga_store_pool_waiting",
+    kind="gauge",
+    unit="questions",
+    labels=("pool",),
+    meaning="Questions to PostgreSQL that wait for one of them",
+)
 ACTORS = Metric(name="saga_actors", kind="gauge", unit="actors", meaning="Sagas in memory")
 MAILBOX_DEPTH = Metric(
     name="saga_mailbox_depth",
@@ -181,6 +268,37 @@ QUARANTINED = Metric(
     kind="counter",
     unit="sagas",
     meaning="Sagas set aside for a person because their actor failed",
+)
+API_REQUESTS = Metric(
+    name="saga_api_requests_total",
+    kind="counter",
+    unit="requests",
+    labels=("method", "code"),
+    meaning="Requests to the gRPC API that were answered, by method and status; streams and long polls are among them",
+)
+API_DURATION = Metric(
+    name="saga_api_request_seconds",
+    kind="histogram",
+    unit="s",
+    labels=("method",),
+    buckets=_CALL_S,
+    meaning="Time from a request's arrival to its answer; without what is meant to last: streams, long polls, and"
+    " starts that wait for the end",
+)
+API_IN_FLIGHT = Metric(
+    name="saga_api_in_flight",
+    kind="gauge",
+    unit="requests",
+    labels=("room",),
+    meaning="Requests under way: `calls`, and `waits`, which are streams, long polls, and starts that wait for the end",
+)
+API_REFUSED = Metric(
+    name="saga_api_refused_total",
+    kind="counter",
+    unit="requests",
+    labels=("reason",),
+    meaning="Requests turned away that were as they should be, by the reason of the error: DRAINING, QUEUE_FULL,"
+    " READER_TOO_SLOW, JOURNAL_UNAVAILABLE, ...",
 )
 FORWARDED = Metric(
     name="saga_forwarded_total",
@@ -245,6 +363,18 @@ LOOP_LAG = Metric(
     buckets=_LAG_S,
     meaning="How late the event loop woke a sleeper",
 )
+STALLS = Metric(
+    name="saga_event_loop_stalls_total",
+    kind="counter",
+    unit="stalls",
+    meaning="Times one piece of work held up the event loop; the log names each",
+)
+STALLED = Metric(
+    name="saga_event_loop_stalled_seconds_total",
+    kind="counter",
+    unit="s",
+    meaning="Time for which it was held up so",
+)
 SPANS_EXPORTED = Metric(
     name="saga_spans_exported_total", kind="counter", unit="spans", meaning="Spans the collector has taken"
 )
@@ -256,6 +386,13 @@ SPANS_DROPPED = Metric(
 )
 SPANS_WAITING = Metric(
     name="saga_spans_waiting", kind="gauge", unit="spans", meaning="Spans made and not yet taken by the collector"
+)
+BUILD_INFO = Metric(
+    name="saga_build_info",
+    kind="gauge",
+    unit="none",
+    labels=("version", "python", "store"),
+    meaning="1; what runs here, and on which kind of store: memory, sqlite or postgres",
 )
 
 METRICS = (
@@ -271,18 +408,36 @@ METRICS = (
     ATTENTIONS,
     NEEDING_ATTENTION,
     OPERATOR_ACTIONS,
+    RUNNABLE,
+    OLDEST_RUNNABLE,
+    RECOVERED,
+    ORPHANED,
+    FORGOTTEN,
+    DEFINITIONS,
+    REVISIONS_LOADED,
     ATTEMPTS,
     RETRIES,
     POLLS,
     PROBES,
     CALL_DURATION,
     TARGETS_PAUSED,
+    TARGET_IN_FLIGHT,
+    TARGET_WAITING,
     COMMIT_DURATION,
     COMMIT_STREAMS,
     COMMIT_RECORDS,
+    JOURNAL_SIZE,
+    JOURNAL_WAL,
+    POOL_SIZE,
+    POOL_IN_USE,
+    POOL_WAITING,
     ACTORS,
     MAILBOX_DEPTH,
     QUARANTINED,
+    API_REQUESTS,
+    API_DURATION,
+    API_IN_FLIGHT,
+    API_REFUSED,
     FORWARDED,
     CLUSTER_SHARDS,
     CLUSTER_SHARDS_IN_STORE,
@@ -293,7 +448,10 @@ METRICS = (
     CLUSTER_FENCED,
     CLUSTER_RENEWALS_MISSED,
     LOOP_LAG,
+    STALLS,
+    STALLED,
     SPANS_EXPORTED,
     SPANS_DROPPED,
     SPANS_WAITING,
+    BUILD_INFO,
 )

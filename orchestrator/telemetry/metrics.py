@@ -32,6 +32,29 @@ _ENDED_AS = {
     ev.SagaCompensated: SagaStatus.COMPENSATED,
     ev.SagaTerminated: SagaStatus.TERMINATED,
 }
+_LATER = (
+    instruments.RUNNABLE,
+    instruments.OLDEST_RUNNABLE,
+    instruments.RECOVERED,
+    instruments.ORPHANED,
+    instruments.FORGOTTEN,
+    instruments.DEFINITIONS,
+    instruments.REVISIONS_LOADED,
+    instruments.TARGET_IN_FLIGHT,
+    instruments.TARGET_WAITING,
+    instruments.JOURNAL_SIZE,
+    instruments.JOURNAL_WAL,
+    instruments.POOL_SIZE,
+    instruments.POOL_IN_USE,
+    instruments.POOL_WAITING,
+    instruments.API_REQUESTS,
+    instruments.API_DURATION,
+    instruments.API_IN_FLIGHT,
+    instruments.API_REFUSED,
+    instruments.STALLS,
+    instruments.STALLED,
+    instruments.BUILD_INFO,
+)
 _SagaEvent = (
     ev.SagaStarted
     | ev.SagaCompleted
@@ -95,6 +118,8 @@ class Metrics:
         self._spans_exported = counter(instruments.SPANS_EXPORTED).of()
         self._spans_dropped = counter(instruments.SPANS_DROPPED).of()
         self._spans_waiting = gauge(instruments.SPANS_WAITING).of()
+        made = {"counter": counter, "gauge": gauge, "histogram": histogram}
+        self._later = [made[metric.kind](metric) for metric in _LATER]
 
     def render(self) -> tuple[str, bytes]:
         """Return the content type and the page that Prometheus scrapes."""
