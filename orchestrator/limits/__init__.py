@@ -9,6 +9,7 @@ unbounded is a bug. One file holds what one part of the system obeys:
     runtime ── cluster ── forwarding        what one process holds, and what several share
     calls ── descriptors                    what is asked of the services that are called
     api ── telemetry                        what callers may take, and what is told of it all
+    diagnostics                             what a live process may be asked about itself
     checker ── proving ── exploring ── simulating      what checks the system, and what runs it for pretence
 
 * A limit is a constant of one of these files, and of one only; where another counts from it, it is imported.
@@ -28,6 +29,7 @@ from orchestrator.limits.cluster import *
 from orchestrator.limits.configuration import *
 from orchestrator.limits.definitions import *
 from orchestrator.limits.descriptors import *
+from orchestrator.limits.diagnostics import *
 from orchestrator.limits.exploring import *
 from orchestrator.limits.forwarding import *
 from orchestrator.limits.journal import *

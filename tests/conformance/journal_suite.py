@@ -265,6 +265,22 @@ class JournalSuite:
         assert await store.news({}, 9) == []
         assert {entry.shard for entry in every} == {0}
 
+    async def test_who_follows_closely_is_given_the_same_as_who_comes_later(self, opener: Open, store: Store) -> None:
+        assert await store.news({0: 0}, 9) == []
+        followed: list[PositionedRecord] = []
+        for number in range(6):
+            refused = append("a", after=40, epoch=store.epoch)
+            group = [append(f"s{number}", opened(1), cancelled(2)), refused, append("a", after=number)]
+            assert [result is None for result in await store.append(group)] == [True, False, True]
+            if number % 2:
+                while page := await store.news({0: followed[-1].position if followed else 0}, 2):
+                    followed += page
+        assert len(followed) == 18
+        await store.close()
+        later = await found(opener)
+        assert await later.news({0: 0}, 99) == followed
+        await later.close()
+
     async def test_what_people_did_is_found_over_all_sagas_newest_first(self, store: Store) -> None:
         await taken(store, append("a", acted("ann", 1), cancelled(2)), append("b", acted("ben", 3)))
         await taken(store, append("b", cancelled(4), acted("cat", 5), after=1))

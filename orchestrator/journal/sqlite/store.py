@@ -13,6 +13,7 @@ from orchestrator.errors import InvariantViolated, JournalCorrupted, JournalUnav
 from orchestrator.ids import SagaId
 from orchestrator.journal import reading
 from orchestrator.journal.codec import encode_append
+from orchestrator.journal.recent import Recent
 from orchestrator.journal.refusals import refusal, request_taken
 from orchestrator.journal.search import check_query
 from orchestrator.journal.sqlite import forgetting, leaving, ownership, rows, search
@@ -43,6 +44,8 @@ class SqliteJournal:
         self._opened = opened
         self._writer = Writer(opened.writer, opened.file, opened.epoch)
         self._reader = Reader(opened.near, opened.far, self._writer)
+        self._recent: Recent | None = None
+        """Kept from when somebody follows the journal."""
         self._closed = False
 
     @classmethod
@@ -71,7 +74,11 @@ class SqliteJournal:
     async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
         self._check_open()
         group = [_encoded(append) for append in batch]  # before the transaction: the lock is held for writing only
-        return await self._writer.transact(lambda cursor: _write_group(cursor, list(zip(batch, group, strict=True))))
+        pairs = list(zip(batch, group, strict=True))
+        results, last = await self._writer.transact(lambda cursor: _write_group(cursor, pairs))
+        if self._recent is not None:
+            _keep(self._recent, pairs, results, last)
+        return results
 
     async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = READ_RECORDS_MAX) -> Sequence[Record]:
         self._check_open()
@@ -122,7 +129,12 @@ class SqliteJournal:
         return found
 
     async def news(self, after: Mapping[int, int], limit: int) -> Sequence[PositionedRecord]:
-        return await self.since(after[0], limit) if 0 in after else []
+        if 0 not in after:
+            return []
+        if self._recent is None:
+            self._recent = Recent()
+        found = self._recent.after(after[0], limit)
+        return await self.since(after[0], limit) if found is None else found
 
     async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
         """As the port says; a record that cannot be trusted is left out here: its saga's own reader reports it."""
@@ -252,8 +264,11 @@ def _encoded(append: Append) -> _Encoded | InvariantViolated:
 
 def _write_group(
     cursor: apsw.Cursor, group: Sequence[tuple[Append, _Encoded | InvariantViolated]]
-) -> list[AppendResult]:
-    """Write every stream that may be written, inside the caller's transaction; the others get their refusal."""
+) -> tuple[list[AppendResult], int]:
+    """Write every stream that may be written, inside the caller's transaction; the others get their refusal.
+
+    Return the position of the last record besides. Those of the records before it are the numbers before it.
+    """
     results: list[AppendResult] = []
     records: list[tuple[object, ...]] = []
     for append, encoded in group:
@@ -272,7 +287,27 @@ def _write_group(
             at = record.event.at
             records.append((saga, version, epoch, at, type_name, rows.checksum(type_name, body), body))
     cursor.executemany(SQL["add_record"], records)
-    return results
+    return results, cursor.connection.last_insert_rowid()
+
+
+def _keep(
+    recent: Recent,
+    group: Sequence[tuple[Append, _Encoded | InvariantViolated]],
+    results: Sequence[AppendResult],
+    last: int,
+) -> None:
+    """Keep what a group commit has made durable."""
+    written = [
+        (append.saga_id, record, len(body))
+        for (append, encoded), result in zip(group, results, strict=True)
+        if result is None and not isinstance(encoded, InvariantViolated)
+        for record, (*_, body) in zip(append.records, encoded, strict=True)
+    ]
+    records = [
+        PositionedRecord(position=position, saga_id=saga_id, record=record)
+        for position, (saga_id, record, _) in enumerate(written, last - len(written) + 1)
+    ]
+    recent.add(records, [size for *_, size in written])
 
 
 def _refusal(cursor: apsw.Cursor, append: Append) -> OrchestratorError:

@@ -1,0 +1,61 @@
+"""Pages of the newest records are exact, or are not there."""
+
+from orchestrator.ids import SagaId
+from orchestrator.journal.recent import Recent
+from orchestrator.ports.journal import PositionedRecord, Record
+from tests.conformance.journal_values import cancelled
+
+
+def records(*positions: int) -> list[PositionedRecord]:
+    return [
+        PositionedRecord(
+            position=position, saga_id=SagaId("a"), record=Record(version=position, epoch=1, event=cancelled(position))
+        )
+        for position in positions
+    ]
+
+
+def kept(recent: Recent, position: int, limit: int = 99) -> list[int] | None:
+    found = recent.after(position, limit)
+    return None if found is None else [each.position for each in found]
+
+
+def add(recent: Recent, *positions: int, size: int = 1) -> None:
+    recent.add(records(*positions), [size] * len(positions))
+
+
+def test_what_is_kept_is_given_in_pages_and_nothing_else() -> None:
+    recent = Recent()
+    assert kept(recent, 0) is None
+    add(recent, 11, 12)
+    add(recent, 13)
+    assert kept(recent, 9) is None  # 10 may be there, and is not here
+    assert kept(recent, 10) == [11, 12, 13]
+    assert kept(recent, 10, 2) == [11, 12]
+    assert kept(recent, 12) == [13]
+    assert kept(recent, 13) == []
+    assert kept(recent, 14) is None  # a position that nobody here has seen
+
+
+def test_a_gap_makes_it_forget_what_was_before() -> None:
+    recent = Recent()
+    add(recent, 1, 2)
+    add(recent, 4, 5)
+    assert kept(recent, 1) is None
+    assert kept(recent, 3) == [4, 5]
+    add(recent, 6)
+    assert kept(recent, 3) == [4, 5, 6]
+
+
+def test_the_oldest_go_when_there_are_too_many_or_they_are_too_large() -> None:
+    recent = Recent(records_max=3, bytes_max=10)
+    add(recent, 1, 2, 3, 4)
+    assert kept(recent, 0) is None
+    assert kept(recent, 1) == [2, 3, 4]
+    add(recent, 5, size=9)
+    assert kept(recent, 2) is None
+    assert kept(recent, 3) == [4, 5]
+    add(recent, 6, size=11)
+    assert kept(recent, 5) is None
+    add(recent, 7)
+    assert kept(recent, 6) == [7]
