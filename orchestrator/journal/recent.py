@@ -32,7 +32,7 @@ class Recent:
         """
         if not records:
             return
-        if records[0].position != self._last + 1:
+        if not self._kept or records[0].position != self._last + 1:
             self._kept.clear()
             self._first, self._bytes = records[0].position, 0
         for record, size in zip(records, sizes, strict=True):
