@@ -65,7 +65,7 @@ class Program:
                 stdout=PIPE,
                 stderr=log,
                 cwd=self.folder,
-                env={**os.environ, **self.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+                env={**_inherited(), **self.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
             )
         return self.process
 
@@ -100,6 +100,11 @@ class Program:
         assert self.process is not None
         async with asyncio.timeout(within_s):
             return await self.process.wait()
+
+
+def _inherited() -> dict[str, str]:
+    """Return what a program is told of this process's environment: what is said to the tests is no setting of it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_TEST_")}
 
 
 class Mesh:
