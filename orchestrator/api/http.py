@@ -5,7 +5,9 @@ one by one: we open the socket, it speaks HTTP on our event loop, and we say whe
 """
 
 import errno
+import gzip
 import logging
+import re
 import socket
 from collections.abc import Callable
 
@@ -24,8 +26,8 @@ from orchestrator.runtime import Orchestrator
 class HttpServer:
     """`/healthz`, `/readyz`, `/metrics`. `start`, then `stop`; once each."""
 
-    def __init__(self, orchestrator: Orchestrator, metrics: Callable[[], tuple[str, bytes]], listen: Listen) -> None:
-        """Take `metrics`, which renders the page that Prometheus scrapes: content type and text."""
+    def __init__(self, orchestrator: Orchestrator, metrics: Callable[[str], tuple[str, bytes]], listen: Listen) -> None:
+        """Take `metrics`, which renders the page that Prometheus scrapes for its `Accept`: content type and text."""
         self._orchestrator = orchestrator
         self._metrics = metrics
         self._listen = listen
@@ -77,8 +79,21 @@ class HttpServer:
         return JSONResponse({"ready": not obstacles, "obstacles": obstacles}, status_code=503 if obstacles else 200)
 
     async def _metrics_page(self, request: Request) -> Response:
-        content_type, page = self._metrics()
-        return Response(page, headers={"content-type": content_type})
+        content_type, page = self._metrics(",".join(request.headers.getlist("accept")))
+        headers = {"content-type": content_type, "vary": "accept, accept-encoding"}
+        if _takes_gzip(",".join(request.headers.getlist("accept-encoding"))):
+            headers["content-encoding"] = "gzip"
+            page = gzip.compress(page, limits.HTTP_GZIP_LEVEL, mtime=0)
+        return Response(page, headers=headers)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Return whether an `Accept-Encoding` names gzip, and does not with `q=0` say that it must not be."""
+    for each in accepted.lower().split(","):
+        name, _, weight = each.partition(";")
+        if name.strip() == "gzip":
+            return re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", weight) is None
+    return False
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.bootstrap import figures
 from orchestrator.bootstrap.clock import SystemClock
 from orchestrator.bootstrap.stores import Store, open_store
 from orchestrator.config import Settings
@@ -82,8 +83,6 @@ async def open_node(
         # Calls are told to the observer by the runtime, whatever invoker it has; told twice they would count twice.
         invoker = GrpcInvoker({target.name: target for target in settings.target_configs()}, clock)
         stack.push_async_callback(invoker.close, 0.0)
-        metrics.show_paused(invoker.paused)
-        metrics.show_standing(place.cluster.standing)
         revisions = Revisions(store, invoker.methods, clock, is_shared=place.sharing is not None)
         failed = asyncio.Event()
         orchestrator = Orchestrator(
@@ -109,7 +108,16 @@ async def open_node(
             # Before the first shard comes: what was left for it is done before its timers.
             await stack.enter_async_context(place.sharing.answering(orchestrator, servicers.desk))
             await stack.enter_async_context(place.sharing.membership.running(orchestrator))
-        await stack.enter_async_context(_forgetting(settings, store, clock, place.ownership))
+        await stack.enter_async_context(_forgetting(settings, store, clock, place.ownership, observer))
+        figures.show(
+            metrics,
+            settings=settings,
+            store=store,
+            cluster=place.cluster,
+            invoker=invoker,
+            revisions=revisions,
+            orchestrator=orchestrator,
+        )
         yield Node(
             orchestrator=orchestrator,
             revisions=revisions,
@@ -158,12 +166,16 @@ async def _take_place(settings: Settings, clock: Clock | None, stack: AsyncExitS
 
 
 @asynccontextmanager
-async def _forgetting(settings: Settings, store: Store, clock: Clock, ownership: Ownership) -> AsyncGenerator[None]:
+async def _forgetting(
+    settings: Settings, store: Store, clock: Clock, ownership: Ownership, observer: Observer
+) -> AsyncGenerator[None]:
     """Forget what ended long ago while the block runs, where the settings say so."""
     tasks = Tasks()
     if settings.retention.is_on:
         keep_s = settings.retention.keep_s
-        retention = Retention(pruning=store, catalogue=store, ownership=ownership, clock=clock, keep_s=keep_s)
+        retention = Retention(
+            pruning=store, catalogue=store, ownership=ownership, clock=clock, keep_s=keep_s, observer=observer
+        )
         tasks.spawn(retention.run(), name="retention")
     try:
         yield

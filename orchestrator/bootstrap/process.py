@@ -57,7 +57,8 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
         except ConfigError:
             await api.drain(0.0)
             raise
-        sampling = asyncio.get_running_loop().create_task(node.metrics.sample(node.store), name="metrics")
+        measuring = node.metrics.sample(node.store, node.orchestrator.backlog)
+        sampling = asyncio.get_running_loop().create_task(measuring, name="metrics")
         sampling.add_done_callback(_tell_failure)
         _warn_if_open("api", settings.api.host)
         _warn_if_open("http", settings.http.host)

@@ -77,6 +77,11 @@ class Revisions:
         self._compiled: OrderedDict[Key, _Compiled] = OrderedDict()
         self._compiling = asyncio.Lock()
 
+    @property
+    def loaded_count(self) -> int:
+        """Return how many revisions are compiled in memory."""
+        return len(self._compiled)
+
     async def create_revision(self, source: str, filename: str, validate_only: bool = False) -> Created:  # noqa: FBT001, FBT002  (the caller's own field)
         """Check a YAML text against the services as they are now, and keep it unless there are errors.
 

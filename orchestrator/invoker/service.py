@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -71,6 +72,10 @@ class GrpcInvoker:
 
     def in_flight(self) -> Mapping[str, int]:
         return {target: count for target, count in self._counts.items() if count}
+
+    def waiting(self) -> Mapping[str, int]:
+        """Return how many of these calls wait for a connection, by target; where none does, the target is absent."""
+        return Counter(opened.call.target for opened in self._open if opened.is_waiting)
 
     def paused(self) -> Mapping[str, tuple[str, float]]:
         """Return what R7 holds back: scope -> (answered code, until when); see `Governor.paused`."""
@@ -276,6 +281,11 @@ class _Call:
         self._timer: asyncio.TimerHandle | None = None
         self._aborted: Callable[[], None] | None = None
         self._settled = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether it waits for a connection."""
+        return self._withdraw is not None
 
     def abort(self) -> None:
         if self._rpc is not None:

@@ -41,10 +41,15 @@ TRACE_DRAIN_S_DEFAULT = 2.0
 TRACE_COMPLAINT_S = 60.0
 # Label combinations of one metric; every further one is counted as `other`, so that scrapes stay small.
 METRIC_LABEL_SETS_MAX = 1_000
+# An exemplar beside a bucket or counter is replaced no more often than this: scrapes come every few seconds, and more
+# would be work for nobody.
+EXEMPLAR_S = 1.0
 # How often the live sagas are counted by status: an index look-up, at half of the usual scrape interval at least.
 SAGA_COUNT_S = 5.0
 # Sagas looked at to count those that need a person by reason; where more do, the count of the rest is as good.
 ATTENTION_ROWS_MAX = 1_000
+# Sagas looked at to say how many are due and not taken up; where there are more, the age of the oldest says enough.
+RUNNABLE_ROWS_MAX = 1_000
 # How often the event loop is asked how late it is: fine enough to see a blocked quarter of a second.
 LOOP_LAG_SAMPLE_S = 0.25
 # One line of the log, a traceback included; a longer one is cut and says so.

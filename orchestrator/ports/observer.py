@@ -1,12 +1,26 @@
 """What happened, for whoever watches: one method per fact, none may raise or wait."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from orchestrator.frozen import frozen
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.journal import Record
 from orchestrator.saga.events import Report
 from orchestrator.saga.state import SagaState
+from orchestrator.values import TraceContext
+
+TraceOf = Callable[[], TraceContext | None]
+"""Which trace a caller is in; asked only where somebody wants to know."""
+
+
+@frozen
+class Backlog:
+    """Sagas that could move, and wait until somebody takes them up."""
+
+    runnable: int = 0
+    oldest_age_s: float = 0.0
+    """For how long the one has waited that has waited longest."""
 
 
 class Observer(Protocol):
@@ -33,6 +47,18 @@ class Observer(Protocol):
     def forwarded(self, way: str, outcome: str) -> None:
         """A caller's request went to the saga's owner by a way (`peer`, `post`), and this became of it."""
 
+    def answered(self, method: str, code: str, at: float, seconds: float | None, trace: TraceOf) -> None:
+        """A request to the API was answered; `seconds` it took, or None where it was meant to last, as a stream is."""
+
+    def refused(self, reason: str) -> None:
+        """A request to the API was turned away that was as it should be."""
+
+    def stalled(self, seconds: float) -> None:
+        """One piece of work held up the event loop for so long."""
+
+    def forgotten(self, definition: str, count: int) -> None:
+        """So many ended sagas of a definition were removed."""
+
 
 class Silence:
     """The observer that does not care; also the base of observers that care about one thing."""
@@ -44,3 +70,7 @@ class Silence:
     def mailbox(self, depth: int) -> None: ...
     def quarantined(self, saga_id: str, reason: str) -> None: ...
     def forwarded(self, way: str, outcome: str) -> None: ...
+    def answered(self, method: str, code: str, at: float, seconds: float | None, trace: TraceOf) -> None: ...
+    def refused(self, reason: str) -> None: ...
+    def stalled(self, seconds: float) -> None: ...
+    def forgotten(self, definition: str, count: int) -> None: ...

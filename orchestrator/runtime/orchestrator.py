@@ -16,9 +16,10 @@ from orchestrator.limits import DRAIN_POLL_S, JOURNAL_AWAY_PAUSE_S, READ_RECORDS
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import Invoker
 from orchestrator.ports.journal import Journal, PositionedRecord, Record, SearchQuery, SearchRow
-from orchestrator.ports.observer import Observer
+from orchestrator.ports.observer import Backlog, Observer
 from orchestrator.ports.ownership import Ownership
 from orchestrator.ports.plans import JsonInput, Plans
+from orchestrator.runtime import backlog
 from orchestrator.runtime.actor import Surroundings
 from orchestrator.runtime.asking import Asking
 from orchestrator.runtime.children import Children
@@ -201,6 +202,11 @@ class Orchestrator:
             recovered=self._recovery.recovered_count,
             orphaned=self._recovery.orphaned_count,
         )
+
+    async def backlog(self) -> Backlog:
+        """Return what could move here and waits to be taken up: a question to the store, at a small price."""
+        untaken = self._recovery.untaken
+        return await backlog.look(self._journal, self._directory, self._around.ownership, self._clock, untaken)
 
     async def start(self, request: StartRequest) -> Started:
         """Begin a saga, or return the one that this request began before. Durable when it returns."""

@@ -15,6 +15,7 @@ or was handed a message. Each saga is taken up alone; one that cannot be read is
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from orchestrator.errors import IntegrityError, JournalUnavailable, NotOwner, OrchestratorError
@@ -67,6 +68,8 @@ class Recovery:
         self._long: set[SagaId] = set()
         """Sagas of many records that are being read beside the others."""
         self._room_for_long = asyncio.Semaphore(LONG_AT_ONCE)
+        self.untaken: deque[SearchRow] = deque()
+        """Read, and still to be taken up."""
         self.recovered_count = 0
         self.orphaned_count = 0
         """Sagas found without an actor that should have had one: a bug each."""
@@ -122,11 +125,14 @@ class Recovery:
         try:
             after = ""
             while rows := await self._journal.awake(after, RECOVERY_PAGE_ROWS, shards):
-                for row in rows:
-                    await self._take_up(row)
+                self.untaken.extend(rows)
+                while self.untaken:
+                    await self._take_up(self.untaken[0])
+                    self.untaken.popleft()
                     await self._breathe()
                 after = rows[-1].saga_id
         except JournalUnavailable:
+            self.untaken.clear()
             self._taken |= shards  # they are walked again, by whoever goes on when it is back
             self._has_taken.set()
             raise

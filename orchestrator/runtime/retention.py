@@ -18,6 +18,7 @@ from orchestrator.limits import RETENTION_INTERVAL_S, RETENTION_SAGAS, RETENTION
 from orchestrator.ports.catalogue import Catalogue
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.journal import Pruning
+from orchestrator.ports.observer import Observer
 from orchestrator.ports.ownership import Ownership
 
 logger = logging.getLogger("orchestrator.retention")
@@ -34,8 +35,10 @@ class Retention:
         ownership: Ownership,
         clock: Clock,
         keep_s: Callable[[str], float | None],
+        observer: Observer,
     ) -> None:
         """Take the parts. `keep_s`: a definition's name to the seconds its ended sagas are kept; None for ever."""
+        self._observer = observer
         self._pruning = pruning
         self._catalogue = catalogue
         self._ownership = ownership
@@ -66,6 +69,7 @@ class Retention:
             if not gone:
                 break
             total += gone
+            self._observer.forgotten(definition, gone)
             await asyncio.sleep((self._clock.monotonic() - begun) * (1.0 / RETENTION_SHARE - 1.0))
         if total:
             logger.info("forgot %d sagas of definition %s, all there was to forget", total, definition)

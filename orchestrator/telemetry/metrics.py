@@ -1,60 +1,41 @@
-"""What happened, as numbers for Prometheus: an observer over instruments of its own registry.
+"""What happened, as numbers for Prometheus: an observer over series of its own.
 
-On the hot path an observation is a dictionary look-up and an addition, about a microsecond: the children of each metric
-are bound once per combination of labels and kept. Combinations are bounded; what comes past the bound is counted
-under `other`, so a definition with a name per day cannot make the scrape grow without end.
+On the hot path an observation is a dictionary look-up and an addition, well under a microsecond. Combinations of labels
+are bounded; what comes past the bound is counted under `other`, so a definition with a name per day cannot make the
+scrape grow without end.
+
+What belongs to one saga has its trace beside it as an exemplar, where the saga is sampled: a spike on a graph leads to
+a trace of the spike.
 """
 
-import asyncio
-from collections import Counter as Counts
-from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar, assert_never
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import assert_never
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CollectorRegistry
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
 
-from orchestrator.errors import JournalUnavailable
+from orchestrator import ids
 from orchestrator.ids import StepId, item_of
-from orchestrator.limits import ATTENTION_ROWS_MAX, LOOP_LAG_SAMPLE_S, METRIC_LABEL_SETS_MAX, SAGA_COUNT_S
-from orchestrator.ports.cluster import Standing
+from orchestrator.ports.diagnostics import Figure
 from orchestrator.ports.invoker import CallRequest
-from orchestrator.ports.journal import Journal, Record, SearchQuery
+from orchestrator.ports.journal import Record
+from orchestrator.ports.observer import Backlog, TraceOf
 from orchestrator.saga import events as ev
 from orchestrator.saga.plan import Operation, Outcome
-from orchestrator.saga.state import TERMINAL, SagaState, SagaStatus
-from orchestrator.telemetry import instruments
+from orchestrator.saga.state import SagaState, SagaStatus
+from orchestrator.telemetry import exposition, instruments
+from orchestrator.telemetry.asked import ASKED, Source
+from orchestrator.telemetry.exposition import AnyFamily
 from orchestrator.telemetry.instruments import Metric
+from orchestrator.telemetry.sampling import Countable, Sampler
+from orchestrator.telemetry.series import OTHER, Counter, Exemplar, Family, Gauge, Histogram
 
-OTHER = "other"
-_LIVE = frozenset(SagaStatus) - TERMINAL - {SagaStatus.QUEUED}
 _ENDED_AS = {
     ev.SagaCompleted: SagaStatus.COMPLETED,
     ev.SagaCompensated: SagaStatus.COMPENSATED,
     ev.SagaTerminated: SagaStatus.TERMINATED,
 }
-_LATER = (
-    instruments.RUNNABLE,
-    instruments.OLDEST_RUNNABLE,
-    instruments.RECOVERED,
-    instruments.ORPHANED,
-    instruments.FORGOTTEN,
-    instruments.DEFINITIONS,
-    instruments.REVISIONS_LOADED,
-    instruments.TARGET_IN_FLIGHT,
-    instruments.TARGET_WAITING,
-    instruments.JOURNAL_SIZE,
-    instruments.JOURNAL_WAL,
-    instruments.POOL_SIZE,
-    instruments.POOL_IN_USE,
-    instruments.POOL_WAITING,
-    instruments.API_REQUESTS,
-    instruments.API_DURATION,
-    instruments.API_IN_FLIGHT,
-    instruments.API_REFUSED,
-    instruments.STALLS,
-    instruments.STALLED,
-    instruments.BUILD_INFO,
-)
 _SagaEvent = (
     ev.SagaStarted
     | ev.SagaCompleted
@@ -67,99 +48,89 @@ _SagaEvent = (
     | ev.OperatorActed
 )
 
-Child = TypeVar("Child", Counter, Gauge, Histogram)
-
 
 class Metrics:
-    """An observer; also `outbox.SpanMeter`. Observations may come from any thread."""
+    """An observer; also `outbox.SpanMeter` and `ports.diagnostics.Counting`.
+
+    What is said of spans may come from one other thread; all else belongs to the event loop's.
+    """
 
     def __init__(self) -> None:
-        """Every metric is there from the start, so that a rate over it has a first value."""
-        self._registry = CollectorRegistry(auto_describe=False)
+        """Every metric is there from the start, and those without labels with a first value."""
+        self._families: dict[Metric, AnyFamily] = {}
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
         self._sagas_started = counter(instruments.SAGAS_STARTED)
         self._sagas_ended = counter(instruments.SAGAS_ENDED)
-        self._sagas_live = gauge(instruments.SAGAS_LIVE)
         self._saga_duration = histogram(instruments.SAGA_DURATION)
         self._compensations = counter(instruments.COMPENSATIONS)
         self._rollbacks = counter(instruments.ROLLBACKS)
-        self._sleeping = gauge(instruments.SLEEPING).of()
         self._signals = counter(instruments.SIGNALS)
         self._items = counter(instruments.ITEMS)
         self._attentions = counter(instruments.ATTENTIONS)
-        self._needing_attention = gauge(instruments.NEEDING_ATTENTION)
         self._operator_actions = counter(instruments.OPERATOR_ACTIONS)
+        self._forgotten = counter(instruments.FORGOTTEN)
         self._attempts = counter(instruments.ATTEMPTS)
         self._retries = counter(instruments.RETRIES)
         self._polls = counter(instruments.POLLS)
         self._probes = counter(instruments.PROBES)
         self._call_duration = histogram(instruments.CALL_DURATION)
-        self._targets_paused = gauge(instruments.TARGETS_PAUSED)
-        self._paused: Callable[[], Iterable[str]] = tuple
         self._commit_duration = histogram(instruments.COMMIT_DURATION).of()
         self._commit_streams = histogram(instruments.COMMIT_STREAMS).of()
         self._commit_records = counter(instruments.COMMIT_RECORDS).of()
         self._actors = gauge(instruments.ACTORS).of()
-        self._actors_count = 0
         self._mailbox_depth = histogram(instruments.MAILBOX_DEPTH).of()
         self._quarantined = counter(instruments.QUARANTINED).of()
+        self._api_requests = counter(instruments.API_REQUESTS)
+        self._api_duration = histogram(instruments.API_DURATION)
+        self._api_refused = counter(instruments.API_REFUSED)
         self._forwarded = counter(instruments.FORWARDED)
-        self._cluster_shards = gauge(instruments.CLUSTER_SHARDS).of()
-        self._cluster_shards_in_store = gauge(instruments.CLUSTER_SHARDS_IN_STORE).of()
-        self._cluster_members = gauge(instruments.CLUSTER_MEMBERS).of()
-        self._cluster_trust = gauge(instruments.CLUSTER_TRUST).of()
-        self._cluster_moves = counter(instruments.CLUSTER_MOVES)
-        self._cluster_terms = counter(instruments.CLUSTER_TERMS).of()
-        self._cluster_fenced = counter(instruments.CLUSTER_FENCED).of()
-        self._cluster_renewals_missed = counter(instruments.CLUSTER_RENEWALS_MISSED).of()
-        self._standing: Callable[[], Standing] = Standing
-        self._stood = Standing()
         self._loop_lag = histogram(instruments.LOOP_LAG).of()
+        self._stalls = counter(instruments.STALLS).of()
+        self._stalled = counter(instruments.STALLED).of()
         self._spans_exported = counter(instruments.SPANS_EXPORTED).of()
         self._spans_dropped = counter(instruments.SPANS_DROPPED).of()
         self._spans_waiting = gauge(instruments.SPANS_WAITING).of()
-        made = {"counter": counter, "gauge": gauge, "histogram": histogram}
-        self._later = [made[metric.kind](metric) for metric in _LATER]
+        self._sampler = Sampler(gauge, self._loop_lag, lambda: self._actors.value)
+        self._asked = {metric: gauge(metric) for metric in ASKED}
+        self._sources: list[Source] = []
+        self._others = CollectorRegistry(auto_describe=False)
+        ProcessCollector(registry=self._others)
+        GCCollector(registry=self._others)
 
-    def render(self) -> tuple[str, bytes]:
-        """Return the content type and the page that Prometheus scrapes."""
-        self._targets_paused.clear()
-        for scope in self._paused():
-            target, _, method = scope.partition("/")
-            self._targets_paused.of(target, method).set(1)
-        self._show_standing()
-        return CONTENT_TYPE_LATEST, generate_latest(self._registry)
+    def render(self, accept: str = "") -> tuple[str, bytes]:
+        """Return the content type and the page that Prometheus scrapes, in the format that its `Accept` asks for."""
+        self._ask()
+        content_type = exposition.content_type_for(accept)
+        return content_type, exposition.page(self._in_order(), self._others, content_type)
 
-    def show_paused(self, paused: Callable[[], Iterable[str]]) -> None:
-        """Ask this at every scrape for what is paused: `target`, or `target/package.Service/Method`."""
-        self._paused = paused
+    def figures(self) -> Sequence[Figure]:
+        """Return every number of that page."""
+        self._ask()
+        return [Figure(name=name, labels=labels, value=value) for name, labels, value in self._samples()]
 
-    def show_standing(self, standing: Callable[[], Standing]) -> None:
-        """Ask this at every scrape how the process stands among those over the same store."""
-        self._standing = standing
+    def show(self, *sources: Source) -> None:
+        """Ask these at every scrape for what they have; see `asked`."""
+        self._sources.extend(sources)
 
-    def _show_standing(self) -> None:
-        now, before = self._standing(), self._stood
-        self._stood = now
-        self._cluster_shards.set(now.shards)
-        self._cluster_shards_in_store.set(now.shards_in_store)
-        self._cluster_members.set(now.members)
-        self._cluster_trust.set(now.trust_s)
-        for how, moved in (
-            ("taken", now.taken - before.taken),
-            ("given", now.given - before.given),
-            ("lost", now.lost - before.lost),
-        ):
-            self._cluster_moves.of(how).inc(moved)
-        self._cluster_terms.inc(now.terms - before.terms)
-        self._cluster_fenced.inc(now.fenced - before.fenced)
-        self._cluster_renewals_missed.inc(now.renewals_missed - before.renewals_missed)
+    async def sample(self, store: Countable, backlog: Callable[[], Awaitable[Backlog]]) -> None:
+        """Measure what no observation tells until cancelled; see `sampling`."""
+        await self._sampler.run(store, backlog)
 
-    async def sample(self, journal: Journal) -> None:
-        """Measure what no observation tells, the loop's lateness and the live sagas, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._sample_loop())
-            tasks.create_task(self._count_sagas(journal))
+    def _ask(self) -> None:
+        for family in self._asked.values():
+            family.clear()
+        for source in self._sources:
+            for metric, values, number in source():
+                self._asked[metric].of(*values).set(number)
+
+    def _in_order(self) -> Iterable[AnyFamily]:
+        return (self._families[metric] for metric in instruments.METRICS)
+
+    def _samples(self) -> Iterable[tuple[str, dict[str, str], float]]:
+        yield from exposition.samples(self._in_order())
+        for metric in self._others.collect():
+            for sample in metric.samples:
+                yield sample.name, sample.labels, sample.value
 
     # --- ports.observer.Observer -----------------------------------------------------------------------------------
 
@@ -207,15 +178,19 @@ class Metrics:
             case ev.SagaCompleted() | ev.SagaCompensated() | ev.SagaTerminated():
                 status = _ENDED_AS[type(event)].value
                 self._sagas_ended.of(definition, status).inc()
-                self._saga_duration.of(definition, status).observe(event.at - event.started_at)
+                seconds = event.at - event.started_at
+                duration = self._saga_duration.of(definition, status)
+                duration.observe(seconds)
+                if state.trace.sampled and duration.wants_exemplar(seconds, event.at):
+                    duration.tell(_exemplar(state, seconds, event.at))
             case ev.CompensationBegan():
-                self._compensations.of(definition, event.cause.kind.value).inc()
+                _count(self._compensations.of(definition, event.cause.kind.value), state, event.at)
             case ev.RollbackBegan():
                 self._rollbacks.of(definition, event.step).inc()
             case ev.SignalReceived():
                 self._signals.of(definition, event.signal).inc()
             case ev.AttentionRaised():
-                self._attentions.of(definition, event.reason.value).inc()
+                _count(self._attentions.of(definition, event.reason.value), state, event.at)
             case ev.OperatorActed():
                 self._operator_actions.of(definition, event.verb.value).inc()
             case _:
@@ -232,11 +207,17 @@ class Metrics:
         self._commit_records.inc(records)
 
     def called(self, call: CallRequest, report: ev.Report) -> None:
-        if report.sent_at is not None and report.ended_at is not None:
-            self._call_duration.of(call.target, call.method).observe(max(0.0, report.ended_at - report.sent_at))
+        if report.sent_at is None or report.ended_at is None:
+            return
+        seconds = max(0.0, report.ended_at - report.sent_at)
+        duration = self._call_duration.of(call.target, call.method)
+        duration.observe(seconds)
+        trace = call.trace
+        if trace.sampled and duration.wants_exemplar(seconds, report.ended_at):
+            where = Exemplar(trace_id=trace.trace_id, span_id=trace.span_id, value=seconds, at=report.ended_at)
+            duration.tell(where)
 
     def activated(self, count: int) -> None:
-        self._actors_count = count
         self._actors.set(count)
 
     def mailbox(self, depth: int) -> None:
@@ -247,6 +228,25 @@ class Metrics:
 
     def forwarded(self, way: str, outcome: str) -> None:
         self._forwarded.of(way, outcome).inc()
+
+    def answered(self, method: str, code: str, at: float, seconds: float | None, trace: TraceOf) -> None:
+        self._api_requests.of(method, code).inc()
+        if seconds is None:
+            return
+        duration = self._api_duration.of(method)
+        duration.observe(seconds)
+        if duration.wants_exemplar(seconds, at) and (found := trace()) is not None and found.sampled:
+            duration.tell(Exemplar(trace_id=found.trace_id, span_id=found.span_id, value=seconds, at=at))
+
+    def refused(self, reason: str) -> None:
+        self._api_refused.of(reason).inc()
+
+    def stalled(self, seconds: float) -> None:
+        self._stalls.inc()
+        self._stalled.inc(seconds)
+
+    def forgotten(self, definition: str, count: int) -> None:
+        self._forgotten.of(definition).inc(count)
 
     # --- outbox.SpanMeter --------------------------------------------------------------------------------------------
 
@@ -259,71 +259,34 @@ class Metrics:
     def spans_waiting(self, count: int) -> None:
         self._spans_waiting.set(count)
 
-    # --- sampling ----------------------------------------------------------------------------------------------------
-
-    async def _sample_loop(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due_at = loop.time() + LOOP_LAG_SAMPLE_S
-            await asyncio.sleep(LOOP_LAG_SAMPLE_S)
-            self._loop_lag.observe(max(0.0, loop.time() - due_at))
-
-    async def _count_sagas(self, journal: Journal) -> None:
-        while True:
-            try:
-                counts = await journal.count(SearchQuery(statuses=_LIVE), group_by="status")
-                asking = counts.get(SagaStatus.NEEDS_ATTENTION.value, 0)
-                reasons = await _reasons(journal, asking) if asking else Counts()
-            except JournalUnavailable:
-                if journal.failed is not None:
-                    return  # the process is about to stop, and says so elsewhere
-                await asyncio.sleep(SAGA_COUNT_S)
-                continue
-            for status in _LIVE:
-                self._sagas_live.of(status.value).set(counts.get(status.value, 0))
-            self._sleeping.set(max(0, sum(counts.values()) - self._actors_count))
-            self._needing_attention.clear()
-            for reason in (*ev.AttentionReason, OTHER):
-                self._needing_attention.of(reason).set(reasons[reason])
-            await asyncio.sleep(SAGA_COUNT_S)
-
     # --- instruments -------------------------------------------------------------------------------------------------
 
-    def _counter(self, metric: Metric) -> "_Bound[Counter]":
-        return _Bound(metric, Counter(metric.name, metric.meaning, metric.labels, registry=self._registry))
+    def _counter(self, metric: Metric) -> Family[Counter]:
+        made = Family(metric, Counter)
+        self._families[metric] = made
+        return made
 
-    def _gauge(self, metric: Metric) -> "_Bound[Gauge]":
-        return _Bound(metric, Gauge(metric.name, metric.meaning, metric.labels, registry=self._registry))
+    def _gauge(self, metric: Metric) -> Family[Gauge]:
+        made = Family(metric, Gauge)
+        self._families[metric] = made
+        return made
 
-    def _histogram(self, metric: Metric) -> "_Bound[Histogram]":
-        made = Histogram(metric.name, metric.meaning, metric.labels, registry=self._registry, buckets=metric.buckets)
-        return _Bound(metric, made)
+    def _histogram(self, metric: Metric) -> Family[Histogram]:
+        made = Family(metric, lambda: Histogram(metric.buckets))
+        self._families[metric] = made
+        return made
 
 
-class _Bound(Generic[Child]):
-    """A metric and its children by label values."""
+def _count(counter: Counter, state: SagaState, at: float) -> None:
+    """Count what happened to a saga, and keep where it is told."""
+    counter.inc()
+    if state.trace.sampled and counter.wants_exemplar(at):
+        counter.exemplar = _exemplar(state, 1.0, at)
 
-    __slots__ = ("_children", "_metric", "_parent")
 
-    def __init__(self, metric: Metric, parent: Child) -> None:
-        self._metric = metric
-        self._parent: Child = parent
-        self._children: dict[tuple[str, ...], Child] = {} if metric.labels else {(): parent}
-
-    def of(self, *values: str) -> Child:
-        child = self._children.get(values)
-        return child if child is not None else self._bind(values)
-
-    def clear(self) -> None:
-        """Forget every combination of labels, for a metric that is written anew at each scrape."""
-        self._children.clear()
-        self._parent.clear()
-
-    def _bind(self, values: tuple[str, ...]) -> Child:
-        if len(self._children) >= METRIC_LABEL_SETS_MAX:
-            return self._parent.labels(*[OTHER] * len(values))
-        child = self._children[values] = self._parent.labels(*values)
-        return child
+def _exemplar(state: SagaState, value: float, at: float) -> Exemplar:
+    trace_id = state.trace.trace_id or ids.trace_id(state.uid)
+    return Exemplar(trace_id=trace_id, span_id=ids.root_span_id(state.uid), value=value, at=at)
 
 
 def _target(state: SagaState, event: ev.AttemptSettled | ev.RetryScheduled) -> str:
@@ -345,14 +308,3 @@ def _answer(path: StepId, following: Iterable[Record]) -> str:
             case _:
                 break
     return Outcome.UNKNOWN.value
-
-
-async def _reasons(journal: Journal, asking: int) -> "Counts[str]":
-    """Count the sagas that ask for a person by reason, one of several reasons each; past a bound as `other`."""
-    query = SearchQuery(statuses=frozenset({SagaStatus.NEEDS_ATTENTION}), limit=ATTENTION_ROWS_MAX)
-    rows = await journal.search(query)
-    found = Counts[str]()
-    for row in rows:
-        found.update(reason for reason in row.attention.split(",") if reason)
-    found[OTHER] += max(0, asking - len(rows))
-    return found

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.journal import Record
-from orchestrator.ports.observer import Observer
+from orchestrator.ports.observer import Observer, TraceOf
 from orchestrator.saga.events import Report
 from orchestrator.saga.state import SagaState
 
@@ -40,6 +40,18 @@ class Observers:
 
     def forwarded(self, way: str, outcome: str) -> None:
         self._tell(lambda observer: observer.forwarded(way, outcome))
+
+    def answered(self, method: str, code: str, at: float, seconds: float | None, trace: TraceOf) -> None:
+        self._tell(lambda observer: observer.answered(method, code, at, seconds, trace))
+
+    def refused(self, reason: str) -> None:
+        self._tell(lambda observer: observer.refused(reason))
+
+    def stalled(self, seconds: float) -> None:
+        self._tell(lambda observer: observer.stalled(seconds))
+
+    def forgotten(self, definition: str, count: int) -> None:
+        self._tell(lambda observer: observer.forgotten(definition, count))
 
     def _tell(self, fact: Callable[[Observer], None]) -> None:
         for observer in self._observers:

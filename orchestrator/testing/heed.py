@@ -11,7 +11,7 @@ from orchestrator.ids import SagaId, StepId, item_of
 from orchestrator.limits import SIMULATED_ROWS_MAX
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.journal import Journal, Record, Rest, SearchQuery
-from orchestrator.ports.observer import Observer
+from orchestrator.ports.observer import Observer, TraceOf
 from orchestrator.saga.events import AttemptOpened, AttemptSettled, AttentionReason, Report, StepStuck
 from orchestrator.saga.forward import can_begin
 from orchestrator.saga.plan import CHILD_TARGET, Operation, Plan
@@ -136,6 +136,18 @@ class Heed:
 
     def forwarded(self, way: str, outcome: str) -> None:
         self._observer.forwarded(way, outcome)
+
+    def answered(self, method: str, code: str, at: float, seconds: float | None, trace: TraceOf) -> None:
+        self._observer.answered(method, code, at, seconds, trace)
+
+    def refused(self, reason: str) -> None:
+        self._observer.refused(reason)
+
+    def stalled(self, seconds: float) -> None:
+        self._observer.stalled(seconds)
+
+    def forgotten(self, definition: str, count: int) -> None:
+        self._observer.forgotten(definition, count)
 
 
 async def asked_for_nothing(journal: Journal, struck: Iterable[Fault], plan_of: PlanOf) -> list[str]:

@@ -6,10 +6,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from orchestrator.errors import JournalUnavailable
+from orchestrator.frozen import frozen
 from orchestrator.journal.postgres.driver import LOST, Connector, Link, Row, is_about_connection, is_about_turns
 from orchestrator.limits import POSTGRES_TURNS_MAX, POSTGRES_WAIT_S
 
 _T = TypeVar("_T")
+
+
+@frozen
+class PoolRoom:
+    """How full a pool is."""
+
+    size: int
+    in_use: int
+    waiting: int
+    """Pieces of work that wait for a connection."""
 
 
 class Pool:
@@ -21,8 +32,14 @@ class Pool:
         self._statement_s = statement_s
         self._size = size
         self._free = asyncio.Semaphore(size)
+        self._in_use = 0
+        self._waiting = 0
         self._idle: list[Link] = []
         self._is_closed = False
+
+    def room(self) -> PoolRoom:
+        """Return how full it is."""
+        return PoolRoom(size=self._size, in_use=self._in_use, waiting=self._waiting)
 
     async def fetch(self, sql: str, *values: object, is_repeatable: bool = True) -> list[Row]:
         """Run one statement; `JournalUnavailable` where its end is not known."""
@@ -85,6 +102,7 @@ class Pool:
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
+        self._waiting += 1
         try:
             async with asyncio.timeout(POSTGRES_WAIT_S):
                 await self._free.acquire()
@@ -93,9 +111,13 @@ class Pool:
                 f"all {self._size} connections to {self._connector.address.shown} were busy for {POSTGRES_WAIT_S:g} s: "
                 f"the database is slow, or asked too much; nothing was done, try again later"
             ) from exc
+        finally:
+            self._waiting -= 1
+        self._in_use += 1
         try:
             yield
         finally:
+            self._in_use -= 1
             self._free.release()
 
     async def _link(self) -> tuple[Link, bool]:

@@ -10,7 +10,7 @@ from orchestrator.errors import ConfigError, JournalUnavailable
 from orchestrator.ids import SagaId
 from orchestrator.journal.postgres import arriving, leases, reading, search
 from orchestrator.journal.postgres.driver import Address, Connector, Link, Row
-from orchestrator.journal.postgres.pool import Pool
+from orchestrator.journal.postgres.pool import Pool, PoolRoom
 from orchestrator.journal.postgres.schema import prepare, shipped
 from orchestrator.journal.postgres.sql import SQL
 from orchestrator.journal.postgres.writer import Writer
@@ -82,6 +82,10 @@ class PostgresJournal:
     def obstacle(self) -> str | None:
         """Return why nothing has been recorded for `POSTGRES_STALL_S`: an append has no answer, or all are refused."""
         return self._writer.obstacle
+
+    def pools(self) -> Mapping[str, PoolRoom]:
+        """Return how full each pool of connections is, by what it is for."""
+        return {"reads": self._reads.room(), "leases": self._leases.room()}
 
     # --- Journal -----------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ PAGE = ("text/plain; version=1.0.0", b"sagas 7\n")
 
 
 def server(orchestrator: Orchestrator, port: int = 0) -> HttpServer:
-    return HttpServer(orchestrator, lambda: PAGE, Listen(port=port))
+    return HttpServer(orchestrator, lambda _accept: PAGE, Listen(port=port))
 
 
 async def fetch(port: int, path: str) -> tuple[int, dict[str, str], bytes]:

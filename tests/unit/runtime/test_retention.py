@@ -1,9 +1,11 @@
 """Forgetting in the background, on virtual time."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import ClassVar
 
 import pytest
 
@@ -12,6 +14,7 @@ from orchestrator.journal import MemoryJournal
 from orchestrator.limits import RETENTION_INTERVAL_S, RETENTION_SAGAS, RETENTION_SHARE
 from orchestrator.ports.catalogue import Revision
 from orchestrator.ports.journal import SearchQuery, Shards
+from orchestrator.ports.observer import Observer, Silence
 from orchestrator.runtime.retention import Retention
 from orchestrator.saga.state import SagaStatus
 from tests.conformance.journal_values import append
@@ -70,10 +73,18 @@ async def filled(count: int = 1, *, ended_at: float = BEGIN_AT, shard: int = 0) 
 
 @asynccontextmanager
 async def forgetting(
-    journal: Watched, keep_s: Callable[[str], float | None], owning: Owning | None = None
+    journal: Watched,
+    keep_s: Callable[[str], float | None],
+    owning: Owning | None = None,
+    observer: Observer | None = None,
 ) -> AsyncGenerator[None]:
     retention = Retention(
-        pruning=journal, catalogue=journal, ownership=owning or Owning(0), clock=ManualClock(), keep_s=keep_s
+        pruning=journal,
+        catalogue=journal,
+        ownership=owning or Owning(0),
+        clock=ManualClock(),
+        keep_s=keep_s,
+        observer=observer or Silence(),
     )
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(retention.run())
@@ -95,6 +106,23 @@ def test_each_definition_is_kept_for_its_own_time() -> None:
             assert [row.definition for row in await journal.search(SearchQuery())] == ["visit"]
             await asyncio.sleep(1_000.0)  # poll: virtual time
             assert await left(journal) == 0
+
+    run(story())
+
+
+def test_what_is_forgotten_is_told_by_definition() -> None:
+    class Told(Silence):
+        count: ClassVar[Counter[str]] = Counter()
+
+        def forgotten(self, definition: str, count: int) -> None:
+            self.count[definition] += count
+
+    async def story() -> None:
+        told = Told()
+        journal = await filled(3)
+        async with forgetting(journal, {"epro": 60.0, "visit": None}.__getitem__, observer=told):
+            await asyncio.sleep(1_000.0)  # poll: virtual time
+        assert told.count == {"epro": 3}
 
     run(story())
 

@@ -16,12 +16,12 @@ from orchestrator.limits import LOOP_LAG_SAMPLE_S, METRIC_LABEL_SETS_MAX
 from orchestrator.ports.cluster import Standing
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.journal import Record, SearchQuery
-from orchestrator.ports.observer import Observer
+from orchestrator.ports.observer import Backlog, Observer
 from orchestrator.saga.commands import CancelSaga, PauseSaga, TerminateSaga
 from orchestrator.saga.events import AttentionRaised, AttentionReason, Phase, Report, RetryScheduled
 from orchestrator.saga.plan import Await, Operation, Probe
 from orchestrator.saga.state import SagaStatus
-from orchestrator.telemetry import Metrics, Observers, instruments, names
+from orchestrator.telemetry import Metrics, Observers, asked, instruments, names
 from orchestrator.values import Payload
 from tests.unit.telemetry.histories import CALLER, Teller, notify_refused, ok, uid_of, unavailable
 from tests.unit.telemetry.shapes import AUDIT, Guide, call, guide, no, plan_of, read, replied, run, step
@@ -33,6 +33,10 @@ def value(metrics: Metrics, sample: str) -> float:
     found = re.search(rf"^{re.escape(sample)} (\S+)$", metrics.render()[1].decode(), re.MULTILINE)
     assert found is not None, f"no sample {sample}"
     return float(found[1])
+
+
+async def nothing_waits() -> Backlog:
+    return Backlog()
 
 
 def watch(metrics: Metrics, teller: Teller, answer: object = ok) -> None:
@@ -84,7 +88,7 @@ def test_how_the_process_stands_is_asked_at_every_scrape() -> None:
     standing = Standing(
         shards=8, shards_in_store=16, members=2, trust_s=3.5, terms=1, taken=16, given=8, renewals_missed=1
     )
-    metrics.show_standing(lambda: standing)
+    metrics.show(lambda: asked.standing(standing))
     for _ in range(2):
         assert value(metrics, "saga_cluster_shards") == 8
         assert value(metrics, "saga_cluster_shards_in_store") == 16
@@ -150,14 +154,14 @@ async def test_live_sagas_are_counted_in_the_journal_and_the_loop_is_timed() -> 
     await journal.append([Teller(1).start(), Teller(2).start()])
     with suppress(TimeoutError):
         async with asyncio.timeout(2 * LOOP_LAG_SAMPLE_S):
-            await metrics.sample(journal)
+            await metrics.sample(journal, nothing_waits)
     assert value(metrics, "saga_event_loop_lag_seconds_count") >= 1
     assert value(metrics, 'saga_live{status="RUNNING"}') == 2
     assert value(metrics, 'saga_live{status="NEEDS_ATTENTION"}') == 0
 
 
 async def test_counting_goes_on_when_a_store_that_was_away_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.telemetry.metrics.SAGA_COUNT_S", 0.001)
+    monkeypatch.setattr("orchestrator.telemetry.sampling.SAGA_COUNT_S", 0.001)
 
     class Away(MemoryJournal):
         asked = 0
@@ -172,7 +176,7 @@ async def test_counting_goes_on_when_a_store_that_was_away_is_back(monkeypatch: 
     await journal.append([Teller(1).start()])
     with suppress(TimeoutError):
         async with asyncio.timeout(LOOP_LAG_SAMPLE_S):
-            await metrics.sample(journal)
+            await metrics.sample(journal, nothing_waits)
     assert journal.asked > 1
     assert value(metrics, 'saga_live{status="RUNNING"}') == 1
 
@@ -203,7 +207,7 @@ def test_two_metrics_do_not_share_a_registry() -> None:
 
 def test_a_target_is_shown_as_paused_for_as_long_as_it_is() -> None:
     metrics, paused = Metrics(), {"scoring": 1, "archive/epro.v1.Archive/Store": 1}
-    metrics.show_paused(lambda: paused)
+    metrics.show(lambda: asked.paused(paused))
     assert value(metrics, 'saga_target_paused{method="",target="scoring"}') == 1
     assert value(metrics, 'saga_target_paused{method="epro.v1.Archive/Store",target="archive"}') == 1
     paused.clear()
@@ -230,7 +234,7 @@ def test_every_metric_is_on_the_page_with_its_help() -> None:
     for metric in instruments.METRICS:
         assert f"# HELP {metric.name} {metric.meaning}\n" in page
         assert f"# TYPE {metric.name} {metric.kind}\n" in page
-    assert len(re.findall("^# TYPE (?!.*_created )", page, re.MULTILINE)) == len(instruments.METRICS)
+    assert len(re.findall("^# TYPE saga_", page, re.MULTILINE)) == len(instruments.METRICS)
 
 
 def test_the_manual_names_every_metric_and_span_with_its_unit() -> None:
@@ -345,7 +349,7 @@ def test_people_and_what_they_end_are_counted() -> None:
 async def test_sagas_that_sleep_or_wait_for_a_person_are_counted_in_the_journal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("orchestrator.telemetry.metrics.ATTENTION_ROWS_MAX", 2)
+    monkeypatch.setattr("orchestrator.telemetry.sampling.ATTENTION_ROWS_MAX", 2)
     metrics, journal = Metrics(), MemoryJournal()
     appends = [Teller(number).start() for number in range(1, 7)]
     asking = [replace(a, row=replace(a.row, status=SagaStatus.NEEDS_ATTENTION, attention=why)) for a, why in zip(
@@ -355,7 +359,7 @@ async def test_sagas_that_sleep_or_wait_for_a_person_are_counted_in_the_journal(
     metrics.activated(2)
     with suppress(TimeoutError):
         async with asyncio.timeout(LOOP_LAG_SAMPLE_S):
-            await metrics.sample(journal)
+            await metrics.sample(journal, nothing_waits)
     assert value(metrics, "saga_sleeping") == 4
     assert value(metrics, 'saga_needing_attention{reason="DATA_LOSS"}') == 0
     assert value(metrics, 'saga_needing_attention{reason="UNDO_REFUSED"}') == 2
