@@ -7,6 +7,7 @@ import grpc.aio
 
 from orchestrator import limits, tracecontext
 from orchestrator.errors import InputInvalid
+from orchestrator.logscope import About, of_trace
 from orchestrator.ports.clock import Clock
 from orchestrator.values import TraceContext
 
@@ -80,6 +81,32 @@ def request_id(context: Context) -> str:
             fits = len(value) <= limits.API_REQUEST_ID_CHARS_MAX and value.isascii() and value.isprintable()
             return value if fits else ""
     return ""
+
+
+class Request:
+    """A request as the log tells of it; its number is made when somebody first asks for one."""
+
+    __slots__ = ("_clock", "_context", "_id", "given", "method")
+
+    def __init__(self, method: str, context: Context, clock: Clock) -> None:
+        """Take the full gRPC name and the call; nothing of it is read yet but the caller's own request id."""
+        self.method = method
+        self.given = request_id(context)
+        """The caller's own name for it; may be empty."""
+        self._context = context
+        self._clock = clock
+        self._id = self.given
+
+    @property
+    def id(self) -> str:
+        """Return what the log and the answer call the request."""
+        if not self._id:
+            self._id = str(self._clock.new_uid())
+        return self._id
+
+    def about(self) -> About:
+        """Return what a line says that is written while the request is answered."""
+        return {"request_id": self.id, "method": self.method, **of_trace(trace_of(self._context))}
 
 
 def carried(context: Context) -> tuple[tuple[str, str], ...]:

@@ -13,6 +13,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
+from orchestrator import logscope
 from orchestrator.api import caller, status
 from orchestrator.api.admission import Admission, Room
 from orchestrator.api.caller import Carried
@@ -66,18 +67,21 @@ class OwnDesk:
         """Do it, and return what its caller would have been answered."""
         ends_at = self._clock.monotonic() + timeout_s
         context = Carried(errand.facts, ends_at, self._clock).context()
-        given = caller.request_id(context)
+        request = caller.Request(errand.method, context, self._clock)
+        scope = logscope.begin(request)
         try:
             async with asyncio.timeout(timeout_s):
                 return Answer(response=await self._answer(errand, context))
         except TimeoutError:
-            wire = status.cancelled(given)
+            wire = status.cancelled(request.given)
         except OrchestratorError as error:
             if isinstance(error, NotOwner):
                 error.metadata[OWNER_KEY] = error.owner
-            wire = self._wire(error, given, errand.method)
+            wire = _wire(error, request)
         except Exception as error:  # noqa: BLE001  (the edge, as in interceptor.py: a bug in one request stays with it)
-            wire = self._wire(error, given, errand.method)
+            wire = _wire(error, request)
+        finally:
+            logscope.end(scope)
         return Answer(status=wire.details)
 
     async def _answer(self, errand: Errand, context: caller.Context) -> bytes:
@@ -92,12 +96,13 @@ class OwnDesk:
             answer: bytes = (await method.behaviour(request, context)).SerializeToString()
             return answer
 
-    def _wire(self, error: Exception, given: str, method: str) -> WireStatus:
-        request_id = given or str(self._clock.new_uid())
-        if isinstance(error, OrchestratorError) and status.is_public(error):
-            return status.to_wire(error, request_id)
-        _log.error("forwarded request %s to %s failed inside", request_id, method, exc_info=error)
-        return status.internal(request_id)
+
+def _wire(error: Exception, request: caller.Request) -> WireStatus:
+    if isinstance(error, OrchestratorError) and status.is_public(error):
+        return status.to_wire(error, request.id)
+    told = "forwarded request %s to %s failed inside; please report it"
+    _log.error(told, request.id, request.method, exc_info=error)
+    return status.internal(request.id)
 
 
 COMMANDS: Mapping[str, frozenset[str]] = {

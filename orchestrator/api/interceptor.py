@@ -20,7 +20,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from orchestrator import limits
+from orchestrator import limits, logscope
 from orchestrator.api import caller, status
 from orchestrator.api.admission import Admission, Room
 from orchestrator.api.caller import REQUEST_ID_KEY
@@ -157,35 +157,43 @@ class Edge(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _guarded(self, name: str, context: Context) -> AsyncIterator[None]:
-        given = caller.request_id(context)
-        if given:
-            context.set_trailing_metadata(((REQUEST_ID_KEY, given),))
+        request = caller.Request(name, context, self._clock)
+        if request.given:
+            context.set_trailing_metadata(((REQUEST_ID_KEY, request.given),))
+        scope = logscope.begin(request)
         try:
-            yield
-            return
-        except asyncio.CancelledError:
-            if context.cancelled() or context.done():
+            try:
+                yield
+                _log.debug("answered OK")
+                return
+            except asyncio.CancelledError:
+                if context.cancelled() or context.done():
+                    raise
+                wire = status.cancelled(request.given)
+            except Refused as refused:
+                wire = status.passed(refused.details)
+            except grpc.aio.AbortError:  # a standard service said its own status
                 raise
-            wire = status.cancelled(given)
-        except Refused as refused:
-            wire = status.passed(refused.details)
-        except grpc.aio.AbortError:  # a standard service said its own status
-            raise
-        except OrchestratorError as error:
-            request_id = given or str(self._clock.new_uid())
-            if status.is_public(error):
-                wire = status.to_wire(error, request_id)
-            else:
-                _log.exception("request %s to %s let out an error that is private to the runtime", request_id, name)
-                wire = status.internal(request_id)
-        except Exception:  # noqa: BLE001  (the edge: a bug in one request must not reach its caller or the next request)
-            request_id = given or str(self._clock.new_uid())
-            _log.exception("request %s to %s failed inside", request_id, name)
-            wire = status.internal(request_id)
-        trailing: list[tuple[str, str | bytes]] = [(status.DETAILS_KEY, wire.details)]
-        if given:
-            trailing.append((REQUEST_ID_KEY, given))
-        await context.abort(wire.code, wire.message, tuple(trailing))
+            except Exception as error:  # noqa: BLE001  (the edge: a bug in one request must not reach its caller or the next request)
+                wire = _wire(error, request)
+            _log.debug("answered %s", wire.code.name)
+            trailing: list[tuple[str, str | bytes]] = [(status.DETAILS_KEY, wire.details)]
+            if request.given:
+                trailing.append((REQUEST_ID_KEY, request.given))
+            await context.abort(wire.code, wire.message, tuple(trailing))
+        finally:
+            logscope.end(scope)
+
+
+def _wire(error: Exception, request: caller.Request) -> status.WireStatus:
+    """Return what the caller gets of an error: its row, or where it has none a number by which the log is found."""
+    if isinstance(error, OrchestratorError) and status.is_public(error):
+        return status.to_wire(error, request.id)
+    what = (
+        "let out an error that is private to the runtime" if isinstance(error, OrchestratorError) else "failed inside"
+    )
+    _log.error("request %s to %s %s; please report it", request.id, request.method, what, exc_info=error)
+    return status.internal(request.id)
 
 
 def _readable(read: "Callable[[bytes], Any] | None") -> "Callable[[bytes], Any] | None":

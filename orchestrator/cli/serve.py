@@ -74,10 +74,11 @@ def serve(*, file: Path | None, definitions: Sequence[str], settings: Sequence[s
     """
     loaded = load_settings(file, definitions, settings, flags)
     from orchestrator import bootstrap
-    from orchestrator.telemetry.logs import LogFormat, configure_logging
+    from orchestrator.telemetry.logs import LogFormat, configure_logging, speaker
 
     log = loaded.settings.log
-    configure_logging(LogFormat.JSON if log.format == "json" else LogFormat.HUMAN, log.level.upper())
+    source = speaker(os.environ, loaded.settings.cluster.shown_name())
+    configure_logging(LogFormat.JSON if log.format == "json" else LogFormat.HUMAN, log.level.upper(), None, source)
     try:
         return bootstrap.run(loaded.settings, announce)
     except DefinitionInvalid as invalid:

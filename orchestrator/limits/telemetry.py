@@ -54,3 +54,11 @@ RUNNABLE_ROWS_MAX = 1_000
 LOOP_LAG_SAMPLE_S = 0.25
 # One line of the log, a traceback included; a longer one is cut and says so.
 LOG_LINE_CHARS_MAX = 16_000
+# Alike lines at WARNING or ERROR that are written within a minute: enough to see a pattern. The others are counted.
+LOG_ALIKE_LINES_MAX = 20
+# How long such lines are counted together.
+LOG_ALIKE_S = 60.0
+# Kinds of lines that are counted at a time; the code has some hundred, and of a library's any text may be one.
+LOG_ALIKE_KEPT_MAX = 256
+# Causes of an exception that a line tells, and parts of a group of them: more are a loop.
+LOG_CAUSES_MAX = 5

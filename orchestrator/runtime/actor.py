@@ -22,12 +22,14 @@ there is one append in flight at most, and the next decision is taken on the sta
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from orchestrator.errors import Fenced, NotOwner, OrchestratorError, RequestError
 from orchestrator.ids import SagaId, StepId
 from orchestrator.limits import COMMIT_HOLD_S, RECORDS_PER_APPEND_MAX
+from orchestrator.logscope import About, of_saga
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import Invoker
 from orchestrator.ports.journal import Append, Record
@@ -42,6 +44,9 @@ from orchestrator.saga.commands import Command, Moment, TimerFired
 from orchestrator.saga.effects import Effect, SetTimer, Timer, in_order
 from orchestrator.saga.events import Event
 
+from orchestrator.values import TraceContext
+
+logger = logging.getLogger("orchestrator.actor")
 
 class Surroundings:
     """What every actor of a process shares."""
@@ -197,6 +202,10 @@ class Actor:
         epoch = self._around.ownership.epoch(self.shard)
         turn = self._let_go_of_held() or _Turn(self.state, epoch)
         try:
+    def about(self) -> About:
+        """Return what a line of the log says that is written in a turn of this saga."""
+        return _about(self.saga_id, self.state)
+
             self._decide(turn)
         except BaseException:
             turn.answer(self.state, OrchestratorError(f"saga {self.saga_id!r} was set aside; see its log"))
@@ -283,6 +292,9 @@ class Actor:
 
     def _perform(self, new: frozenset[Effect]) -> None:
         old, self._owed = self._owed, new
+        if logger.isEnabledFor(logging.DEBUG):
+            span = version + 1, version + len(records)
+            logger.debug("decided %d to %d: %s", *span, _shown(turn.events), extra=_about(self.saga_id, turn.state))
         for effect in sorted(old - new, key=in_order):
             self._hands.release(effect)
         for effect in sorted(new - old, key=in_order):
@@ -295,7 +307,21 @@ class Actor:
 
 def _moved(actor: Actor) -> NotOwner:
     return NotOwner(f"saga {actor.saga_id!r}: its shard had another owner meanwhile", shard=actor.shard)
+            logger.debug("not recorded: %s", error.reason)
 
 
 def _touched(events: Sequence[Event]) -> set[StepId]:
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("durable to %d, %s", self.state.version, self.state.status)
     return {step for event in events if (step := getattr(event, "step", None)) is not None}
+def _about(saga_id: SagaId, state: SagaState) -> About:
+    trace = state.trace
+    where = TraceContext(trace_id=trace.trace_id, span_id=0, sampled=trace.sampled)  # the span there is its caller's
+    return of_saga(saga_id, trace=where, definition=state.plan.definition)
+
+
+def _shown(events: Sequence[Event]) -> str:
+    """Return what was decided by names alone: what an event carries may be somebody's data."""
+    return ", ".join(f"{type(event).__name__} {getattr(event, 'step', None) or ''}".rstrip() for event in events)
+
+

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
+from orchestrator import logscope
 from orchestrator.errors import (
     IntegrityError,
     JournalCorrupted,
@@ -179,7 +180,11 @@ class Directory:
 
     def guard(self, actor: Actor, work: Callable[[], None]) -> None:
         """Run a piece of an actor's work; a failure ends this actor and no other."""
-        self.supervisor.guard(actor.saga_id, work, partial(self._crashed, actor))
+        before, logscope.turn.subject = logscope.turn.subject, actor
+        try:
+            self.supervisor.guard(actor.saga_id, work, partial(self._crashed, actor))
+        finally:
+            logscope.turn.subject = before
 
     def advanced(self, actor: Actor) -> None:
         """Tell whoever watches, and let the actor go where it has nothing to do."""

@@ -5,12 +5,14 @@ it live are the same code with the same bytes.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol, assert_never
 
 from orchestrator.errors import IntegrityError
 from orchestrator.ids import SagaId, attempt_span_id, is_traced
+from orchestrator.logscope import of_saga
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import CallRequest, Invoker, OnReport, OpenCall
 from orchestrator.ports.observer import Observer
@@ -21,6 +23,8 @@ from orchestrator.saga.events import Report
 from orchestrator.saga.plan import CHILD_TARGET, Operation
 from orchestrator.saga.state import operation_of
 from orchestrator.values import TraceContext
+
+logger = logging.getLogger("orchestrator.actor")
 
 Tell = Callable[[Command], None]
 CallId = tuple[str, Operation, int]
@@ -99,6 +103,8 @@ class Hands:
             case SendCall(step=step, operation=operation, attempt=attempt):
                 request = call_request(state, effect)
                 on_report = partial(self._reported, request, operation)
+                if logger.isEnabledFor(logging.DEBUG):
+                    _follow("%s %d calls %s of %s", request, request.method, request.target)
                 self._keys[step, operation, attempt] = request.key
                 if request.target == CHILD_TARGET:
                     self._open_children[step, operation, attempt] = self._children.begin(request, on_report)
@@ -151,11 +157,18 @@ class Hands:
         self._calls.pop(call_id, None)
         self._open_children.pop(call_id, None)
         self._observer.called(request, report)
+        if logger.isEnabledFor(logging.DEBUG):
+            _follow("%s %d ended %s, %s", request, report.code, report.phase)
         self._tell(AttemptReported(step=request.step, operation=operation, attempt=request.attempt, report=report))
 
     def _fired(self, timer: Timer) -> None:
         self._timers.pop(timer, None)
         self._tell(TimerFired(timer=timer))
+
+
+def _follow(text: str, call: CallRequest, *words: str) -> None:
+    """Follow a call in the log: never what it carries, nor the service's own words."""
+    logger.debug(text, call.operation, call.attempt, *words, extra=of_saga(call.saga_id, call.step, call.trace))
 
 
 def call_request(state: SagaState, effect: SendCall) -> CallRequest:

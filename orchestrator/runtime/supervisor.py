@@ -21,6 +21,7 @@ from orchestrator.errors import (
 )
 from orchestrator.ids import SagaId
 from orchestrator.limits import CRASHES_MAX, QUARANTINED_MAX
+from orchestrator.logscope import of_saga
 from orchestrator.ports.observer import Observer
 
 logger = logging.getLogger("orchestrator.supervisor")
@@ -63,9 +64,11 @@ class Supervisor:
             self.quarantine(saga_id, error)
             on_crash(error, False)
         except Exception as error:  # the isolation this module is for
-            logger.exception("saga %s: a turn failed", saga_id, extra={"saga_id": saga_id})
             count = self._crashed(saga_id)
-            wrapped = IntegrityError(f"saga {saga_id!r} failed {count} times: {error!r}; please report this")
+            logger.exception("saga %s: a turn failed (%d of %d)", saga_id, count, CRASHES_MAX, extra=of_saga(saga_id))
+            # Not the error's own text: it may quote a payload, and this one goes to callers.
+            what = f"{type(error).__name__}, see the log; please report this"
+            wrapped = IntegrityError(f"saga {saga_id!r} failed {count} times: {what}")
             if count >= CRASHES_MAX:
                 self.quarantine(saga_id, wrapped)
             on_crash(wrapped, count < CRASHES_MAX)
@@ -87,6 +90,6 @@ class Supervisor:
         self._crashes.pop(saga_id, None)
         if len(self._quarantined) < QUARANTINED_MAX:
             self._quarantined[saga_id] = error
-        logger.error("saga %s is quarantined: %s", saga_id, error.message, extra={"saga_id": saga_id})
+        logger.error("saga %s is quarantined: %s", saga_id, error.message, extra=of_saga(saga_id))
         self._observer.quarantined(saga_id, error.reason)
         self._on_quarantined(saga_id, error)
