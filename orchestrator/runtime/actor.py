@@ -43,10 +43,10 @@ from orchestrator.saga import SagaState, check_steps, decide, owed, wake_at
 from orchestrator.saga.commands import Command, Moment, TimerFired
 from orchestrator.saga.effects import Effect, SetTimer, Timer, in_order
 from orchestrator.saga.events import Event
-
 from orchestrator.values import TraceContext
 
 logger = logging.getLogger("orchestrator.actor")
+
 
 class Surroundings:
     """What every actor of a process shares."""
@@ -168,6 +168,10 @@ class Actor:
         """Go on where this process left off: all that was open are children, which know no interruption."""
         self._keeper.guard(self, lambda: self._perform(owed(self.state)))
 
+    def about(self) -> About:
+        """Return what a line of the log says that is written in a turn of this saga."""
+        return _about(self.saga_id, self.state)
+
     def tell(self, command: Command, answer: Answer | None = None) -> None:
         """Queue a command and take a turn if none is under way; raise `Overloaded` for a caller too many."""
         if self._stopped is not None:
@@ -202,10 +206,6 @@ class Actor:
         epoch = self._around.ownership.epoch(self.shard)
         turn = self._let_go_of_held() or _Turn(self.state, epoch)
         try:
-    def about(self) -> About:
-        """Return what a line of the log says that is written in a turn of this saga."""
-        return _about(self.saga_id, self.state)
-
             self._decide(turn)
         except BaseException:
             turn.answer(self.state, OrchestratorError(f"saga {self.saga_id!r} was set aside; see its log"))
@@ -256,6 +256,9 @@ class Actor:
         rest = rest_of(turn.state, turn.owed, is_draining=self._around.is_leaving(self.shard))
         row = row_of(turn.state, wake_at(turn.owed), rest, epoch=epoch, shard=self.shard)
         append = Append(saga_id=self.saga_id, expected_version=version, epoch=epoch, records=records, row=row)
+        if logger.isEnabledFor(logging.DEBUG):
+            span = version + 1, version + len(records)
+            logger.debug("decided %d to %d: %s", *span, _shown(turn.events), extra=_about(self.saga_id, turn.state))
         self._in_commit = True
 
         def committed(error: OrchestratorError | None) -> None:
@@ -268,9 +271,12 @@ class Actor:
         if isinstance(error, Fenced):
             error = NotOwner(f"{error.message}; its shard has another owner by now", shard=self.shard)
         if error is not None:
+            logger.debug("not recorded: %s", error.reason)
             turn.answer(self.state, error)
             raise error
         self.state = turn.state
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("durable to %d, %s", self.state.version, self.state.status)
         stopped = self._stopped or self._disowned(turn)
         if stopped is None:
             # What is owed goes first: the services work while the rest of this is done.
@@ -292,9 +298,6 @@ class Actor:
 
     def _perform(self, new: frozenset[Effect]) -> None:
         old, self._owed = self._owed, new
-        if logger.isEnabledFor(logging.DEBUG):
-            span = version + 1, version + len(records)
-            logger.debug("decided %d to %d: %s", *span, _shown(turn.events), extra=_about(self.saga_id, turn.state))
         for effect in sorted(old - new, key=in_order):
             self._hands.release(effect)
         for effect in sorted(new - old, key=in_order):
@@ -307,13 +310,8 @@ class Actor:
 
 def _moved(actor: Actor) -> NotOwner:
     return NotOwner(f"saga {actor.saga_id!r}: its shard had another owner meanwhile", shard=actor.shard)
-            logger.debug("not recorded: %s", error.reason)
 
 
-def _touched(events: Sequence[Event]) -> set[StepId]:
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("durable to %d, %s", self.state.version, self.state.status)
-    return {step for event in events if (step := getattr(event, "step", None)) is not None}
 def _about(saga_id: SagaId, state: SagaState) -> About:
     trace = state.trace
     where = TraceContext(trace_id=trace.trace_id, span_id=0, sampled=trace.sampled)  # the span there is its caller's
@@ -325,3 +323,5 @@ def _shown(events: Sequence[Event]) -> str:
     return ", ".join(f"{type(event).__name__} {getattr(event, 'step', None) or ''}".rstrip() for event in events)
 
 
+def _touched(events: Sequence[Event]) -> set[StepId]:
+    return {step for event in events if (step := getattr(event, "step", None)) is not None}
