@@ -40,6 +40,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "attention": ("repairing:attention", "List the sagas that need a person."),
     "repair": ("repairing:repair", "Retry, resolve, skip, pause: what only a person may."),
     "audit": ("repairing:audit", "List what people did to sagas, and why."),
+    "health": ("health:health", "Say whether a server takes work, for health checks."),
+    "load": ("load:load", "Send the demo's reports to a server that runs."),
     "cluster": ("cluster:cluster", "Show the processes over one store, and who may write what."),
     "definitions": ("definitions:definitions", "Create, list and activate definitions."),
     "store": ("store:store", "Move a store from a file to PostgreSQL."),

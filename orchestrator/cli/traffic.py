@@ -44,10 +44,15 @@ if TYPE_CHECKING:
 Reply = TypeVar("Reply")
 Report = dict[str, object]
 
-_RECONNECT = [
+_BALANCED: list[tuple[str, str | int]] = [
+    ("grpc.lb_policy_name", "round_robin"),  # a name may stand for several orchestrators: ask those that are there
     ("grpc.initial_reconnect_backoff_ms", int(DEMO_RETRY_S * 1000)),
     ("grpc.max_reconnect_backoff_ms", int(DEMO_RECONNECT_S_MAX * 1000)),
 ]
+# Nobody has answered. DEADLINE_EXCEEDED: where a whole machine goes, nothing tells the caller that nobody is there.
+_UNANSWERED = frozenset(
+    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED},
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +60,8 @@ class Client:
     """One connection to the orchestrator, and the answers it gave."""
 
     stub: "SagaServiceAsyncStub"
+    every_s: float = 0.0
+    """A report is sent so long after the one before, or later where too many are under way; 0: as soon as it may be."""
     answers: dict[str, Answer] = field(default_factory=dict[str, Answer])
     in_flight: set[str] = field(default_factory=set[str])
     retries: int = 0
@@ -62,7 +69,8 @@ class Client:
 
     async def send_all(self, reports: Sequence[Report], concurrency: int, on_done: Callable[[Answer], None]) -> None:
         """Take every report in, so many at a time; call back with each as it ends."""
-        waiting = iter(reports)
+        began = time.monotonic()  # noqa: TID251  (paces what is sent)
+        waiting = iter([(report, began + number * self.every_s) for number, report in enumerate(reports)])
         async with asyncio.TaskGroup() as workers:
             for _ in range(min(concurrency, len(reports))):
                 workers.create_task(self._work(waiting, on_done))
@@ -89,8 +97,10 @@ class Client:
                 return found
             request.page_token = page.next_page_token
 
-    async def _work(self, waiting: Iterator[Report], on_done: Callable[[Answer], None]) -> None:
-        for report in waiting:
+    async def _work(self, waiting: Iterator[tuple[Report, float]], on_done: Callable[[Answer], None]) -> None:
+        for report, due_at in waiting:
+            if self.every_s:
+                await asyncio.sleep(max(0.0, due_at - time.monotonic()))  # noqa: TID251  (paces what is sent)
             answer = Answer(saga_id=str(report["reportId"]))
             self.answers[answer.saga_id] = answer
             self.in_flight.add(answer.saga_id)
@@ -122,7 +132,7 @@ class Client:
             try:
                 return await call()
             except grpc.aio.AioRpcError as failed:
-                if failed.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
+                if failed.code() not in _UNANSWERED:
                     raise Failure(f"the orchestrator answered {failed.code().name}: {failed.details()}") from failed
                 if time.monotonic() - silent_since > DEMO_SILENCE_S_MAX:  # noqa: TID251  (the same)
                     silence = f"the orchestrator has not answered for {DEMO_SILENCE_S_MAX:.0f} s"
@@ -134,18 +144,18 @@ class Client:
 @asynccontextmanager
 async def connect(server: str) -> "AsyncIterator[Client]":
     """Give a client of the server; it connects again by itself."""
-    options = [*channel_options(server), *_RECONNECT]
+    options = [*channel_options(server), *_BALANCED]
     async with grpc.aio.insecure_channel(server, options=options) as channel:
         yield Client(stub=SagaServiceStub(channel))
 
 
-def read_reports(lines: Iterator[str], count: int) -> list[Report]:
-    """Return so many reports; past the end of the file they come again under new ids."""
+def read_reports(lines: Iterator[str], count: int, prefix: str = "") -> list[Report]:
+    """Return so many reports, their ids behind a prefix; past the end of the file they come again under new ids."""
     shipped: list[Report] = [json.loads(line) for line in lines if line.strip()]
     reports: list[Report] = []
     for number in range(count):
         round_, at = divmod(number, len(shipped))
-        report = dict(shipped[at])
+        report = {**shipped[at], "reportId": f"{prefix}{shipped[at]['reportId']}"}
         if round_:
             report["reportId"] = f"{report['reportId']}-{round_ + 1}"
         reports.append(report)

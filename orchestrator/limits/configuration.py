@@ -6,6 +6,8 @@ CONFIG_CHARS_MAX = 256 * 1024
 DRAIN_GRACE_S_DEFAULT = 20.0
 # A command's one request: past it something is wrong with the server, not with the user's patience.
 CLI_CALL_S = 30.0
+# `saga health` waits this long: an answer takes milliseconds, and container engines allow a check five seconds here.
+CLI_HEALTH_S = 3.0
 # A command that waits for a saga asks again this often: below the server's cap, so that each answer means something.
 CLI_POLL_S = 30.0
 # While a server restarts, a waiting command asks again after this pause: short beside a restart, cheap for a loop.
