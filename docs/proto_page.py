@@ -16,6 +16,7 @@ FILES = (
     "definition_service.proto",
     "definition.proto",
     "admin_service.proto",
+    "diagnostics_service.proto",
 )
 SERVICE = re.compile(r"service (\w+) {")
 RPC = re.compile(r"rpc (\w+)\((\w+)\) returns \((stream )?(\w+)\);")

@@ -143,7 +143,10 @@ class BusyError(OrchestratorError):
 
 
 class Overloaded(BusyError):
-    """A bound was reached; `reason` is `MAILBOX_FULL`, `QUEUE_FULL` or `READER_TOO_SLOW`, `retry_after_s` a hint."""
+    """A bound was reached; `retry_after_s` is a hint.
+
+    `reason` is `MAILBOX_FULL`, `QUEUE_FULL`, `READER_TOO_SLOW` or `PROFILE_RUNNING`.
+    """
 
     def __init__(self, reason: str, message: str, retry_after_s: float) -> None:
         """Name the bound and say when to come back."""

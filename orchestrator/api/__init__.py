@@ -8,6 +8,7 @@
                  └─► OperatorService (operators.py)   repair: every verb audited, `by` from `caller.py`
                  └─► DefinitionService (definitions.py)
                  └─► AdminService (admin.py)          who is there, and who may write what
+                 └─► DiagnosticsService (diagnostics.py)   the process about itself, also when it is full
                  └─► health, reflection (standard.py)
                  ╎  NotOwner: the saga is another process's (forwarding.py) ──► its desk, or the store's letter box
     peer   ──► desk (desk.py) ──► the same methods (servicers.py), for what other processes took

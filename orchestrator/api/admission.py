@@ -21,6 +21,8 @@ class Room(Enum):
     WAIT = "waits"
     STANDARD = "reflection and health streams"
     """Bounded like waits, but nobody's work: a drain does not wait for them."""
+    DIAGNOSTICS = "diagnostic calls"
+    """A few: a full server is the one to be looked at, and so is one whose drain does not end. Nobody's work either."""
     FREE = "health checks"
     """Not bounded: the answer matters most when the server is full."""
 
@@ -29,7 +31,12 @@ class Admission:
     """Counts what is in flight. One per server; everything happens on its event loop."""
 
     def __init__(self, *, calls_max: int, waits_max: int) -> None:
-        self._bounds = {Room.CALL: calls_max, Room.WAIT: waits_max, Room.STANDARD: waits_max}
+        self._bounds = {
+            Room.CALL: calls_max,
+            Room.WAIT: waits_max,
+            Room.STANDARD: waits_max,
+            Room.DIAGNOSTICS: limits.DIAGNOSTICS_CALLS_MAX,
+        }
         self._counts = dict.fromkeys(self._bounds, 0)
         self._scopes: set[asyncio.Timeout] = set()
         self._works: set[asyncio.Timeout] = set()
@@ -53,7 +60,7 @@ class Admission:
         if room is Room.FREE:
             yield
             return
-        if self._is_closed:
+        if self._is_closed and room is not Room.DIAGNOSTICS:
             raise Draining("the server drains and takes no new calls; ask another one, or this one after its restart")
         if self._counts[room] >= self._bounds[room]:
             raise Overloaded(

@@ -10,14 +10,16 @@ import grpc.aio
 from orchestrator import limits
 from orchestrator.api.admin import AdminService
 from orchestrator.api.definitions import DefinitionService
+from orchestrator.api.diagnostics import DiagnosticsService
 from orchestrator.api.forwarding import Forwarding
 from orchestrator.api.interceptor import Edge
-from orchestrator.api.servicers import OPERATOR, SAGA, Servicers, room_of
+from orchestrator.api.servicers import DIAGNOSTICS, OPERATOR, SAGA, Servicers, room_of
 from orchestrator.api.standard import Health, health_pb2_grpc, reflection_handlers
 from orchestrator.definition.revisions import Revisions
 from orchestrator.errors import ConfigError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.cluster import ClusterView
+from orchestrator.ports.diagnostics import Diagnostics
 from orchestrator.ports.observer import Observer, Silence
 from orchestrator.ports.peers import Desk, Letters, Peers
 from orchestrator.runtime.orchestrator import Orchestrator
@@ -27,6 +29,7 @@ from orchestrator.v1 import (
     admin_service_pb2_grpc,
     definition_service_pb2,
     definition_service_pb2_grpc,
+    diagnostics_service_pb2_grpc,
     operator_service_pb2_grpc,
     saga_service_pb2_grpc,
 )
@@ -35,7 +38,8 @@ SAGA_SERVICE = SAGA.full_name
 DEFINITION_SERVICE = definition_service_pb2.DESCRIPTOR.services_by_name["DefinitionService"].full_name
 OPERATOR_SERVICE = OPERATOR.full_name
 ADMIN_SERVICE = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
-SERVICES = (SAGA_SERVICE, DEFINITION_SERVICE, OPERATOR_SERVICE, ADMIN_SERVICE)
+DIAGNOSTICS_SERVICE = DIAGNOSTICS.full_name
+SERVICES = (SAGA_SERVICE, DEFINITION_SERVICE, OPERATOR_SERVICE, ADMIN_SERVICE, DIAGNOSTICS_SERVICE)
 
 
 class Listen(Protocol):
@@ -96,13 +100,16 @@ class ApiServer:
         bounds: ApiBounds = ApiBounds(),
         links: Links | None = None,
         cluster: ClusterView | None = None,
+        diagnostics: Diagnostics | None = None,
         servicers: Servicers | None = None,
     ) -> None:
-        """Without `links` this process is alone: what it may not do is refused. AdminService shows `cluster`.
+        """Without `links` this process is alone: what it may not do is refused.
 
-        `servicers` are those that the process has already, with their bounds on calls and waits.
+        AdminService shows `cluster`, DiagnosticsService `diagnostics`; neither is served without. `servicers` are those
+        that the process has already, with their bounds on calls and waits.
         """
-        services = [each for each in SERVICES if each != ADMIN_SERVICE or cluster is not None]
+        absent = {ADMIN_SERVICE: cluster is None, DIAGNOSTICS_SERVICE: diagnostics is None}
+        services = [each for each in SERVICES if not absent.get(each)]
         self._orchestrator = orchestrator
         self._listen = listen
         if servicers is None:
@@ -127,6 +134,9 @@ class ApiServer:
         definition_service_pb2_grpc.add_DefinitionServiceServicer_to_server(definitions, self._server)
         if cluster is not None:
             admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(cluster=cluster), self._server)
+        if diagnostics is not None:
+            live = DiagnosticsService(diagnostics=diagnostics, clock=clock)
+            diagnostics_service_pb2_grpc.add_DiagnosticsServiceServicer_to_server(live, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers(reflection_handlers(services))
 

@@ -15,10 +15,12 @@ from orchestrator.definition.revisions import Revisions
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.peers import Desk
 from orchestrator.runtime.orchestrator import Orchestrator
-from orchestrator.v1 import operator_service_pb2, saga_service_pb2
+from orchestrator.v1 import diagnostics_service_pb2, operator_service_pb2, saga_service_pb2
 
 SAGA = saga_service_pb2.DESCRIPTOR.services_by_name["SagaService"]
 OPERATOR = operator_service_pb2.DESCRIPTOR.services_by_name["OperatorService"]
+DIAGNOSTICS = diagnostics_service_pb2.DESCRIPTOR.services_by_name["DiagnosticsService"]
+_DIAGNOSTICS = f"/{DIAGNOSTICS.full_name}/"
 
 
 class Servicers:
@@ -57,4 +59,6 @@ def room_of(method: str, request: object) -> Room:
         return Room.WAIT
     if method == HEALTH_CHECK:
         return Room.FREE
+    if method.startswith(_DIAGNOSTICS):
+        return Room.DIAGNOSTICS
     return Room.CALL if method.startswith("/orchestrator.") else Room.STANDARD

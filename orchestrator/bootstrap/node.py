@@ -14,11 +14,13 @@ from orchestrator.bootstrap.clock import SystemClock
 from orchestrator.bootstrap.stores import Store, open_store
 from orchestrator.config import Settings
 from orchestrator.definition import Revisions
+from orchestrator.diagnostics import LiveProcess, Sampler
 from orchestrator.errors import ConfigError, DefinitionInvalid
 from orchestrator.frozen import frozen
 from orchestrator.invoker import GrpcInvoker
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.cluster import ClusterView, SoleView
+from orchestrator.ports.diagnostics import Diagnostics
 from orchestrator.ports.observer import Observer
 from orchestrator.ports.ownership import Ownership, SoleOwnership
 from orchestrator.runtime import Orchestrator
@@ -47,6 +49,8 @@ class Node:
     clock: Clock
     cluster: ClusterView
     """What is shown of the processes over the store."""
+    diagnostics: Diagnostics
+    """What is shown of this process alone."""
     sharing: "Sharing | None" = None
     """This process's part in a cluster; None where it has its store to itself."""
     servicers: "Servicers | None" = None
@@ -128,6 +132,14 @@ async def open_node(
             tracing=tracing,
             clock=clock,
             cluster=place.cluster,
+            diagnostics=LiveProcess(
+                name=settings.cluster.shown_name(),
+                clock=clock,
+                acting=orchestrator,
+                calling=invoker,
+                counting=metrics,
+                sampler=Sampler(clock),
+            ),
             sharing=place.sharing,
             servicers=servicers,
             failed=failed,

@@ -48,6 +48,7 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
             clock=node.clock,
             links=links,
             cluster=node.cluster,
+            diagnostics=node.diagnostics,
             servicers=node.servicers,
         )
         http = HttpServer(node.orchestrator, node.metrics.render, settings.http)

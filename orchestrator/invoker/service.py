@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 import grpc
@@ -24,6 +24,7 @@ from orchestrator.limits import (
     TARGET_TRIAL_WAIT_S,
 )
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.diagnostics import CallFacts
 from orchestrator.ports.invoker import CallRequest, OnReport, OpenCall
 from orchestrator.saga.events import Phase, Report
 from orchestrator.values import Payload
@@ -77,6 +78,12 @@ class GrpcInvoker:
         """Return how many of these calls wait for a connection, by target; where none does, the target is absent."""
         return Counter(opened.call.target for opened in self._open if opened.is_waiting)
 
+    def calls(self) -> Iterator[CallFacts]:
+        """Yield what is under way, which makes this `ports.diagnostics.Calling`."""
+        for opened in tuple(self._open):
+            if opened in self._open:
+                yield opened.facts()
+
     def paused(self) -> Mapping[str, tuple[str, float]]:
         """Return what R7 holds back: scope -> (answered code, until when); see `Governor.paused`."""
         return self._governor.paused()
@@ -100,7 +107,7 @@ class GrpcInvoker:
     def _admit(self, opened: "_Call") -> Channel | Report:
         """Return the call's channel, or the report of a call that is not even tried."""
         call = opened.call
-        now = self._clock.now()
+        now = opened.begun_at = self._clock.now()
         if self._closing:
             return _held("this process is draining and makes no new calls", TARGET_TRIAL_WAIT_S, now)
         channel = self._channels.get(call.target)
@@ -258,6 +265,7 @@ class _Call:
         "_settled",
         "_timer",
         "_withdraw",
+        "begun_at",
         "call",
         "cause",
         "on_report",
@@ -273,6 +281,7 @@ class _Call:
         """Code and text, where the end is our doing (R-4: never read back from gRPC's words)."""
         self.trials: Trials | None = None
         """None: the governor was not asked, or held the call back."""
+        self.begun_at = 0.0
         self.sent_at: float | None = None
         self.overdue_at = float("inf")
         self._end = end
@@ -286,6 +295,21 @@ class _Call:
     def is_waiting(self) -> bool:
         """Return whether it waits for a connection."""
         return self._withdraw is not None
+
+    def facts(self) -> CallFacts:
+        """Return what a person is shown who asks for the open calls."""
+        call = self.call
+        return CallFacts(
+            saga_id=call.saga_id,
+            step=call.step,
+            operation=call.operation.value,
+            attempt=call.attempt,
+            target=call.target,
+            method=call.method,
+            phase="aborting" if self.cause is not None else "connecting" if self._rpc is None else "sent",
+            begun_at=self.begun_at,
+            deadline_at=call.deadline_at,
+        )
 
     def abort(self) -> None:
         if self._rpc is not None:

@@ -21,3 +21,44 @@ PROFILE_S_MAX = 60.0
 PROFILE_HZ_DEFAULT = 99.0
 # More would be a load, and would tell no more: a turn of the loop takes about as long.
 PROFILE_HZ_MAX = 999.0
+# Distinct stacks of one profile, some thousand of a busy process; the rest is counted together.
+PROFILE_STACKS_MAX = 4_000
+# Frames of one stack in a profile; the outermost of a deeper one are left out, and said to be.
+PROFILE_FRAMES_MAX = 100
+# Share of a core that looking may take: many threads and deep stacks are looked at less often, rather than at a cost.
+PROFILE_SHARE_MAX = 0.05
+# How long the event loop may be inside one turn before it is told: ten sagas' commits, and a caller begins to notice.
+STALL_S_DEFAULT = 0.1
+# Looks at the loop in that time: a stall is measured to a quarter of it, and 40 looks a second cost nothing to speak of.
+STALL_LOOKS = 4
+# Stalls that are kept: what a person reads of a bad minute.
+STALLS_KEPT_MAX = 32
+# A stall is told while it lasts, once, after this time: a loop that hangs for ever would never tell of it.
+STALL_LASTS_S = 5.0
+# A line of the log about stalls at most this often; the next one says how many were not told.
+STALL_LOG_S = 10.0
+# Functions told apart in one stall; a stall has one culprit, or it is a turn of many.
+STALL_PLACES_MAX = 64
+# Paths of source files kept in their short form: as many as a process has modules.
+PLACES_KEPT_MAX = 4_096
+# A call is suspect that much after its deadline, when the invoker itself would have given it up: see CALL_OVERDUE_S. An
+# append that is on its way for longer than this is one too: the store does not answer.
+SUSPECT_COMMIT_S = 30.0
+# A saga with nothing to do leaves memory in the same turn, and one that waits for children within seconds.
+SUSPECT_IDLE_S = 30.0
+# A timer that is owed and did not fire: ten times as late as the sweep would find it.
+SUSPECT_TIMER_S = 5.0
+# Tasks of one kind beyond those that open calls explain: a crowd of callers that wait, or something that never ends.
+SUSPECT_TASKS = 1_000
+# A type of object is suspect if there are so many more of it than when they were counted last,
+SUSPECT_OBJECTS = 1_000
+# and so many times as many: caches that fill do so once.
+SUSPECT_OBJECTS_TIMES = 1.25
+# Types of objects that are named, those first that grew by most: what holds them is mostly the second or third.
+SUSPECT_TYPES_MAX = 10
+# Share of the file descriptors that the process may have open: past it there is still time to look for what keeps them.
+SUSPECT_DESCRIPTORS_SHARE = 0.8
+# Objects counted at a time by the thread that counts them: it lets the event loop's thread go on in between.
+OBJECTS_SLICE = 10_000
+# Runs of the garbage collector that are remembered for a stall that just ended: a second's worth of a busy process.
+COLLECTIONS_KEPT_MAX = 64

@@ -31,6 +31,7 @@ from orchestrator.ids import SagaId, StepId
 from orchestrator.limits import COMMIT_HOLD_S, RECORDS_PER_APPEND_MAX
 from orchestrator.logscope import About, of_saga
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.diagnostics import ActorFacts
 from orchestrator.ports.invoker import Invoker
 from orchestrator.ports.journal import Append, Record
 from orchestrator.ports.observer import Observer
@@ -112,7 +113,9 @@ class Actor:
     """The single writer of one saga."""
 
     __slots__ = (
+        "_activated_at",
         "_around",
+        "_decided_at",
         "_flush",
         "_hands",
         "_held",
@@ -143,6 +146,8 @@ class Actor:
         self._held: _Turn | None = None
         self._flush: asyncio.TimerHandle | None = None
         self._stopped: OrchestratorError | None = None
+        self._activated_at = self._decided_at = around.clock.now()
+        """The second is when it took its last decision, read anyway: what it has been about since, for diagnostics."""
 
     @property
     def is_idle(self) -> bool:
@@ -163,6 +168,35 @@ class Actor:
     def wake_at(self) -> float | None:
         """Return the earliest timer that is owed."""
         return wake_at(self._owed)
+
+    def facts(self) -> ActorFacts:
+        """Return what a person is shown who asks what the process has in memory."""
+        state, hands, wakes_at = self.state, self._hands, self.wake_at
+        return ActorFacts(
+            saga_id=self.saga_id,
+            definition=state.plan.definition,
+            status=state.status.value,
+            version=state.version,
+            shard=self.shard,
+            mailbox=len(self._mailbox),
+            doing=self._doing(wakes_at),
+            since_at=self._decided_at,
+            activated_at=self._activated_at,
+            calls=hands.begun_calls,
+            wake_at=wakes_at,
+            timers=hands.armed_timers,
+        )
+
+    def _doing(self, wakes_at: float | None) -> str:
+        if self._in_commit:
+            return "commit"
+        if self._held is not None:
+            return "held"
+        if self._hands.open_calls:
+            return "calls"
+        if self._hands.has_children:
+            return "children"
+        return "idle" if wakes_at is None else "timer"
 
     def resume(self) -> None:
         """Go on where this process left off: all that was open are children, which know no interruption."""
@@ -241,7 +275,9 @@ class Actor:
         while len(turn.events) < RECORDS_PER_APPEND_MAX and (envelope := self._mailbox.take()) is not None:
             if isinstance(envelope.command, TimerFired):
                 self._forget(envelope.command.timer)
-            decision = decide(turn.state, envelope.command, self._around.moment(turn.epoch, is_draining=is_leaving))
+            moment = self._around.moment(turn.epoch, is_draining=is_leaving)
+            self._decided_at = moment.at
+            decision = decide(turn.state, envelope.command, moment)
             turn.state = decision.state
             turn.events.extend(decision.events)
             if envelope.answer is not None:

@@ -7,7 +7,7 @@ saga read its records once.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 
 from orchestrator import logscope
@@ -31,6 +31,7 @@ from orchestrator.limits import (
     READ_RECORDS_MAX,
     RETRY_AFTER_S_DEFAULT,
 )
+from orchestrator.ports.diagnostics import ActorFacts
 from orchestrator.ports.journal import Journal, Record
 from orchestrator.ports.plans import Plans
 from orchestrator.runtime.actor import Actor, Surroundings
@@ -77,6 +78,12 @@ class Directory:
     def has_room(self) -> bool:
         """Return whether one more saga may be brought into memory of our own accord."""
         return len(self._active) < ACTORS_MAX
+
+    def actors(self) -> Iterator[ActorFacts]:
+        """Yield who is in memory, each as it is when it is asked for; who left meanwhile is left out."""
+        for actor in tuple(self._active.values()):
+            if self._active.get(actor.saga_id) is actor:
+                yield actor.facts()
 
     def knows(self, saga_id: SagaId) -> bool:
         """Return whether the saga is in memory, on its way there, or set aside."""

@@ -5,7 +5,7 @@ crash.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -14,6 +14,7 @@ from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId
 from orchestrator.limits import DRAIN_POLL_S, JOURNAL_AWAY_PAUSE_S, READ_RECORDS_MAX
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.diagnostics import ActorFacts
 from orchestrator.ports.invoker import Invoker
 from orchestrator.ports.journal import Journal, PositionedRecord, Record, SearchQuery, SearchRow
 from orchestrator.ports.observer import Backlog, Observer
@@ -207,6 +208,10 @@ class Orchestrator:
         """Return what could move here and waits to be taken up: a question to the store, at a small price."""
         untaken = self._recovery.untaken
         return await backlog.look(self._journal, self._directory, self._around.ownership, self._clock, untaken)
+
+    def actors(self) -> Iterator[ActorFacts]:
+        """Yield the sagas in memory, which makes this `ports.diagnostics.Acting`."""
+        return self._directory.actors()
 
     async def start(self, request: StartRequest) -> Started:
         """Begin a saga, or return the one that this request began before. Durable when it returns."""

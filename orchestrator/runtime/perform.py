@@ -97,6 +97,16 @@ class Hands:
         """Return whether the saga waits for a child."""
         return bool(self._open_children)
 
+    @property
+    def begun_calls(self) -> int:
+        """Return how many calls have not reported, those to children included."""
+        return len(self._calls) + len(self._open_children)
+
+    @property
+    def armed_timers(self) -> int:
+        """Return how many timers are running."""
+        return len(self._timers)
+
     def perform(self, state: SagaState, effect: Effect) -> None:
         """Do what is newly owed."""
         match effect:

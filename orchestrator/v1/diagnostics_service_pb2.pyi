@@ -126,16 +126,22 @@ class DumpProcessRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LIMIT_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
     """Of every list at most so many, the oldest and fullest first; 100 where 0, at most 1,000."""
+    objects: _builtins.bool
+    """Count the objects in memory by type as well, to see which types grew since they were counted last. Costs up to a
+    second of a core where very many sagas are in memory; sagas go on meanwhile, slower.
+    """
     def __init__(
         self,
         *,
         limit: _builtins.int = ...,
+        objects: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "objects", b"objects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -159,6 +165,7 @@ class DumpProcessResponse(_message.Message):
     STALLS_FIELD_NUMBER: _builtins.int
     STALL_COUNT_FIELD_NUMBER: _builtins.int
     SUSPECTS_FIELD_NUMBER: _builtins.int
+    TIMER_COUNT_FIELD_NUMBER: _builtins.int
     process_name: _builtins.str
     version: _builtins.str
     actor_count: _builtins.int
@@ -167,6 +174,8 @@ class DumpProcessResponse(_message.Message):
     task_count: _builtins.int
     stall_count: _builtins.int
     """Since the process began."""
+    timer_count: _builtins.int
+    """Timers that the sagas in memory have armed."""
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """When it was so, by the process's clock."""
@@ -204,10 +213,11 @@ class DumpProcessResponse(_message.Message):
         stalls: _abc.Iterable[Global___StallDump] | None = ...,
         stall_count: _builtins.int = ...,
         suspects: _abc.Iterable[Global___Suspect] | None = ...,
+        timer_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "uptime", b"uptime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_count", b"actor_count", "actors", b"actors", "as_of_time", b"as_of_time", "call_count", b"call_count", "calls", b"calls", "process_name", b"process_name", "stall_count", b"stall_count", "stalls", b"stalls", "suspects", b"suspects", "task_count", b"task_count", "tasks", b"tasks", "threads", b"threads", "uptime", b"uptime", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_count", b"actor_count", "actors", b"actors", "as_of_time", b"as_of_time", "call_count", b"call_count", "calls", b"calls", "process_name", b"process_name", "stall_count", b"stall_count", "stalls", b"stalls", "suspects", b"suspects", "task_count", b"task_count", "tasks", b"tasks", "threads", b"threads", "timer_count", b"timer_count", "uptime", b"uptime", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -230,6 +240,7 @@ class ActorDump(_message.Message):
     ACTIVATE_TIME_FIELD_NUMBER: _builtins.int
     CALL_COUNT_FIELD_NUMBER: _builtins.int
     WAKE_TIME_FIELD_NUMBER: _builtins.int
+    TIMER_COUNT_FIELD_NUMBER: _builtins.int
     saga_id: _builtins.str
     definition: _builtins.str
     status: _builtins.str
@@ -240,6 +251,8 @@ class ActorDump(_message.Message):
     doing: _builtins.str
     """`commit`, `held`, `calls`, `children`, `timer` or `idle`."""
     call_count: _builtins.int
+    timer_count: _builtins.int
+    """How many timers it has armed."""
     @_builtins.property
     def since_time(self) -> _timestamp_pb2.Timestamp:
         """Since when it is about that, as near as it is known."""
@@ -264,10 +277,11 @@ class ActorDump(_message.Message):
         activate_time: _timestamp_pb2.Timestamp | None = ...,
         call_count: _builtins.int = ...,
         wake_time: _timestamp_pb2.Timestamp | None = ...,
+        timer_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "since_time", b"since_time", "wake_time", b"wake_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "call_count", b"call_count", "definition", b"definition", "doing", b"doing", "mailbox", b"mailbox", "saga_id", b"saga_id", "shard", b"shard", "since_time", b"since_time", "status", b"status", "version", b"version", "wake_time", b"wake_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "call_count", b"call_count", "definition", b"definition", "doing", b"doing", "mailbox", b"mailbox", "saga_id", b"saga_id", "shard", b"shard", "since_time", b"since_time", "status", b"status", "timer_count", b"timer_count", "version", b"version", "wake_time", b"wake_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -323,18 +337,22 @@ Global___CallDump: _TypeAlias = CallDump  # noqa: Y015
 
 @_typing.final
 class TaskDump(_message.Message):
-    """One asyncio task."""
+    """Asyncio tasks that stand at the same place."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     COROUTINE_FIELD_NUMBER: _builtins.int
     STACK_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """Of one of them."""
     coroutine: _builtins.str
+    count: _builtins.int
+    """How many stand there."""
     @_builtins.property
     def stack(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """`path:line in function`, innermost last."""
+        """`path:line in function`, innermost last, through whatever each coroutine awaits."""
 
     def __init__(
         self,
@@ -342,10 +360,11 @@ class TaskDump(_message.Message):
         name: _builtins.str = ...,
         coroutine: _builtins.str = ...,
         stack: _abc.Iterable[_builtins.str] | None = ...,
+        count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coroutine", b"coroutine", "name", b"name", "stack", b"stack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coroutine", b"coroutine", "count", b"count", "name", b"name", "stack", b"stack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

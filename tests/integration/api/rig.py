@@ -6,7 +6,7 @@ somebody. What a method answers is told beforehand in `Hands.answers`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -19,11 +19,13 @@ from grpc_status import rpc_status
 
 from orchestrator.api import ApiBounds, ApiServer
 from orchestrator.definition.diagnostics import Code, Diagnostic, Place
+from orchestrator.diagnostics import LiveProcess, Sampler
 from orchestrator.errors import InputInvalid, NotFound
 from orchestrator.ids import StepId
 from orchestrator.journal import MemoryJournal
 from orchestrator.ports.catalogue import Revision
 from orchestrator.ports.cluster import ClusterView, SoleView
+from orchestrator.ports.diagnostics import CallFacts, Diagnostics
 from orchestrator.ports.invoker import CallRequest, OnReport
 from orchestrator.ports.observer import Silence
 from orchestrator.ports.ownership import SoleOwnership
@@ -31,16 +33,19 @@ from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime import Orchestrator
 from orchestrator.saga.events import Phase, Report
 from orchestrator.saga.plan import Call, Compensation, Facts, Plan, RetryPolicy, Step, StepKind
+from orchestrator.telemetry import Metrics
 from orchestrator.v1.admin_service_pb2_grpc import AdminServiceStub
 from orchestrator.v1.definition_service_pb2_grpc import DefinitionServiceStub
+from orchestrator.v1.diagnostics_service_pb2_grpc import DiagnosticsServiceStub
 from orchestrator.v1.operator_service_pb2_grpc import OperatorServiceStub
 from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 from orchestrator.values import JSON_TYPE, Payload
 from tests.integration.api.definitions import PLANS
 
-if TYPE_CHECKING:  # these three are names of the stubs, for types only
+if TYPE_CHECKING:  # these are names of the stubs, for types only
     from orchestrator.v1.admin_service_pb2_grpc import AdminServiceAsyncStub
     from orchestrator.v1.definition_service_pb2_grpc import DefinitionServiceAsyncStub
+    from orchestrator.v1.diagnostics_service_pb2_grpc import DiagnosticsServiceAsyncStub
     from orchestrator.v1.operator_service_pb2_grpc import OperatorServiceAsyncStub
     from orchestrator.v1.saga_service_pb2_grpc import SagaServiceAsyncStub
 
@@ -122,6 +127,22 @@ class Hands:
 
     def in_flight(self) -> Mapping[str, int]:
         return {"shop": sum(not one.is_over for one in self.open)}
+
+    def calls(self) -> Iterator[CallFacts]:
+        for one in self.open:
+            if not one.is_over:
+                call = one.call
+                yield CallFacts(
+                    saga_id=call.saga_id,
+                    step=call.step,
+                    operation=call.operation.value,
+                    attempt=call.attempt,
+                    target=call.target,
+                    method=call.method,
+                    phase="sent",
+                    begun_at=call.deadline_at - 30.0,
+                    deadline_at=call.deadline_at,
+                )
 
     async def close(self, grace_s: float) -> None:
         self.open.clear()
@@ -304,6 +325,10 @@ class Rig:
     def admin(self) -> "AdminServiceAsyncStub":
         return AdminServiceStub(self.channel)
 
+    @property
+    def diagnostics(self) -> "DiagnosticsServiceAsyncStub":
+        return DiagnosticsServiceStub(self.channel)
+
 
 @asynccontextmanager
 async def running(
@@ -313,6 +338,7 @@ async def running(
     journal: MemoryJournal | None = None,
     wrap: Callable[[Orchestrator], Orchestrator] = lambda real: real,
     cluster: ClusterView | None = None,
+    diagnostics: Diagnostics | None = None,
 ) -> AsyncIterator[Rig]:
     """A server for one test; `wrap` may put something between it and the runtime."""
     clock, hands, shelf = Ticks(), Hands(answer_at_once), Shelf()
@@ -327,6 +353,9 @@ async def running(
         observer=Silence(),
         on_failed=failures.append,
     )
+    itself = LiveProcess(
+        name="alone", clock=clock, acting=real, calling=hands, counting=Metrics(), sampler=Sampler(clock)
+    )
     async with real.running():
         api = ApiServer(
             wrap(real),
@@ -335,6 +364,7 @@ async def running(
             clock=clock,
             bounds=bounds or ApiBounds(),
             cluster=cluster or SoleView(journal, clock, epoch=journal.epoch, name="alone"),
+            diagnostics=diagnostics or itself,
         )
         port = await api.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -12,6 +12,7 @@ from orchestrator.v1 import (
     admin_service_pb2,
     definition_pb2,
     definition_service_pb2,
+    diagnostics_service_pb2,
     operator_service_pb2,
     saga_pb2,
     saga_service_pb2,
@@ -25,6 +26,7 @@ FILES: tuple[FileDescriptor, ...] = (
     definition_pb2.DESCRIPTOR,
     definition_service_pb2.DESCRIPTOR,
     admin_service_pb2.DESCRIPTOR,
+    diagnostics_service_pb2.DESCRIPTOR,
 )
 
 

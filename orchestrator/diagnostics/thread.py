@@ -1,0 +1,125 @@
+"""The event loop's thread, as another thread sees it: what it does, whether it sleeps, and why one came late to look.
+
+A look is `sys._current_frames()`: it needs the interpreter, and stops nobody for longer than the look takes. Only what
+the loop has called is of interest, so a stack begins beneath the loop; of a loop that sleeps nothing is left.
+
+::
+
+    asyncio    … Runner.run > run_until_complete > run_forever | _run_once > Handle._run > our callback > …
+    uvloop     … Runner.run                                    | our callback > …
+                                       the loop is native code ^ and sleeps without a frame of its own
+"""
+
+import asyncio
+import sys
+import threading
+import time
+from functools import lru_cache
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Self
+
+from orchestrator.limits import PLACES_KEPT_MAX
+
+_PACKAGE = __name__.partition(".")[0]
+_WAIT_S = 0.05
+"""Who waits for the interpreter asks for it every 5 ms (`sys.getswitchinterval`); here at least a tenth as often."""
+
+
+class LoopThread:
+    """The thread that an event loop runs in. Made there, and asked from another one."""
+
+    __slots__ = ("_beneath", "_processor", "ident")
+
+    def __init__(self, beneath: CodeType) -> None:
+        """Take the calling thread; `beneath` is the function that the loop is run by."""
+        self.ident = threading.get_ident()
+        self._beneath = beneath
+        clock_of = getattr(time, "pthread_getcpuclockid", None)
+        self._processor: int | None = None if clock_of is None else clock_of(self.ident)
+
+    @classmethod
+    async def running(cls) -> Self:
+        """Return the thread of the running loop."""
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[CodeType] = loop.create_future()
+        loop.call_soon(lambda: found.set_result(_beneath(sys._getframe(1))))  # noqa: SLF001  # its public name
+        return cls(await found)
+
+    def stack(self) -> list[FrameType]:
+        """Return what the loop has called, innermost last; nothing where it sleeps, or is in native code.
+
+        Hold the frames no longer than the look takes: they hold local variables.
+        """
+        frame = sys._current_frames().get(self.ident)  # noqa: SLF001  # its public name
+        frames: list[FrameType] = []
+        while frame is not None and frame.f_code is not self._beneath:
+            frames.append(frame)
+            frame = frame.f_back
+        frames.reverse()
+        is_asleep = len(frames) == 2 and frames[1].f_code.co_name == "select"  # noqa: PLR2004  # `_run_once` calls it
+        return [] if is_asleep else frames
+
+    def processor_s(self) -> float:
+        """Return the processor time that the thread has had; of the whole process where threads are not told apart."""
+        return time.process_time() if self._processor is None else time.clock_gettime(self._processor)
+
+
+def _beneath(caller: FrameType) -> CodeType:
+    """Return the function that a loop is run by, from what calls a callback of it."""
+    frame: FrameType | None = caller
+    while frame is not None:
+        if frame.f_code.co_name == "run_forever":
+            return frame.f_code
+        frame = frame.f_back
+    return caller.f_code
+
+
+class Rest:
+    """A thread's own sleep: after one that was too long, whether it waited for the interpreter or was not run."""
+
+    __slots__ = ("_waits",)
+
+    def __init__(self) -> None:
+        """Begin a sleep of the calling thread."""
+        self._waits = _waits()
+
+    def was_run(self, late_s: float) -> bool:
+        """Return whether the thread woke so late because another one kept the interpreter; and begin the next sleep.
+
+        A process that is stopped, frozen or starved has no chance to ask for the interpreter again and again.
+        """
+        before, self._waits = self._waits, _waits()
+        return before < 0 or self._waits - before > 2 + late_s / _WAIT_S
+
+
+if sys.platform == "linux":
+    import resource
+
+    def _waits() -> int:
+        """Return how often the calling thread has waited for something."""
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+else:
+
+    def _waits() -> int:
+        """Return that it is not known."""
+        return -1
+
+
+def module_of(frame: FrameType) -> str:
+    """Return the name of the module that a frame's function is written in."""
+    return str(frame.f_globals.get("__name__", "?"))
+
+
+def is_own(frame: FrameType) -> bool:
+    """Return whether a frame is of this program, and not of a library."""
+    return module_of(frame).partition(".")[0] == _PACKAGE
+
+
+@lru_cache(maxsize=PLACES_KEPT_MAX)
+def short_path(path: str) -> str:
+    """Return a source file's path as an import would find it, `asyncio/events.py`; else its name."""
+    fitting = [root for root in sys.path if root and path.startswith(root.rstrip("/") + "/")]
+    root = max(fitting, key=len, default="")
+    return path[len(root.rstrip("/")) + 1 :] if root else Path(path).name
