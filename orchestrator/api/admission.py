@@ -6,7 +6,7 @@ that a thousand patient callers cannot keep one new saga from starting.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from enum import Enum
 
@@ -48,6 +48,11 @@ class Admission:
     def in_flight(self) -> int:
         """Return the number of calls and waits that were let in and are not over."""
         return self._counts[Room.CALL] + self._counts[Room.WAIT]
+
+    @property
+    def under_way(self) -> Mapping[str, int]:
+        """Return the number of calls and the number of waits, by what they are called."""
+        return {room.value: self._counts[room] for room in (Room.CALL, Room.WAIT)}
 
     @property
     def is_closed(self) -> bool:

@@ -24,9 +24,11 @@ from orchestrator import limits, logscope
 from orchestrator.api import caller, status
 from orchestrator.api.admission import Admission, Room
 from orchestrator.api.caller import REQUEST_ID_KEY
+from orchestrator.api.counting import Counting
 from orchestrator.api.forwarding import Forwarding, Refused
 from orchestrator.errors import InputInvalid, JournalUnavailable, NotOwner, OrchestratorError, Overloaded
 from orchestrator.ports.clock import Clock
+from orchestrator.ports.observer import Observer
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Edge(grpc.aio.ServerInterceptor):
         admission: Admission,
         room_of: RoomOf,
         clock: Clock,
+        observer: Observer,
         slow_reader_s: float,
         commands: Collection[str] = (),
         forwarding: Forwarding | None = None,
@@ -58,6 +61,7 @@ class Edge(grpc.aio.ServerInterceptor):
         self._admission = admission
         self._room_of = room_of
         self._clock = clock
+        self._counting = Counting(observer, clock)
         self._slow_reader_s = slow_reader_s
         self._wrapped: dict[str, Handler] = {}
 
@@ -89,13 +93,14 @@ class Edge(grpc.aio.ServerInterceptor):
     def _unary(self, name: str, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
             async with self._guarded(name, context):
-                if isinstance(request, InputInvalid):
-                    raise request
-                room = self._room_of(name, request)
-                with self._admission.admit(room):
-                    return await self._in_time(
-                        name, room, context, lambda: self._done(name, behaviour, request, context)
-                    )
+                with self._counting.counted(name, context, is_stream=False) as course:
+                    if isinstance(request, InputInvalid):
+                        raise request
+                    room = course.room = self._room_of(name, request)
+                    with self._admission.admit(room):
+                        return await self._in_time(
+                            name, room, context, lambda: self._done(name, behaviour, request, context)
+                        )
 
         return answer
 
@@ -132,10 +137,11 @@ class Edge(grpc.aio.ServerInterceptor):
     def _stream(self, name: str, behaviour: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
         async def answer(request: Any, context: Context) -> None:  # noqa: ANN401
             async with self._guarded(name, context):
-                if isinstance(request, InputInvalid):
-                    raise request
-                with self._admission.admit(self._room_of(name, request)):
-                    await self._pass_on(behaviour(request, context), context)
+                with self._counting.counted(name, context, is_stream=True):
+                    if isinstance(request, InputInvalid):
+                        raise request
+                    with self._admission.admit(self._room_of(name, request)):
+                        await self._pass_on(behaviour(request, context), context)
 
         return answer
 

@@ -1,7 +1,7 @@
 """The gRPC server: our own services, the standard ones, the edge around them, and how it stops."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -102,6 +102,7 @@ class ApiServer:
         cluster: ClusterView | None = None,
         diagnostics: Diagnostics | None = None,
         servicers: Servicers | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """Without `links` this process is alone: what it may not do is refused.
 
@@ -122,6 +123,7 @@ class ApiServer:
             admission=self._admission,
             room_of=room_of,
             clock=clock,
+            observer=observer or Silence(),
             slow_reader_s=bounds.slow_reader_s,
             commands=servicers.commands,
             away=str if links is None else links.away,
@@ -162,6 +164,11 @@ class ApiServer:
     def in_flight(self) -> int:
         """Return the number of calls, long polls and watches that are not over."""
         return self._admission.in_flight
+
+    @property
+    def under_way(self) -> Mapping[str, int]:
+        """Return the number of `calls` and of `waits` that are not over."""
+        return self._admission.under_way
 
     async def start(self) -> int:
         """Listen and serve; return the port. Raise `ConfigError` where the address cannot be had."""

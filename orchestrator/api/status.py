@@ -111,6 +111,18 @@ def is_public(error: Exception) -> bool:
     return type(error) in TABLE
 
 
+def code_of(error: BaseException) -> grpc.StatusCode:
+    """Return the code that an error is answered with."""
+    row = TABLE.get(type(error))  # type: ignore[arg-type]  # whatever has no row is a bug
+    return grpc.StatusCode.INTERNAL if row is None else row.code
+
+
+def name_of(code: object) -> str:
+    """Return the name of a code that gRPC knows as a number or as itself."""
+    known = code if isinstance(code, grpc.StatusCode) else _CODES.get(code)  # type: ignore[call-overload]
+    return grpc.StatusCode.UNKNOWN.name if known is None else str(known.name)
+
+
 def to_wire(error: errors.OrchestratorError, request_id: str) -> WireStatus:
     """Return the status of an error that has a row."""
     row = TABLE[type(error)]

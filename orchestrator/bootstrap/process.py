@@ -12,6 +12,7 @@ from orchestrator.bootstrap.node import open_node
 from orchestrator.config import Settings
 from orchestrator.errors import ConfigError, JournalUnavailable
 from orchestrator.limits import DRAIN_MARGIN_S, GC_CONTAINERS
+from orchestrator.telemetry import asked
 
 logger = logging.getLogger("orchestrator.bootstrap")
 
@@ -50,7 +51,9 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
             cluster=node.cluster,
             diagnostics=node.diagnostics,
             servicers=node.servicers,
+            observer=node.observer,
         )
+        node.metrics.show(lambda: asked.under_way(api.under_way))
         http = HttpServer(node.orchestrator, node.metrics.render, settings.http)
         api_port = await api.start()
         try:

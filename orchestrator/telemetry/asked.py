@@ -66,3 +66,9 @@ def targets(names: Iterable[str], in_flight: Mapping[str, int], waiting: Mapping
     for name in names:
         yield instruments.TARGET_IN_FLIGHT, (name,), in_flight.get(name, 0)
         yield instruments.TARGET_WAITING, (name,), waiting.get(name, 0)
+
+
+def under_way(counts: Mapping[str, int]) -> Iterator[Fact]:
+    """Yield how many requests to the API are not over, by what they count against."""
+    for room, count in counts.items():
+        yield instruments.API_IN_FLIGHT, (room,), count

@@ -27,7 +27,7 @@ from orchestrator.ports.catalogue import Revision
 from orchestrator.ports.cluster import ClusterView, SoleView
 from orchestrator.ports.diagnostics import CallFacts, Diagnostics
 from orchestrator.ports.invoker import CallRequest, OnReport
-from orchestrator.ports.observer import Silence
+from orchestrator.ports.observer import Observer, Silence
 from orchestrator.ports.ownership import SoleOwnership
 from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime import Orchestrator
@@ -339,6 +339,7 @@ async def running(
     wrap: Callable[[Orchestrator], Orchestrator] = lambda real: real,
     cluster: ClusterView | None = None,
     diagnostics: Diagnostics | None = None,
+    observer: Observer | None = None,
 ) -> AsyncIterator[Rig]:
     """A server for one test; `wrap` may put something between it and the runtime."""
     clock, hands, shelf = Ticks(), Hands(answer_at_once), Shelf()
@@ -365,6 +366,7 @@ async def running(
             bounds=bounds or ApiBounds(),
             cluster=cluster or SoleView(journal, clock, epoch=journal.epoch, name="alone"),
             diagnostics=diagnostics or itself,
+            observer=observer,
         )
         port = await api.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

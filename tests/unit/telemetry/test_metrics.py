@@ -22,7 +22,7 @@ from orchestrator.saga.events import AttentionRaised, AttentionReason, Phase, Re
 from orchestrator.saga.plan import Await, Operation, Probe
 from orchestrator.saga.state import SagaStatus
 from orchestrator.telemetry import Metrics, Observers, asked, instruments, names
-from orchestrator.values import Payload
+from orchestrator.values import Payload, TraceContext
 from tests.unit.telemetry.histories import CALLER, Teller, notify_refused, ok, uid_of, unavailable
 from tests.unit.telemetry.shapes import AUDIT, Guide, call, guide, no, plan_of, read, replied, run, step
 
@@ -44,7 +44,7 @@ def watch(metrics: Metrics, teller: Teller, answer: object = ok) -> None:
         metrics.recorded(teller.state, append.records)
 
 
-def call_of(method: str = "epro.v1.Scoring/Do") -> CallRequest:
+def call_of(method: str = "epro.v1.Scoring/Do", trace: TraceContext = CALLER) -> CallRequest:
     return CallRequest(
         target="scoring",
         method=method,
@@ -59,7 +59,7 @@ def call_of(method: str = "epro.v1.Scoring/Do") -> CallRequest:
         attempt=1,
         epoch=1,
         forward_key="k",
-        trace=CALLER,
+        trace=trace,
     )
 
 
