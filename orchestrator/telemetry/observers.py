@@ -65,6 +65,6 @@ class Observers:
         if id(observer) not in self._faulty:
             self._faulty.add(id(observer))
             _log.exception(
-                "observer %s failed; sagas are not affected, its figures may be wrong from here on; please report it",
+                "observer %s failed; sagas are not affected, its figures may be wrong from here on; please report this",
                 type(observer).__name__,
             )
