@@ -7,8 +7,9 @@ one that was encoded, so nobody can tell which of the two a page came from.
 
 from collections.abc import Sequence
 
+from orchestrator.ids import SagaId
 from orchestrator.limits import RECENT_BYTES_MAX, RECENT_RECORDS_MAX
-from orchestrator.ports.journal import PositionedRecord
+from orchestrator.ports.journal import PositionedRecord, Record
 
 
 class Recent:
@@ -20,31 +21,35 @@ class Recent:
         """Begin with none."""
         self._records_max = records_max
         self._bytes_max = bytes_max
-        self._kept: dict[int, tuple[PositionedRecord, int]] = {}
+        self._kept: dict[int, tuple[SagaId, Record, int]] = {}
         self._first = 0
         self._last = 0
         self._bytes = 0
 
-    def add(self, records: Sequence[PositionedRecord], sizes: Sequence[int]) -> None:
-        """Keep records that are durable, in order of their consecutive positions, with the bytes each was encoded to.
+    def add(self, last: int, written: Sequence[tuple[SagaId, Record, int]]) -> None:
+        """Keep records that are durable, with the bytes each was encoded to; the last of them lies at `last`.
 
         Where they do not follow on what is kept, that is forgotten.
         """
-        if not records:
+        if not written:
             return
-        if not self._kept or records[0].position != self._last + 1:
+        first = last - len(written) + 1
+        if not self._kept or first != self._last + 1:
             self._kept.clear()
-            self._first, self._bytes = records[0].position, 0
-        for record, size in zip(records, sizes, strict=True):
-            self._kept[record.position] = record, size
-        self._last = records[-1].position
-        self._bytes += sum(sizes)
+            self._first, self._bytes = first, 0
+        self._kept.update(enumerate(written, first))
+        self._last = last
+        self._bytes += sum([size for _, _, size in written])
         while self._bytes > self._bytes_max or len(self._kept) > self._records_max:
-            self._bytes -= self._kept.pop(self._first)[1]
+            self._bytes -= self._kept.pop(self._first)[2]
             self._first += 1
 
     def after(self, position: int, limit: int) -> list[PositionedRecord] | None:
         """Return the records behind a position; None where the first of them may not be here."""
         if not self._kept or not self._first - 1 <= position <= self._last:
             return None
-        return [self._kept[each][0] for each in range(position + 1, min(position + limit, self._last) + 1)]
+        found: list[PositionedRecord] = []
+        for each in range(position + 1, min(position + limit, self._last) + 1):
+            saga_id, record, _ = self._kept[each]
+            found.append(PositionedRecord(position=each, saga_id=saga_id, record=record))
+        return found

@@ -7,9 +7,10 @@ JOURNAL_COMMIT_LOOP_S_MAX = 0.002
 JOURNAL_COMMIT_LOOP_S_BACK = 0.001
 # Rows read on the event loop in one go, about two milliseconds of decoding; what is longer is read in a thread.
 JOURNAL_LOOP_ROWS_MAX = 500
-# Newest records kept as they were appended while somebody follows the journal: two polls of the trace reader at 500 sagas
-# a second; whoever is further behind reads the file.
-RECENT_RECORDS_MAX = 4_096
+# Newest records kept as they were appended while somebody follows the journal: what the trace reader, which looks every
+# fifth of a second, may be behind where 2,000 sagas a second are done and it has to wait for a turn; whoever is further
+# behind reads the file.
+RECENT_RECORDS_MAX = 16_384
 # The same in bytes as encoded: requests and inputs hang on them, and may be large.
 RECENT_BYTES_MAX = 8 * 1024 * 1024
 # Patience with another program (a shell, a backup) that holds the file's write lock, before the journal gives up.

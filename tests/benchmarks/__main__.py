@@ -2,7 +2,7 @@
 
 Without a case: one process beside the bare client, on every store. Only by name: `cluster` (one process against two),
 `joining` (throughput while one joins, leaves and dies), `failover`, `forwarding`, `capacity` (what one database
-carries), and `scale`, which is these five. `ROUNDS` and `SAGAS` of the environment make it shorter or longer.
+carries), and `scale`, which is these five; `tracing` (untraced, traced, and to a collector that hangs). `ROUNDS` and `SAGAS` of the environment make it shorter or longer.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from orchestrator.bootstrap import calm_collector
-from tests.benchmarks import capacity, cluster, failover, forwarding, joining, sagas
+from tests.benchmarks import capacity, cluster, failover, forwarding, joining, sagas, tracing
 
 SCALE: dict[str, Callable[[], Awaitable[None]]] = {
     "cluster": cluster.main,
@@ -21,21 +21,23 @@ SCALE: dict[str, Callable[[], Awaitable[None]]] = {
     "forwarding": forwarding.main,
     "capacity": capacity.main,
 }
+BESIDES: dict[str, Callable[[], Awaitable[None]]] = {"tracing": tracing.main}
 
 
 async def main(case: str) -> None:
     """Run what is wanted."""
     of_sagas = [f"{each.name}-{each.concurrency}" for each in sagas.CASES if each.is_meant(case)]
-    of_scale = [name for name in SCALE if case in {name, "scale"}]
-    if not of_sagas and not of_scale:
-        known = ", ".join([*(f"{each.name}-{each.concurrency}" for each in sagas.CASES), *SCALE, "scale"])
+    by_name = {**SCALE, **BESIDES}
+    named = [name for name in by_name if case == name or (case == "scale" and name in SCALE)]
+    if not of_sagas and not named:
+        known = ", ".join([*(f"{each.name}-{each.concurrency}" for each in sagas.CASES), *by_name, "scale"])
         sys.exit(f"no case {case!r}; there are {known}")
     calm_collector()  # as `saga serve` does
     if of_sagas:
         await sagas.main(case)
-    for name in of_scale:
+    for name in named:
         print(f"{name} …", file=sys.stderr)
-        await SCALE[name]()
+        await by_name[name]()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An OTLP receiver in a process of its own that takes every span and keeps none."""
+"""An OTLP receiver in a process of its own that takes every span and keeps none; with `--hang` it never answers."""
 
 import asyncio
 import sys
@@ -8,17 +8,22 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Says thank you."""
+    """Says thank you, or nothing."""
+
+    def __init__(self, *, hangs: bool) -> None:
+        self._hangs = hangs
 
     async def Export(  # noqa: N802  # gRPC's name
         self, request: trace_service_pb2.ExportTraceServiceRequest, context: "grpc.aio.ServicerContext[object, object]"
     ) -> trace_service_pb2.ExportTraceServiceResponse:
+        if self._hangs:
+            await asyncio.Event().wait()
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
-async def main() -> None:
+async def main(*, hangs: bool) -> None:
     server = grpc.aio.server()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Collector(), server)  # type: ignore[no-untyped-call]  # generated
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Collector(hangs=hangs), server)  # type: ignore[no-untyped-call]  # generated
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"listening 127.0.0.1:{port}")
@@ -27,4 +32,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(hangs="--hang" in sys.argv))

@@ -297,17 +297,12 @@ def _keep(
     last: int,
 ) -> None:
     """Keep what a group commit has made durable."""
-    written = [
-        (append.saga_id, record, len(body))
-        for (append, encoded), result in zip(group, results, strict=True)
-        if result is None and not isinstance(encoded, InvariantViolated)
-        for record, (*_, body) in zip(append.records, encoded, strict=True)
-    ]
-    records = [
-        PositionedRecord(position=position, saga_id=saga_id, record=record)
-        for position, (saga_id, record, _) in enumerate(written, last - len(written) + 1)
-    ]
-    recent.add(records, [size for *_, size in written])
+    written: list[tuple[SagaId, Record, int]] = []
+    for (append, encoded), result in zip(group, results, strict=True):
+        if result is None and not isinstance(encoded, InvariantViolated):
+            for record, (_, _, _, body) in zip(append.records, encoded, strict=True):
+                written.append((append.saga_id, record, len(body)))
+    recent.add(last, written)
 
 
 def _refusal(cursor: apsw.Cursor, append: Append) -> OrchestratorError:

@@ -2,26 +2,19 @@
 
 from orchestrator.ids import SagaId
 from orchestrator.journal.recent import Recent
-from orchestrator.ports.journal import PositionedRecord, Record
+from orchestrator.ports.journal import Record
 from tests.conformance.journal_values import cancelled
-
-
-def records(*positions: int) -> list[PositionedRecord]:
-    return [
-        PositionedRecord(
-            position=position, saga_id=SagaId("a"), record=Record(version=position, epoch=1, event=cancelled(position))
-        )
-        for position in positions
-    ]
 
 
 def kept(recent: Recent, position: int, limit: int = 99) -> list[int] | None:
     found = recent.after(position, limit)
+    assert found is None or all(each.record.version == each.position for each in found)
     return None if found is None else [each.position for each in found]
 
 
 def add(recent: Recent, *positions: int, size: int = 1) -> None:
-    recent.add(records(*positions), [size] * len(positions))
+    written = [Record(version=position, epoch=1, event=cancelled(position)) for position in positions]
+    recent.add(positions[-1], [(SagaId("a"), record, size) for record in written])
 
 
 def test_what_is_kept_is_given_in_pages_and_nothing_else() -> None:
