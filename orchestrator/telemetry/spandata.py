@@ -1,13 +1,14 @@
 """Spans as values: finished, with every id and instant given from outside."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from orchestrator.frozen import frozen, frozen_tuple
 
 AttributeValue = str | int | float | bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SpanEvent:
     """Something that happened at one instant within a span."""
 
@@ -16,7 +17,7 @@ class SpanEvent:
     attributes: Mapping[str, AttributeValue]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class SpanLink:
     """Another span that has to do with this one, of the same trace or of another."""
 
@@ -24,7 +25,7 @@ class SpanLink:
     span_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SpanData:
     """One finished span. Instants are Unix nanoseconds."""
 
