@@ -8,6 +8,7 @@ import statistics
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table
@@ -40,7 +41,7 @@ async def main() -> None:
         for number in range(ROUNDS):
             print(f"tracing: round {number + 1} of {ROUNDS} …", file=sys.stderr)
             for side, worker in workers.items():
-                meter = {"cpu_s": lambda pid=worker.pid: cpu_s(pid), "collector_cpu_s": lambda: cpu_s(taking.pid)}
+                meter = {"cpu_s": partial(cpu_s, worker.pid), "collector_cpu_s": partial(cpu_s, taking.pid)}
                 before = read(meter)
                 runs[side].append(Run(**await worker.ask(_wanted(SAGAS))))
                 if side == "traced":
@@ -64,9 +65,7 @@ def _wanted(sagas: int) -> dict[str, object]:
     return {"sagas": sagas, "concurrency": CONCURRENCY, "failing": False}
 
 
-def _figures(
-    runs: Mapping[str, list[Run]], costs: Mapping[str, list[dict[str, float]]], side: str
-) -> dict[str, float]:
+def _figures(runs: Mapping[str, list[Run]], costs: Mapping[str, list[dict[str, float]]], side: str) -> dict[str, float]:
     def over(other: str) -> float:
         pairs = zip(runs[side], runs[other], strict=True)
         return statistics.median(mine.sagas_s / theirs.sagas_s for mine, theirs in pairs)
