@@ -1,9 +1,9 @@
 """`make bench [CASE=postgres-64]`: tables on the screen and `build/bench.json`.
 
 Without a case: one process beside the bare client, on every store. Only by name: `tracing` (untraced, traced, to a
-collector that hangs); `cluster` (one process against two), `joining` (throughput while one joins, leaves and dies), `failover`,
-`forwarding`, `capacity` (what one database carries), and `scale`, which is these five. `ROUNDS` and `SAGAS` of the
-environment make it shorter or longer.
+collector that hangs); `cluster` (one process against two), `joining` (throughput while one joins, leaves and dies),
+`failover`, `forwarding`, `capacity` (what one database carries), and `scale`, which is these five. `ROUNDS` and `SAGAS`
+of the environment make it shorter or longer.
 """
 
 import argparse
