@@ -1,4 +1,4 @@
-"""Writes the pages that follow from code: limits.md, errors.md, api.md, cli.md and configuration.md, and tables of two.
+"""Writes what follows from code: whole pages (limits.md, errors.md, …), tables of others, and Grafana's dashboards.
 
 `python docs/generate.py` writes them, `--check` only says whether they are current (exit status 1 if not). The code is
 the source: a limit's reason is the comment above it and its section the file it is in, an error's meaning is its
@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from docs import cli_page, machine_page, proto_page, settings_page, simulating_page  # noqa: E402  (the project is found first, installed or not)
+from docs.dashboards import page as dashboards_page  # noqa: E402  (the project is found first, installed or not)
 from orchestrator import errors, limits  # noqa: E402  (the project is found first, installed or not)
 
 UNITS = {"S": "s", "MS": "ms", "BYTES": "bytes", "CHARS": "characters"}
@@ -124,6 +125,8 @@ PAGES = {
     "configuration.md": settings_page.page,
     "design/machine.md": machine_page.page,
     "simulating.md": simulating_page.page,
+    "dashboards.md": dashboards_page.page,
+    **dashboards_page.files(),
 }
 
 
