@@ -19,7 +19,7 @@ from typing import Protocol
 from orchestrator.values import TraceContext
 
 About = Mapping[str, str]
-"""Names of fields to their values: `saga_id`, `definition`, `step`, `trace_id`, `span_id`, `trace_flags`, `target`,
+"""Names of fields to their values: `saga_id`, `definition`, `step`, `trace_id`, `span_id`, `trace_flags`,
 `request_id`, `method`. What is not known is left out."""
 
 

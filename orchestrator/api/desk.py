@@ -100,8 +100,9 @@ class OwnDesk:
 def _wire(error: Exception, request: caller.Request) -> WireStatus:
     if isinstance(error, OrchestratorError) and status.is_public(error):
         return status.to_wire(error, request.id)
-    told = "forwarded request %s to %s failed inside; please report it"
-    _log.error(told, request.id, request.method, exc_info=error)
+    _log.error(
+        "forwarded request %s to %s failed inside; please report this", request.id, request.method, exc_info=error
+    )
     return status.internal(request.id)
 
 

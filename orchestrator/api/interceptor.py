@@ -198,7 +198,7 @@ def _wire(error: Exception, request: caller.Request) -> status.WireStatus:
     what = (
         "let out an error that is private to the runtime" if isinstance(error, OrchestratorError) else "failed inside"
     )
-    _log.error("request %s to %s %s; please report it", request.id, request.method, what, exc_info=error)
+    _log.error("request %s to %s %s; please report this", request.id, request.method, what, exc_info=error)
     return status.internal(request.id)
 
 

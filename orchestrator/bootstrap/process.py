@@ -66,7 +66,9 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
         sampling.add_done_callback(_tell_failure)
         _warn_if_open("api", settings.api.host)
         _warn_if_open("http", settings.http.host)
-        on_ready(f"{settings.api.host}:{api_port}", f"{settings.http.host}:{http_port}")
+        api_address, http_address = f"{settings.api.host}:{api_port}", f"{settings.http.host}:{http_port}"
+        logger.info("ready: the API listens on %s, health and metrics on %s", api_address, http_address)
+        on_ready(api_address, http_address)
         await _first_of(stop.wait(), node.failed.wait())
         logger.info("draining: at most %g s for what is in flight", settings.grace_s)
         _exit_hard_after(settings.grace_s + DRAIN_MARGIN_S, EXIT_STORAGE if node.failed.is_set() else EXIT_OK)
@@ -91,7 +93,7 @@ def _warn_if_open(surface: str, host: str) -> None:
 
 def _tell_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("the sampler of metrics failed; sagas are not affected", exc_info=error)
+        logger.error("the sampler of metrics failed; sagas are not affected; please report this", exc_info=error)
 
 
 def calm_collector() -> None:
@@ -112,7 +114,9 @@ def run(settings: Settings, on_ready: Ready) -> int:
     factory = _loop_factory()
     with asyncio.Runner(loop_factory=factory) as runner:
         try:
-            return runner.run(serve(settings, on_ready))
+            code = runner.run(serve(settings, on_ready))
+            logger.info("stopped, exit code %d", code)
+            return code
         except* ConfigError as group:
             raise group.exceptions[0] from None
         except* JournalUnavailable as group:

@@ -284,7 +284,7 @@ class Membership:
 
     def _break_off(self, term: Term, error: BaseException) -> None:
         """Join anew where a bug has stopped the giving: what was left would stay with nobody."""
-        logger.error("member %s: giving shards failed; joining anew", term.member, exc_info=error)
+        logger.error("member %s: giving shards failed; joining anew; please report this", term.member, exc_info=error)
         self._end(term)
 
     # --- one term ----------------------------------------------------------------------------------------------------

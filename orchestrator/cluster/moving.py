@@ -168,7 +168,9 @@ class Moving:
 
     def _torn(self, term: Term, shards: Collection[int], error: BaseException) -> None:
         """Let go all the same where leaving failed: what is under way there is refused by the store."""
-        logger.error("shards %s could not be left quietly", shards, exc_info=error)
+        logger.error(
+            "shards %s could not be left quietly and are left all the same; please report this", shards, exc_info=error
+        )
         if not term.is_over:
             self.tenant.lost(shards)
             self._now_quiet(term, shards)

@@ -240,7 +240,7 @@ class GrpcInvoker:
         if scope in self._governor.paused():
             logger.warning("%s is paused, it answered %s: mend the service or its configuration", scope, code)
         else:
-            logger.warning("%s is no longer paused, it answered %s", scope, code)
+            logger.info("%s is no longer paused, it answered %s", scope, code)
 
     def _end_overdue(self) -> None:
         """Report calls that gRPC forgot: a saga must not wait for ever because of a defect below us."""

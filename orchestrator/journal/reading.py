@@ -8,6 +8,7 @@ from orchestrator.errors import JournalCorrupted
 from orchestrator.ids import SagaId
 from orchestrator.journal.codec import corrupted
 from orchestrator.journal.columns import Columns, record_of, row_of
+from orchestrator.logscope import of_saga
 from orchestrator.ports.journal import PositionedRecord, Record, SearchRow
 
 logger: Final = logging.getLogger(__name__)
@@ -53,5 +54,6 @@ def search_rows(page: Iterable[Columns]) -> list[SearchRow]:
         try:
             found.append(row_of(columns))
         except JournalCorrupted as exc:
-            logger.error("left out of a list: %s", exc)  # noqa: TRY400  (the message says it all)
+            about = of_saga(exc.metadata.get("saga_id", ""))
+            logger.error("left out of a list: %s", exc, extra=about)  # noqa: TRY400  (the message says it all)
     return found

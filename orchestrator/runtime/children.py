@@ -35,6 +35,7 @@ from orchestrator.errors import (
 )
 from orchestrator.ids import SagaId, StepId, item_of, saga_id
 from orchestrator.limits import JOURNAL_AWAY_PAUSE_S, WAKERS_MAX
+from orchestrator.logscope import of_saga
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import CallRequest, OnReport
 from orchestrator.ports.journal import Journal
@@ -235,7 +236,7 @@ class Children:
                 try:
                     return await self._begin(call, readable)
                 except AlreadyExists:
-                    logger.debug("child name %s of saga %s is taken", readable, call.saga_id)
+                    logger.debug("the child's name %s is taken", readable, extra=of_saga(call.saga_id, call.step))
             return await self._begin(call, SagaId(call.key))
         finally:
             del self._begun[call.key]
@@ -262,7 +263,7 @@ class Children:
             await self._asking.ask(child, CancelSaga(reason=reason))
         except Rejected as refused:
             # Past its pivot it completes, and ended it has: either way its end is what is reported.
-            logger.debug("child %s is not cancelled: %s", child, refused)
+            logger.debug("child saga %s is not cancelled: %s", child, refused.reason, extra=of_saga(child))
 
     def _wait_for(self, opened: ChildCall, child: SagaId) -> None:
         opened.child = child
@@ -274,7 +275,8 @@ class Children:
         if isinstance(error, JournalUnavailable | NotOwner):
             return
         if not isinstance(error, OrchestratorError):
-            logger.error("child of saga %s, step %s", opened.call.saga_id, opened.call.step, exc_info=error)
+            about = of_saga(opened.call.saga_id, opened.call.step, opened.call.trace)
+            logger.error("the child of a step failed inside; please report this", exc_info=error, extra=about)
         opened.end(self._error_report(opened, error))
 
     # --- waking parents ----------------------------------------------------------------------------------------------
@@ -296,20 +298,20 @@ class Children:
                 try:
                     self._directory.rest(await self._directory.actor(parent))
                 except NotOwner:
-                    logger.debug("saga %s is another process's by now, which takes it up", parent)
+                    logger.debug("saga %s is another process's by now", parent, extra=of_saga(parent))
                 except JournalUnavailable:
                     if self._journal.failed is not None:
                         return
                     self._to_wake[parent] = None  # nobody else would ask again: its row says that it waits for children
                     await asyncio.sleep(JOURNAL_AWAY_PAUSE_S)
                 except OrchestratorError as error:
-                    logger.warning("saga %s was not woken by its child: %s", parent, error)
+                    logger.warning("saga %s was not woken by its child: %s", parent, error, extra=of_saga(parent))
                 await asyncio.sleep(0)  # one turn: reading the journal may not have waited
         finally:
             self._wakers -= 1
 
     def _waking_failed(self, error: BaseException) -> None:
-        logger.error("waking parents failed; a restart finds them", exc_info=error)
+        logger.error("waking parents failed; start this process anew, which finds them", exc_info=error)
 
     # --- reports -----------------------------------------------------------------------------------------------------
 

@@ -114,7 +114,8 @@ class Hands:
                 request = call_request(state, effect)
                 on_report = partial(self._reported, request, operation)
                 if logger.isEnabledFor(logging.DEBUG):
-                    _follow("%s %d calls %s of %s", request, request.method, request.target)
+                    what = request.operation, request.attempt, request.method, request.target
+                    logger.debug("%s attempt %d calls %s at %s", *what, extra=_about(request))
                 self._keys[step, operation, attempt] = request.key
                 if request.target == CHILD_TARGET:
                     self._open_children[step, operation, attempt] = self._children.begin(request, on_report)
@@ -168,7 +169,8 @@ class Hands:
         self._open_children.pop(call_id, None)
         self._observer.called(request, report)
         if logger.isEnabledFor(logging.DEBUG):
-            _follow("%s %d ended %s, %s", request, report.code, report.phase)
+            what = operation, request.attempt, report.code, report.phase  # not the service's own words
+            logger.debug("%s attempt %d ended %s, %s", *what, extra=_about(request))
         self._tell(AttemptReported(step=request.step, operation=operation, attempt=request.attempt, report=report))
 
     def _fired(self, timer: Timer) -> None:
@@ -176,9 +178,8 @@ class Hands:
         self._tell(TimerFired(timer=timer))
 
 
-def _follow(text: str, call: CallRequest, *words: str) -> None:
-    """Follow a call in the log: never what it carries, nor the service's own words."""
-    logger.debug(text, call.operation, call.attempt, *words, extra=of_saga(call.saga_id, call.step, call.trace))
+def _about(call: CallRequest) -> dict[str, str]:
+    return of_saga(call.saga_id, call.step, call.trace)
 
 
 def call_request(state: SagaState, effect: SendCall) -> CallRequest:

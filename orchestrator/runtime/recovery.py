@@ -31,6 +31,7 @@ from orchestrator.limits import (
     RECOVERY_STALL_S,
     SWEEP_INTERVAL_S,
 )
+from orchestrator.logscope import of_saga
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import Invoker
 from orchestrator.ports.journal import Journal, Rest, SearchRow
@@ -158,7 +159,8 @@ class Recovery:
                     found[row.saga_id] = row.version
                     continue
                 self.orphaned_count += 1
-                logger.error("saga %s needs an actor and had none; it is taken up (I35)", row.saga_id)
+                about = of_saga(row.saga_id, definition=row.definition)
+                logger.error("saga %s had no actor; it gets one; please report this (I35)", row.saga_id, extra=about)
                 await self._take_up(row)
             after = rows[-1].saga_id
             await asyncio.sleep(0)  # one turn: reading the journal may not have waited
@@ -226,7 +228,7 @@ class Recovery:
             self._long.discard(saga_id)
 
     def _was_not_brought_back(self, error: BaseException) -> None:
-        logger.error("taking up a long saga failed; it is found again", exc_info=error)
+        logger.error("taking up a long saga failed; it is found again; please report this", exc_info=error)
 
     async def close(self) -> None:
         """Stop what is on its way; the next process begins it anew."""
@@ -239,11 +241,11 @@ class Recovery:
         except IntegrityError as error:
             self._directory.supervisor.quarantine(saga_id, error)
         except NotOwner:
-            logger.debug("saga %s is another process's by now", saga_id)
+            logger.debug("saga %s is another process's by now", saga_id, extra=of_saga(saga_id))
         except JournalUnavailable:
             raise
         except OrchestratorError as error:
-            logger.warning("saga %s was not taken up: %s", saga_id, error)
+            logger.warning("saga %s was not taken up: %s", saga_id, error, extra=of_saga(saga_id))
 
     async def _breathe(self) -> None:
         """Let the event loop turn, and the services keep up, before the next saga.

@@ -52,7 +52,7 @@ class Retention:
             try:
                 await self._forget_due()
             except JournalUnavailable as error:
-                logger.info("nothing is forgotten for now: %s", error)
+                logger.warning("nothing is forgotten for now: %s", error)
 
     async def _forget_due(self) -> None:
         for revision in await self._catalogue.definitions():

@@ -8,6 +8,7 @@ from orchestrator.errors import JournalCorrupted, JournalUnavailable, Orchestrat
 from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import SagaId
 from orchestrator.limits import TRACE_PAGE_RECORDS_MAX, TRACE_VIEWS_MAX
+from orchestrator.logscope import of_saga
 from orchestrator.ports.journal import Journal, PositionedRecord
 from orchestrator.ports.plans import Plans
 from orchestrator.saga.events import SagaCompensated, SagaCompleted, SagaStarted, SagaTerminated
@@ -92,7 +93,7 @@ class Reader:
                     elif view is not None:
                         view, _ = project(view, record.event)
         except JournalCorrupted as error:
-            _log.error("no spans for saga %s: %s", saga_id, error)
+            _log.error("no spans for saga %s: %s", saga_id, error, extra=of_saga(saga_id))
             return None
         return view
 

@@ -46,6 +46,7 @@ from orchestrator.limits import (
     POSTGRES_STALL_S,
     POSTGRES_TURNS_MAX,
 )
+from orchestrator.logscope import of_saga
 from orchestrator.ports.journal import Append, AppendResult, is_put_off
 from orchestrator.tasks import Tasks
 
@@ -268,14 +269,18 @@ class Writer:
                 group.refusal = exc
             return self._later(append, exc)
         return InvariantViolated(
-            "I6", f"what was appended to saga {append.saga_id!r} cannot be recorded: {exc}; nothing was written"
+            "I6",  # not the server's words, which may show the row that it refused
+            f"what was appended to saga {append.saga_id!r} cannot be recorded ({type(exc).__name__}); nothing was "
+            f"written; the server's log has the rest",
         )
 
     def _later(self, append: Append, exc: Exception) -> AppendResult:
         """Put a stream off: it is given again, alone."""
         later = put_off(append, exc)
         if append.saga_id not in self._put_off:
-            logger.warning("%s", later.message)
+            why = f"{type(exc).__name__}: {exc}".partition("\n")[0]  # what follows may be the row
+            about = of_saga(append.saga_id)
+            logger.warning("an append of saga %s is put off, and tried again: %s", append.saga_id, why, extra=about)
             self._put_off[append.saga_id] = None
         return later
 

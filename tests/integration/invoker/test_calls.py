@@ -265,6 +265,7 @@ async def test_a_call_that_grpc_forgets_is_reported_after_its_deadline(monkeypat
 async def test_a_target_that_does_not_know_us_is_paused_then_tried_by_one_call(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", "orchestrator.invoker")
     shop = Shop()
     shop.code = grpc.StatusCode.UNAUTHENTICATED
     async with serving(shop.methods()) as address, calling(address) as caller:
@@ -294,6 +295,7 @@ async def test_a_target_that_does_not_know_us_is_paused_then_tried_by_one_call(
         "shop is paused, it answered UNAUTHENTICATED: mend the service or its configuration",
         "shop is no longer paused, it answered OK",
     ]
+    assert [record.levelname for record in caplog.records if record.name == "orchestrator.invoker"] == ["WARNING", "INFO"]
 
 
 async def test_a_method_that_is_not_served_pauses_only_itself() -> None:
