@@ -51,7 +51,10 @@ class LoopThread:
 
         Hold the frames no longer than the look takes: they hold local variables.
         """
-        frame = sys._current_frames().get(self.ident)  # noqa: SLF001  # its public name
+        return self.called(sys._current_frames().get(self.ident))  # noqa: SLF001  # its public name
+
+    def called(self, frame: FrameType | None) -> list[FrameType]:
+        """Return the part of a stack of this thread that the loop has called, from its innermost frame."""
         frames: list[FrameType] = []
         while frame is not None and frame.f_code is not self._beneath:
             frames.append(frame)

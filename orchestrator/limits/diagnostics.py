@@ -62,3 +62,7 @@ SUSPECT_DESCRIPTORS_SHARE = 0.8
 OBJECTS_SLICE = 10_000
 # Runs of the garbage collector that are remembered for a stall that just ended: a second's worth of a busy process.
 COLLECTIONS_KEPT_MAX = 64
+# Of each list that `saga debug dump` shows unless told otherwise: a page or two that a person reads from the top.
+DUMP_LIMIT_SHOWN = 20
+# Share of a flame graph below which a bar is not drawn: half a pixel of a window as wide as screens are.
+FLAME_WIDTH_MIN = 0.0004

@@ -1,0 +1,305 @@
+"""Who held up the event loop: one callback that does not end stops every saga, and here it is named.
+
+::
+
+    looks      . . . . . . . . . . . . . . . . .     a thread, four times per `stall_s`
+    loop       zzzz run zzzz [------ held ------]    asleep: fine. Busy: it is sent a beat, and looked at until it beats
+    beat              ^run      sent ......... run   sent to run: that long nothing else could run either
+
+A loop that sleeps is sent nothing, so a process with nothing to do stays asleep. The culprit is who was seen most often
+while it lasted: the innermost function of this program, and the innermost one at all.
+
+What looks like a stall and has no function to blame is called what it is: a collection of garbage; a process that was
+not run, because it was stopped, frozen or starved; another thread that kept the interpreter to itself.
+"""
+
+import asyncio
+import gc
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from types import CodeType, FrameType
+
+from orchestrator.diagnostics.frames import Place, place, shown
+from orchestrator.diagnostics.thread import LoopThread, Rest, is_own, module_of
+from orchestrator.frozen import changed, frozen
+from orchestrator.limits import (
+    COLLECTIONS_KEPT_MAX,
+    STALL_LASTS_S,
+    STALL_LOG_S,
+    STALL_LOOKS,
+    STALL_PLACES_MAX,
+    STALL_S_DEFAULT,
+    STALLS_KEPT_MAX,
+)
+from orchestrator.ports.clock import Clock
+from orchestrator.ports.diagnostics import StallFacts
+from orchestrator.ports.observer import Observer
+
+logger = logging.getLogger("orchestrator.loop")
+
+NOT_RUN = "nobody: the process was not run (stopped, frozen, or the machine had no time for it)"
+NATIVE = "native code of the event loop"
+ANOTHER = "another thread, which kept the interpreter to itself"
+
+_Send = Callable[[Callable[["_Beat"], None], "_Beat"], object]
+"""Has the loop call a function; asked from another thread."""
+
+
+@frozen
+class Blame:
+    """Who held the loop up."""
+
+    culprit: str
+    saga_id: str = ""
+    """Whose work it was; empty where it was nobody's, or several sagas'."""
+    stack: Sequence[str] = ()
+
+
+@frozen
+class _Look:
+    """When the loop was looked at, and what its thread had had of the processor, at this look and at the one before."""
+
+    now: float
+    late_s: float
+    """The look was due so long ago: whoever kept the interpreter did not let it be taken."""
+    before_s: float
+    processor_s: float
+
+
+class _Beat:
+    """Sent to the loop when it is busy; until it has run, the loop is in one turn."""
+
+    __slots__ = ("is_told", "processor_s", "ran_at", "seen", "since")
+
+    def __init__(self, since: float, processor_s: float) -> None:
+        self.since = since
+        self.processor_s = processor_s
+        """What the loop's thread had had of the processor by then."""
+        self.ran_at: float | None = None
+        self.is_told = False
+        self.seen = _Seen()
+
+
+class _Seen:
+    """What was seen while the loop was in one turn. Put into words only where it was a stall."""
+
+    __slots__ = ("_functions", "_lines", "_looks", "_sagas", "_stacks")
+
+    def __init__(self) -> None:
+        self._looks = 0
+        self._functions: Counter[CodeType | str] = Counter()
+        """Who is to blame, a function or what has no frame, and how often it was seen."""
+        self._lines: dict[CodeType | str, Counter[int]] = {}
+        self._sagas: dict[CodeType | str, set[str]] = {}
+        self._stacks: dict[CodeType | str, Sequence[Place]] = {}
+
+    def add(self, frames: Sequence[FrameType], saga_id: str) -> None:
+        """Take what the loop has called, innermost frame last."""
+        blamed = next((frame for frame in reversed(frames) if is_own(frame)), frames[-1])
+        stack = [(frame.f_code, frame.f_lineno) for frame in frames]
+        self._add(blamed.f_code, blamed.f_lineno, stack, saga_id)
+
+    def add_frameless(self, what: str) -> None:
+        """Take what has no frame to blame."""
+        self._add(what, 0, (), "")
+
+    def _add(self, blamed: CodeType | str, line: int, stack: Sequence[Place], saga_id: str) -> None:
+        self._looks += 1
+        if blamed not in self._functions and len(self._functions) == STALL_PLACES_MAX:
+            return
+        self._functions[blamed] += 1
+        self._lines.setdefault(blamed, Counter())[line] += 1
+        self._sagas.setdefault(blamed, set()).add(saga_id)
+        self._stacks[blamed] = stack
+
+    def blame(self) -> Blame:
+        """Return who was seen most often."""
+        if not self._functions:
+            return Blame(culprit=NATIVE)
+        [(blamed, count)] = self._functions.most_common(1)
+        [(line, _)] = self._lines[blamed].most_common(1)
+        where = blamed if isinstance(blamed, str) else place(blamed, line)
+        if count < self._looks:
+            where += f" in {count} of {self._looks} looks"
+        sagas = self._sagas[blamed]
+        saga_id = next(iter(sagas)) if len(sagas) == 1 else ""
+        return Blame(culprit=where, saga_id=saga_id, stack=shown(self._stacks[blamed]))
+
+
+class _Collections:
+    """The garbage collector's latest runs: it keeps the interpreter, so nobody can look while it works."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began: float | None = None
+        self._latest: deque[tuple[float, float, int]] = deque(maxlen=COLLECTIONS_KEPT_MAX)
+
+    def heard(self, phase: str, info: Mapping[str, int]) -> None:
+        """Be told by the collector, on whatever thread it runs."""
+        now = self._clock.monotonic()
+        if phase == "start":
+            self._began = now
+        elif self._began is not None:
+            self._latest.append((self._began, now, info["generation"]))
+            self._began = None
+
+    def within(self, begin: float, end: float) -> tuple[float, int]:
+        """Return for how long it ran between two instants, and the oldest generation that it went through."""
+        took_s, generation = 0.0, 0
+        for began, ended, which in tuple(self._latest):
+            if (overlap_s := min(ended, end) - max(began, begin)) > 0.0:
+                took_s, generation = took_s + overlap_s, max(generation, which)
+        return took_s, generation
+
+
+class StallDetector:
+    """Watches the running loop from a thread of its own."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        observer: Observer,
+        stall_s: float = STALL_S_DEFAULT,
+        whose: Callable[[], str] = lambda: "",
+    ) -> None:
+        """Tell of turns longer than `stall_s`, 0: never. `whose` says from any thread whose saga's turn it is."""
+        self._clock = clock
+        self._observer = observer
+        self._stall_s = stall_s
+        self._period_s = stall_s / STALL_LOOKS
+        self._whose = whose
+        self._collections = _Collections(clock)
+        self._latest: deque[StallFacts] = deque(maxlen=STALLS_KEPT_MAX)
+        self._beat: _Beat | None = None
+        self._log = _Log()
+        self.total = 0
+        """Stalls since the process began."""
+
+    @property
+    def latest(self) -> Sequence[StallFacts]:
+        """Return the latest stalls, newest first."""
+        return tuple(reversed(self._latest))
+
+    @property
+    def held_s(self) -> float:
+        """Return for how long the loop has been in its present turn, as far as is known; 0 where it turns or sleeps."""
+        beat = self._beat
+        return 0.0 if beat is None or beat.ran_at is not None else self._clock.monotonic() - beat.since
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Watch the running loop while the block runs."""
+        if self._stall_s <= 0.0:
+            yield
+            return
+        stop = threading.Event()
+        thread, send = await LoopThread.running(), asyncio.get_running_loop().call_soon_threadsafe
+        watcher = threading.Thread(target=self._watch, args=(thread, send, stop), name="stalls", daemon=True)
+        gc.callbacks.append(self._collections.heard)
+        watcher.start()
+        try:
+            yield
+        finally:
+            gc.callbacks.remove(self._collections.heard)
+            stop.set()
+            await asyncio.to_thread(watcher.join)
+
+    def _watch(self, thread: LoopThread, send: _Send, stop: threading.Event) -> None:
+        rest, due, processor_s = Rest(), self._clock.monotonic() + self._period_s, thread.processor_s()
+        while not stop.wait(self._period_s):
+            now, before_s, processor_s = self._clock.monotonic(), processor_s, thread.processor_s()
+            late_s = max(now - due, 0.0)
+            was_run = rest.was_run(late_s)
+            if late_s >= self._stall_s and not was_run:
+                self._was_not_run(now, late_s)
+                late_s = 0.0
+            self._look(thread, send, _Look(now=now, late_s=late_s, before_s=before_s, processor_s=processor_s))
+            due = self._clock.monotonic() + self._period_s
+
+    def _look(self, thread: LoopThread, send: _Send, look: _Look) -> None:
+        beat = self._beat
+        if beat is not None and beat.ran_at is not None:
+            self._turned(beat, beat.ran_at, look.processor_s)
+            beat = self._beat = None
+        frames = thread.stack()
+        while frames and module_of(frames[-1]) == __name__:
+            frames.pop()
+        is_working = look.processor_s - look.before_s > (self._period_s + look.late_s) / 2
+        is_kept = look.late_s > self._period_s
+        if beat is None:
+            if not (frames or is_working or is_kept):
+                return
+            beat = self._beat = _Beat(look.now - look.late_s, look.before_s)
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                send(self._beats, beat)
+        if frames:
+            beat.seen.add(frames, self._whose())
+        elif is_working or is_kept:
+            beat.seen.add_frameless(NATIVE if is_working else ANOTHER)
+        if not beat.is_told and look.now - beat.since >= STALL_LASTS_S:
+            beat.is_told = True
+            self._log.lasts(look.now - beat.since, beat.seen.blame())
+
+    def _beats(self, beat: _Beat) -> None:
+        beat.ran_at = self._clock.monotonic()
+
+    def _turned(self, beat: _Beat, ran_at: float, processor_s: float) -> None:
+        """Hear that the loop has ended a turn, when, and what its thread has had of the processor."""
+        held_s = ran_at - beat.since
+        if held_s < self._stall_s:
+            return
+        blame = beat.seen.blame()
+        collecting_s, generation = self._collections.within(beat.since, ran_at)
+        if collecting_s >= held_s / 2:
+            what = f"a collection of garbage (generation {generation}, {collecting_s:.2f} s)"
+            blame = changed(blame, culprit=f"{what} in {blame.culprit}")
+        self._keep(ran_at, held_s, blame)
+        worked_s = min(processor_s - beat.processor_s, held_s)
+        self._log.ended(ran_at, held_s, worked_s, blame, is_urgent=beat.is_told)
+
+    def _was_not_run(self, now: float, late_s: float) -> None:
+        """Hear that the whole process was not run; a turn that was under way is not to blame for it."""
+        if (beat := self._beat) is not None and beat.ran_at is None:
+            beat.since += late_s
+        blame = Blame(culprit=NOT_RUN)
+        self._keep(now, late_s, blame)
+        self._log.ended(now, late_s, 0.0, blame)
+
+    def _keep(self, ended: float, held_s: float, blame: Blame) -> None:
+        at = self._clock.now() - (self._clock.monotonic() - ended) - held_s
+        stall = StallFacts(at=at, held_s=held_s, culprit=blame.culprit, saga_id=blame.saga_id, stack=blame.stack)
+        self._latest.append(stall)
+        self.total += 1
+        self._observer.stalled(held_s)
+
+
+class _Log:
+    """A line for each stall, and no more than a person reads."""
+
+    def __init__(self) -> None:
+        self._untold = 0
+        self._told_at = -STALL_LOG_S
+
+    def lasts(self, held_s: float, blame: Blame) -> None:
+        """Tell of a stall that is not over."""
+        self._tell(f"the event loop is held up, for {held_s:.1f} s until now,", blame)
+
+    def ended(self, now: float, held_s: float, worked_s: float, blame: Blame, *, is_urgent: bool = False) -> None:
+        """Tell of a stall that is over; with `is_urgent`, however much was told lately."""
+        if now - self._told_at < STALL_LOG_S and not is_urgent:
+            self._untold += 1
+            return
+        more = f"; {self._untold} more since the last of these lines" if self._untold else ""
+        self._untold, self._told_at = 0, now
+        self._tell(f"the event loop was held up for {held_s:.2f} s, {worked_s:.2f} s of it at work,", blame, more)
+
+    def _tell(self, what: str, blame: Blame, more: str = "") -> None:
+        saga = f", saga {blame.saga_id}" if blame.saga_id else ""
+        inner = blame.stack[-1] if blame.stack else ""
+        innermost = f" (innermost: {inner})" if inner and inner not in blame.culprit else ""
+        extra = {"saga_id": blame.saga_id} if blame.saga_id else None
+        logger.warning("%s by %s%s%s%s", what, blame.culprit, innermost, saga, more, extra=extra)

@@ -1,0 +1,60 @@
+"""A process that is stopped blames nobody for it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+WATCHED = """
+import asyncio, json, sys
+from orchestrator.bootstrap.clock import SystemClock
+from orchestrator.diagnostics.stalls import StallDetector
+from orchestrator.ports.observer import Silence
+
+class Telling(Silence):
+    def stalled(self, seconds):
+        stall = detector.latest[0]
+        print(json.dumps([stall.culprit, stall.held_s, list(stall.stack)]), flush=True)
+
+async def main():
+    async with detector.running():
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+detector = StallDetector(clock=SystemClock(), observer=Telling(), stall_s=0.01)
+asyncio.run(main())
+"""
+
+
+def stopped(process: subprocess.Popen[str]) -> float:
+    """Stop the process for as long as another one takes from beginning to end; return at least how long that was."""
+    process.send_signal(signal.SIGSTOP)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    began = time.monotonic()  # noqa: TID251  # the other side of what is measured
+    subprocess.run([sys.executable, "-c", "import asyncio, decimal, http.client"], check=True)
+    took_s = time.monotonic() - began  # noqa: TID251  # as above
+    process.send_signal(signal.SIGCONT)
+    return took_s
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread can tell why it was late")
+def test_a_process_that_was_stopped_says_so_and_blames_nobody() -> None:
+    command = [sys.executable, "-c", WATCHED]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        took_s = stopped(process)
+        told = (json.loads(line) for line in process.stdout)
+        # What a busy machine does to it is shorter.
+        culprit, stack = next((culprit, stack) for culprit, held_s, stack in told if held_s > took_s * 0.9)
+        process.stdin.close()
+    assert culprit.startswith("nobody: the process was not run")
+    assert stack == []

@@ -1,0 +1,316 @@
+import asyncio
+import gc
+import logging
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from orchestrator.diagnostics import stalls
+from orchestrator.diagnostics.stalls import ANOTHER, NATIVE, NOT_RUN, StallDetector
+from orchestrator.limits import STALL_LASTS_S, STALL_LOG_S, STALLS_KEPT_MAX
+from orchestrator.ports.observer import Silence
+from tests.unit.diagnostics.planted import LOOPS, Factory, FakeClock, RealClock, planted
+
+STALL_S = 0.02
+WHERE = "orchestrator/pretend.py:2 in evaluate"
+
+
+class Hearing(Silence):
+    """Lets a loop wait until a stall was told."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.heard: asyncio.Queue[float] = asyncio.Queue()
+
+    def stalled(self, seconds: float) -> None:
+        self.loop.call_soon_threadsafe(self.heard.put_nowait, seconds)
+
+
+def seen_stall(make: Factory, work: Callable[[StallDetector], object]) -> StallDetector:
+    """Plant a callback that does the work, and return the detector once it has told of a stall."""
+
+    async def run() -> StallDetector:
+        observer = Hearing()
+        detector = StallDetector(clock=RealClock(), observer=observer, stall_s=STALL_S, whose=lambda: "saga-7")
+        async with detector.running():
+            asyncio.get_running_loop().call_soon(planted(), lambda: work(detector))
+            # A busy machine may have the process wait for its turn, which is a stall of its own.
+            while not any("pretend" in stall.culprit for stall in detector.latest):
+                await observer.heard.get()
+        return detector
+
+    with asyncio.Runner(loop_factory=make) as runner:
+        return runner.run(run())
+
+
+def block(detector: StallDetector) -> None:
+    """Wait for something until the detector has noticed."""
+    never = threading.Event()
+    while detector.held_s < 2 * STALL_S:
+        never.wait(STALL_S / 10)
+
+
+def compute(detector: StallDetector) -> None:
+    while detector.held_s < 2 * STALL_S:
+        pass
+
+
+@LOOPS
+@pytest.mark.parametrize("work", [block, compute])
+def test_a_callback_that_does_not_end_is_named(factory: Factory, work: Callable[[StallDetector], None]) -> None:
+    detector = seen_stall(factory, work)
+    [stall] = [each for each in detector.latest if each.culprit.startswith("orchestrator/pretend")]
+    assert stall.culprit.startswith(WHERE)
+    assert stall.held_s >= 2 * STALL_S
+    assert stall.saga_id == "saga-7"
+    assert any(place.startswith("orchestrator/pretend") for place in stall.stack)
+    assert f" in {work.__name__}" in " ".join(stall.stack)
+    assert not any("run_forever" in place or "Runner" in place for place in stall.stack)
+
+
+@LOOPS
+def test_native_code_that_keeps_the_interpreter_is_told_of_its_caller(factory: Factory) -> None:
+    detector = seen_stall(factory, lambda _: sum(range(10_000_000)))
+    assert any(stall.culprit.startswith(WHERE) for stall in detector.latest)
+
+
+def test_a_collection_of_garbage_is_called_that() -> None:
+    kept: list[object] = [[] for _ in range(1_000_000)]
+    detector = seen_stall(asyncio.SelectorEventLoop, lambda _: gc.collect())
+    kept.clear()
+    [stall] = [each for each in detector.latest if "pretend" in each.culprit]
+    assert stall.culprit.startswith("a collection of garbage (generation 2, ")
+    assert WHERE in stall.culprit
+
+
+@LOOPS
+def test_a_loop_that_sleeps_is_neither_told_of_nor_woken(factory: Factory) -> None:
+    class Looked(RealClock):
+        def monotonic(self) -> float:
+            if threading.current_thread().name == "stalls" and self.asked == 40:
+                loop.call_soon_threadsafe(enough.set)
+            return super().monotonic()
+
+    class Counting(StallDetector):
+        beats = 0
+
+        def _beats(self, beat: stalls._Beat) -> None:
+            self.beats += 1
+            super()._beats(beat)
+
+    async def run() -> tuple[int, int]:
+        detector = Counting(clock=Looked(), observer=Silence(), stall_s=STALL_S)
+        async with detector.running():
+            await enough.wait()
+        return detector.beats, sum(NOT_RUN not in stall.culprit for stall in detector.latest)
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        loop, enough = runner.get_loop(), asyncio.Event()
+        beats, told = runner.run(run())
+    assert told == 0
+    assert beats <= 2  # for the beginning, when the loop entered the block
+
+
+async def test_nobody_watches_where_it_is_turned_off() -> None:
+    async with StallDetector(clock=RealClock(), observer=Silence(), stall_s=0.0).running():
+        assert "stalls" not in [thread.name for thread in threading.enumerate()]
+
+
+async def test_the_watcher_leaves_with_its_block() -> None:
+    before = list(gc.callbacks)
+    async with StallDetector(clock=RealClock(), observer=Silence()).running():
+        assert "stalls" in [thread.name for thread in threading.enumerate()]
+        assert len(gc.callbacks) == len(before) + 1
+    assert "stalls" not in [thread.name for thread in threading.enumerate()]
+    assert gc.callbacks == before
+
+
+# --- by hand: a thread that stands where the test wants it -----------------------------------------------------------
+
+
+class Told(Silence):
+    def __init__(self) -> None:
+        self.stalls: list[float] = []
+
+    def stalled(self, seconds: float) -> None:
+        self.stalls.append(seconds)
+
+
+class Stage:
+    """A detector whose looks a test takes, of a loop that beats when the test says so."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        observer = Told()
+        self.told = observer.stalls
+        self.detector = StallDetector(clock=self.clock, observer=observer, stall_s=0.1, whose=lambda: self.saga_id)
+        self.sent: list[Callable[[], None]] = []
+        self.processor_s = 0.0
+        self.saga_id = ""
+
+    def look(self, frames: object = (), *, late_s: float = 0.0, worked_s: float = 0.0, after_s: float = 0.025) -> None:
+        self.clock.ticks += after_s + late_s
+        before_s, self.processor_s = self.processor_s, self.processor_s + worked_s
+
+        class Thread:
+            @staticmethod
+            def stack() -> list[object]:
+                return list(frames)  # type: ignore[call-overload, no-any-return]
+
+        look = stalls._Look(now=self.clock.ticks, late_s=late_s, before_s=before_s, processor_s=self.processor_s)
+        self.detector._look(Thread, lambda call, beat: self.sent.append(lambda: call(beat)), look)  # type: ignore[arg-type]
+
+    def beat(self) -> None:
+        while self.sent:
+            self.sent.pop(0)()
+
+    def stall(self, frames: object, looks: int = 10) -> None:
+        """Hold the loop for so many looks, and have it noticed that it goes on."""
+        for _ in range(looks):
+            self.look(frames)
+        self.beat()
+        self.look()
+
+
+class Frame:
+    """What a frame shows of itself."""
+
+    def __init__(self, name: str, module: str = "orchestrator.pretend") -> None:
+        function = planted(name, module)
+        self.f_code = function.__code__
+        self.f_lineno = 2
+        self.f_globals = {"__name__": module}
+
+
+EVALUATE, DECIDE, PARSE = Frame("evaluate"), Frame("decide"), Frame("parse", "json.pretend")
+
+
+def test_the_culprit_is_the_innermost_frame_of_our_own() -> None:
+    stage = Stage()
+    stage.stall([DECIDE, EVALUATE, PARSE])
+    [stall] = stage.detector.latest
+    assert stall.culprit == WHERE
+    assert [place.rpartition(" ")[2] for place in stall.stack] == ["decide", "evaluate", "parse"]
+    assert stage.told == [pytest.approx(0.225)]
+    assert stall.held_s == pytest.approx(0.225)
+    assert stall.at == pytest.approx(1_700_000_000.025)
+
+
+def test_where_nothing_is_our_own_the_innermost_frame_is_blamed() -> None:
+    stage = Stage()
+    stage.stall([PARSE])
+    assert stage.detector.latest[0].culprit.endswith("pretend.py:2 in parse")
+
+
+def test_of_a_turn_of_many_it_is_told_how_often_the_culprit_was_seen() -> None:
+    stage = Stage()
+    stage.look([DECIDE])
+    stage.stall([EVALUATE], looks=7)
+    assert stage.detector.latest[0].culprit == f"{WHERE} in 7 of 8 looks"
+
+
+def test_a_turn_of_several_sagas_is_nobody_s() -> None:
+    stage = Stage()
+    for stage.saga_id in ("a", "b", "b", "b", "b"):
+        stage.look([EVALUATE])
+    stage.beat()
+    stage.look()
+    stage.saga_id = "c"
+    stage.stall([EVALUATE])
+    assert [stall.saga_id for stall in stage.detector.latest] == ["c", ""]
+
+
+def test_a_turn_shorter_than_the_threshold_is_none() -> None:
+    stage = Stage()
+    stage.stall([EVALUATE], looks=4)
+    stage.stall([EVALUATE], looks=4)
+    assert (stage.detector.total, stage.detector.latest, stage.told) == (0, (), [])
+
+
+def test_a_loop_that_beats_between_the_looks_is_busy_and_not_held() -> None:
+    stage = Stage()
+    for _ in range(40):
+        stage.look([EVALUATE])
+        stage.beat()
+    assert stage.detector.total == 0
+
+
+def test_time_in_which_the_process_was_not_run_is_nobody_s_fault() -> None:
+    stage = Stage()
+    stage.look([EVALUATE])
+    stage.clock.ticks += 5.0
+    stage.detector._was_not_run(stage.clock.ticks, 5.0)
+    stage.look([EVALUATE])
+    stage.beat()
+    stage.look()
+    [stall] = stage.detector.latest
+    assert (stall.culprit, stall.stack, stall.held_s) == (NOT_RUN, (), 5.0)
+
+
+def test_work_without_a_frame_is_the_loop_s_own() -> None:
+    stage = Stage()
+    for _ in range(6):
+        stage.look(worked_s=0.025)
+    stage.beat()
+    stage.look()
+    assert [stall.culprit for stall in stage.detector.latest] == [NATIVE]
+
+
+def test_a_look_that_came_late_at_a_loop_that_slept_is_another_thread_s_doing() -> None:
+    stage = Stage()
+    stage.look(late_s=0.3)
+    stage.beat()
+    stage.look()
+    [stall] = stage.detector.latest
+    assert stall.culprit == ANOTHER
+    assert stall.held_s == pytest.approx(0.3)
+
+
+def test_a_stall_that_lasts_is_told_once_before_it_ends_and_once_when_it_has(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage()
+    for _ in range(round((STALL_LASTS_S + 2) / 0.025)):
+        stage.look([EVALUATE])
+    [lasts] = caplog.messages
+    assert lasts == f"the event loop is held up, for 5.0 s until now, by {WHERE}"
+    stage.beat()
+    stage.look()
+    assert len(caplog.messages) == 2
+    assert caplog.messages[1].startswith("the event loop was held up for 6.98 s, 0.00 s of it at work, by ")
+
+
+def test_the_log_says_who_and_for_how_long_and_how_much_of_it_was_work(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage()
+    stage.saga_id = "saga-7"
+    for _ in range(10):
+        stage.look([EVALUATE, PARSE], worked_s=0.02)
+    stage.beat()
+    stage.look()
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        f"the event loop was held up for 0.22 s, 0.20 s of it at work, by {WHERE}"
+        f" (innermost: json/pretend.py:2 in parse), saga saga-7"
+    )
+    assert vars(record)["saga_id"] == "saga-7"
+
+
+def test_the_log_is_not_flooded_and_says_what_it_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage()
+    for _ in range(5):
+        stage.stall([EVALUATE])
+    assert len(caplog.messages) == 1
+    stage.clock.ticks += STALL_LOG_S
+    stage.stall([EVALUATE])
+    assert caplog.messages[1].endswith("; 4 more since the last of these lines")
+    assert stage.detector.total == 6
+
+
+def test_the_latest_are_kept_and_all_are_counted() -> None:
+    stage = Stage()
+    for _ in range(STALLS_KEPT_MAX + 3):
+        stage.stall([EVALUATE])
+    assert len(stage.detector.latest) == STALLS_KEPT_MAX
+    assert stage.detector.total == len(stage.told) == STALLS_KEPT_MAX + 3
+    instants = [stall.at for stall in stage.detector.latest]
+    assert instants == sorted(instants, reverse=True)
