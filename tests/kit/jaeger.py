@@ -70,6 +70,8 @@ class Span:
     span_id: str
     name: str
     service: str
+    process: Mapping[str, Value]
+    """What the process that sent it says of itself."""
     begin_us: int
     end_us: int
     parents: tuple[Reference, ...]
@@ -156,12 +158,13 @@ def _trace(found: Mapping[str, Any]) -> Trace:
 
 
 def _span(found: Mapping[str, Any], processes: Mapping[str, Any]) -> Span:
-    references = found["references"]
+    references, process = found["references"], processes[found["processID"]]
     return Span(
         trace_id=found["traceID"],
         span_id=found["spanID"],
         name=found["operationName"],
-        service=processes[found["processID"]]["serviceName"],
+        service=process["serviceName"],
+        process=_tags(process["tags"]),
         begin_us=found["startTime"],
         end_us=found["startTime"] + found["duration"],
         parents=tuple(_reference(each) for each in references if each["refType"] == "CHILD_OF"),
