@@ -161,10 +161,14 @@ class Mesh:
         }
         (self.folder / "saga.yaml").write_text(json.dumps(values), encoding="utf-8")
 
+    @property
+    def http(self) -> str:
+        """Return the address of the orchestrator's HTTP side, as its log names it."""
+        return str(re.findall(r"health and metrics on ([0-9.:]+)", self.orchestrator.log)[-1])
+
     def page(self, path: str) -> str:
-        """Return a page of the orchestrator's HTTP side, as its log names it."""
-        base = re.findall(r"http://[0-9.:]+", self.orchestrator.log)[-1]
-        with urllib.request.urlopen(f"{base}{path}", timeout=10) as reply:
+        """Return a page of the orchestrator's HTTP side."""
+        with urllib.request.urlopen(f"http://{self.http}{path}", timeout=10) as reply:
             return str(reply.read().decode())
 
     async def set_fault(self, service: str, **fault: Any) -> None:
