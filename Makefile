@@ -16,11 +16,11 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --re
 UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check coverage bench protos docs lock clean
+.PHONY: help demo test soak check coverage bench compose-check compose-test protos docs lock clean
 .PHONY: check-format check-lint check-contracts check-types check-inner-types check-generated
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.stamp-project ## a thousand questionnaires through five services, the orchestrator killed half-way
 	@$(BIN)/saga demo $(ARGS)
@@ -68,6 +68,12 @@ coverage: $(VENV)/.stamp-test ## the machine's branches, all of them, by the qui
 
 bench: $(VENV)/.stamp-test ## figures beside the bare client (CASE=name for one)
 	@$(BIN)/python -m tests.benchmarks $(CASE)
+
+compose-check: $(VENV)/.stamp-test ## compose/ held to its rules, without an engine; what else could look at it is named
+	@$(BIN)/python -m pytest -q -rs tests/compose $(ARGS)
+
+compose-test: $(VENV)/.stamp-test ## the mesh in containers, an orchestrator killed; skipped without a Docker engine
+	@$(BIN)/python -m tests.compose $(ARGS)
 
 protos: $(VENV)/.stamp-dev ## regenerate the code from protos/
 	$(BIN)/python protos/generate.py
