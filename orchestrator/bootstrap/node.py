@@ -14,7 +14,7 @@ from orchestrator.bootstrap.clock import SystemClock
 from orchestrator.bootstrap.stores import Store, open_store
 from orchestrator.config import Settings
 from orchestrator.definition import Revisions
-from orchestrator.diagnostics import LiveProcess, Sampler
+from orchestrator.diagnostics import LiveProcess, Sampler, StallDetector
 from orchestrator.errors import ConfigError, DefinitionInvalid
 from orchestrator.frozen import frozen
 from orchestrator.invoker import GrpcInvoker
@@ -113,16 +113,9 @@ async def open_node(
             await stack.enter_async_context(place.sharing.answering(orchestrator, servicers.desk))
             await stack.enter_async_context(place.sharing.membership.running(orchestrator))
         await stack.enter_async_context(_forgetting(settings, store, clock, place.ownership, observer))
-        figures.show(
-            metrics,
-            settings=settings,
-            store=store,
-            cluster=place.cluster,
-            invoker=invoker,
-            revisions=revisions,
-            orchestrator=orchestrator,
-        )
-        yield Node(
+        stalls = StallDetector(clock=clock, observer=observer, stall_s=settings.diagnostics.stall_s)
+        await stack.enter_async_context(stalls.running())
+        node = Node(
             orchestrator=orchestrator,
             revisions=revisions,
             store=store,
@@ -139,11 +132,14 @@ async def open_node(
                 calling=invoker,
                 counting=metrics,
                 sampler=Sampler(clock),
+                stalls=stalls,
             ),
             sharing=place.sharing,
             servicers=servicers,
             failed=failed,
         )
+        figures.show(node, settings)
+        yield node
 
 
 @frozen

@@ -25,6 +25,7 @@ Read next: `settings.py`, whose fields are `docs/configuration.md`.
 from orchestrator.config.settings import (
     ApiSettings,
     DescriptorSettings,
+    DiagnosticsSettings,
     HttpSettings,
     LogSettings,
     MethodSettings,
@@ -40,6 +41,7 @@ __all__ = [
     "PREFIX",
     "ApiSettings",
     "DescriptorSettings",
+    "DiagnosticsSettings",
     "Flag",
     "HttpSettings",
     "Loaded",

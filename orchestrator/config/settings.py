@@ -228,6 +228,13 @@ class LogSettings(_Section):
     """Lines for people, or one JSON object a line."""
 
 
+class DiagnosticsSettings(_Section):
+    """What the process tells of itself."""
+
+    stall_s: float = Field(default=limits.STALL_S_DEFAULT, ge=0)
+    """Seconds that one piece of work may hold up the event loop before the log names it; 0 watches for none."""
+
+
 Keeping = Annotated[float, Field(ge=limits.RETENTION_S_MIN)] | None
 
 
@@ -311,6 +318,8 @@ class Settings(_Section):
     """Seconds that calls in flight get to end after SIGTERM; what is still open then is recovered at the next start."""
     log: LogSettings = LogSettings()
     """The server's own log."""
+    diagnostics: DiagnosticsSettings = DiagnosticsSettings()
+    """What the process tells of itself."""
 
     @property
     def sqlite_path(self) -> Path | None:

@@ -8,7 +8,7 @@
                                                                   │ profile   where the time goes, sampled
                  ┌───────────────┬───────────────┬────────────────┴─┬───────────────────┐
                  ▼               ▼               ▼                  ▼                   ▼
-              Acting          Calling         Counting         standing, frames    Sampler, stalls
+              Acting          Calling         Counting         waiting, frames     Sampler, stalls
               the runtime     the invoker     telemetry        asyncio, threads    a thread beside the loop
 
 A dump is a look, in three steps: the parts say what they have, one after the other; what has much is looked at a
@@ -33,7 +33,7 @@ there is a word of what to do.
 Where the event loop itself is stuck, nobody can ask it: `kill -USR2` has the stacks of all threads written to standard
 error by the interpreter, without the loop (`bootstrap.process`).
 
-Modules, in reading order: `live` (what is asked), `suspects` (what is thought of it), `standing` (tasks), `frames`
+Modules, in reading order: `live` (what is asked), `suspects` (what is thought of it), `waiting` (tasks), `frames`
 (stacks), `objects` (what grows); `thread` (the loop's thread, from another one), `sampling` (profiles), `stalls` (who
 held it up).
 
@@ -43,5 +43,6 @@ May import: `ports`, `errors`, `limits`, `values`, `ids`; never a sibling: what 
 
 from orchestrator.diagnostics.live import LiveProcess
 from orchestrator.diagnostics.sampling import Sampler
+from orchestrator.diagnostics.stalls import StallDetector
 
-__all__ = ["LiveProcess", "Sampler"]
+__all__ = ["LiveProcess", "Sampler", "StallDetector"]

@@ -17,6 +17,7 @@ import asyncio
 import gc
 import logging
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -34,6 +35,7 @@ from orchestrator.limits import (
     STALL_S_DEFAULT,
     STALLS_KEPT_MAX,
 )
+from orchestrator.logscope import of_saga, turn
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.diagnostics import StallFacts
 from orchestrator.ports.observer import Observer
@@ -132,14 +134,14 @@ class _Seen:
 class _Collections:
     """The garbage collector's latest runs: it keeps the interpreter, so nobody can look while it works."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._began: float | None = None
         self._latest: deque[tuple[float, float, int]] = deque(maxlen=COLLECTIONS_KEPT_MAX)
 
     def heard(self, phase: str, info: Mapping[str, int]) -> None:
         """Be told by the collector, on whatever thread it runs."""
-        now = self._clock.monotonic()
+        now = self._monotonic()
         if phase == "start":
             self._began = now
         elif self._began is not None:
@@ -164,15 +166,17 @@ class StallDetector:
         clock: Clock,
         observer: Observer,
         stall_s: float = STALL_S_DEFAULT,
-        whose: Callable[[], str] = lambda: "",
+        monotonic: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Tell of turns longer than `stall_s`, 0: never. `whose` says from any thread whose saga's turn it is."""
+        """Tell of turns longer than `stall_s`; 0: never. What is measured is real time, whatever the clock shows."""
         self._clock = clock
+        self._monotonic = monotonic
         self._observer = observer
         self._stall_s = stall_s
         self._period_s = stall_s / STALL_LOOKS
-        self._whose = whose
-        self._collections = _Collections(clock)
+        self._whose: Callable[[], str] = lambda: ""
+        """Tells, on any thread, whose saga's turn it is on the loop's."""
+        self._collections = _Collections(monotonic)
         self._latest: deque[StallFacts] = deque(maxlen=STALLS_KEPT_MAX)
         self._beat: _Beat | None = None
         self._log = _Log()
@@ -188,7 +192,7 @@ class StallDetector:
     def held_s(self) -> float:
         """Return for how long the loop has been in its present turn, as far as is known; 0 where it turns or sleeps."""
         beat = self._beat
-        return 0.0 if beat is None or beat.ran_at is not None else self._clock.monotonic() - beat.since
+        return 0.0 if beat is None or beat.ran_at is not None else self._monotonic() - beat.since
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -196,7 +200,7 @@ class StallDetector:
         if self._stall_s <= 0.0:
             yield
             return
-        stop = threading.Event()
+        stop, self._whose = threading.Event(), _turns_here()
         thread, send = await LoopThread.running(), asyncio.get_running_loop().call_soon_threadsafe
         watcher = threading.Thread(target=self._watch, args=(thread, send, stop), name="stalls", daemon=True)
         gc.callbacks.append(self._collections.heard)
@@ -209,16 +213,16 @@ class StallDetector:
             await asyncio.to_thread(watcher.join)
 
     def _watch(self, thread: LoopThread, send: _Send, stop: threading.Event) -> None:
-        rest, due, processor_s = Rest(), self._clock.monotonic() + self._period_s, thread.processor_s()
+        rest, due, processor_s = Rest(), self._monotonic() + self._period_s, thread.processor_s()
         while not stop.wait(self._period_s):
-            now, before_s, processor_s = self._clock.monotonic(), processor_s, thread.processor_s()
+            now, before_s, processor_s = self._monotonic(), processor_s, thread.processor_s()
             late_s = max(now - due, 0.0)
             was_run = rest.was_run(late_s)
             if late_s >= self._stall_s and not was_run:
                 self._was_not_run(now, late_s)
                 late_s = 0.0
             self._look(thread, send, _Look(now=now, late_s=late_s, before_s=before_s, processor_s=processor_s))
-            due = self._clock.monotonic() + self._period_s
+            due = self._monotonic() + self._period_s
 
     def _look(self, thread: LoopThread, send: _Send, look: _Look) -> None:
         beat = self._beat
@@ -245,7 +249,7 @@ class StallDetector:
             self._log.lasts(look.now - beat.since, beat.seen.blame())
 
     def _beats(self, beat: _Beat) -> None:
-        beat.ran_at = self._clock.monotonic()
+        beat.ran_at = self._monotonic()
 
     def _turned(self, beat: _Beat, ran_at: float, processor_s: float) -> None:
         """Hear that the loop has ended a turn, when, and what its thread has had of the processor."""
@@ -270,11 +274,22 @@ class StallDetector:
         self._log.ended(now, late_s, 0.0, blame)
 
     def _keep(self, ended: float, held_s: float, blame: Blame) -> None:
-        at = self._clock.now() - (self._clock.monotonic() - ended) - held_s
+        at = self._clock.now() - (self._monotonic() - ended) - held_s
         stall = StallFacts(at=at, held_s=held_s, culprit=blame.culprit, saga_id=blame.saga_id, stack=blame.stack)
         self._latest.append(stall)
         self.total += 1
         self._observer.stalled(held_s)
+
+
+def _turns_here() -> Callable[[], str]:
+    """Return what tells, on any thread, whose saga's turn it is on this one."""
+    noted = vars(turn)  # this thread's own
+
+    def whose() -> str:
+        subject = noted.get("subject")
+        return "" if subject is None else str(subject.about().get("saga_id", ""))
+
+    return whose
 
 
 class _Log:
@@ -301,5 +316,5 @@ class _Log:
         saga = f", saga {blame.saga_id}" if blame.saga_id else ""
         inner = blame.stack[-1] if blame.stack else ""
         innermost = f" (innermost: {inner})" if inner and inner not in blame.culprit else ""
-        extra = {"saga_id": blame.saga_id} if blame.saga_id else None
-        logger.warning("%s by %s%s%s%s", what, blame.culprit, innermost, saga, more, extra=extra)
+        told = what, blame.culprit, innermost, saga, more
+        logger.warning("%s by %s%s%s%s", *told, extra=of_saga(blame.saga_id))

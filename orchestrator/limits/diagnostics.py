@@ -29,7 +29,7 @@ PROFILE_FRAMES_MAX = 100
 PROFILE_SHARE_MAX = 0.05
 # How long the event loop may be inside one turn before it is told: ten sagas' commits, and a caller begins to notice.
 STALL_S_DEFAULT = 0.1
-# Looks at the loop in that time: a stall is measured to a quarter of it, and 40 looks a second cost nothing to speak of.
+# Looks at the loop in that time: a stall is measured to a quarter of it, and 40 looks a second cost next to nothing.
 STALL_LOOKS = 4
 # Stalls that are kept: what a person reads of a bad minute.
 STALLS_KEPT_MAX = 32

@@ -26,16 +26,12 @@ def planted(name: str = "evaluate", module: str = "orchestrator.pretend") -> Cal
 
 
 class RealClock:
-    """Real time, and how often somebody asked for it."""
-
-    def __init__(self) -> None:
-        self.asked = 0
+    """Real time."""
 
     def now(self) -> float:
         return time.time()  # noqa: TID251  # this is the clock
 
     def monotonic(self) -> float:
-        self.asked += 1
         return time.monotonic()  # noqa: TID251  # this is the clock
 
     def entropy(self) -> float:
@@ -49,7 +45,6 @@ class FakeClock(RealClock):
     """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.ticks = 0.0
 
     def now(self) -> float:

@@ -1,7 +1,9 @@
 import asyncio
 import gc
+import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from orchestrator.diagnostics import stalls
 from orchestrator.diagnostics.stalls import ANOTHER, NATIVE, NOT_RUN, StallDetector
 from orchestrator.limits import STALL_LASTS_S, STALL_LOG_S, STALLS_KEPT_MAX
+from orchestrator.logscope import turn
 from orchestrator.ports.observer import Silence
 from tests.unit.diagnostics.planted import LOOPS, Factory, FakeClock, RealClock, planted
 
@@ -27,14 +30,28 @@ class Hearing(Silence):
         self.loop.call_soon_threadsafe(self.heard.put_nowait, seconds)
 
 
+class Saga7:
+    def about(self) -> dict[str, str]:
+        return {"saga_id": "saga-7", "definition": "pretend"}
+
+
+def in_a_turn(work: Callable[[], object]) -> None:
+    """Do the work as the directory lets an actor do its own."""
+    turn.subject = Saga7()
+    try:
+        work()
+    finally:
+        turn.subject = None
+
+
 def seen_stall(make: Factory, work: Callable[[StallDetector], object]) -> StallDetector:
     """Plant a callback that does the work, and return the detector once it has told of a stall."""
 
     async def run() -> StallDetector:
         observer = Hearing()
-        detector = StallDetector(clock=RealClock(), observer=observer, stall_s=STALL_S, whose=lambda: "saga-7")
+        detector = StallDetector(clock=RealClock(), observer=observer, stall_s=STALL_S)
         async with detector.running():
-            asyncio.get_running_loop().call_soon(planted(), lambda: work(detector))
+            asyncio.get_running_loop().call_soon(planted(), lambda: in_a_turn(lambda: work(detector)))
             # A busy machine may have the process wait for its turn, which is a stall of its own.
             while not any("pretend" in stall.culprit for stall in detector.latest):
                 await observer.heard.get()
@@ -86,11 +103,12 @@ def test_a_collection_of_garbage_is_called_that() -> None:
 
 @LOOPS
 def test_a_loop_that_sleeps_is_neither_told_of_nor_woken(factory: Factory) -> None:
-    class Looked(RealClock):
-        def monotonic(self) -> float:
-            if threading.current_thread().name == "stalls" and self.asked == 40:
-                loop.call_soon_threadsafe(enough.set)
-            return super().monotonic()
+    asked = itertools.count()
+
+    def monotonic() -> float:
+        if next(asked) == 40:
+            loop.call_soon_threadsafe(enough.set)
+        return time.perf_counter()
 
     class Counting(StallDetector):
         beats = 0
@@ -100,7 +118,7 @@ def test_a_loop_that_sleeps_is_neither_told_of_nor_woken(factory: Factory) -> No
             super()._beats(beat)
 
     async def run() -> tuple[int, int]:
-        detector = Counting(clock=Looked(), observer=Silence(), stall_s=STALL_S)
+        detector = Counting(clock=RealClock(), observer=Silence(), stall_s=STALL_S, monotonic=monotonic)
         async with detector.running():
             await enough.wait()
         return detector.beats, sum(NOT_RUN not in stall.culprit for stall in detector.latest)
@@ -144,10 +162,11 @@ class Stage:
         self.clock = FakeClock()
         observer = Told()
         self.told = observer.stalls
-        self.detector = StallDetector(clock=self.clock, observer=observer, stall_s=0.1, whose=lambda: self.saga_id)
+        self.detector = StallDetector(clock=self.clock, observer=observer, stall_s=0.1, monotonic=self.clock.monotonic)
         self.sent: list[Callable[[], None]] = []
         self.processor_s = 0.0
         self.saga_id = ""
+        self.detector._whose = lambda: self.saga_id
 
     def look(self, frames: object = (), *, late_s: float = 0.0, worked_s: float = 0.0, after_s: float = 0.025) -> None:
         self.clock.ticks += after_s + late_s
