@@ -119,7 +119,7 @@ def code_of(error: BaseException) -> grpc.StatusCode:
 
 def name_of(code: object) -> str:
     """Return the name of a code that gRPC knows as a number or as itself."""
-    known = code if isinstance(code, grpc.StatusCode) else _CODES.get(code)  # type: ignore[call-overload]
+    known = code if isinstance(code, grpc.StatusCode) else _CODES.get(code)  # type: ignore[call-overload]  # gRPC's own types do not say which of the two
     return grpc.StatusCode.UNKNOWN.name if known is None else str(known.name)
 
 

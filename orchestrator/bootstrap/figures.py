@@ -4,17 +4,17 @@ import platform
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import orchestrator as package
-from orchestrator.bootstrap.stores import Store
 from orchestrator.config import Settings
 from orchestrator.definition import Revisions
-from orchestrator.invoker import GrpcInvoker
-from orchestrator.ports.cluster import ClusterView
 from orchestrator.runtime import Orchestrator
-from orchestrator.telemetry import Metrics, asked, instruments
+from orchestrator.telemetry import asked, instruments
 from orchestrator.telemetry.asked import Fact
+
+if TYPE_CHECKING:
+    from orchestrator.bootstrap.node import Node
 
 
 class PoolRoom(Protocol):
@@ -37,36 +37,28 @@ class Pooled(Protocol):
         ...
 
 
-def show(
-    metrics: Metrics,
-    *,
-    settings: Settings,
-    store: Store,
-    cluster: ClusterView,
-    invoker: GrpcInvoker,
-    revisions: Revisions,
-    orchestrator: Orchestrator,
-) -> None:
+def show(node: "Node", settings: Settings) -> None:
     """Have a scrape ask all parts of a process."""
+    invoker, cluster = node.invoker, node.cluster
     names = [target.name for target in settings.target_configs()]
-    metrics.show(
+    node.metrics.show(
         lambda: asked.standing(cluster.standing()),
         lambda: asked.paused(invoker.paused()),
         lambda: asked.targets(names, invoker.in_flight(), invoker.waiting()),
-        partial(_runtime, orchestrator, revisions),
+        partial(_runtime, node.orchestrator, node.revisions),
         partial(_build, settings),
     )
     if settings.sqlite_path is not None:
-        metrics.show(partial(_files, settings.sqlite_path))
-    if isinstance(store, Pooled):
-        metrics.show(partial(_pools, store))
+        node.metrics.show(partial(_files, settings.sqlite_path))
+    if isinstance(node.store, Pooled):
+        node.metrics.show(partial(_pools, node.store))
 
 
 def _runtime(orchestrator: Orchestrator, revisions: Revisions) -> Iterator[Fact]:
     stats = orchestrator.stats()
     yield instruments.RECOVERED, (), stats.recovered
     yield instruments.ORPHANED, (), stats.orphaned
-    yield instruments.REVISIONS_LOADED, (), revisions.loaded_count
+    yield instruments.REVISIONS_LOADED, (), len(revisions)
 
 
 def _build(settings: Settings) -> Iterator[Fact]:

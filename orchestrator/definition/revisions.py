@@ -77,8 +77,7 @@ class Revisions:
         self._compiled: OrderedDict[Key, _Compiled] = OrderedDict()
         self._compiling = asyncio.Lock()
 
-    @property
-    def loaded_count(self) -> int:
+    def __len__(self) -> int:
         """Return how many revisions are compiled in memory."""
         return len(self._compiled)
 
@@ -87,8 +86,7 @@ class Revisions:
 
         Returns the revision (None where there are errors) and every finding. With `validate_only` nothing is kept.
         """
-        created = await self.create_together([(filename, source)], validate_only=validate_only)
-        return created[0]
+        return (await self.create_together([(filename, source)], validate_only=validate_only))[0]
 
     async def create_together(
         self, sources: Sequence[Source], *, validate_only: bool = False, may_be_known: bool = False
@@ -355,15 +353,13 @@ class Revisions:
     def _types(self, plan: Plan) -> Types:
         found = self._known(plan.definition, plan.revision)
         if found is None:
-            raise PlanMissing(
-                f"revision {plan.revision} of definition {plan.definition} was put aside: ask for it again"
-            )
+            raise PlanMissing(f"{_name(plan)} was put aside: ask for it again")
         return found.types
 
     def _message(self, plan: Plan, name: str) -> Descriptor:
         found = self._types(plan).message(name)
         if found is None:
-            raise PlanMissing(f"revision {plan.revision} of definition {plan.definition} does not know the type {name}")
+            raise PlanMissing(f"{_name(plan)} does not know the type {name}")
         return found
 
 
@@ -395,8 +391,8 @@ def _read(source: str, filename: str) -> tuple[Definition | None, Findings]:
     return parse(document.root, findings), findings
 
 
-def _name(stored: Revision) -> str:
-    return f"revision {stored.revision} of definition {stored.definition}"
+def _name(of: Revision | Plan) -> str:
+    return f"revision {of.revision} of definition {of.definition}"
 
 
 def _missing(name: str, findings: Findings) -> PlanMissing:

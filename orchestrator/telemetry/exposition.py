@@ -48,7 +48,7 @@ def page(families: Iterable[AnyFamily], others: CollectorRegistry, content_type:
                     lines.append(f"{_sample(family.metric.name, labels, child.value)}{_told(exemplar)}\n")
                 case _:
                     lines.append(f"{_sample(family.metric.name, labels, child.value)}\n")
-    last = generate_openmetrics(others) if is_openmetrics else generate_latest(others)  # type: ignore[no-untyped-call]
+    last = generate_openmetrics(others) if is_openmetrics else generate_latest(others)  # type: ignore[no-untyped-call]  # it has none
     return "".join(lines).encode() + last
 
 

@@ -101,12 +101,16 @@ class Metrics:
         """Return the content type and the page that Prometheus scrapes, in the format that its `Accept` asks for."""
         self._ask()
         content_type = exposition.content_type_for(accept)
-        return content_type, exposition.page(self._in_order(), self._others, content_type)
+        return content_type, exposition.page(self.families(), self._others, content_type)
 
     def figures(self) -> Sequence[Figure]:
         """Return every number of that page."""
         self._ask()
         return [Figure(name=name, labels=labels, value=value) for name, labels, value in self._samples()]
+
+    def families(self) -> Iterable[AnyFamily]:
+        """Yield every metric with its numbers, in the order of the page."""
+        return (self._families[metric] for metric in instruments.METRICS)
 
     def show(self, *sources: Source) -> None:
         """Ask these at every scrape for what they have; see `asked`."""
@@ -123,11 +127,8 @@ class Metrics:
             for metric, values, number in source():
                 self._asked[metric].of(*values).set(number)
 
-    def _in_order(self) -> Iterable[AnyFamily]:
-        return (self._families[metric] for metric in instruments.METRICS)
-
     def _samples(self) -> Iterable[tuple[str, dict[str, str], float]]:
-        yield from exposition.samples(self._in_order())
+        yield from exposition.samples(self.families())
         for metric in self._others.collect():
             for sample in metric.samples:
                 yield sample.name, sample.labels, sample.value

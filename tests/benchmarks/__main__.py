@@ -1,9 +1,9 @@
 """`make bench [CASE=postgres-64]`: tables on the screen and `build/bench.json`.
 
 Without a case: one process beside the bare client, on every store. Only by name: `tracing` (untraced, traced, to a
-collector that hangs); `cluster` (one process against two), `joining` (throughput while one joins, leaves and dies),
-`failover`, `forwarding`, `capacity` (what one database carries), and `scale`, which is these five. `ROUNDS` and `SAGAS`
-of the environment make it shorter or longer.
+collector that hangs); `scrape` (what `/metrics` costs); `cluster` (one process against two), `joining` (throughput
+while one joins, leaves and dies), `failover`, `forwarding`, `capacity` (what one database carries), and `scale`, which
+is these five. `ROUNDS` and `SAGAS` of the environment make it shorter or longer.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from orchestrator.bootstrap import calm_collector
-from tests.benchmarks import capacity, cluster, failover, forwarding, joining, sagas, tracing
+from tests.benchmarks import capacity, cluster, failover, forwarding, joining, sagas, scrape, tracing
 
 SCALE: dict[str, Callable[[], Awaitable[None]]] = {
     "cluster": cluster.main,
@@ -22,7 +22,7 @@ SCALE: dict[str, Callable[[], Awaitable[None]]] = {
     "forwarding": forwarding.main,
     "capacity": capacity.main,
 }
-BESIDES: dict[str, Callable[[], Awaitable[None]]] = {"tracing": tracing.main}
+BESIDES: dict[str, Callable[[], Awaitable[None]]] = {"tracing": tracing.main, "scrape": scrape.main}
 
 
 async def main(case: str) -> None:

@@ -74,7 +74,7 @@ async def scraped(tmp_path: Path) -> AsyncGenerator[tuple[Node, int]]:
 
 def samples_of(answer: Answer) -> Iterator[Sample]:
     read = read_openmetrics if answer.headers["content-type"] == OPENMETRICS else read_text
-    for family in read(answer.body.decode()):  # type: ignore[no-untyped-call]  # the parsers have no types
+    for family in read(answer.body.decode()):
         yield from family.samples
 
 
