@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "health": ("health:health", "Say whether a server takes work, for health checks."),
     "load": ("load:load", "Send the demo's reports to a server that runs."),
     "cluster": ("cluster:cluster", "Show the processes over one store, and who may write what."),
+    "debug": ("debug:debug", "Look into a live process: what it has going on, what is wrong."),
     "definitions": ("definitions:definitions", "Create, list and activate definitions."),
     "store": ("store:store", "Move a store from a file to PostgreSQL."),
     "verify": ("verify:verify", "Hold a journal and ledgers against the invariants."),

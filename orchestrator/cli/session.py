@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from orchestrator.v1.admin_service_pb2_grpc import AdminServiceStub
     from orchestrator.v1.definition_service_pb2_grpc import DefinitionServiceStub
+    from orchestrator.v1.diagnostics_service_pb2_grpc import DiagnosticsServiceStub
     from orchestrator.v1.operator_service_pb2_grpc import OperatorServiceStub
     from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 
@@ -60,6 +61,13 @@ class Session:
         from orchestrator.v1.admin_service_pb2_grpc import AdminServiceStub
 
         return AdminServiceStub(self.channel)
+
+    @property
+    def diagnostics(self) -> "DiagnosticsServiceStub":
+        """Return the client of DiagnosticsService."""
+        from orchestrator.v1.diagnostics_service_pb2_grpc import DiagnosticsServiceStub
+
+        return DiagnosticsServiceStub(self.channel)
 
 
 def formatted(command: Callable[Concatenate[Printer, ...], ExitCode]) -> Callable[..., ExitCode]:

@@ -41,10 +41,15 @@ def places_of_frame(frame: FrameType | None) -> list[Place]:
     """Return where a thread stands that runs: the frame and its callers, innermost last."""
     places: list[Place] = []
     while frame is not None:
-        places.append((frame.f_code, frame.f_lineno))
+        places.append(_spot(frame))
         frame = frame.f_back
     places.reverse()
     return places
+
+
+def _spot(frame: FrameType) -> Place:
+    line: int | None = frame.f_lineno  # None in compiled code, which knows where it begins and no more
+    return frame.f_code, line or frame.f_code.co_firstlineno
 
 
 def places_awaited(awaited: object) -> list[Place]:
@@ -52,7 +57,7 @@ def places_awaited(awaited: object) -> list[Place]:
 
     `Task.get_stack` gives the outermost frame of it alone.
     """
-    return [(frame.f_code, frame.f_lineno) for frame in _frames(awaited)]
+    return [_spot(frame) for frame in _frames(awaited)]
 
 
 def _frames(awaited: object) -> Iterator[FrameType]:

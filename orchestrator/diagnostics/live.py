@@ -8,8 +8,8 @@ from typing import Generic, Protocol, TypeVar
 
 from orchestrator.diagnostics.frames import threads
 from orchestrator.diagnostics.objects import ObjectCounts
-from orchestrator.diagnostics.standing import Standing
 from orchestrator.diagnostics.suspects import Suspicion, crowds, descriptors
+from orchestrator.diagnostics.waiting import Waiting
 from orchestrator.limits import DUMP_SLICE
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.diagnostics import (
@@ -93,8 +93,8 @@ class LiveProcess:
             calls.add(some_calls)
             for call in some_calls:
                 suspicion.call(call)
-        standing = await _standing()
-        suspects = [*suspicion.told(), *crowds(standing.kinds, calls.total), *descriptors()]
+        waiting = await _waiting()
+        suspects = [*suspicion.told(), *crowds(waiting.kinds, calls.total), *descriptors()]
         return Dump(
             at=at,
             actors=actors.first,
@@ -102,8 +102,8 @@ class LiveProcess:
             timers_total=timers,
             calls=calls.first,
             calls_total=calls.total,
-            tasks=standing.fullest(limit),
-            tasks_total=standing.kinds.total(),
+            tasks=waiting.fullest(limit),
+            tasks_total=waiting.kinds.total(),
             stalls=() if self._stalls is None else self._stalls.latest[:limit],
             stalls_total=0 if self._stalls is None else self._stalls.total,
             suspects=[*suspects, *(await self._objects.grown() if objects else ())][:limit],
@@ -136,14 +136,14 @@ def _longest_overdue(call: CallFacts) -> tuple[float, ...]:
     return call.deadline_at, call.begun_at
 
 
-async def _standing() -> Standing:
+async def _waiting() -> Waiting:
     """Look at every task but the one that looks."""
-    standing, looking = Standing(), asyncio.current_task()
+    waiting, looking = Waiting(), asyncio.current_task()
     async for tasks in _slices(iter(asyncio.all_tasks())):
         for task in tasks:
             if task is not looking:
-                standing.add(task)
-    return standing
+                waiting.add(task)
+    return waiting
 
 
 async def _slices(facts: Iterator[_Facts]) -> AsyncIterator[Sequence[_Facts]]:

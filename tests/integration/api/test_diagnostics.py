@@ -1,7 +1,7 @@
 """A process answers for itself over gRPC: figures, a dump, a profile, also when it is full or leaves."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import grpc
 import grpc.aio
@@ -60,7 +60,7 @@ class Told:
         return Profile(seconds=seconds, hz=hz, samples=7, idle_samples=4, stacks={"a:b;c:d": 3})
 
 
-async def refusal(call: "grpc.aio.UnaryUnaryCall[object, object]") -> tuple[grpc.StatusCode, str]:
+async def refusal(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     assert status_of(caught.value) is not None

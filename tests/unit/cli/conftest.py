@@ -15,7 +15,13 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from orchestrator.cli.main import run
-from orchestrator.v1 import admin_service_pb2, definition_service_pb2, operator_service_pb2, saga_service_pb2
+from orchestrator.v1 import (
+    admin_service_pb2,
+    definition_service_pb2,
+    diagnostics_service_pb2,
+    operator_service_pb2,
+    saga_service_pb2,
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,7 +70,13 @@ def server() -> Iterator[FakeServer]:
     fake = FakeServer()
     pool = ThreadPoolExecutor(max_workers=4)
     listening = grpc.server(pool)
-    for file in (saga_service_pb2, operator_service_pb2, definition_service_pb2, admin_service_pb2):
+    for file in (
+        saga_service_pb2,
+        operator_service_pb2,
+        definition_service_pb2,
+        admin_service_pb2,
+        diagnostics_service_pb2,
+    ):
         for service in file.DESCRIPTOR.services_by_name.values():
             handlers = {method.name: _handler(fake, method) for method in service.methods}
             listening.add_generic_rpc_handlers(

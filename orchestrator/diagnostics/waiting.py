@@ -12,7 +12,7 @@ _Spot = tuple[str, tuple[Place, ...]]
 """Name of the coroutine, and where it stands."""
 
 
-class Standing:
+class Waiting:
     """Tasks by where they stand. Give it all of them, then ask."""
 
     def __init__(self) -> None:
