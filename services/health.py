@@ -36,7 +36,8 @@ def asked(address: str) -> str:
         try:
             reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S)
         except grpc.RpcError as failed:
-            return str(failed)
+            call: Any = failed  # every RpcError of a client is a call, which its type does not say
+            return f"{call.code().name}: {call.details()}"
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status))
 
 

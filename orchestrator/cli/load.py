@@ -93,7 +93,7 @@ def load(
         rounds=rounds,
         every_s=1 / rate if rate else 0.0,
         concurrency=concurrency,
-        prefix=prefix or f"{int(time.time()):x}-",  # noqa: TID251  (a name that no earlier run had)
+        prefix=prefix or f"{time.time_ns() // 1_000_000:x}-",  # noqa: TID251  (a name that no earlier run had)
         ledgers=ledgers,
         as_json=as_json,
         quiet=quiet,

@@ -1,11 +1,13 @@
 """What the compose files mount says what they say: addresses, ports, names, settings."""
 
+import ast
 import json
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -235,6 +237,31 @@ def test_images_have_what_programs_need() -> None:
         {**pins(".ci/lock/runtime.txt"), "asyncpg": pins(".ci/lock/test.txt")["asyncpg"]}.items()
         - pins(".ci/lock/build.txt").items()
     )
+
+
+def test_the_services_have_what_they_import() -> None:
+    locked = {name.replace("-", "_") for name in pins(".ci/lock/services.txt")}
+    owners = packages_distributions()
+    for path in (ROOT / "services").rglob("*.py"):
+        for module in imported(path):
+            top = module.partition(".")[0]
+            if top in {"services", "google", "opentelemetry"} | sys.stdlib_module_names:  # namespaces: see below
+                continue
+            owned = {name.lower().replace("-", "_") for name in owners.get(top, [])}
+            assert owned & locked, f"{path.name} imports {module}, which no locked package has"
+    assert locked >= {"protobuf", "googleapis_common_protos", "opentelemetry_sdk", "opentelemetry_exporter_otlp"}
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file names in an import, wherever it stands."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import(names=names):
+                found |= {each.name for each in names}
+            case ast.ImportFrom(module=str(module)):
+                found.add(module)
+    return found
 
 
 def pins(path: str) -> dict[str, str]:

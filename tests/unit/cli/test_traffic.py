@@ -31,6 +31,14 @@ def test_reports_come_again_under_new_ids_past_the_end_of_the_file() -> None:
     assert [one["reportId"] for one in read_reports(iter(lines), 5)] == ["R-1", "R-2", "R-1-2", "R-2-2", "R-1-3"]
 
 
+def test_reports_may_have_a_prefix_before_their_ids() -> None:
+    lines = ['{"reportId": "R-1", "site": "DE"}\n']
+    assert read_reports(iter(lines), 2, "x-") == [
+        {"reportId": "x-R-1", "site": "DE"},
+        {"reportId": "x-R-1-2", "site": "DE"},
+    ]
+
+
 async def test_a_start_and_a_wait_are_asked_again_until_somebody_answers(server: FakeServer) -> None:
     running = rpc.WaitSagaResponse(saga=pb.Saga(status=pb.SAGA_STATUS_RUNNING), reached=False)
     server.answer("StartSaga", GONE, GONE, rpc.StartSagaResponse())
