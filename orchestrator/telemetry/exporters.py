@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -30,6 +30,7 @@ _NOISY = (
     "opentelemetry.exporter.otlp.proto.http._common",
     "opentelemetry.exporter.otlp.common.http",
 )
+_INSTANCE = "service.instance.id"
 
 
 class OtlpSender:
@@ -37,7 +38,7 @@ class OtlpSender:
 
     def __init__(self, protocol: str) -> None:
         """Connects at the first batch."""
-        self._resource = Resource.create({"service.version": __version__}).merge(_service_name())
+        self._resource = _resource()
         self._export = _grpc(self._resource) if protocol == "grpc" else _http(self._resource)
         self._ears = _Ears()
         self._ears.attach()
@@ -139,7 +140,16 @@ class _Ears(logging.Handler):
             logger.propagate = True
 
 
-def _service_name() -> Resource:
-    named = Resource.create()
-    is_unnamed = str(named.attributes.get("service.name", "")).startswith("unknown_service")
-    return Resource({"service.name": SCOPE}) if is_unnamed else Resource({})
+def _resource() -> Resource:
+    """Return who we say we are: what the environment says, and otherwise our name and version.
+
+    The SDK makes up a `service.instance.id` for each life of a process. A span that is sent again after a crash would
+    then not be the same span as before, and a backend would keep both; so it is there only where somebody gave it.
+    """
+    said = Resource.create({"service.version": __version__})
+    attributes = dict(said.attributes)
+    if _INSTANCE not in OTELResourceDetector().detect().attributes:
+        attributes.pop(_INSTANCE, None)
+    if str(attributes.get("service.name", "")).startswith("unknown_service"):
+        attributes["service.name"] = SCOPE
+    return Resource(attributes, said.schema_url)

@@ -113,7 +113,8 @@ def _twice(trace: Trace, *, is_retold: bool) -> Iterator[str]:
 
 
 def _content(span: Span) -> object:
-    return span.name, span.begin_us, span.end_us, span.parents, span.links, span.tags, span.events
+    """Return what a backend compares, which then shows one of two that are the same; the process is part of it."""
+    return span.name, span.process, span.begin_us, span.end_us, span.parents, span.links, span.tags, span.events
 
 
 def _one_tree(spans: Trace) -> Iterator[str]:
