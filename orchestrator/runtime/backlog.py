@@ -1,8 +1,8 @@
 """How far this process is behind: sagas of its shards that could move, and that it has not taken up.
 
 Two kinds of them wait without an actor: those whose timer is over, which lie in the journal by the instant that it was
-due, and, after a start or a take-over, those that recovery has read and not come to. A process that keeps up has
-neither: the sweep brings a saga back before its timer fires, and a message brings it back at once.
+due, and, after a start or a take-over, those that recovery has not come to, of which it knows a page. A process that
+keeps up has neither: the sweep brings a saga back before its timer fires, and a message brings it back at once.
 
 What waits inside an active saga is not here: that is the event loop's lateness, and the depth of mailboxes.
 """

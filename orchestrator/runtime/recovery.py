@@ -124,14 +124,13 @@ class Recovery:
         shards, self._taken = self._taken, set()
         before = self.recovered_count
         try:
-            after = ""
-            while rows := await self._journal.awake(after, RECOVERY_PAGE_ROWS, shards):
-                self.untaken.extend(rows)
-                while self.untaken:
-                    await self._take_up(self.untaken[0])
-                    self.untaken.popleft()
-                    await self._breathe()
-                after = rows[-1].saga_id
+            self.untaken.extend(await self._journal.awake("", RECOVERY_PAGE_ROWS, shards))
+            while self.untaken:
+                await self._take_up(self.untaken[0])
+                last = self.untaken.popleft()
+                if not self.untaken:  # looked for before the pause, so that whoever asks is told of more
+                    self.untaken.extend(await self._journal.awake(last.saga_id, RECOVERY_PAGE_ROWS, shards))
+                await self._breathe()
         except JournalUnavailable:
             self.untaken.clear()
             self._taken |= shards  # they are walked again, by whoever goes on when it is back

@@ -112,8 +112,8 @@ RUNNABLE = Metric(
     name="saga_runnable",
     kind="gauge",
     unit="sagas",
-    meaning="Sagas of this process's shards that could move and wait to be taken up, looked up every few seconds; at"
-    " most 1,000 whose timer is over are counted",
+    meaning="Sagas of this process's shards that could move and wait to be taken up, looked up every few seconds;"
+    " counted are at most 1,000 whose timer is over, and at most 200 that recovery has not come to",
 )
 OLDEST_RUNNABLE = Metric(
     name="saga_oldest_runnable_age_seconds",
