@@ -17,7 +17,7 @@ import threading
 from collections.abc import Sequence
 from types import CodeType, FrameType
 
-from orchestrator.diagnostics.thread import LoopThread, module_of
+from orchestrator.diagnostics.thread import LoopThread, has_begun, module_of
 from orchestrator.errors import Overloaded, Rejected
 from orchestrator.limits import PROFILE_FRAMES_MAX, PROFILE_SHARE_MAX, PROFILE_STACKS_MAX
 from orchestrator.ports.clock import Clock
@@ -72,6 +72,7 @@ class Ticks:
         self.stride = 1
         """Ticks from one look to the next: more than one where looking costs too much."""
         self._frameless = 0
+        self._is_looking = False
         self._looks = 0
         self._cost_s = 0.0
         self._begun = self._ended = self._seen_at = clock.monotonic()
@@ -95,10 +96,14 @@ class Ticks:
         signal.setitimer(signal.ITIMER_REAL, self.stride / self._hz, self.stride / self._hz)
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        if self._is_looking:  # so slow is this machine that the next tick came before this one was done with
+            return
+        self._is_looking = True
         began_s = self._thread.processor_s()
         self.tick(frame, self._clock.monotonic(), began_s)
         self._cost_s += self._thread.processor_s() - began_s
         self._looks += 1
+        self._is_looking = False
         stride = max(1, math.ceil(self._cost_s / self._looks * self._hz / PROFILE_SHARE_MAX))
         if stride != self.stride:
             self.stride = stride
@@ -111,7 +116,10 @@ class Ticks:
         count = max(self.stride, min(passed, worked))
         self._seen_at, self._seen_processor_s = now, processor_s
         self.samples += count
-        if frames := self._thread.called(frame):
+        frames = self._thread.called(frame)
+        if frames and not has_begun(frames[-1]):
+            frames.pop()
+        if frames:
             self.stacks.add(frames, count)
         else:
             self._frameless += count

@@ -14,6 +14,7 @@ import asyncio
 import sys
 import threading
 import time
+from dis import opmap
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
@@ -22,6 +23,7 @@ from typing import Self
 from orchestrator.limits import PLACES_KEPT_MAX
 
 _PACKAGE = __name__.partition(".")[0]
+_RESUME = opmap["RESUME"]
 _WAIT_S = 0.05
 """Who waits for the interpreter asks for it every 5 ms (`sys.getswitchinterval`); here at least a tenth as often."""
 
@@ -108,6 +110,16 @@ else:
     def _waits() -> int:
         """Return that it is not known."""
         return -1
+
+
+def has_begun(frame: FrameType) -> bool:
+    """Return whether a function has done anything since it was called, or resumed.
+
+    A thread is interrupted where Python looks up: where a function is called, and at the end of a loop. One that was
+    just entered did not have the time until then: its caller had.
+    """
+    at = frame.f_lasti
+    return at < 0 or frame.f_code.co_code[at] != _RESUME
 
 
 def module_of(frame: FrameType) -> str:

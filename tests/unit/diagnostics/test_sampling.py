@@ -1,4 +1,5 @@
 import asyncio
+import ctypes
 import math
 import signal
 import sys
@@ -8,11 +9,14 @@ import pytest
 
 from orchestrator.diagnostics import sampling
 from orchestrator.diagnostics.sampling import DEEPER, OTHER, Sampler, Stacks, Ticks, native_of
-from orchestrator.diagnostics.thread import LoopThread
+from orchestrator.diagnostics.thread import LoopThread, has_begun
 from orchestrator.errors import Overloaded, Rejected
 from orchestrator.limits import PROFILE_FRAMES_MAX, PROFILE_SHARE_MAX, PROFILE_STACKS_MAX
 from orchestrator.ports.diagnostics import Profile
 from tests.unit.diagnostics.planted import LOOPS, Factory, FakeClock, RealClock, planted
+
+interrupt = ctypes.CDLL(None)["raise"]
+"""Raises a signal as a timer does: Python learns of it where it looks next, not at once as from its own function."""
 
 pytestmark = pytest.mark.timeout(60, method="thread")
 """What watches over tests uses SIGALRM as well, unless it is told otherwise."""
@@ -92,6 +96,46 @@ async def test_somebody_else_s_alarm_is_left_alone() -> None:
         assert signal.getsignal(signal.SIGALRM) is mine
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_function_that_was_just_entered_did_not_have_the_time(native: bool) -> None:
+    """What comes back from a long native call is interrupted only where the next function begins."""
+    seen: list[tuple[str, bool]] = []
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        assert frame is not None
+        seen.append((frame.f_code.co_name, has_begun(frame)))
+
+    def entered(_: object) -> None:
+        if not native:
+            interrupt(signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        if native:
+            list(map(entered, map(interrupt, [signal.SIGALRM])))  # from one to the other without a line of Python
+        else:
+            entered(None)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert seen == [("entered", not native)]
+
+
+async def test_the_time_until_a_function_was_entered_is_its_caller_s() -> None:
+    """As above, at the ticks themselves."""
+    ticks = Ticks(await LoopThread.running(), RealClock(), 100.0)
+
+    def entered(_: object) -> None:
+        pass
+
+    def caller() -> None:
+        list(map(entered, map(interrupt, [signal.SIGALRM])))
+
+    with ticks:
+        caller()
+    [stack] = [stack for stack in ticks.stacks.folded() if "caller" in stack]
+    assert stack.endswith("<locals>.caller")
 
 
 # --- ticks -----------------------------------------------------------------------------------------------------------
