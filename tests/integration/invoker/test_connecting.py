@@ -65,9 +65,11 @@ async def test_a_call_aborted_before_there_is_a_connection_is_not_sent() -> None
     async with raw_peer(peers.silent) as address, calling(address) as caller:
         opened, reported = caller.begin(caller.request())
         assert caller.invoker.in_flight() == {"shop": 1}
+        assert caller.invoker.waiting() == {"shop": 1}
         opened.abort()
         opened.abort()
         report = await reported
+        assert caller.invoker.waiting() == {}
         assert (report.code, report.phase) == ("CANCELLED", Phase.NOT_SENT)
         assert caller.invoker.in_flight() == {}
 
@@ -75,6 +77,7 @@ async def test_a_call_aborted_before_there_is_a_connection_is_not_sent() -> None
 async def test_calls_begun_together_wait_for_one_connection_and_are_all_sent() -> None:
     async with serving({"Buy": sell}) as address, calling(address) as caller:
         begun = [caller.begin(caller.request(data=b"%d" % number))[1] for number in range(200)]
+        assert caller.invoker.waiting() == caller.invoker.in_flight() == {"shop": 200}
         replies = {report.reply.data for report in await asyncio.gather(*begun) if report.reply}
     assert replies == {b"%d" % number for number in range(200)}
 

@@ -25,6 +25,7 @@ from orchestrator.telemetry.exposition import OPENMETRICS, TEXT_OLD
 from orchestrator.values import TraceContext
 from tests.integration.api.rig import Listen
 from tests.integration.test_bootstrap import DEFINITION, validator
+from tests.kit.postgres import schema
 
 CALLER = TraceContext(trace_id=0xABC, span_id=0xDEF, sampled=True)
 
@@ -124,6 +125,22 @@ async def test_what_runs_here_is_on_the_page(tmp_path: Path) -> None:
     assert found["saga_orphaned_total"].value == 0
     assert not [name for name in found if name.startswith("saga_store_pool")], "there is no pool"
     assert found["process_open_fds"].value > 0
+
+
+async def test_on_postgres_the_pools_are_on_the_page() -> None:
+    with schema() as dsn:
+        settings = Settings.model_validate({"store": dsn, "cluster": {"port": 0}})
+        async with open_node(settings, environ={}) as node:
+            found = {sample.name: sample for sample in samples_of(rendered(node))}
+    assert found["saga_build_info"].labels["store"] == "postgres"
+    assert found["saga_store_pool_size"].value > 0
+    assert found["saga_store_pool_in_use"].value >= 0
+    assert "saga_journal_size_bytes" not in found, "how large the database is, it says itself"
+
+
+def rendered(node: Node) -> Answer:
+    content_type, body = node.metrics.render()
+    return Answer(headers={"content-type": content_type}, body=body)
 
 
 async def test_prometheus_own_checker_has_nothing_to_say(tmp_path: Path) -> None:
