@@ -63,6 +63,13 @@ def trace_id(uid: UUID) -> int:
     return uid.int
 
 
+@lru_cache(maxsize=DERIVED_KEYS_KEPT_MAX)
+def part_trace_id(uid: UUID, part: int) -> int:
+    """Return the trace id of a later part of a saga's trace (T9), from 2; the first part's is the saga's own."""
+    digest = hashlib.sha256(uid.bytes + f"@trace/{part}".encode()).digest()
+    return int.from_bytes(digest[:16], "big") or 1
+
+
 def span_id(uid: UUID, *path: str | int) -> int:
     """Return the 64-bit span id of a part of the saga, e.g. `span_id(uid, "score", "forward", 1)`; never zero."""
     digest = hashlib.sha256(uid.bytes + "/".join(map(str, path)).encode()).digest()
@@ -74,14 +81,14 @@ def span_id(uid: UUID, *path: str | int) -> int:
 # id has, so no author's name can take it (T8).
 
 
-def root_span_id(uid: UUID) -> int:
-    """Return the id of the span of the whole saga."""
-    return span_id(uid, "@saga")
+def root_span_id(uid: UUID, part: int = 1) -> int:
+    """Return the id of the span of the whole saga, or of one part of it where its trace has several."""
+    return span_id(uid, "@saga") if part == 1 else span_id(uid, "@saga", part)
 
 
-def start_span_id(uid: UUID) -> int:
-    """Return the id of the short span that makes a running saga findable (T4)."""
-    return span_id(uid, "@start")
+def start_span_id(uid: UUID, part: int = 1) -> int:
+    """Return the id of the short span that makes a running saga, and each part of its trace, findable (T4)."""
+    return span_id(uid, "@start") if part == 1 else span_id(uid, "@start", part)
 
 
 def compensation_span_id(uid: UUID) -> int:

@@ -14,6 +14,11 @@ SPAN_ITEMS_MAX = 1_000
 # Attempts of one operation that have spans of their own, the first ones: a call that is polled for weeks has thousands;
 # the others are counted in the operation's span.
 SPAN_ATTEMPTS_MAX = 128
+# A saga's trace goes on in a new, linked one when what begins next begins this long after its part began: a day is what
+# trace viewers search by, and what collectors that decide by whole traces can hold back.
+TRACE_PART_S_MAX = 86_400.0
+# Or after so many records: some 7,000 spans, more than a viewer draws well.
+TRACE_PART_RECORDS_MAX = 10_000
 # Encoded attributes kept: a definition has a few hundred words that its spans repeat; some hundred bytes each.
 SPAN_PAIRS_KEPT_MAX = 4_096
 # Parsed `tracestate` values kept: one for each of the callers that trace, and those are few.

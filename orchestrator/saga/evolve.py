@@ -7,7 +7,7 @@ from immutables import Map
 
 from orchestrator.errors import JournalCorrupted
 from orchestrator.frozen import changed
-from orchestrator.ids import StepId, item_of, item_path
+from orchestrator.ids import StepId, is_traced, item_of, item_path
 from orchestrator.saga.events import (
     GOOD_REASONS,
     AttemptOpened,
@@ -48,6 +48,13 @@ from orchestrator.saga.state import (
     StepStatus,
     operations_of,
 )
+from orchestrator.saga.traceparts import (
+    compensation_begins,
+    rollback_begins,
+    step_begins,
+    steps_begin_anew,
+    undo_begins,
+)
 from orchestrator.saga.transitions import next_saga, next_step
 from orchestrator.values import Payload
 
@@ -62,6 +69,10 @@ _LIVE = frozenset(
     }
 )
 _UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})
+_PENDING = StepStatus.PENDING
+_TO_UNDO = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED})
+# What ends a step with the record that it begins with. As a tuple, which a union would be made into at every call.
+_AT_ONCE = (StepSkipped, StepSettled)
 _NOTHING = Payload("", b"")
 _PAUSED = {Verb.PAUSE: True, Verb.RESUME: False}
 
@@ -107,6 +118,7 @@ def evolve(state: SagaState, event: Event) -> SagaState:
                 attention=(),
                 rollbacks={},
                 ahead=_ahead(state) if state.rollbacks else state.ahead,
+                trace_parts=compensation_begins(state.trace_parts, event, state.version + 1, state.started_at),
             )
         case SignalReceived():
             return _signalled(state, event)
@@ -195,7 +207,8 @@ def _part(state: SagaState, event: RollbackBegan | ElseBegan | StepsReset) -> Sa
             _known(state, event.step)
             rollbacks[event.step] = Rollback(steps=frozenset(event.steps), cause=event.cause)
             ahead = _ahead(state) if state.rollbacks else state.ahead
-            return _saga(state, event, rollbacks=rollbacks, ahead=ahead)
+            parts = rollback_begins(state.trace_parts, event, state.version + 1, state.started_at)
+            return _saga(state, event, rollbacks=rollbacks, ahead=ahead, trace_parts=parts)
         case ElseBegan():
             scope, body = _known(state, event.step), state.plan.steps[event.step].body
             timeout_s = body.timeout_s if isinstance(body, Scope) else None
@@ -221,7 +234,8 @@ def _reset(state: SagaState, event: StepsReset) -> dict[str, object]:
         steps[step_id] = StepState(id=step_id, status=next_step(old.status, event), manual_epoch=again)
     live = frozenset(path for path in state.live if item_of(path)[0] not in event.steps)
     ahead = frozenset(path for path in state.ahead if item_of(path)[0] not in event.steps)
-    return {"steps": steps, "items": items, "live": live, "ahead": ahead}
+    parts = steps_begin_anew(state.trace_parts, event.steps)
+    return {"steps": steps, "items": items, "live": live, "ahead": ahead, "trace_parts": parts}
 
 
 def _known(state: SagaState, path: StepId) -> StepState:
@@ -238,13 +252,20 @@ def _known(state: SagaState, path: StepId) -> StepState:
 def _step(state: SagaState, event: StepEvent) -> SagaState:
     path, version = event.step, state.version + 1
     old = state.steps.get(path) or _known(state, path)
-    new = with_event(old, event, version, next_step(old.status, event))
+    status = old.status
+    new = with_event(old, event, version, next_step(status, event))
     epoch = max(state.epoch, event.epoch) if isinstance(event, AttemptOpened) else state.epoch
+    if state.rollbacks and status in _TO_UNDO:
+        state = _undo_begins(state, event)
     if path not in state.steps:
         if isinstance(event, StepBegan):
             raise JournalCorrupted(f"item {path!r} began as a step without a call, which items never are")
         return _item(state, event, old, new, epoch)
     more: dict[str, object] = {}
+    if status is _PENDING and not isinstance(event, _AT_ONCE):
+        parts = step_begins(state.trace_parts, event, version, state.started_at)
+        if parts is not state.trace_parts:
+            more["trace_parts"] = parts
     if isinstance(event, StepBegan) and not _can_begin(state.plan.steps[path], event):
         told = f"due at {event.due_at}, {event.count} items"
         raise JournalCorrupted(f"step {path!r} cannot begin as it did ({told}): its plan has no such step")
@@ -261,6 +282,13 @@ def _step(state: SagaState, event: StepEvent) -> SagaState:
     steps = dict(state.steps)
     steps[path] = new
     return _saga(state, event, steps=steps, live=_live(state, new), epoch=epoch, **more)
+
+
+def _undo_begins(state: SagaState, event: StepEvent) -> SagaState:
+    """Fold to which part of the trace an undo belongs that begins now, of a path that has a span."""
+    if not isinstance(event, AttemptOpened | StepStuck) or not is_traced(event.step):
+        return state
+    return changed(state, trace_parts=undo_begins(state.trace_parts, event.step, state.rollbacks))
 
 
 def _can_begin(step: Step, event: StepBegan) -> bool:

@@ -17,6 +17,7 @@ from orchestrator.ids import SagaId, StepId, item_of, item_path
 from orchestrator.limits import CLOCK_SKEW_S
 from orchestrator.saga.events import AttentionReason, Cause, Parent, Report, SettleReason
 from orchestrator.saga.plan import OnFailure, Operation, Outcome, Plan, Step, StepKind
+from orchestrator.saga.traceparts import ONE_PART, TraceParts
 from orchestrator.values import Attributes, Payload, TraceContext
 
 
@@ -202,6 +203,8 @@ class SagaState:
     attributes: Attributes = field(default_factory=dict[str, str | int | float | bool])
     request_id: str = ""
     trace: TraceContext = field(default_factory=lambda: TraceContext(trace_id=0, span_id=0, sampled=False))
+    trace_parts: TraceParts = ONE_PART
+    """T9: the traces that it goes on in, and what belongs to which."""
     started_at: float = 0.0
     updated_at: float = 0.0
     ended_at: float | None = None
@@ -221,7 +224,8 @@ class SagaState:
     signal_ids: Map[str, None] = field(default_factory=Map[str, None])
     """The request id of every signal that ever came."""
     rollbacks: Mapping[StepId, Rollback] = field(default_factory=dict[StepId, Rollback])
-    """Parts that are being undone while the saga goes on; empty once the saga as a whole goes backward."""
+    """Parts that are being undone while the saga goes on, in the order in which they began; empty once the saga as a
+    whole goes backward."""
     ahead: frozenset[StepId] = frozenset()
     """What was being undone already, in a part of the saga, when more of it came to be undone: ahead of the order."""
     is_paused: bool = False

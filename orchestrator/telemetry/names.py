@@ -36,8 +36,16 @@ UNDO_SPAN = "undo {step}"
 CHILD_SPAN = "child {definition}"
 
 SPANS = (
-    Name(name=ROOT_SPAN, where="child of the caller's span", meaning="the whole saga; sent when it ends"),
-    Name(name=START_SPAN, where="child of the saga", meaning="no length; sent at once, so a running saga is findable"),
+    Name(
+        name=ROOT_SPAN,
+        where="child of the caller's span",
+        meaning="the whole saga, sent when it ends; of a very long one a part of it, with a trace of its own",
+    ),
+    Name(
+        name=START_SPAN,
+        where="child of the saga",
+        meaning="no length; sent at once, so that a running saga, or a part of it, is findable",
+    ),
     Name(
         name=STEP_SPAN,
         where="child of the saga, or of its scope",
@@ -144,6 +152,8 @@ SAGA_LEFT_COUNT = "saga.left_count"
 SAGA_CHILD = "saga.child"
 SAGA_PARENT_ID = "saga.parent.id"
 SAGA_PARENT_STEP = "saga.parent.step"
+SAGA_PART = "saga.part"
+SAGA_CONTINUED = "saga.continued"
 SAGA_SPANS_UNTOLD = "saga.spans_untold"
 SAGA_EVENTS_UNTOLD = "saga.events_untold"
 RPC_SYSTEM_NAME = "rpc.system.name"
@@ -158,7 +168,7 @@ ATTRIBUTES = (
     Name(name=SAGA_UID, where="saga, start", meaning="the saga's unique id, from which every key and span id follows"),
     Name(name=SAGA_DEFINITION, where="saga, start", meaning="name of the definition"),
     Name(name=SAGA_REVISION, where="saga, start", meaning="revision of the definition"),
-    Name(name=SAGA_STATUS, where="saga", meaning="COMPLETED, COMPENSATED or TERMINATED"),
+    Name(name=SAGA_STATUS, where="saga", meaning="COMPLETED, COMPENSATED or TERMINATED; of several parts the last's"),
     Name(name=SAGA_STEP, where="step, undo, attempt, events", meaning="the step's path: `reserve`, or `reserve[17]`"),
     Name(
         name=SAGA_OPERATION,
@@ -197,6 +207,16 @@ ATTRIBUTES = (
     Name(name=SAGA_CHILD, where="attempt", meaning="definition/revision of the child saga that the attempt is"),
     Name(name=SAGA_PARENT_ID, where="saga, start", meaning="the saga that this one is a step of"),
     Name(name=SAGA_PARENT_STEP, where="saga, start", meaning="and which step of it"),
+    Name(
+        name=SAGA_PART,
+        where="saga, start",
+        meaning="which part of the saga's trace this is, from 1, where it has rolled over (count)",
+    ),
+    Name(
+        name=SAGA_CONTINUED,
+        where="saga",
+        meaning="true: this part of the trace is over, and the next one, to which the span links, goes on",
+    ),
     Name(
         name=SAGA_SPANS_UNTOLD,
         where="saga, step, undo, compensation, rollback",

@@ -1,7 +1,7 @@
 """A saga's records as spans: a pure fold, the same today, after a crash, and on another machine.
 
-`project(view, event)` takes what is known of a saga from its earlier records and the next event; it gives what is known
-afterwards and the spans that this event closes, children before parents.
+`project(view, event, version)` takes what is known of a saga from its earlier records and the next event; it gives what
+is known afterwards and the spans that this event closes, children before parents.
 """
 
 from collections.abc import Iterable
@@ -12,8 +12,16 @@ from orchestrator.frozen import changed
 from orchestrator.ids import StepId, item_of
 from orchestrator.saga import events as ev
 from orchestrator.saga.plan import Operation, Outcome
+from orchestrator.saga.traceparts import (
+    compensation_begins,
+    rollback_begins,
+    step_begins,
+    steps_begin_anew,
+    undo_begins,
+)
 from orchestrator.telemetry import spans
 from orchestrator.telemetry.notes import Note, note_of
+from orchestrator.telemetry.rollover import Told, followed, with_parts
 from orchestrator.telemetry.spandata import SpanData, SpanLink
 from orchestrator.telemetry.views import (
     ItemCounts,
@@ -23,6 +31,7 @@ from orchestrator.telemetry.views import (
     UnderWay,
     Undoing,
     begun,
+    entered,
     innermost_first,
     noted,
     side_of,
@@ -30,41 +39,62 @@ from orchestrator.telemetry.views import (
     with_undoing,
 )
 
-Told = tuple[SagaView, tuple[SpanData, ...]]
 _FORWARD, _UNDO = Operation.FORWARD, Operation.COMPENSATE
 
 
-def project(view: SagaView, event: ev.Event) -> Told:
-    """Return the view after the event, and the spans it closes, children before parents; none of an unsampled saga."""
-    if not view.sampled:
+def project(view: SagaView, event: ev.Event, version: int) -> Told:
+    """Return the view after the event of a record, and the spans it closes, children before parents.
+
+    `version` is the record's number. There are no spans of an unsampled saga.
+    """
+    if not view.who.sampled:
         return view, ()
+    before = view.parts
+    told: tuple[SpanData, ...] = ()
     match event:
         case ev.AttemptOpened():
-            return _opened(view, event), ()
+            view = _opened(view, event, version)
         case ev.AttemptSettled():
-            return _attempted(view, event)
+            view, told = _attempted(view, event)
         case ev.StepBegan():
-            return _began(view, event), ()
+            view = _began(view, event, version)
         case ev.StepSettled():
-            return _settled(view, event)
+            view, told = _settled(view, event)
         case ev.StepUndone() | ev.StepLeft():
-            return _undone(view, event)
+            view, told = _undone(view, event)
         case ev.StepSkipped():
-            return _skipped(view, event)
+            view, told = _skipped(view, event)
         case ev.StepStuck():
-            return noted(begun(view, event.step, side_of(event.operation), event.at), None, note_of(event)), ()
+            view = noted(_starts(view, event, side_of(event.operation), version), None, note_of(event))
         case ev.RollbackBegan() | ev.ElseBegan() | ev.StepsReset() | ev.CompensationBegan():
-            return _part(view, event)
+            view, told = _part(view, event, version)
         case ev.SagaStarted():
-            return view, (spans.start_span(view, event),)
+            told = (spans.start_span(view, event.at),)
         case ev.SagaCompleted() | ev.SagaCompensated() | ev.SagaTerminated():
-            return _ended(view, event)
+            view, told = _ended(view, event)
         case _:
-            return _happened(view, event), ()
+            view = _happened(view, event)
+    return followed(view, before, event.at, told) if view.earlier or view.parts is not before else (view, told)
 
 
-def _opened(view: SagaView, event: ev.AttemptOpened) -> SagaView:
-    view = begun(view, event.step, side_of(event.operation), event.at)
+def _starts(
+    view: SagaView, event: ev.AttemptOpened | ev.StepBegan | ev.StepStuck, side: Operation, version: int
+) -> SagaView:
+    """Return the view with a step or an undo under way, in the part of the trace where the runtime has it (T5)."""
+    path, parts = event.step, view.parts
+    key = path, side
+    if key in view.under_way or not ids.is_traced(path):
+        return view
+    if side is _UNDO:
+        if view.rollbacks:
+            parts = undo_begins(parts, path, view.rollbacks)
+    elif path[-1] != "]":
+        parts = step_begins(parts, event, version, view.who.started_at)
+    return entered(view if parts is view.parts else with_parts(view, parts), key, event.at)
+
+
+def _opened(view: SagaView, event: ev.AttemptOpened, version: int) -> SagaView:
+    view = _starts(view, event, side_of(event.operation), version)
     if not ids.is_traced(event.step, event.attempt):
         return view
     call = OpenAttempt(attempt=event.attempt, manual_epoch=event.manual_epoch, opened_at=event.at)
@@ -86,10 +116,10 @@ def _attempted(view: SagaView, event: ev.AttemptSettled) -> Told:
     return view, (spans.attempt_span(view, event, call),)
 
 
-def _began(view: SagaView, event: ev.StepBegan) -> SagaView:
+def _began(view: SagaView, event: ev.StepBegan, version: int) -> SagaView:
     if event.count is not None:
         view = changed(view, items=view.items.set(event.step, ItemCounts(event.count)))
-    return begun(view, event.step, _FORWARD, event.at)
+    return _starts(view, event, _FORWARD, version)
 
 
 def _settled(view: SagaView, event: ev.StepSettled) -> Told:
@@ -102,7 +132,7 @@ def _settled(view: SagaView, event: ev.StepSettled) -> Told:
     if not ids.is_traced(event.step):
         return untold(view, event.step, _FORWARD), rolled_back
     if key not in view.under_way:
-        if view.is_told or event.reason is ev.SettleReason.RESOLVED:
+        if view.has_ended or event.reason is ev.SettleReason.RESOLVED:
             return view, rolled_back  # its span is told already, and says what was known then
         view = begun(view, event.step, _FORWARD, event.started_at)
     entry = view.under_way[key]
@@ -147,10 +177,12 @@ def _skipped(view: SagaView, event: ev.StepSkipped) -> Told:
 # --- parts of the saga, and the saga ---------------------------------------------------------------------------------
 
 
-def _part(view: SagaView, event: ev.RollbackBegan | ev.ElseBegan | ev.StepsReset | ev.CompensationBegan) -> Told:
+def _part(
+    view: SagaView, event: ev.RollbackBegan | ev.ElseBegan | ev.StepsReset | ev.CompensationBegan, version: int
+) -> Told:
     match event:
         case ev.RollbackBegan():
-            return _rolling_back(view, event), ()
+            return _rolling_back(view, event, version), ()
         case ev.ElseBegan():
             view, told = _closed_rollback(view, event.step, event.at)
             return noted(view, (event.step, _FORWARD), note_of(event)), told
@@ -158,9 +190,11 @@ def _part(view: SagaView, event: ev.RollbackBegan | ev.ElseBegan | ev.StepsReset
             return _reset(view, event)
         case ev.CompensationBegan():
             view, told = _closed_rollbacks(view, event.at)
+            view = with_parts(view, compensation_begins(view.parts, event, version, view.who.started_at))
             undoing = Undoing(
-                span_id=ids.compensation_span_id(view.uid),
-                parent_id=ids.root_span_id(view.uid),
+                part=view.parts.backward,
+                span_id=ids.compensation_span_id(view.who.uid),
+                parent_id=view.root_id,
                 begin_at=event.at,
                 cause=event.cause,
                 steps=frozenset(),
@@ -170,20 +204,23 @@ def _part(view: SagaView, event: ev.RollbackBegan | ev.ElseBegan | ev.StepsReset
             assert_never(event)
 
 
-def _rolling_back(view: SagaView, event: ev.RollbackBegan) -> SagaView:
+def _rolling_back(view: SagaView, event: ev.RollbackBegan, version: int) -> SagaView:
+    view = with_parts(view, rollback_begins(view.parts, event, version, view.who.started_at))
     number = view.rollback_counts.get(event.step, 0) + 1
     # The scope that failed stays under way meanwhile; a step that is run again is itself undone.
     is_scope = event.step not in event.steps
     undoing = Undoing(
-        span_id=ids.rollback_span_id(view.uid, event.step, number),
-        parent_id=view.span_id(event.step, _FORWARD) if is_scope else ids.root_span_id(view.uid),
+        part=view.parts.rollbacks[event.step],
+        span_id=ids.rollback_span_id(view.who.uid, event.step, number),
+        parent_id=view.span_id(event.step, _FORWARD) if is_scope else view.root_id,
         begin_at=event.at,
         cause=event.cause,
         steps=frozenset(event.steps),
     )
+    others = {root: each for root, each in view.rollbacks.items() if root != event.step}
     return changed(
         view,
-        rollbacks=view.rollbacks.set(event.step, undoing),
+        rollbacks={**others, event.step: undoing},
         rollback_counts=view.rollback_counts.set(event.step, number),
     )
 
@@ -193,7 +230,7 @@ def _closed_rollback(view: SagaView, step: StepId, at: float) -> Told:
     if undoing is None:
         return view, ()
     span = spans.rollback_span(view, step, undoing, at)
-    return changed(view, rollbacks=view.rollbacks.delete(step)), (span,)
+    return changed(view, rollbacks={root: each for root, each in view.rollbacks.items() if root != step}), (span,)
 
 
 def _closed_rollbacks(view: SagaView, at: float) -> Told:
@@ -216,7 +253,8 @@ def _reset(view: SagaView, event: ev.StepsReset) -> Told:
         items = items.delete(step) if step in items else items
     for path in [path for path in last if item_of(path)[0] in inside]:
         last = last.delete(path)
-    view = changed(view, runs=runs, items=items, last=last)
+    parts = steps_begin_anew(view.parts, inside)
+    view = changed(view, runs=runs, items=items, last=last, parts=parts)
     return noted(view, None, note_of(event)), (*calls, *told, *rolled_back)
 
 
@@ -247,7 +285,7 @@ def _ended(view: SagaView, event: spans.Ending) -> Told:
         told.append(spans.compensation_span(view, view.compensation, event))
     if not view.is_told:
         told.append(spans.root_span(view, event))
-    return changed(view, is_told=True), tuple(told)
+    return changed(view, is_told=True, has_ended=True), tuple(told)
 
 
 # --- events within spans ---------------------------------------------------------------------------------------------
@@ -264,7 +302,9 @@ def _happened(view: SagaView, event: Note) -> SagaView:
         case ev.StepReopened():
             return noted(view, (event.step, side_of(event.operation)), note_of(event))
         case ev.SignalReceived():
-            waiting = [step for step in view.shape.waits.get(event.signal, ()) if (step, _FORWARD) in view.under_way]
+            waiting = [
+                step for step in view.who.shape.waits.get(event.signal, ()) if (step, _FORWARD) in view.under_way
+            ]
             sender = event.trace
             link = None if sender is None or not sender.span_id else SpanLink(sender.trace_id, sender.span_id)
             return noted(view, (waiting[0], _FORWARD) if waiting else None, note_of(event), link)

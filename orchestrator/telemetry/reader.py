@@ -63,7 +63,7 @@ class Reader:
             view = seen.view if seen is not None and is_next else await self._folded(saga_id, record.version - 1)
         if view is None:
             return ()
-        view, spans = project(view, event)
+        view, spans = project(view, event, record.version)
         if isinstance(event, SagaCompleted | SagaCompensated | SagaTerminated):
             self._seen.pop(saga_id, None)
         else:
@@ -91,7 +91,7 @@ class Reader:
                     if isinstance(record.event, SagaStarted):
                         view = view_of(record.event, await self._shape_of(record.event))
                     elif view is not None:
-                        view, _ = project(view, record.event)
+                        view, _ = project(view, record.event, record.version)
         except JournalCorrupted as error:
             _log.error("no spans for saga %s: %s", saga_id, error, extra=of_saga(saga_id))
             return None

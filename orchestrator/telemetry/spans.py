@@ -16,30 +16,42 @@ from orchestrator.saga.plan import CHILD_TARGET, Operation, Outcome
 from orchestrator.telemetry import names
 from orchestrator.telemetry.notes import ns, sentence
 from orchestrator.telemetry.spandata import AttributeValue, SpanData, SpanLink
-from orchestrator.telemetry.views import Notes, OpenAttempt, OperationKey, SagaView, UnderWay, Undoing, side_of
+from orchestrator.telemetry.views import (
+    Notes,
+    OpenAttempt,
+    OperationKey,
+    RolledOver,
+    SagaView,
+    UnderWay,
+    Undoing,
+    side_of,
+)
 
 Ending = ev.SagaCompleted | ev.SagaCompensated | ev.SagaTerminated
 _STATUS = {ev.SagaCompleted: "COMPLETED", ev.SagaCompensated: "COMPENSATED", ev.SagaTerminated: "TERMINATED"}
 _NO_NOTES = Notes()
 
 
-def start_span(view: SagaView, event: ev.SagaStarted) -> SpanData:
-    """Return the span without length that makes a running saga findable (T4)."""
+def start_span(view: SagaView, at: float) -> SpanData:
+    """Return the span without length that makes a running saga findable (T4), and each part of its trace."""
+    part = view.parts.number
     return _span(
         view,
-        span_id=ids.start_span_id(view.uid),
-        parent_id=ids.root_span_id(view.uid),
+        part=part,
+        span_id=ids.start_span_id(view.who.uid, part),
+        parent_id=view.root_id,
         name=names.START_SPAN,
-        begin_at=event.at,
-        end_at=event.at,
-        attributes=_identity(view),
-        links=_of_parent(view),
+        begin_at=at,
+        end_at=at,
+        attributes=_identity(view) | _of_part(part),
+        links=_of_parent(view) if part == 1 else _other_parts(view, part - 1),
     )
 
 
 def root_span(view: SagaView, event: Ending) -> SpanData:
-    """Return the span of the whole saga."""
-    attributes = {**_identity(view), names.SAGA_STATUS: _STATUS[type(event)]}
+    """Return the span of the whole saga, or of the last part of its trace."""
+    part = view.parts.number
+    attributes = {**_identity(view), **_of_part(part), names.SAGA_STATUS: _STATUS[type(event)]}
     error = None
     if not isinstance(event, ev.SagaCompleted):
         cause = view.compensation.cause if view.compensation else None
@@ -52,19 +64,52 @@ def root_span(view: SagaView, event: Ending) -> SpanData:
     if isinstance(event, ev.SagaTerminated):
         attributes |= {names.SAGA_LEFT_COUNT: len(event.left), names.ERROR_TYPE: "TERMINATED"}
         error = f"terminated by a person; {len(event.left)} effects stay"
+    others = () if part == 1 else (part - 1,)
+    ends, notes = (view.begin_at, event.at), view.notes
+    return _root_span(view, part, others, ends=ends, attributes=attributes, notes=notes, error=error)
+
+
+def rolled_over_span(view: SagaView, part: int, over: RolledOver, end_at: float) -> SpanData:
+    """Return the span of a part of the trace that is followed by another."""
+    attributes = {**_identity(view), names.SAGA_PART: part, names.SAGA_CONTINUED: True}
+    others = (part + 1,) if part == 1 else (part - 1, part + 1)
+    return _root_span(view, part, others, ends=(over.begin_at, end_at), attributes=attributes, notes=over.notes)
+
+
+def _root_span(
+    view: SagaView,
+    part: int,
+    others: tuple[int, ...],
+    *,
+    ends: tuple[float, float],
+    attributes: Mapping[str, AttributeValue],
+    notes: Notes,
+    error: str | None = None,
+) -> SpanData:
+    caller_id = view.who.caller_span_id if part == 1 else 0
     return _span(
         view,
-        span_id=ids.root_span_id(view.uid),
-        parent_id=view.caller_span_id,
-        parent_is_remote=view.caller_span_id != 0,
-        name=names.ROOT_SPAN.format(definition=view.definition),
-        begin_at=event.started_at,
-        end_at=event.at,
+        part=part,
+        span_id=ids.root_span_id(view.who.uid, part),
+        parent_id=caller_id,
+        parent_is_remote=caller_id != 0,
+        name=names.ROOT_SPAN.format(definition=view.who.definition),
+        begin_at=ends[0],
+        end_at=ends[1],
         attributes=attributes,
-        notes=view.notes,
-        links=_of_parent(view),
+        notes=notes,
+        links=(*(_of_parent(view) if part == 1 else ()), *_other_parts(view, *others)),
         error=error,
     )
+
+
+def _of_part(part: int) -> dict[str, AttributeValue]:
+    return {} if part == 1 else {names.SAGA_PART: part}
+
+
+def _other_parts(view: SagaView, *parts: int) -> tuple[SpanLink, ...]:
+    """Return links to the roots of other parts of the trace; their ids are known before there is a span."""
+    return tuple(SpanLink(view.trace_of(part), ids.root_span_id(view.who.uid, part)) for part in parts)
 
 
 def compensation_span(view: SagaView, undoing: Undoing, event: ev.SagaCompensated | ev.SagaTerminated) -> SpanData:
@@ -85,6 +130,7 @@ def _undoing_span(
 ) -> SpanData:
     return _span(
         view,
+        part=undoing.part,
         span_id=undoing.span_id,
         parent_id=undoing.parent_id,
         name=name,
@@ -117,7 +163,7 @@ def undo_span(view: SagaView, event: ev.StepUndone | ev.StepLeft, entry: UnderWa
     if path in view.last:
         last = view.last[path]
         undone = view.span_id(path, forward) if last is None else view.attempt_id(path, forward, last)
-        links = (SpanLink(view.trace_id, undone),)
+        links = (SpanLink(view.trace_of(view.parts.part_of(path, forward)), undone),)
     left: dict[str, AttributeValue] = {names.SAGA_REASON: "LEFT"}
     attributes = {names.SAGA_NOTHING_TO_UNDO: event.nothing_to_undo} if isinstance(event, ev.StepUndone) else left
     return _operation_span(view, (path, Operation.COMPENSATE), entry, event.at, attributes, links=links)
@@ -159,6 +205,7 @@ def _operation_span(
         about[names.SAGA_RUN] = run
     return _span(
         view,
+        part=entry.part,
         span_id=view.span_id(path, operation),
         parent_id=entry.parent_id,
         name=template.format(step=step),
@@ -211,7 +258,7 @@ def _of_attempt(view: SagaView, key: OperationKey, call: OpenAttempt) -> dict[st
     }
     if call.manual_epoch:
         found[names.SAGA_MANUAL_EPOCH] = call.manual_epoch
-    callee = view.shape.callees.get((item_of(path)[0], operation))
+    callee = view.who.shape.callees.get((item_of(path)[0], operation))
     if callee is not None and callee.target == CHILD_TARGET:
         found[names.SAGA_CHILD] = callee.method
         return found
@@ -233,12 +280,13 @@ def _attempt_span(
 ) -> SpanData:
     path, operation = key
     step = item_of(path)[0]
-    callee = view.shape.callees.get((step, operation))
+    callee = view.who.shape.callees.get((step, operation))
     name = f"{step} {operation.value}" if callee is None else callee.method
     if callee is not None and callee.target == CHILD_TARGET:
         name = names.CHILD_SPAN.format(definition=callee.method.partition("/")[0])
     return _span(
         view,
+        part=view.parts.part_of(path, operation),
         span_id=view.attempt_id(path, operation, call),
         parent_id=view.span_id(path, side_of(operation)),
         name=name,
@@ -253,6 +301,7 @@ def _attempt_span(
 def _span(
     view: SagaView,
     *,
+    part: int,
     span_id: int,
     parent_id: int,
     name: str,
@@ -272,16 +321,16 @@ def _span(
     if notes.events_untold:
         counted[names.SAGA_EVENTS_UNTOLD] = notes.events_untold
     return SpanData(
-        trace_id=view.trace_id,
+        trace_id=view.who.trace_id if part == 1 else view.trace_of(part),
         span_id=span_id,
         parent_id=parent_id,
         parent_is_remote=parent_is_remote,
-        trace_state=view.trace_state,
+        trace_state=view.who.trace_state,
         name=name,
         kind=kind,
         start_ns=start_ns,
         end_ns=max(ns(end_at), start_ns),
-        attributes={names.SAGA_ID: view.saga_id, **attributes, **counted},
+        attributes={names.SAGA_ID: view.who.saga_id, **attributes, **counted},
         events=notes.events,
         links=(*links, *notes.links),
         error=None if error is None else sentence(error),
@@ -290,18 +339,18 @@ def _span(
 
 def _identity(view: SagaView) -> dict[str, AttributeValue]:
     found: dict[str, AttributeValue] = {
-        names.SAGA_UID: str(view.uid),
-        names.SAGA_DEFINITION: view.definition,
-        names.SAGA_REVISION: view.revision,
+        names.SAGA_UID: str(view.who.uid),
+        names.SAGA_DEFINITION: view.who.definition,
+        names.SAGA_REVISION: view.who.revision,
     }
-    if view.parent is not None:
-        found |= {names.SAGA_PARENT_ID: view.parent.saga_id, names.SAGA_PARENT_STEP: view.parent.step}
+    if view.who.parent is not None:
+        found |= {names.SAGA_PARENT_ID: view.who.parent.saga_id, names.SAGA_PARENT_STEP: view.who.parent.step}
     return found
 
 
 def _of_parent(view: SagaView) -> tuple[SpanLink, ...]:
     """Return the link of a child saga to the attempt that started it (T7)."""
-    parent = view.parent
+    parent = view.who.parent
     return () if parent is None or not parent.span_id else (SpanLink(parent.trace_id, parent.span_id),)
 
 

@@ -17,7 +17,10 @@ from orchestrator.ids import SagaId, StepId, item_of
 from orchestrator.limits import SPAN_EVENTS_MAX
 from orchestrator.saga.events import Cause, Parent, SagaStarted
 from orchestrator.saga.plan import Call, Operation, Plan, Wait
+from orchestrator.saga.traceparts import ONE_PART, TraceBounds, TraceParts, rollback_of
 from orchestrator.telemetry.spandata import SpanEvent, SpanLink
+
+BOUNDS = ONE_PART.bounds
 
 OperationKey = tuple[StepId, Operation]
 """A path and an operation; of a step's own span FORWARD, of its undo's COMPENSATE."""
@@ -56,6 +59,8 @@ class Notes:
 class UnderWay:
     """A step or an undo that has begun and whose span is not told yet."""
 
+    part: int
+    """Of the saga's trace."""
     begin_at: float
     parent_id: int
     notes: Notes = field(default_factory=Notes)
@@ -74,6 +79,8 @@ class OpenAttempt:
 class Undoing:
     """The saga, or a part of it, that is being undone."""
 
+    part: int
+    """Of the saga's trace."""
     span_id: int
     parent_id: int
     begin_at: float
@@ -94,20 +101,40 @@ class ItemCounts:
 
 
 @frozen
-class SagaView:
-    """One saga, as far as its trace needs it."""
+class RolledOver:
+    """A part of the saga's trace that is followed by another, and of which something is still under way."""
+
+    begin_at: float
+    notes: Notes
+
+
+@frozen
+class Identity:
+    """What the first record says of a saga, and its plan; nothing of it ever changes."""
 
     saga_id: SagaId
     uid: UUID
     definition: str
     revision: str
     trace_id: int
+    """Of the first part of its trace."""
     caller_span_id: int
     trace_state: str
     sampled: bool
     parent: Parent | None
     """The saga that this one is a step of."""
+    started_at: float
     shape: Shape
+
+
+@frozen
+class SagaView:
+    """One saga, as far as its trace needs it."""
+
+    who: Identity
+    parts: TraceParts
+    earlier: Map[int, RolledOver] = field(default_factory=Map[int, RolledOver])
+    """Parts that are rolled over, and whose own span is not told yet."""
     under_way: Map[OperationKey, UnderWay] = field(default_factory=Map[OperationKey, UnderWay])
     calls: Map[OperationKey, OpenAttempt] = field(default_factory=Map[OperationKey, OpenAttempt])
     last: Map[StepId, OpenAttempt | None] = field(default_factory=Map[StepId, OpenAttempt | None])
@@ -115,14 +142,30 @@ class SagaView:
     items: Map[StepId, ItemCounts] = field(default_factory=Map[StepId, ItemCounts])
     runs: Map[StepId, int] = field(default_factory=Map[StepId, int])
     """How often each step was begun anew."""
-    rollbacks: Map[StepId, Undoing] = field(default_factory=Map[StepId, Undoing])
-    """Parts that are being undone, by what caused it."""
+    rollbacks: Mapping[StepId, Undoing] = field(default_factory=dict[StepId, Undoing])
+    """Parts of the saga that are being undone, by what caused it, in the order in which they began."""
     rollback_counts: Map[StepId, int] = field(default_factory=Map[StepId, int])
     compensation: Undoing | None = None
     notes: Notes = field(default_factory=Notes)
-    """Of the saga's own span."""
+    """Of the saga's own span, or of that of the last part of its trace."""
     is_told: bool = False
-    """The saga's own span is told: a child that had completed and is undone later has no second one."""
+    """That span is told: a child that had completed and is undone later has no second one in the same trace."""
+    has_ended: bool = False
+    """The saga had come to its end: what was under way was told as cut off."""
+
+    @property
+    def root_id(self) -> int:
+        """Return the id of the span below which things begin now."""
+        return ids.root_span_id(self.who.uid, self.parts.number)
+
+    @property
+    def begin_at(self) -> float:
+        """Return when the part of the trace began in which things begin now."""
+        return self.parts.begin_at or self.who.started_at
+
+    def trace_of(self, part: int) -> int:
+        """Return the trace id of a part, as the runtime has injected it."""
+        return self.who.trace_id if part == 1 else ids.part_trace_id(self.who.uid, part)
 
     def run_of(self, path: StepId) -> int:
         """Return how often the step of a path was begun anew."""
@@ -130,19 +173,16 @@ class SagaView:
 
     def span_id(self, path: StepId, operation: Operation) -> int:
         """Return the id of a step's span, or of its undo's."""
-        return ids.operation_span_id(self.uid, path, operation.value, self.run_of(path))
+        return ids.operation_span_id(self.who.uid, path, operation.value, self.run_of(path))
 
     def attempt_id(self, path: StepId, operation: Operation, call: OpenAttempt) -> int:
         """Return the id of an attempt's span, as the runtime has injected it."""
-        return ids.attempt_span_id(self.uid, path, operation.value, call.attempt, call.manual_epoch)
+        return ids.attempt_span_id(self.who.uid, path, operation.value, call.attempt, call.manual_epoch)
 
     def undoing(self, path: StepId) -> Undoing | None:
         """Return what a path is undone as a part of: the latest rollback that holds it, otherwise the whole saga."""
-        if not self.rollbacks:
-            return self.compensation
-        step = item_of(path)[0]
-        inside = [each for each in self.rollbacks.values() if step in each.steps]
-        return max(inside, key=lambda each: each.begin_at) if inside else self.compensation
+        root = rollback_of(self.rollbacks, path) if self.rollbacks else None
+        return self.compensation if root is None else self.rollbacks[root]
 
 
 def shape_of(plan: Plan) -> Shape:
@@ -166,10 +206,10 @@ def shape_of(plan: Plan) -> Shape:
     return Shape(callees=callees, scopes=scopes, waits=waits)
 
 
-def view_of(started: SagaStarted, shape: Shape) -> SagaView:
+def view_of(started: SagaStarted, shape: Shape, bounds: TraceBounds = BOUNDS) -> SagaView:
     """Return the view before anything but the start is known."""
     trace = started.trace
-    return SagaView(
+    who = Identity(
         saga_id=started.saga_id,
         uid=started.uid,
         definition=started.definition,
@@ -179,8 +219,10 @@ def view_of(started: SagaStarted, shape: Shape) -> SagaView:
         trace_state=trace.state,
         sampled=trace.sampled,
         parent=started.parent,
+        started_at=started.at,
         shape=shape,
     )
+    return SagaView(who=who, parts=ONE_PART if bounds is BOUNDS else TraceParts(bounds=bounds))
 
 
 def side_of(operation: Operation) -> Operation:
@@ -191,21 +233,35 @@ def side_of(operation: Operation) -> Operation:
 def begun(view: SagaView, path: StepId, side: Operation, at: float) -> SagaView:
     """Return the view with a step or an undo under way; one that is so already keeps its beginning."""
     key = path, side
-    if key in view.under_way or not ids.is_traced(path):
-        return view
-    entry = UnderWay(begin_at=at, parent_id=_parent_of(view, path, side))
-    return changed(view, under_way=view.under_way.set(key, entry))
+    return view if key in view.under_way or not ids.is_traced(path) else entered(view, key, at)
 
 
-def _parent_of(view: SagaView, path: StepId, side: Operation) -> int:
+def entered(view: SagaView, key: OperationKey, at: float) -> SagaView:
+    """Return the view with a step or an undo under way that was not, and has a span."""
+    return changed(view, under_way=view.under_way.set(key, _entry(view, *key, at)))
+
+
+def _entry(view: SagaView, path: StepId, side: Operation, at: float) -> UnderWay:
+    """Return where something that begins belongs, and in which trace."""
+    now = view.parts.number
     if side is Operation.COMPENSATE:
         undoing = view.undoing(path)
-        return ids.root_span_id(view.uid) if undoing is None else undoing.span_id
+        if undoing is not None:
+            return UnderWay(part=undoing.part, begin_at=at, parent_id=undoing.span_id)
+        return UnderWay(part=now, begin_at=at, parent_id=view.root_id)
     step, index = item_of(path)
     if index is not None:
-        return view.span_id(step, Operation.FORWARD)
-    scope = view.shape.scopes.get(step)
-    return ids.root_span_id(view.uid) if scope is None else view.span_id(scope, Operation.FORWARD)
+        part = view.parts.part_of(path, side)
+        return UnderWay(part=part, begin_at=at, parent_id=view.span_id(step, Operation.FORWARD))
+    scope = view.who.shape.scopes.get(step)
+    if scope is None:
+        return UnderWay(part=now, begin_at=at, parent_id=ids.root_span_id(view.who.uid, now))
+    scope_id, part = view.span_id(scope, Operation.FORWARD), view.parts.part_of(scope, side)
+    if part == now:
+        return UnderWay(part=now, begin_at=at, parent_id=scope_id)
+    # No parent is in another trace.
+    notes = Notes(links=(SpanLink(view.trace_of(part), scope_id),))
+    return UnderWay(part=now, begin_at=at, parent_id=view.root_id, notes=notes)
 
 
 def noted(view: SagaView, key: OperationKey | None, event: SpanEvent, link: SpanLink | None = None) -> SagaView:
@@ -229,7 +285,7 @@ def _added(notes: Notes, event: SpanEvent, link: SpanLink | None) -> Notes:
 
 def untold(view: SagaView, path: StepId, side: Operation) -> SagaView:
     """Return the view with one more span that is not told, counted at the nearest span that is, and at the saga's."""
-    view = changed(view, notes=_one_more(view.notes))
+    view = _untold_of_part(view, view.parts.part_of(path, side))
     step = item_of(path)[0]
     for key in ((path, side), (step, side)):
         entry = view.under_way.get(key)
@@ -237,6 +293,13 @@ def untold(view: SagaView, path: StepId, side: Operation) -> SagaView:
             return changed(view, under_way=view.under_way.set(key, changed(entry, notes=_one_more(entry.notes))))
     undoing = view.undoing(path) if side is Operation.COMPENSATE else None
     return view if undoing is None else with_undoing(view, undoing, changed(undoing, notes=_one_more(undoing.notes)))
+
+
+def _untold_of_part(view: SagaView, part: int) -> SagaView:
+    over = view.earlier.get(part) if view.earlier else None
+    if over is None:
+        return changed(view, notes=_one_more(view.notes))
+    return changed(view, earlier=view.earlier.set(part, changed(over, notes=_one_more(over.notes))))
 
 
 def _one_more(notes: Notes) -> Notes:
@@ -248,7 +311,7 @@ def with_undoing(view: SagaView, before: Undoing, after: Undoing) -> SagaView:
     if before is view.compensation:
         return changed(view, compensation=after)
     root = next(step for step, each in view.rollbacks.items() if each is before)
-    return changed(view, rollbacks=view.rollbacks.set(root, after))
+    return changed(view, rollbacks={**view.rollbacks, root: after})
 
 
 def innermost_first(view: SagaView, steps: frozenset[StepId] | None = None) -> Iterator[OperationKey]:
@@ -261,7 +324,7 @@ def innermost_first(view: SagaView, steps: frozenset[StepId] | None = None) -> I
 def _depth(view: SagaView, path: StepId) -> int:
     step, index = item_of(path)
     depth = int(index is not None)
-    scope = view.shape.scopes.get(step)
+    scope = view.who.shape.scopes.get(step)
     while scope is not None:
-        depth, scope = depth + 1, view.shape.scopes.get(scope)
+        depth, scope = depth + 1, view.who.shape.scopes.get(scope)
     return depth

@@ -6,6 +6,7 @@ from random import Random  # noqa: TID251  (seeded by whoever asks)
 from uuid import UUID
 
 from orchestrator import ids
+from orchestrator.frozen import changed
 from orchestrator.ids import SagaId, StepId
 from orchestrator.ports.journal import Append, Record, SearchRow
 from orchestrator.saga.commands import AttemptReported, CancelSaga, Command, Moment, Recovered, StartSaga, TimerFired
@@ -15,6 +16,8 @@ from orchestrator.saga.events import Phase, Report
 from orchestrator.saga.owed import owed
 from orchestrator.saga.plan import Call, Compensation, Facts, Operation, Plan, RetryPolicy, Step, StepKind
 from orchestrator.saga.state import SagaState, blank
+from orchestrator.saga.traceparts import TraceBounds, TraceParts
+from orchestrator.telemetry.views import BOUNDS
 from orchestrator.values import Payload, TraceContext
 
 CANARY = "canary-7f3a-never-in-a-span"
@@ -116,10 +119,11 @@ class Teller:
     at: float = BEGIN_AT
     epoch: int = 1
     plan: Plan = PLAN
+    bounds: TraceBounds = BOUNDS
 
     def __post_init__(self) -> None:
         self.saga_id = SagaId(f"report-{self.number}")
-        self.state: SagaState = blank(self.plan)
+        self.state: SagaState = changed(blank(self.plan), trace_parts=TraceParts(bounds=self.bounds))
         self.records: list[Record] = []
         self.appends: list[Append] = []
 

@@ -49,6 +49,8 @@ from orchestrator.saga.plan import (
     Wait,
 )
 from orchestrator.saga.state import SagaStatus, StepStatus
+from orchestrator.saga.traceparts import TraceBounds
+from orchestrator.telemetry.views import BOUNDS
 from orchestrator.values import Payload, TraceContext
 from tests.unit.telemetry.histories import BEGIN_AT, CALLER, CANARY, Teller, refused, uid_of, unavailable
 
@@ -142,13 +144,13 @@ class Guide(Teller):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.injected: set[int] = set()
-        """The span ids that the runtime would have given to called services, of calls that are sampled."""
+        self.injected: set[tuple[int, int]] = set()
+        """The trace and span ids that the runtime would have given to called services, of calls that are sampled."""
 
     def tell(self, command: Command, *, may_be_rejected: bool = False) -> Append:
         append = super().tell(command, may_be_rejected=may_be_rejected)
         traces = [call_request(self.state, each).trace for each in self.calls()]
-        self.injected |= {trace.span_id for trace in traces if trace.sampled}
+        self.injected |= {(trace.trace_id, trace.span_id) for trace in traces if trace.sampled}
         return append
 
     def start(self) -> object:  # type: ignore[override]  # nobody needs the append here
@@ -189,8 +191,8 @@ class Guide(Teller):
         self.tell(command, may_be_rejected=True)
 
 
-def guide(plan: Plan = EVERYTHING, parent: Parent | None = None) -> Guide:
-    made = Guide(number=1, trace=CALLER, at=BEGIN_AT, plan=plan, parent=parent)
+def guide(plan: Plan = EVERYTHING, parent: Parent | None = None, bounds: TraceBounds = BOUNDS) -> Guide:
+    made = Guide(number=1, trace=CALLER, at=BEGIN_AT, plan=plan, parent=parent, bounds=bounds)
     made.start()
     return made
 
@@ -238,9 +240,9 @@ def run_plain(teller: Guide) -> Guide:
     return teller
 
 
-def roaming(luck: Random, moves_count: int = 60) -> Guide:
+def roaming(luck: Random, moves_count: int = 60, bounds: TraceBounds = BOUNDS) -> Guide:
     """A random legal history of the whole plan, with people in it; then to its end if it lets itself."""
-    told = guide(parent=PARENT if luck.random() < 0.5 else None)
+    told = guide(parent=PARENT if luck.random() < 0.5 else None, bounds=bounds)
     trouble = luck.choice([0.0, 0.05, 0.3])
     for number in range(moves_count):
         if told.state.is_terminal:

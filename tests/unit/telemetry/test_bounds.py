@@ -35,7 +35,7 @@ def test_items_past_the_bound_are_counted_and_not_told(many: Guide) -> None:
     assert reserve.attributes[names.SAGA_SPANS_UNTOLD] == 2 * 25, "an item and its attempt"
     assert by_name(spans)["saga.compensation"].attributes[names.SAGA_SPANS_UNTOLD] == 2 * 25
     assert root.attributes[names.SAGA_SPANS_UNTOLD] == 4 * 25
-    assert many.injected == {span.span_id for span in spans if span.kind == "client"}, (
+    assert many.injected == {(span.trace_id, span.span_id) for span in spans if span.kind == "client"}, (
         "what has no span is not sampled, so that no span of a service misses its parent"
     )
     assert_one_tree(many, spans)
@@ -48,7 +48,7 @@ def test_what_is_kept_of_a_saga_with_many_items_is_bounded(many: Guide) -> None:
         event = record.event
         view = view_of(event, shape_of(many.plan)) if isinstance(event, SagaStarted) else view
         assert view is not None
-        view, closed = project(view, event)
+        view, closed = project(view, event, record.version)
         assert len(closed) <= 3
         most = max(most, len(view.under_way) + len(view.calls) + len(view.last) + len(view.notes.events))
     assert most <= SPAN_ITEMS_MAX + 2 * 100 + SPAN_EVENTS_MAX + 3

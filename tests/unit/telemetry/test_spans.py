@@ -24,10 +24,11 @@ from orchestrator.saga.events import (
     StepSkipped,
 )
 from orchestrator.saga.plan import Operation, Plan
+from orchestrator.saga.traceparts import TraceBounds
 from orchestrator.telemetry import names
 from orchestrator.telemetry.project import project
 from orchestrator.telemetry.spandata import SpanData, SpanLink
-from orchestrator.telemetry.views import SagaView, shape_of, view_of
+from orchestrator.telemetry.views import BOUNDS, SagaView, shape_of, view_of
 from orchestrator.values import TraceContext
 from tests.unit.telemetry.histories import (
     BEGIN_AT,
@@ -51,13 +52,21 @@ def events_of(appends: Iterable[Append]) -> list[Event]:
     return [record.event for append in appends for record in append.records]
 
 
-def spans_of(events: Iterable[Event], view: SagaView | None = None, plan: Plan = PLAN) -> list[SpanData]:
+def spans_of(
+    events: Iterable[Event],
+    plan: Plan = PLAN,
+    bounds: TraceBounds = BOUNDS,
+    *,
+    view: SagaView | None = None,
+    after: int = 0,
+) -> list[SpanData]:
+    """What a history is told as, from its beginning or on from a view of its first `after` records."""
     spans: list[SpanData] = []
-    for event in events:
+    for version, event in enumerate(events, after + 1):
         if isinstance(event, SagaStarted):
-            view = view_of(event, shape_of(plan))
+            view = view_of(event, shape_of(plan), bounds)
         assert view is not None
-        view, closed = project(view, event)
+        view, closed = project(view, event, version)
         spans.extend(closed)
     return spans
 
@@ -225,9 +234,9 @@ def test_a_reader_that_crashed_tells_the_same_spans(seed: int, cut: int) -> None
     started = events[0]
     assert isinstance(started, SagaStarted)
     view = view_of(started, shape_of(PLAN))
-    for event in events[:cut]:
-        view, _ = project(view, event)
-    assert spans_of(events[:cut]) + spans_of(events[cut:], view) == spans_of(events)
+    for version, event in enumerate(events[:cut], 1):
+        view, _ = project(view, event, version)
+    assert spans_of(events[:cut]) + spans_of(events[cut:], view=view, after=cut) == spans_of(events)
 
 
 @settings(max_examples=40)

@@ -18,7 +18,7 @@ UID = uid_of(1)
 
 
 def told(teller: Guide) -> list[SpanData]:
-    return spans_of((record.event for record in teller.records), plan=teller.plan)
+    return spans_of((record.event for record in teller.records), plan=teller.plan, bounds=teller.bounds)
 
 
 def of(spans: Iterable[SpanData], path: str, operation: str = "forward") -> SpanData:
@@ -58,6 +58,7 @@ def may_end_later(teller: Guide, parent: SpanData, span: SpanData) -> bool:
 
 
 def assert_one_tree(teller: Guide, spans: list[SpanData]) -> None:
+    """One tree under the caller's span; where the trace has rolled over, one tree in each of its parts."""
     own = {span.span_id: span for span in spans}
     assert len(own) == len(spans), "T8: never two spans with one id"
     attempts_told = {span.span_id for span in spans if span.kind == "client"}
@@ -66,12 +67,22 @@ def assert_one_tree(teller: Guide, spans: list[SpanData]) -> None:
     if not teller.state.is_terminal:
         return
     assert attempts_told == opened, "T5: every injected id has its span"
+    assert teller.injected <= {(span.trace_id, span.span_id) for span in spans}, "T5: in the trace that was injected"
     for span in spans:
         parent = own.get(span.parent_id)
         if parent is None:
-            assert span.parent_id == CALLER.span_id, f"{span.name} misses its parent"
+            is_later = span.attributes.get(names.SAGA_PART, 1) != 1 and span.name.startswith("saga ")
+            assert span.parent_id == (0 if is_later else CALLER.span_id), f"{span.name} misses its parent"
             continue
+        assert parent.trace_id == span.trace_id, f"{span.name} has its parent in another trace"
         assert parent.start_ns <= span.start_ns <= span.end_ns
         assert span.end_ns <= parent.end_ns or may_end_later(teller, parent, span)
         for link in span.links:
-            assert link.span_id in own or link.trace_id in {SENDER.trace_id, PARENT.trace_id}
+            linked = own.get(link.span_id)
+            assert linked is not None or link.trace_id in {SENDER.trace_id, PARENT.trace_id}
+            assert linked is None or linked.trace_id == link.trace_id, f"{span.name} links to nothing"
+
+
+def roots(spans: Iterable[SpanData]) -> list[SpanData]:
+    """The spans of the saga, one for each part of its trace, in their order."""
+    return sorted((span for span in spans if span.name.startswith("saga ")), key=lambda span: span.start_ns)

@@ -1,0 +1,390 @@
+"""T9: the trace of a very long saga goes on in another one, linked to it; T1-T8 and T10 hold in each and between."""
+
+from collections import Counter
+from dataclasses import replace
+from random import Random  # noqa: TID251  (seeded by hypothesis)
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator import ids
+from orchestrator.ids import StepId
+from orchestrator.limits import TRACE_PART_RECORDS_MAX, TRACE_PART_S_MAX
+from orchestrator.saga.commands import CancelSaga, RerunFromStep, TerminateSaga, UndoChild
+from orchestrator.saga.events import SagaStarted
+from orchestrator.saga.plan import Operation, Plan, Step, Wait
+from orchestrator.saga.traceparts import TraceBounds
+from orchestrator.telemetry import names
+from orchestrator.telemetry.project import project
+from orchestrator.telemetry.spandata import SpanLink
+from orchestrator.telemetry.views import shape_of, view_of
+from tests.unit.telemetry.histories import CALLER, UNSAMPLED, unavailable
+from tests.unit.telemetry.shapes import (
+    AUDIT,
+    EVERYTHING,
+    PARENT,
+    Guide,
+    guide,
+    items,
+    no,
+    plan_of,
+    replied,
+    roaming,
+    run,
+    run_plain,
+    step,
+    until,
+)
+from tests.unit.telemetry.test_spans import by_name, spans_of
+from tests.unit.telemetry.trees import assert_one_tree, attempts, event_names, of, roots, told
+
+SEEDS = st.integers(min_value=0, max_value=2**32)
+BOUNDS = st.builds(
+    TraceBounds,
+    part_s_max=st.sampled_from([0.0, 0.004, 0.02, 1.0, 4.0]),
+    part_records_max=st.sampled_from([1, 3, 10, 10_000]),
+)
+DAY_S = 86_400.0
+UID = guide().state.uid
+SECOND = ids.part_trace_id(UID, 2)
+
+
+def link_to_root(part: int) -> SpanLink:
+    trace = CALLER.trace_id if part == 1 else ids.part_trace_id(UID, part)
+    return SpanLink(trace, ids.root_span_id(UID, part))
+
+
+# --- whatever happens ------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=SEEDS, bounds=BOUNDS)
+def test_whatever_happens_is_one_tree_in_each_part(seed: int, bounds: TraceBounds) -> None:
+    teller = roaming(Random(seed), bounds=bounds)
+    assert_one_tree(teller, told(teller))
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=SEEDS, bounds=BOUNDS)
+def test_the_machine_and_the_trace_have_everything_in_the_same_part(seed: int, bounds: TraceBounds) -> None:
+    teller = roaming(Random(seed), bounds=bounds)
+    started = teller.records[0].event
+    assert isinstance(started, SagaStarted)
+    view = view_of(started, shape_of(EVERYTHING), bounds)
+    for record in teller.records:
+        view, _ = project(view, record.event, record.version)
+    assert view.parts == teller.state.trace_parts
+    assert not (view.earlier and teller.state.is_terminal), "every part's own span is told by the end"
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, bounds=BOUNDS)
+def test_each_part_has_one_start_one_root_and_a_link_both_ways(seed: int, bounds: TraceBounds) -> None:
+    teller = roaming(Random(seed), bounds=bounds)
+    spans = told(teller)
+    if not teller.state.is_terminal:
+        return
+    count = teller.state.trace_parts.number
+    starts = [span for span in spans if span.name == "saga.start"]
+    numbers = list(range(1, count + 1))
+    found = {span.span_id: span for span in roots(spans)}
+    assert set(found) == {ids.root_span_id(UID, part) for part in numbers}
+    assert [span.span_id for span in starts] == [ids.start_span_id(UID, part) for part in numbers]
+    # Undone after its end, a child may go on in a part that was not foreseen when the one before was told.
+    is_child = teller.parent is not None
+    for part in numbers:
+        root = found[ids.root_span_id(UID, part)]
+        assert part == 1 or link_to_root(part - 1) in root.links
+        assert part == count or link_to_root(part + 1) in root.links or is_child
+        assert (names.SAGA_STATUS in root.attributes) != (names.SAGA_CONTINUED in root.attributes)
+
+
+def test_random_histories_roll_over_often_and_in_every_way() -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(150):
+        bounds = TraceBounds(part_s_max=0.004, part_records_max=10)
+        teller = roaming(Random(seed), bounds=bounds)
+        parts = teller.state.trace_parts
+        seen["parts"] += parts.number
+        seen["undo begun in a rollback"] += len(parts.undos)
+        seen["rollback in a later part"] += sum(part > 1 for part in parts.rollbacks.values())
+        seen["compensation in a later part"] += parts.backward > 1
+        own = {span.span_id: span for span in told(teller)}
+        for span in own.values():
+            for link in span.links:
+                elsewhere = link.span_id in own and link.trace_id != span.trace_id
+                seen[f"{span.name.partition(' ')[0]} links to another part"] += elsewhere
+    expected = ["parts", "undo begun in a rollback", "rollback in a later part", "compensation in a later part"]
+    expected += [f"{name} links to another part" for name in ("saga", "step", "undo")]
+    assert all(seen[name] > 20 for name in expected), seen
+
+
+# --- each way --------------------------------------------------------------------------------------------------------
+
+
+def days(teller: Guide, path: str, count: float = 2) -> Guide:
+    """Let the open call of a path take days."""
+    teller.at += count * DAY_S
+    teller.reply(path, replied())
+    return teller
+
+
+def long_plan(definition: str, *steps: Step) -> Plan:
+    return replace(plan_of(definition, *steps), forward_s=100 * DAY_S)
+
+
+LONG = long_plan("long", step("one"), step("two", "one"), step("three", "two"))
+
+
+def test_a_step_that_begins_after_a_day_begins_in_a_second_trace() -> None:
+    teller = days(guide(LONG), "one")
+    spans = told(run_plain(teller))
+    first, second = roots(spans)
+    assert (first.trace_id, first.parent_id) == (CALLER.trace_id, CALLER.span_id)
+    assert (second.trace_id, second.parent_id, second.parent_is_remote) == (SECOND, 0, False)
+    assert first.name == second.name == "saga long"
+    assert (first.attributes[names.SAGA_PART], second.attributes[names.SAGA_PART]) == (1, 2)
+    assert first.attributes[names.SAGA_CONTINUED] is True
+    assert second.attributes[names.SAGA_STATUS] == "COMPLETED"
+    assert first.links == (link_to_root(2),)
+    assert second.links == (link_to_root(1),)
+    assert first.end_ns == second.start_ns
+    assert of(spans, "one").trace_id == CALLER.trace_id
+    assert of(spans, "two").trace_id == of(spans, "three").trace_id == SECOND
+    assert attempts(spans, "two")[0].trace_id == SECOND
+    assert {span.trace_state for span in spans} == {CALLER.state}
+    assert_one_tree(teller, spans)
+
+
+def test_a_second_part_is_findable_at_once() -> None:
+    teller = days(guide(LONG), "one")
+    start = by_name(told(teller))["saga.start"]
+    assert (start.trace_id, start.span_id) == (SECOND, ids.start_span_id(UID, 2))
+    assert start.parent_id == ids.root_span_id(UID, 2)
+    assert start.start_ns == start.end_ns == roots(told(run_plain(teller)))[1].start_ns
+    assert start.attributes[names.SAGA_PART] == 2
+    assert start.attributes[names.SAGA_UID] == str(UID)
+    assert start.links == (link_to_root(1),)
+
+
+def test_a_service_is_told_the_trace_that_its_span_will_be_in() -> None:
+    teller = guide(LONG)
+    before = set(teller.injected)
+    days(teller, "one")
+    (after,) = teller.injected - before
+    assert after == (SECOND, attempts(told(run_plain(teller)), "two")[0].span_id)
+
+
+def test_a_saga_that_takes_a_day_or_less_says_nothing_of_parts() -> None:
+    teller = guide(LONG)
+    teller.at += TRACE_PART_S_MAX - 1
+    teller.reply("one", replied())
+    spans = told(run_plain(teller))
+    assert {span.trace_id for span in spans} == {CALLER.trace_id}
+    assert not [span for span in spans if names.SAGA_PART in span.attributes]
+
+
+def test_many_records_roll_a_trace_over_as_well() -> None:
+    reserve = step("reserve", for_each=items(TRACE_PART_RECORDS_MAX // 3 + 5, parallel=50))
+    teller = guide(plan_of("many", reserve, step("last", "reserve")))
+    while not any(call.step == "last" for call in teller.calls()):
+        teller.report(teller.calls()[0], replied())
+    spans = told(run_plain(teller))
+    assert of(spans, "reserve").trace_id == CALLER.trace_id
+    assert of(spans, "last").trace_id == SECOND
+    first, second = roots(spans)
+    untold = 2 * (TRACE_PART_RECORDS_MAX // 3 + 5 - 1_000)
+    assert first.attributes[names.SAGA_SPANS_UNTOLD] == untold, "counted in the part that they would be in"
+    assert names.SAGA_SPANS_UNTOLD not in second.attributes
+    assert_one_tree(teller, spans)
+
+
+def test_what_belongs_to_something_under_way_stays_with_it() -> None:
+    wait = step("approval", body=Wait(signal="approved", type_name="shop.v1.Approval", timeout_s=90 * DAY_S))
+    reserve = step("reserve", for_each=items(3, parallel=1))
+    plan = long_plan("mixed", step("one"), reserve, wait, step("two", "one"))
+    teller = days(guide(plan), "one")
+    assert [span.name for span in roots(told(teller))] == [], "items and a wait are still under way in the first part"
+    for item in range(3):
+        teller.reply(f"reserve[{item}]", replied())
+    teller.reply("two", replied())
+    assert roots(told(teller)) == []
+    teller.at += DAY_S
+    teller.signal()
+    spans = told(teller)
+    assert {of(spans, f"reserve[{item}]").trace_id for item in range(3)} == {CALLER.trace_id}
+    assert of(spans, "approval").trace_id == CALLER.trace_id
+    assert of(spans, "two").trace_id == SECOND
+    first, second = roots(spans)
+    assert first.end_ns == second.end_ns == of(spans, "approval").end_ns
+    assert first.end_ns > second.start_ns, "a part goes on beside the next as long as something of it is under way"
+    assert_one_tree(teller, spans)
+
+
+def test_a_part_is_told_as_soon_as_nothing_of_it_is_under_way() -> None:
+    plan = long_plan("pair", step("one"), step("slow"), step("two", "one"), step("three", "two", "slow"))
+    teller = days(guide(plan), "one")
+    assert roots(told(teller)) == []
+    teller.reply("slow", replied())
+    (first,) = roots(told(teller))
+    assert (first.span_id, first.end_ns) == (ids.root_span_id(UID), of(told(teller), "slow").end_ns)
+    assert not teller.state.is_terminal
+
+
+def test_a_member_that_begins_in_another_part_than_its_scope_links_to_it() -> None:
+    teller = until(guide(bounds=TraceBounds(part_s_max=1.0)), "flight")
+    teller.at += 2
+    teller.reply("flight", replied())
+    spans = told(run(teller))
+    trip, flight, hotel = of(spans, "trip"), of(spans, "flight"), of(spans, "hotel")
+    assert flight.parent_id == trip.span_id
+    assert flight.trace_id == trip.trace_id
+    assert hotel.trace_id != trip.trace_id
+    assert hotel.parent_id == ids.root_span_id(UID, 2)
+    assert hotel.links == (SpanLink(trip.trace_id, trip.span_id),)
+    assert_one_tree(teller, spans)
+
+
+def test_a_scopes_rollback_stays_with_the_scope_and_links_to_what_it_undoes() -> None:
+    teller = until(guide(bounds=TraceBounds(part_s_max=1.0)), "flight")
+    for path in ("flight", "hotel"):
+        teller.at += 2
+        teller.reply(path, no() if path == "hotel" else replied())
+    spans = told(run(teller))
+    trip, rollback, hotel = of(spans, "trip"), by_name(spans)["rollback trip"], of(spans, "hotel")
+    assert hotel.trace_id != trip.trace_id
+    assert rollback.trace_id == of(spans, "flight", "compensate").trace_id == trip.trace_id
+    assert rollback.parent_id == trip.span_id
+    assert_one_tree(teller, spans)
+
+
+def test_what_is_run_again_is_undone_in_a_part_of_its_own_when_it_is_late() -> None:
+    teller = until(guide(bounds=TraceBounds(part_s_max=1.0)), "load")
+    teller.at += 2
+    before = teller.state.trace_parts.number
+    teller.tell(RerunFromStep(audit=AUDIT, step=StepId("trip")))
+    assert teller.state.trace_parts.number == before + 1
+    spans = told(run(teller))
+    rollback = by_name(spans)["rollback trip"]
+    assert rollback.parent_id == ids.root_span_id(UID, before + 1)
+    flights = [span for span in spans if span.name == "step flight"]
+    assert flights[0].trace_id != rollback.trace_id
+    undo = of(spans, "flight", "compensate")
+    assert undo.trace_id == rollback.trace_id
+    (link,) = undo.links
+    assert link.trace_id == flights[0].trace_id
+    assert_one_tree(teller, spans)
+
+
+def test_a_late_compensation_is_in_a_part_of_its_own_and_links_to_each_part_that_it_undoes() -> None:
+    teller = days(days(guide(LONG), "one"), "two")
+    teller.at += 2 * DAY_S
+    teller.tell(CancelSaga(reason="too late"))
+    spans = told(run_plain(teller))
+    compensation = by_name(spans)["saga.compensation"]
+    fourth = ids.part_trace_id(UID, 4)
+    assert (compensation.trace_id, compensation.parent_id) == (fourth, ids.root_span_id(UID, 4))
+    for path, trace in (("one", CALLER.trace_id), ("two", SECOND)):
+        undo = of(spans, path, "compensate")
+        forward = next(span for span in attempts(spans, path) if span.attributes[names.SAGA_OPERATION] == "forward")
+        assert (undo.trace_id, undo.parent_id) == (fourth, compensation.span_id)
+        assert undo.links == (SpanLink(trace, forward.span_id),)
+    assert [root.attributes.get(names.SAGA_STATUS) for root in roots(spans)] == [None, None, None, "COMPENSATED"]
+    assert [root.error is not None for root in roots(spans)] == [False, False, False, True]
+    assert_one_tree(teller, spans)
+
+
+def test_an_undo_that_a_rollback_has_begun_stays_in_its_part_when_the_whole_saga_turns_back_later() -> None:
+    teller = until(guide(bounds=TraceBounds(part_s_max=5.0)), "hotel")
+    teller.reply("hotel", no())
+    teller.at += 6
+    teller.tell(CancelSaga(reason=""))
+    undoing = next(call for call in teller.calls() if call.operation is Operation.COMPENSATE)
+    assert undoing.step == "flight"
+    teller.report(undoing, unavailable(undoing, teller.at))
+    teller.wait()
+    spans = told(run(teller))
+    flight, compensation = of(spans, "flight", "compensate"), by_name(spans)["saga.compensation"]
+    tries = [span for span in attempts(spans, "flight") if span.attributes[names.SAGA_OPERATION] == "compensate"]
+    assert len(tries) == 2
+    assert {span.trace_id for span in tries} == {flight.trace_id}
+    assert compensation.trace_id != flight.trace_id
+    assert flight.trace_id == by_name(spans)["rollback trip"].trace_id
+    assert_one_tree(teller, spans)
+
+
+def test_a_terminated_saga_leaves_no_part_without_its_span() -> None:
+    plan = long_plan("pair", step("one"), step("slow"), step("two", "one"))
+    teller = days(guide(plan), "one")
+    teller.tell(TerminateSaga(audit=AUDIT))
+    spans = told(teller)
+    first, second = roots(spans)
+    assert of(spans, "slow").trace_id == first.trace_id
+    assert (
+        of(spans, "slow").attributes[names.ERROR_TYPE] == of(spans, "two").attributes[names.ERROR_TYPE] == "SAGA_ENDED"
+    )
+    assert names.SAGA_STATUS not in first.attributes
+    assert second.attributes[names.SAGA_STATUS] == "TERMINATED"
+    assert_one_tree(teller, spans)
+
+
+def test_events_are_on_the_part_in_which_they_happened() -> None:
+    teller = guide(LONG)
+    teller.try_(RerunFromStep(audit=AUDIT, step=StepId("nothing")))
+    days(teller, "one")
+    teller.tell(CancelSaga(reason="changed our mind"))
+    spans = told(run_plain(teller))
+    first, second = roots(spans)
+    assert names.CANCEL_EVENT not in event_names(first)
+    assert names.CANCEL_EVENT in event_names(second)
+
+
+def test_a_child_links_to_its_parent_from_the_first_part_and_a_grandchild_to_the_part_that_began_it() -> None:
+    teller = guide(EVERYTHING, parent=PARENT, bounds=TraceBounds(part_s_max=1.0))
+    until(teller, "child")
+    call = next(each for each in teller.calls() if each.step == "child")
+    spans = told(run(teller))
+    first, *later = roots(spans)
+    assert SpanLink(PARENT.trace_id, PARENT.span_id) in first.links
+    assert later
+    assert not [span for span in later if SpanLink(PARENT.trace_id, PARENT.span_id) in span.links]
+    assert all(span.attributes[names.SAGA_PARENT_ID] == "trip-1" for span in later)
+    (attempt,) = attempts(spans, "child")
+    assert call.operation is Operation.FORWARD
+    assert (attempt.trace_id, attempt.span_id) in teller.injected, "what the child's parent link is made of"
+    assert attempt.trace_id != CALLER.trace_id
+
+
+def test_a_child_that_is_undone_days_after_its_end_has_a_part_for_it() -> None:
+    teller = run_plain(guide(LONG, parent=PARENT))
+    before = told(teller)
+    teller.at += 2 * DAY_S
+    teller.tell(UndoChild(reason="the trip is off"))
+    run_plain(teller)
+    after = told(teller)[len(before) :]
+    (root,) = roots(after)
+    assert (root.trace_id, root.links) == (SECOND, (link_to_root(1),))
+    assert root.attributes[names.SAGA_STATUS] == "COMPENSATED"
+    assert by_name(after)["saga.compensation"].parent_id == root.span_id
+    assert by_name(before)["saga long"].attributes[names.SAGA_STATUS] == "COMPLETED"
+    assert_one_tree(teller, told(teller))
+
+
+def test_no_part_of_an_unsampled_saga_is_told_and_every_call_says_so() -> None:
+    teller = Guide(number=1, trace=UNSAMPLED, plan=LONG)
+    teller.start()
+    days(teller, "one")
+    run_plain(teller)
+    assert teller.state.trace_parts.number == 2
+    assert spans_of((record.event for record in teller.records), plan=LONG) == []
+    assert teller.injected == set()
+
+
+@pytest.mark.parametrize("part", [2, 3, 17])
+def test_ids_of_parts_are_functions_of_the_saga_and_the_parts_number(part: int) -> None:
+    assert ids.part_trace_id(UID, part) == ids.part_trace_id(UID, part)
+    traces = {ids.trace_id(UID), *(ids.part_trace_id(UID, each) for each in range(2, 20))}
+    assert len(traces) == 19
+    assert all(0 < trace < 2**128 for trace in traces)
+    assert ids.root_span_id(UID, part) not in {ids.root_span_id(UID), ids.start_span_id(UID, part)}
