@@ -260,8 +260,9 @@ svg { font: 12px system-ui, sans-serif }
 input { font: 12px system-ui, sans-serif; width: 100%; box-sizing: border-box }
 """
 
-_SEARCH = """<svg x="100%" overflow="visible"><foreignObject x="-232" y="12" width="220" height="26">
-<input xmlns="http://www.w3.org/1999/xhtml" id="search" placeholder="mark functions"/></foreignObject>
+_SEARCH = """<svg x="100%" overflow="visible"><foreignObject x="-262" y="12" width="250" height="26">
+<input xmlns="http://www.w3.org/1999/xhtml" id="search" placeholder="mark functions (click widens, Esc resets)"/>
+</foreignObject>
 <text id="found" x="-12" y="52" text-anchor="end" fill="#555"></text></svg>"""
 
 _SCRIPT = """

@@ -1,0 +1,167 @@
+"""`saga debug profile`: where a live process spends its time, as a picture and a list."""
+
+import sys
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.exits import Failure
+from orchestrator.cli.output import echo, note, tame
+from orchestrator.cli.session import Session, connected
+from orchestrator.limits import CLI_CALL_S, PROFILE_HZ_DEFAULT, PROFILE_HZ_MAX, PROFILE_S_DEFAULT, PROFILE_S_MAX
+
+if TYPE_CHECKING:
+    from orchestrator.ports.diagnostics import Profile
+    from orchestrator.v1.diagnostics_service_pb2 import ProfileProcessResponse
+
+HOTTEST = 10
+"""Functions that are listed."""
+_BLANK = "\r\033[K"
+"""Begins a terminal's line anew."""
+_ENDINGS = {"svg": ".svg", "folded": ".folded", "speedscope": ".speedscope.json"}
+_NEXT = {
+    "svg": "open it in a browser",
+    "folded": "a line for each stack, as flame graph tools take it",
+    "speedscope": "load it at a speedscope",
+}
+
+
+@click.command()
+@click.argument(
+    "seconds", type=click.FloatRange(0.0, PROFILE_S_MAX, min_open=True), default=PROFILE_S_DEFAULT, required=False
+)
+@click.option(
+    "--hz",
+    type=click.FloatRange(0.0, PROFILE_HZ_MAX, min_open=True),
+    default=PROFILE_HZ_DEFAULT,
+    show_default=True,
+    help="Samples a second.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(tuple(_ENDINGS)),
+    default="svg",
+    show_default=True,
+    help="A flame graph, or a file for other tools.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Where it goes; a new file in this folder where absent.",
+)
+@connected
+def profile(session: Session, *, seconds: float, hz: float, kind: str, out: Path | None) -> None:
+    """Sample where the event loop's thread is, for SECONDS, and draw a flame graph.
+
+    The process goes on serving; it costs about a percent of a core. Only what the event loop's thread does is seen, not
+    what the threads of a store or of gRPC do. A function's `self` is the share of the samples in which it was the
+    innermost one, its `total` that in which it was on the stack, both of those in which the loop was busy.
+
+    With -o json or yaml the stacks are printed, and a file is written only where --out names one.
+    """
+    answer = _taken(session, seconds, hz)
+    taken = _profile(answer)
+    if not session.printer.is_table:
+        session.printer.message(answer)
+        if out is not None:
+            out.write_text(_text(taken, kind, session.server), encoding="utf-8")
+        return
+    text = _text(taken, kind, session.server)
+    path = _written(text, out, _ENDINGS[kind])
+    if session.printer.quiet:
+        echo(str(path))
+        return
+    _show(session, taken)
+    echo(f"{path}: {_NEXT[kind]}")
+
+
+def _taken(session: Session, seconds: float, hz: float) -> "ProfileProcessResponse":
+    """Have a profile taken, and say how long it takes yet."""
+    import grpc
+    from google.protobuf.duration_pb2 import Duration
+
+    from orchestrator.v1.diagnostics_service_pb2 import ProfileProcessRequest
+
+    request = ProfileProcessRequest(duration=Duration(nanos=round(seconds % 1 * 1e9), seconds=int(seconds)), hz=hz)
+    asked = session.diagnostics.ProfileProcess.future(request, timeout=seconds + CLI_CALL_S)
+    tells = session.printer.is_table and not session.printer.quiet and sys.stderr.isatty()
+    left = seconds
+    try:
+        while True:
+            try:
+                return asked.result(timeout=1.0)
+            except grpc.FutureTimeoutError:
+                left -= 1.0
+                if tells:
+                    told = f"sampling, {left:.0f} s to go" if left > 0.0 else "waiting for the answer"
+                    click.echo(f"{_BLANK}{told}", err=True, nl=False)
+    finally:
+        asked.cancel()
+        if tells:
+            click.echo(_BLANK, err=True, nl=False)
+
+
+def _profile(answer: "ProfileProcessResponse") -> "Profile":
+    from orchestrator.ports.diagnostics import Profile
+
+    return Profile(
+        seconds=answer.duration.seconds + answer.duration.nanos / 1e9,
+        hz=answer.hz,
+        samples=answer.sample_count,
+        idle_samples=answer.idle_sample_count,
+        stacks={stack.frames: stack.count for stack in answer.stacks},
+    )
+
+
+def _text(taken: "Profile", kind: str, server: str) -> str:
+    from orchestrator.diagnostics import flame
+
+    match kind:
+        case "folded":
+            return flame.folded(taken)
+        case "speedscope":
+            return flame.speedscope(taken, f"saga at {server}")
+        case _:
+            return flame.svg(taken, f"saga at {server}: where the event loop's thread spends its time")
+
+
+def _written(text: str, out: Path | None, ending: str) -> Path:
+    """Write the file that was named, or the first one that is not there yet."""
+    try:
+        if out is not None:
+            out.write_text(text, encoding="utf-8")
+            return out
+        path = next(
+            path for path in (Path(f"saga-profile-{number}{ending}") for number in count(1)) if not path.exists()
+        )
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as failed:
+        raise Failure(f"cannot write the profile: {failed.strerror}: {failed.filename}; name another --out") from failed
+    return path
+
+
+def _show(session: Session, taken: "Profile") -> None:
+    from orchestrator.diagnostics import flame
+
+    busy = taken.samples - taken.idle_samples
+    echo(
+        f"{taken.seconds:.1f} s at {taken.hz:g} Hz: {taken.samples:,} samples, the event loop busy in"
+        f" {_percent(busy, taken.samples)} of them"
+    )
+    if not busy:
+        note("nothing to show of a loop that had nothing to do: profile it while it is busy")
+        return
+    rows = [
+        (_percent(each.self_count, busy).rjust(7), _percent(each.total_count, busy).rjust(7), tame(each.function))
+        for each in flame.hottest(taken, HOTTEST)
+    ]
+    session.printer.columns(("self", "total", "function"), rows)
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "0 %"
