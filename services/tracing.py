@@ -27,7 +27,8 @@ SERVER_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INT
 FLUSH_S_MAX = 2.0
 """How long a stopping service waits for its last spans; a dead collector must not keep it alive."""
 
-SAGA_ATTRIBUTES = ("saga-id", "saga-step", "saga-op", "saga-attempt")
+SAGA_ATTRIBUTES = {"saga-id": "saga.id", "saga-step": "saga.step", "saga-op": "saga.operation"}
+"""Header -> attribute, as the orchestrator calls it: one search finds both sides of a call."""
 
 
 def is_wanted(environ: Mapping[str, str]) -> bool:
@@ -57,14 +58,13 @@ class Tracing:
 
         tracer = self._provider.get_tracer("services")
         propagator = TraceContextTextMapPropagator()
-        service, _, bare = method.rpartition("/")
-        fixed = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": bare}
+        fixed = {"rpc.system.name": "grpc", "rpc.method": method}
 
         async def traced(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: ANN401
             metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
-            saga = {key.replace("-", ".", 1): metadata[key] for key in SAGA_ATTRIBUTES if key in metadata}
+            about = {**fixed, **saga_attributes(metadata)}
             parent = propagator.extract(metadata)
-            span = tracer.start_span(method, context=parent, kind=SpanKind.SERVER, attributes={**fixed, **saga})
+            span = tracer.start_span(method, context=parent, kind=SpanKind.SERVER, attributes=about)
             code = grpc.StatusCode.OK
             try:
                 return await behaviour(request, context)
@@ -75,8 +75,9 @@ class Tracing:
                 code = code_of(context)
                 raise
             finally:
-                span.set_attribute("rpc.grpc.status_code", code.value[0])
+                span.set_attribute("rpc.response.status_code", code.name)
                 if code.name in SERVER_FAULTS:
+                    span.set_attribute("error.type", code.name)
                     span.set_status(Status(StatusCode.ERROR, context.details() or code.name))
                 span.end()
 
@@ -87,6 +88,13 @@ class Tracing:
         flush = threading.Thread(target=self._provider.shutdown, daemon=True)
         flush.start()
         flush.join(FLUSH_S_MAX)
+
+
+def saga_attributes(metadata: Mapping[str, str]) -> dict[str, str | int]:
+    """Return which saga's call it is, where it is one's; the attempt is a number, as in the caller's own span."""
+    found: dict[str, str | int] = {name: metadata[key] for key, name in SAGA_ATTRIBUTES.items() if key in metadata}
+    attempt = metadata.get("saga-attempt", "")
+    return {**found, "saga.attempt": int(attempt)} if attempt.isdecimal() else found
 
 
 def wraps_of(tracing: Tracing | None) -> list[Wrap]:

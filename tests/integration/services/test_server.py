@@ -181,7 +181,8 @@ def test_every_call_is_a_span_under_the_callers_and_none_is_lost_at_sigterm(
 ) -> None:
     receiving, endpoint = receiver
     trace_id, parent_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-    traced = (("traceparent", f"00-{trace_id}-{parent_id}-01"), ("saga-id", "s"), ("saga-step", "archive"))
+    about = (("saga-id", "s"), ("saga-step", "archive"), ("saga-op", "forward"), ("saga-attempt", "2"))
+    traced = (("traceparent", f"00-{trace_id}-{parent_id}-01"), *about)
     with Running("archive", tmp_path, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}) as running:
         running.set_fault(method="Withdraw", dropReply={})
         stub = ARCHIVE.stub(running.channel)
@@ -198,8 +199,16 @@ def test_every_call_is_a_span_under_the_callers_and_none_is_lost_at_sigterm(
     assert [span.name for _, span in (stored, withdrawn)] == ["epro.v1.Archive/Store", "epro.v1.Archive/Withdraw"]
     assert [span.status.code for _, span in (stored, withdrawn)] == [0, 2]
     attributes = {each.key: each.value for each in stored[1].attributes}
-    assert attributes["saga.id"].string_value == "s"
-    assert attributes["rpc.grpc.status_code"].int_value == 0
+    said = {name: attributes.pop(name).string_value for name in ("saga.id", "saga.step", "saga.operation")}
+    assert said == {"saga.id": "s", "saga.step": "archive", "saga.operation": "forward"}
+    assert attributes.pop("saga.attempt").int_value == 2
+    assert {name: value.string_value for name, value in attributes.items()} == {
+        "rpc.system.name": "grpc",
+        "rpc.method": "epro.v1.Archive/Store",
+        "rpc.response.status_code": "OK",
+    }
+    failed = {each.key: each.value.string_value for each in withdrawn[1].attributes}
+    assert failed["rpc.response.status_code"] == failed["error.type"] == "UNAVAILABLE"
 
 
 def test_a_collector_that_is_not_there_harms_no_call_and_no_stop(tmp_path: Path) -> None:
