@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator
 from contextlib import asynccontextmanager
 from types import CodeType
 
@@ -28,7 +28,7 @@ def functions(places: list[tuple[CodeType, int]]) -> list[str]:
 
 
 @asynccontextmanager
-async def waiting(work: "asyncio._CoroutineLike[None]") -> AsyncIterator[object]:
+async def waiting(work: Coroutine[object, object, None]) -> AsyncIterator[object]:
     """A task that has come to where it waits; its coroutine."""
     task = asyncio.get_running_loop().create_task(work)
     await asyncio.sleep(0)  # one turn: it runs to its first wait
