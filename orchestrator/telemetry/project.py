@@ -31,7 +31,7 @@ from orchestrator.telemetry.views import (
     UnderWay,
     Undoing,
     begun,
-    entered,
+    entry_of,
     innermost_first,
     noted,
     side_of,
@@ -77,28 +77,38 @@ def project(view: SagaView, event: ev.Event, version: int) -> Told:
     return followed(view, before, event.at, told) if view.earlier or view.parts is not before else (view, told)
 
 
-def _starts(
-    view: SagaView, event: ev.AttemptOpened | ev.StepBegan | ev.StepStuck, side: Operation, version: int
-) -> SagaView:
+_Beginning = ev.AttemptOpened | ev.StepBegan | ev.StepStuck
+
+
+def _starts(view: SagaView, event: _Beginning, side: Operation, version: int) -> SagaView:
     """Return the view with a step or an undo under way, in the part of the trace where the runtime has it (T5)."""
-    path, parts = event.step, view.parts
-    key = path, side
-    if key in view.under_way or not ids.is_traced(path):
+    path = event.step
+    if (path, side) in view.under_way or not ids.is_traced(path):
         return view
+    view = _in_its_part(view, event, side, version)
+    return changed(view, under_way=view.under_way.set((path, side), entry_of(view, path, side, event.at)))
+
+
+def _in_its_part(view: SagaView, event: _Beginning, side: Operation, version: int) -> SagaView:
+    parts = view.parts
     if side is _UNDO:
         if view.rollbacks:
-            parts = undo_begins(parts, path, view.rollbacks)
-    elif path[-1] != "]":
+            parts = undo_begins(parts, event.step, view.rollbacks)
+    elif event.step[-1] != "]":
         parts = step_begins(parts, event, version, view.who.started_at)
-    return entered(view if parts is view.parts else with_parts(view, parts), key, event.at)
+    return view if parts is view.parts else with_parts(view, parts)
 
 
 def _opened(view: SagaView, event: ev.AttemptOpened, version: int) -> SagaView:
-    view = _starts(view, event, side_of(event.operation), version)
-    if not ids.is_traced(event.step, event.attempt):
-        return view
+    path, side = event.step, side_of(event.operation)
+    if not ids.is_traced(path, event.attempt):
+        return _starts(view, event, side, version)
     call = OpenAttempt(attempt=event.attempt, manual_epoch=event.manual_epoch, opened_at=event.at)
-    return changed(view, calls=view.calls.set((event.step, event.operation), call))
+    calls = view.calls.set((path, event.operation), call)
+    if (path, side) in view.under_way:
+        return changed(view, calls=calls)
+    view = _in_its_part(view, event, side, version)
+    return changed(view, calls=calls, under_way=view.under_way.set((path, side), entry_of(view, path, side, event.at)))
 
 
 def _attempted(view: SagaView, event: ev.AttemptSettled) -> Told:
@@ -110,9 +120,11 @@ def _attempted(view: SagaView, event: ev.AttemptSettled) -> Told:
     call = view.calls.get(key)
     if call is None:
         return view, ()  # told as cut off when the saga was said to be over
-    view = changed(view, calls=view.calls.delete(key))
+    calls = view.calls.delete(key)
     if event.operation is _FORWARD:
-        view = changed(view, last=view.last.set(event.step, call))
+        view = changed(view, calls=calls, last=view.last.set(event.step, call))
+    else:
+        view = changed(view, calls=calls)
     return view, (spans.attempt_span(view, event, call),)
 
 

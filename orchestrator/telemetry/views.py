@@ -233,16 +233,13 @@ def side_of(operation: Operation) -> Operation:
 def begun(view: SagaView, path: StepId, side: Operation, at: float) -> SagaView:
     """Return the view with a step or an undo under way; one that is so already keeps its beginning."""
     key = path, side
-    return view if key in view.under_way or not ids.is_traced(path) else entered(view, key, at)
+    if key in view.under_way or not ids.is_traced(path):
+        return view
+    return changed(view, under_way=view.under_way.set(key, entry_of(view, path, side, at)))
 
 
-def entered(view: SagaView, key: OperationKey, at: float) -> SagaView:
-    """Return the view with a step or an undo under way that was not, and has a span."""
-    return changed(view, under_way=view.under_way.set(key, _entry(view, *key, at)))
-
-
-def _entry(view: SagaView, path: StepId, side: Operation, at: float) -> UnderWay:
-    """Return where something that begins belongs, and in which trace."""
+def entry_of(view: SagaView, path: StepId, side: Operation, at: float) -> UnderWay:
+    """Return a step or an undo that begins: below which span, and in which part of the trace."""
     now = view.parts.number
     if side is Operation.COMPENSATE:
         undoing = view.undoing(path)
