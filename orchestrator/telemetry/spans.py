@@ -151,7 +151,9 @@ def step_span(view: SagaView, event: ev.StepSettled, entry: UnderWay) -> SpanDat
         attributes[names.RPC_STATUS] = event.code
     failed = event.outcome is not Outcome.APPLIED or event.reason not in ev.GOOD_REASONS
     if failed:
-        attributes[names.ERROR_TYPE] = event.reason.value
+        # That a reply decided says nothing of what was wrong; its status does.
+        decided = event.code if event.reason is ev.SettleReason.REPLIED else ""
+        attributes[names.ERROR_TYPE] = decided or event.reason.value
     error = event.message if failed else None
     return _operation_span(view, (event.step, Operation.FORWARD), entry, event.at, attributes, error=error)
 

@@ -74,6 +74,9 @@ async def test_a_saga_that_fails_shows_what_failed_and_links_what_was_undone(wor
     refusal = only(attempts(trace, "adverse_event"))
     assert refusal.tags["error.type"] == "SITE_CLOSED"
     assert refusal.tags["rpc.response.status_code"] == "FAILED_PRECONDITION"
+    step = only(paths(trace)["saga epro_intake > step adverse_event"])
+    assert step.tags["error.type"] == "FAILED_PRECONDITION", "which says what was wrong, as REPLIED would not"
+    assert "site DE-03 is closed" in str(root_of(trace).tags["otel.status_description"])
     root, compensation = root_of(trace), only([span for span in trace if span.name == "saga.compensation"])
     for span in (root, compensation):
         assert (span.tags["saga.cause.step"], span.tags["saga.undone_count"]) == ("adverse_event", 1)

@@ -6,22 +6,25 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from orchestrator import ids
 from orchestrator.bootstrap import Node, SystemClock, open_node
 from orchestrator.bootstrap.clock import elapsed, wall_clock
 from orchestrator.config import Settings
 from orchestrator.ids import StepId
+from orchestrator.limits import TRACE_PART_S_MAX
 from orchestrator.ports.plans import JsonInput
 from orchestrator.runtime import StartRequest, Until
 from orchestrator.saga.state import StepStatus
 from orchestrator.tracecontext import parse
 from tests.integration.telemetry.clinic import Carrier, Clinic, definitions, report, telling
 from tests.kit import jaeger
-from tests.kit.jaeger import Jaeger, Trace
+from tests.kit.jaeger import Jaeger, Reference, Span, Trace
 from tests.kit.mesh import Mesh
-from tests.kit.trees import assert_sound, only, paths, root_of
+from tests.kit.trees import assert_sound, attempts, only, paths, root_of
 
 pytestmark = pytest.mark.timeout(60 + jaeger.BUILD_S_MAX)
 
@@ -53,13 +56,14 @@ class Hurried:
     """An orchestrator in this process, over services that are real and tell nobody: they know nothing of the hours."""
 
     node: Node
+    mesh: Mesh
     clinic: Clinic
     loop: HurriedLoop
 
-    async def start(self, name: str, carrier: Carrier) -> None:
+    async def start(self, name: str, carrier: Carrier) -> UUID:
         trace = parse(carrier.headers["traceparent"])
         request = StartRequest(definition="follow_up", saga_id=name, input=JsonInput(report(name)), trace=trace)
-        await self.node.orchestrator.start(request)
+        return (await self.node.orchestrator.start(request)).state.uid
 
     async def signal(self, name: str, carrier: Carrier) -> None:
         trace = parse(carrier.headers["traceparent"])
@@ -104,7 +108,7 @@ async def hurried(folder: Path, running: Jaeger) -> AsyncGenerator[Hurried]:
         )
         clinic = Clinic(running, "")
         async with open_node(settings, clock=HurriedClock(loop)) as node:
-            yield Hurried(node=node, clinic=clinic, loop=loop)
+            yield Hurried(node=node, mesh=mesh, clinic=clinic, loop=loop)
         clinic.close()
 
 
@@ -156,6 +160,41 @@ def test_a_saga_of_six_hours_is_one_tree_whose_bars_are_as_long_as_it_waited(pla
         assert root_of(trace).tags["saga.status"] == "COMPLETED"
 
     played(story)
+
+
+def test_a_saga_of_more_than_a_day_goes_on_in_a_second_trace_and_each_leads_to_the_other(
+    played: Callable[[Story], None],
+) -> None:
+    async def story(world: Hurried) -> None:
+        await world.mesh.set_fault("notifier", method="SendAlert", refuse={})
+        with world.clinic.traced("take in a form") as carrier:
+            uid = await world.start("patient", carrier)
+        await world.waits_at("patient", "called")
+        world.pass_time(TRACE_PART_S_MAX + HOUR_S)
+        with world.clinic.traced("call the patient") as nurse:
+            await world.signal("patient", nurse)
+        await world.waits_at("patient", "pause")
+        world.pass_time(HOUR_S)
+        assert await world.end("patient") == "COMPENSATED"
+        first = await world.trace(carrier.trace_id)
+        second = await world.trace(f"{ids.part_trace_id(uid, 2):032x}")
+        assert_sound(first)
+        assert_sound(second, before=first)
+        begun, ended = root_of(first), root_of(second)
+        assert begun.links == (_place(ended),)
+        assert ended.links == (_place(begun),)
+        assert (begun.tags["saga.continued"], ended.tags["saga.part"]) == (True, 2)
+        assert ended.tags["saga.status"] == "COMPENSATED"
+        assert {path.partition(" > ")[2] for path in paths(second)} >= {"saga.start", "step pause", "step notify"}
+        undo = only([span for span in second if span.name == "undo archive"])
+        assert undo.links == (_place(only(attempts(first, "archive"))),), "what it undoes is in the first part"
+        assert only(paths(first)["saga follow_up > step called"]).links == (nurse.reference,)
+
+    played(story)
+
+
+def _place(span: Span) -> Reference:
+    return Reference(trace_id=span.trace_id, span_id=span.span_id)
 
 
 def _lasted_s(trace: Trace, name: str) -> float:

@@ -123,7 +123,9 @@ def test_an_undo_is_under_the_compensation_and_links_to_what_it_undoes() -> None
     assert root.attributes[names.SAGA_STATUS] == "COMPENSATED"
     assert root.attributes[names.SAGA_CAUSE_STEP] == "notify"
     assert root.attributes[names.SAGA_UNDONE_COUNT] == 2
-    assert found["step notify"].attributes[names.SAGA_OUTCOME] == "NOT_APPLIED"
+    refused = found["step notify"].attributes
+    assert refused[names.SAGA_OUTCOME] == "NOT_APPLIED"
+    assert refused[names.ERROR_TYPE] == refused[names.RPC_STATUS], "REPLIED would not say what was wrong"
 
 
 def test_an_undo_links_to_the_last_attempt() -> None:
