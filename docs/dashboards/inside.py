@@ -212,7 +212,7 @@ _CLUSTER = (
         unit="none",
         tells="Processes over the same store that this one knows of, itself included. Two that do not agree for "
         "longer than a lease cannot both reach the store.",
-        queries=one(total("saga_cluster_members", "instance"), "{{instance}}"),
+        queries=one(f"max by (instance) (saga_cluster_members{{{PROCESS}}})", "{{instance}}"),
     ),
     Panel(
         title="Shards moved",

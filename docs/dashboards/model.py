@@ -20,6 +20,8 @@ HEIGHTS = {"timeseries": 8, "stat": 4, "table": 7}
 COLOURS = {"warning": "orange", "critical": "red"}
 # Version of Grafana's model: that of Grafana 11, which later ones bring up to their own when they load it.
 SCHEMA = 39
+# Of what a query answers at one instant, a table shows the labels: that there is a row is the answer.
+_LABELS_ALONE = {"id": "organize", "options": {"excludeByName": {"Time": True, "Value": True}}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "options": options,
         "targets": [_target(panel, number, query) for number, query in enumerate(panel.queries)],
         "title": panel.title,
+        "transformations": [_LABELS_ALONE] if panel.shows == "table" else [],
         "type": panel.shows,
     }
 
@@ -181,7 +184,7 @@ def _stat(panel: Panel, defaults: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(panel: Panel, defaults: dict[str, Any]) -> dict[str, Any]:
-    return {"cellHeight": "sm", "footer": {"show": False}, "showHeader": True}
+    return {"cellHeight": "sm", "showHeader": True}
 
 
 def _target(panel: Panel, number: int, query: Query) -> dict[str, Any]:
@@ -223,7 +226,6 @@ def _variables(dashboard: Dashboard) -> list[dict[str, Any]]:
             {
                 **({} if is_one else every),
                 "datasource": SOURCE,
-                "definition": query,
                 "hide": 0,
                 "includeAll": not is_one,
                 "label": {"job": "Store (job)", "instance": "Process"}.get(name, name.capitalize()),
@@ -257,11 +259,10 @@ def _restarts() -> dict[str, Any]:
     return {
         "datasource": SOURCE,
         "enable": True,
-        "expr": 'changes(process_start_time_seconds{job="$job"}[$__interval]) > 0',
         "hide": False,
         "iconColor": "blue",
         "name": "Restarts",
-        "step": "1m",
         "tagKeys": "instance",
+        "target": {"expr": 'changes(process_start_time_seconds{job="$job"}[$__interval]) > 0', "refId": "restarts"},
         "titleFormat": "{{instance}} was started again",
     }

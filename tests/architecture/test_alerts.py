@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.kit.promql import added_up, asked, faults, labels_of
+from tests.kit.promql import STORE_WIDE, added_up, asked, faults, labels_of
 from tests.kit.rules import ABSENT, PROMTOOL, ROOT, RULE_TESTS, RULES, alerts, loaded, published, rules
 
 PAGE = (ROOT / "docs/alerts.md").read_text(encoding="utf-8")
@@ -34,6 +34,13 @@ def test_a_recorded_rule_is_called_after_the_labels_that_it_keeps() -> None:
 def test_what_is_counted_in_the_store_is_never_added_up_over_processes() -> None:
     for rule in rules():
         assert added_up(rule["expr"]) == []
+
+
+def test_the_page_of_metrics_says_which_are_counted_in_the_store() -> None:
+    page = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    row = re.search(r"^\| in the store[^|]*\|([^|]*)\|", page, re.MULTILINE)
+    assert row is not None
+    assert set(re.findall(r"`(\w+)`", row[1])) == set(STORE_WIDE)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,10 @@ from orchestrator.telemetry.instruments import METRICS
 SCRAPED = frozenset({"job", "instance"})
 MADE = {"up": frozenset[str](), "ALERTS": frozenset({"alertname", "alertstate", "severity"})}
 # Counted in the store, so that every process over it shows all of them.
-STORE_WIDE = ("saga_live", "saga_needing_attention", "saga_definitions")
+STORE_WIDE = (
+    *("saga_live", "saga_needing_attention", "saga_sleeping", "saga_definitions"),
+    *("saga_cluster_shards_in_store", "saga_cluster_members"),
+)
 _GROUPING = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})
 _WORDS = frozenset({"and", "or", "unless", "bool", "offset"})
 _AGGREGATIONS = frozenset({"sum", "max", "min", "avg", "count", "topk", "quantile", "group"})
