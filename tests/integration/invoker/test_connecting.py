@@ -74,6 +74,22 @@ async def test_a_call_aborted_before_there_is_a_connection_is_not_sent() -> None
         assert caller.invoker.in_flight() == {}
 
 
+async def test_a_call_that_was_sent_waits_for_no_connection() -> None:
+    came, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: bytes, _context: Context) -> bytes:
+        came.set()
+        await go_on.wait()
+        return request
+
+    async with serving({"Buy": slow}) as address, calling(address) as caller:
+        _, reported = caller.begin(caller.request())
+        await came.wait()
+        assert (caller.invoker.in_flight(), caller.invoker.waiting()) == ({"shop": 1}, {})
+        go_on.set()
+        assert (await reported).code == "OK"
+
+
 async def test_calls_begun_together_wait_for_one_connection_and_are_all_sent() -> None:
     async with serving({"Buy": sell}) as address, calling(address) as caller:
         begun = [caller.begin(caller.request(data=b"%d" % number))[1] for number in range(200)]

@@ -40,6 +40,10 @@ def test_who_sleeps_and_who_is_in_memory_is_no_backlog() -> None:
                 StartRequest(definition="hanging", input=Payload("Input", b""), saga_id="hung")
             )
             assert await process.orchestrator.backlog() == Backlog()
+            process.clock.step_s += 10_000.0
+            due = await process.journal.due(process.clock.now(), 10)
+            assert "hung" in {row.saga_id for row in due}, "its timer is over, and it is its actor that sees to it"
+            assert (await process.orchestrator.backlog()).runnable == len(due) - 1
 
     run(story())
 
