@@ -51,6 +51,7 @@ class DiagnosticsService(wire.DiagnosticsServiceServicer):
             actor_count=dump.actors_total,
             timer_count=dump.timers_total,
             call_count=dump.calls_total,
+            target_call_counts=dump.calls_by_target,
             task_count=dump.tasks_total,
             threads=[rpc.ThreadDump(name=name, stack=stack) for name, stack in dump.threads.items()],
             stalls=[_stall(each) for each in dump.stalls],

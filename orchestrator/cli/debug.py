@@ -152,8 +152,8 @@ def _calls(found: "DumpProcessResponse") -> Iterator[str]:
     if not found.calls:
         yield "no call is open"
         return
-    counts = Counter(each.target for each in found.calls)
-    yield "calls by target: " + ", ".join(f"{tame(target)} {count:,}" for target, count in counts.most_common())
+    counts = Counter(found.target_call_counts).most_common()
+    yield "calls by target: " + ", ".join(f"{tame(target)} {count:,}" for target, count in counts)
     rows = [
         (
             tame(each.target),

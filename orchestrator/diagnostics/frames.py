@@ -92,10 +92,15 @@ _WRAPPERS = frozenset({"coroutine_wrapper", "async_generator_asend", "async_gene
 
 
 def threads(limit: int) -> Mapping[str, Sequence[str]]:
-    """Return each thread's name, of at most so many, and where it stands; a name's second bearer has a number."""
+    """Return each thread's name, of at most so many, and where it stands: first our own, which is the event loop's.
+
+    Of two threads of one name the second has a number.
+    """
     names = {thread.ident: thread.name for thread in threading.enumerate()}
+    own = threading.get_ident()
+    frames = sorted(sys._current_frames().items(), key=lambda each: each[0] != own)  # noqa: SLF001  # the one way to see other threads
     found: dict[str, Sequence[str]] = {}
-    for ident, frame in list(sys._current_frames().items())[:limit]:  # noqa: SLF001  # the one way to see other threads
+    for ident, frame in frames[:limit]:
         name = names.get(ident, "a thread that Python did not start")
         again = sum(each == name or each.startswith(f"{name} (") for each in found)
         found[f"{name} ({again + 1})" if again else name] = shown(places_of_frame(frame))

@@ -1,6 +1,7 @@
 """A live process, asked about itself: puts together what its parts say."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from heapq import nsmallest
 from itertools import chain, islice
@@ -88,10 +89,11 @@ class LiveProcess:
             for actor in some_actors:
                 timers += actor.timers
                 suspicion.actor(actor)
-        calls = _Kept(limit, _longest_overdue)
+        calls, by_target = _Kept(limit, _longest_overdue), Counter[str]()
         async for some_calls in _slices(self._calling.calls()):
             calls.add(some_calls)
             for call in some_calls:
+                by_target[call.target] += 1
                 suspicion.call(call)
         waiting = await _waiting()
         suspects = [*suspicion.told(), *crowds(waiting.kinds, calls.total), *descriptors()]
@@ -102,6 +104,7 @@ class LiveProcess:
             timers_total=timers,
             calls=calls.first,
             calls_total=calls.total,
+            calls_by_target=by_target,
             tasks=waiting.fullest(limit),
             tasks_total=waiting.kinds.total(),
             stalls=() if self._stalls is None else self._stalls.latest[:limit],

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from heapq import nlargest
+from heapq import nsmallest
 
 from orchestrator.diagnostics.frames import Place, places_awaited, shown
 from orchestrator.ports.diagnostics import TaskFacts
@@ -36,5 +36,5 @@ class Waiting:
         """Return the places, at most so many, where most stand first."""
         return [
             TaskFacts(name=self._names[spot], coroutine=spot[0], stack=shown(spot[1]), count=count)
-            for spot, count in nlargest(limit, self._counts.items(), key=lambda each: each[1])
+            for spot, count in nsmallest(limit, self._counts.items(), key=lambda each: (-each[1], each[0][0]))
         ]

@@ -112,6 +112,8 @@ class Dump:
     actors_total: int
     calls: Sequence[CallFacts]
     calls_total: int
+    calls_by_target: Mapping[str, int]
+    """All of them."""
     timers_total: int
     """Timers that the sagas in memory have armed."""
     tasks: Sequence[TaskFacts]

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)orchestrator/v1/diagnostics_service.proto\x12\x0forchestrator.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"%\n\x11GetFiguresRequest\x12\x10\n\x08prefixes\x18\x01 \x03(\t\"\x84\x01\n\x12GetFiguresResponse\x12.\n\nas_of_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cprocess_name\x18\x02 \x01(\t\x12(\n\x07\x66igures\x18\x03 \x03(\x0b\x32\x17.orchestrator.v1.Figure\"\x89\x01\n\x06\x46igure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\x06labels\x18\x02 \x03(\x0b\x32#.orchestrator.v1.Figure.LabelsEntry\x12\r\n\x05value\x18\x03 \x01(\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"4\n\x12\x44umpProcessRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x0f\n\x07objects\x18\x02 \x01(\x08\"\x84\x04\n\x13\x44umpProcessResponse\x12.\n\nas_of_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cprocess_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12)\n\x06uptime\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x06\x61\x63tors\x18\x05 \x03(\x0b\x32\x1a.orchestrator.v1.ActorDump\x12\x13\n\x0b\x61\x63tor_count\x18\x06 \x01(\x05\x12(\n\x05\x63\x61lls\x18\x07 \x03(\x0b\x32\x19.orchestrator.v1.CallDump\x12\x12\n\ncall_count\x18\x08 \x01(\x05\x12(\n\x05tasks\x18\t \x03(\x0b\x32\x19.orchestrator.v1.TaskDump\x12\x12\n\ntask_count\x18\n \x01(\x05\x12,\n\x07threads\x18\x0b \x03(\x0b\x32\x1b.orchestrator.v1.ThreadDump\x12*\n\x06stalls\x18\x0c \x03(\x0b\x32\x1a.orchestrator.v1.StallDump\x12\x13\n\x0bstall_count\x18\r \x01(\x05\x12*\n\x08suspects\x18\x0e \x03(\x0b\x32\x18.orchestrator.v1.Suspect\x12\x13\n\x0btimer_count\x18\x0f \x01(\x05\"\xbb\x02\n\tActorDump\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x12\n\ndefinition\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\r\n\x05shard\x18\x05 \x01(\x05\x12\x0f\n\x07mailbox\x18\x06 \x01(\x05\x12\r\n\x05\x64oing\x18\x07 \x01(\t\x12.\n\nsince_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncall_count\x18\n \x01(\x05\x12-\n\twake_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btimer_count\x18\x0c \x01(\x05\"\xda\x01\n\x08\x43\x61llDump\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\r\n\x05phase\x18\x07 \x01(\t\x12.\n\nbegin_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x08TaskDump\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tcoroutine\x18\x02 \x01(\t\x12\r\n\x05stack\x18\x03 \x03(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\x05\")\n\nThreadDump\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05stack\x18\x02 \x03(\t\"\x8f\x01\n\tStallDump\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04held\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x63ulprit\x18\x03 \x01(\t\x12\x0f\n\x07saga_id\x18\x04 \x01(\t\x12\r\n\x05stack\x18\x05 \x03(\t\"A\n\x07Suspect\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x0b\n\x03why\x18\x04 \x01(\t\"P\n\x15ProfileProcessRequest\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\n\n\x02hz\x18\x02 \x01(\x01\"\xb1\x01\n\x16ProfileProcessResponse\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\n\n\x02hz\x18\x02 \x01(\x01\x12\x14\n\x0csample_count\x18\x03 \x01(\x03\x12\x19\n\x11idle_sample_count\x18\x04 \x01(\x03\x12-\n\x06stacks\x18\x05 \x03(\x0b\x32\x1d.orchestrator.v1.ProfileStack\"-\n\x0cProfileStack\x12\x0e\n\x06\x66rames\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x32\xa8\x02\n\x12\x44iagnosticsService\x12U\n\nGetFigures\x12\".orchestrator.v1.GetFiguresRequest\x1a#.orchestrator.v1.GetFiguresResponse\x12X\n\x0b\x44umpProcess\x12#.orchestrator.v1.DumpProcessRequest\x1a$.orchestrator.v1.DumpProcessResponse\x12\x61\n\x0eProfileProcess\x12&.orchestrator.v1.ProfileProcessRequest\x1a\'.orchestrator.v1.ProfileProcessResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)orchestrator/v1/diagnostics_service.proto\x12\x0forchestrator.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"%\n\x11GetFiguresRequest\x12\x10\n\x08prefixes\x18\x01 \x03(\t\"\x84\x01\n\x12GetFiguresResponse\x12.\n\nas_of_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cprocess_name\x18\x02 \x01(\t\x12(\n\x07\x66igures\x18\x03 \x03(\x0b\x32\x17.orchestrator.v1.Figure\"\x89\x01\n\x06\x46igure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\x06labels\x18\x02 \x03(\x0b\x32#.orchestrator.v1.Figure.LabelsEntry\x12\r\n\x05value\x18\x03 \x01(\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"4\n\x12\x44umpProcessRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x0f\n\x07objects\x18\x02 \x01(\x08\"\x95\x05\n\x13\x44umpProcessResponse\x12.\n\nas_of_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cprocess_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12)\n\x06uptime\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x06\x61\x63tors\x18\x05 \x03(\x0b\x32\x1a.orchestrator.v1.ActorDump\x12\x13\n\x0b\x61\x63tor_count\x18\x06 \x01(\x05\x12(\n\x05\x63\x61lls\x18\x07 \x03(\x0b\x32\x19.orchestrator.v1.CallDump\x12\x12\n\ncall_count\x18\x08 \x01(\x05\x12(\n\x05tasks\x18\t \x03(\x0b\x32\x19.orchestrator.v1.TaskDump\x12\x12\n\ntask_count\x18\n \x01(\x05\x12,\n\x07threads\x18\x0b \x03(\x0b\x32\x1b.orchestrator.v1.ThreadDump\x12*\n\x06stalls\x18\x0c \x03(\x0b\x32\x1a.orchestrator.v1.StallDump\x12\x13\n\x0bstall_count\x18\r \x01(\x05\x12*\n\x08suspects\x18\x0e \x03(\x0b\x32\x18.orchestrator.v1.Suspect\x12\x13\n\x0btimer_count\x18\x0f \x01(\x05\x12V\n\x12target_call_counts\x18\x10 \x03(\x0b\x32:.orchestrator.v1.DumpProcessResponse.TargetCallCountsEntry\x1a\x37\n\x15TargetCallCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\xbb\x02\n\tActorDump\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x12\n\ndefinition\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\r\n\x05shard\x18\x05 \x01(\x05\x12\x0f\n\x07mailbox\x18\x06 \x01(\x05\x12\r\n\x05\x64oing\x18\x07 \x01(\t\x12.\n\nsince_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncall_count\x18\n \x01(\x05\x12-\n\twake_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btimer_count\x18\x0c \x01(\x05\"\xda\x01\n\x08\x43\x61llDump\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\r\n\x05phase\x18\x07 \x01(\t\x12.\n\nbegin_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x08TaskDump\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tcoroutine\x18\x02 \x01(\t\x12\r\n\x05stack\x18\x03 \x03(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\x05\")\n\nThreadDump\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05stack\x18\x02 \x03(\t\"\x8f\x01\n\tStallDump\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04held\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x63ulprit\x18\x03 \x01(\t\x12\x0f\n\x07saga_id\x18\x04 \x01(\t\x12\r\n\x05stack\x18\x05 \x03(\t\"A\n\x07Suspect\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x0b\n\x03why\x18\x04 \x01(\t\"P\n\x15ProfileProcessRequest\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\n\n\x02hz\x18\x02 \x01(\x01\"\xb1\x01\n\x16ProfileProcessResponse\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\n\n\x02hz\x18\x02 \x01(\x01\x12\x14\n\x0csample_count\x18\x03 \x01(\x03\x12\x19\n\x11idle_sample_count\x18\x04 \x01(\x03\x12-\n\x06stacks\x18\x05 \x03(\x0b\x32\x1d.orchestrator.v1.ProfileStack\"-\n\x0cProfileStack\x12\x0e\n\x06\x66rames\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x32\xa8\x02\n\x12\x44iagnosticsService\x12U\n\nGetFigures\x12\".orchestrator.v1.GetFiguresRequest\x1a#.orchestrator.v1.GetFiguresResponse\x12X\n\x0b\x44umpProcess\x12#.orchestrator.v1.DumpProcessRequest\x1a$.orchestrator.v1.DumpProcessResponse\x12\x61\n\x0eProfileProcess\x12&.orchestrator.v1.ProfileProcessRequest\x1a\'.orchestrator.v1.ProfileProcessResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FIGURE_LABELSENTRY']._loaded_options = None
   _globals['_FIGURE_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_DUMPPROCESSRESPONSE_TARGETCALLCOUNTSENTRY']._loaded_options = None
+  _globals['_DUMPPROCESSRESPONSE_TARGETCALLCOUNTSENTRY']._serialized_options = b'8\001'
   _globals['_GETFIGURESREQUEST']._serialized_start=127
   _globals['_GETFIGURESREQUEST']._serialized_end=164
   _globals['_GETFIGURESRESPONSE']._serialized_start=167
@@ -46,25 +48,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DUMPPROCESSREQUEST']._serialized_start=441
   _globals['_DUMPPROCESSREQUEST']._serialized_end=493
   _globals['_DUMPPROCESSRESPONSE']._serialized_start=496
-  _globals['_DUMPPROCESSRESPONSE']._serialized_end=1012
-  _globals['_ACTORDUMP']._serialized_start=1015
-  _globals['_ACTORDUMP']._serialized_end=1330
-  _globals['_CALLDUMP']._serialized_start=1333
-  _globals['_CALLDUMP']._serialized_end=1551
-  _globals['_TASKDUMP']._serialized_start=1553
-  _globals['_TASKDUMP']._serialized_end=1626
-  _globals['_THREADDUMP']._serialized_start=1628
-  _globals['_THREADDUMP']._serialized_end=1669
-  _globals['_STALLDUMP']._serialized_start=1672
-  _globals['_STALLDUMP']._serialized_end=1815
-  _globals['_SUSPECT']._serialized_start=1817
-  _globals['_SUSPECT']._serialized_end=1882
-  _globals['_PROFILEPROCESSREQUEST']._serialized_start=1884
-  _globals['_PROFILEPROCESSREQUEST']._serialized_end=1964
-  _globals['_PROFILEPROCESSRESPONSE']._serialized_start=1967
-  _globals['_PROFILEPROCESSRESPONSE']._serialized_end=2144
-  _globals['_PROFILESTACK']._serialized_start=2146
-  _globals['_PROFILESTACK']._serialized_end=2191
-  _globals['_DIAGNOSTICSSERVICE']._serialized_start=2194
-  _globals['_DIAGNOSTICSSERVICE']._serialized_end=2490
+  _globals['_DUMPPROCESSRESPONSE']._serialized_end=1157
+  _globals['_DUMPPROCESSRESPONSE_TARGETCALLCOUNTSENTRY']._serialized_start=1102
+  _globals['_DUMPPROCESSRESPONSE_TARGETCALLCOUNTSENTRY']._serialized_end=1157
+  _globals['_ACTORDUMP']._serialized_start=1160
+  _globals['_ACTORDUMP']._serialized_end=1475
+  _globals['_CALLDUMP']._serialized_start=1478
+  _globals['_CALLDUMP']._serialized_end=1696
+  _globals['_TASKDUMP']._serialized_start=1698
+  _globals['_TASKDUMP']._serialized_end=1771
+  _globals['_THREADDUMP']._serialized_start=1773
+  _globals['_THREADDUMP']._serialized_end=1814
+  _globals['_STALLDUMP']._serialized_start=1817
+  _globals['_STALLDUMP']._serialized_end=1960
+  _globals['_SUSPECT']._serialized_start=1962
+  _globals['_SUSPECT']._serialized_end=2027
+  _globals['_PROFILEPROCESSREQUEST']._serialized_start=2029
+  _globals['_PROFILEPROCESSREQUEST']._serialized_end=2109
+  _globals['_PROFILEPROCESSRESPONSE']._serialized_start=2112
+  _globals['_PROFILEPROCESSRESPONSE']._serialized_end=2289
+  _globals['_PROFILESTACK']._serialized_start=2291
+  _globals['_PROFILESTACK']._serialized_end=2336
+  _globals['_DIAGNOSTICSSERVICE']._serialized_start=2339
+  _globals['_DIAGNOSTICSSERVICE']._serialized_end=2635
 # @@protoc_insertion_point(module_scope)

@@ -151,6 +151,26 @@ Global___DumpProcessRequest: _TypeAlias = DumpProcessRequest  # noqa: Y015
 class DumpProcessResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class TargetCallCountsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
     PROCESS_NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
@@ -166,6 +186,7 @@ class DumpProcessResponse(_message.Message):
     STALL_COUNT_FIELD_NUMBER: _builtins.int
     SUSPECTS_FIELD_NUMBER: _builtins.int
     TIMER_COUNT_FIELD_NUMBER: _builtins.int
+    TARGET_CALL_COUNTS_FIELD_NUMBER: _builtins.int
     process_name: _builtins.str
     version: _builtins.str
     actor_count: _builtins.int
@@ -196,6 +217,10 @@ class DumpProcessResponse(_message.Message):
 
     @_builtins.property
     def suspects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Suspect]: ...
+    @_builtins.property
+    def target_call_counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """All open calls by target, also those that the limit left out."""
+
     def __init__(
         self,
         *,
@@ -214,10 +239,11 @@ class DumpProcessResponse(_message.Message):
         stall_count: _builtins.int = ...,
         suspects: _abc.Iterable[Global___Suspect] | None = ...,
         timer_count: _builtins.int = ...,
+        target_call_counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "uptime", b"uptime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_count", b"actor_count", "actors", b"actors", "as_of_time", b"as_of_time", "call_count", b"call_count", "calls", b"calls", "process_name", b"process_name", "stall_count", b"stall_count", "stalls", b"stalls", "suspects", b"suspects", "task_count", b"task_count", "tasks", b"tasks", "threads", b"threads", "timer_count", b"timer_count", "uptime", b"uptime", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_count", b"actor_count", "actors", b"actors", "as_of_time", b"as_of_time", "call_count", b"call_count", "calls", b"calls", "process_name", b"process_name", "stall_count", b"stall_count", "stalls", b"stalls", "suspects", b"suspects", "target_call_counts", b"target_call_counts", "task_count", b"task_count", "tasks", b"tasks", "threads", b"threads", "timer_count", b"timer_count", "uptime", b"uptime", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

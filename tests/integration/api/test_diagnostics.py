@@ -41,6 +41,7 @@ class Told:
             actors_total=0,
             calls=(),
             calls_total=0,
+            calls_by_target={},
             timers_total=0,
             tasks=(),
             tasks_total=0,
@@ -118,6 +119,7 @@ async def test_a_dump_shows_the_saga_that_waits_and_the_call_it_waits_for() -> N
     assert any(each.name == "committer" for each in dump.tasks)
     assert dump.task_count >= len(dump.tasks)
     assert any(each.name == "MainThread" for each in dump.threads)
+    assert dict(dump.target_call_counts) == {"shop": 1}
     assert not dump.suspects
 
 

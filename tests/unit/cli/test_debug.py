@@ -60,6 +60,7 @@ def answer() -> rpc.DumpProcessResponse:
         )
         call.begin_time.seconds = AT - 322
         call.deadline.seconds = AT + deadline_s
+    found.target_call_counts.update({"archive": 1, "scoring": 2})
     found.tasks.add(
         name="Task-9", coroutine="UnaryUnaryCall._invoke", count=40, stack=["grpc/aio/_call.py:595 in _invoke"]
     )

@@ -147,4 +147,5 @@ def test_every_thread_is_shown_by_its_name_and_a_name_twice_has_a_number() -> No
     for name in ("reader", "reader (2)"):
         assert any(line.endswith(".idle") for line in found[name])
     assert any("test_every_thread_is_shown" in line for line in found["MainThread"])
+    assert next(iter(few)) == "MainThread"
     assert len(few) == 2
