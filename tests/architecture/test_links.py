@@ -71,7 +71,7 @@ def unknown(command: str) -> str:
     lexer.whitespace_split = True
     program, *words = itertools.takewhile(lambda word: not re.fullmatch(r"[|&;<>()]+", word), lexer)
     if program == "make":
-        targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+        targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
         return " ".join(word for word in words[:1] if "=" not in word and word not in targets)
     known: click.Command = saga
     while isinstance(known, click.Group) and words and not words[0].startswith("-"):

@@ -267,3 +267,13 @@ def imported(path: Path) -> set[str]:
 def pins(path: str) -> dict[str, str]:
     """Package -> version of a lock file; where two are named for two platforms, the last."""
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_the_page_tells_every_port_and_no_other() -> None:
+    page = (ROOT / "docs/compose.md").read_text(encoding="utf-8")
+    published = {
+        port.rsplit(":", 1)[0] for service in FULL_PROJECT.services.values() for port in service.tree.get("ports", [])
+    }
+    assert set(re.findall(r"127\.0\.0\.1:\d+", page)) == published
+    variables = set(re.findall(r"\$\{(\w+_PORT):-", FULL.read_text(encoding="utf-8")))
+    assert set(re.findall(r"`(\w+_PORT)`", page)) == variables
