@@ -12,6 +12,7 @@ killed is a case the journal is made for.
 `clock.py`      the clock of a real machine
 `stores.py`     from a setting to an open store; a store that is opened to be read
 `node.py`       `open_node`: journal, invoker, catalogue, runtime and telemetry, wired
+`figures.py`    who has which of the numbers that a scrape asks for
 `moving.py`     a file's journal becomes a PostgreSQL's
 `sharing.py`    what a process has besides, that shares its store with others
 `process.py`    `serve` and `run`: surfaces, signals, the event loop and its garbage collector

@@ -45,7 +45,8 @@ decision, append and call whether it still does. Whoever deals them out tells th
 A process that has its store to itself takes its one shard at the start and keeps it to the end.
 
 Standing work, beside the actors: recovery and the sweep (`recovery.py`), the one look at sagas that other processes run
-and somebody waits for here (`lookout.py`), and the forgetting of what ended long ago (`retention.py`).
+and somebody waits for here (`lookout.py`), and the forgetting of what ended long ago (`retention.py`). How far recovery
+and the sweep are behind is what `backlog.py` says.
 
 Draining: the process takes no new saga and begins no new call, records what still comes in, and leaves the rest to
 recovery, here or elsewhere. Being killed is the same without the politeness; no state lives in memory only.
