@@ -16,13 +16,11 @@ import click
 from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.output import duration, echo, note
 from orchestrator.cli.session import SERVER_DEFAULT
-from orchestrator.limits import DEMO_CONCURRENCY, DEMO_REPORTS_MAX
+from orchestrator.limits import DEMO_CONCURRENCY, DEMO_REPORTS_MAX, LOAD_RATE_MAX
 
 if TYPE_CHECKING:
     from orchestrator.cli.ledgers import Answer, Result
     from orchestrator.cli.traffic import Client
-
-RATE_MAX = 1_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,9 @@ class Wanted:
 )
 @click.option("--reports", type=click.IntRange(1, DEMO_REPORTS_MAX), default=1_000, show_default=True, help="A round.")
 @click.option("--rounds", type=click.IntRange(0), default=1, show_default=True, help="How many; 0: until stopped.")
-@click.option("--rate", type=click.FloatRange(0, RATE_MAX), default=0, help="Reports a second; 0: as many as it goes.")
+@click.option(
+    "--rate", type=click.FloatRange(0, LOAD_RATE_MAX), default=0, help="Reports a second; 0: as many as it goes."
+)
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 1_000),

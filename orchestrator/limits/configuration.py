@@ -38,5 +38,21 @@ DEMO_STOP_S_MAX = 10.0
 DEMO_SILENCE_S_MAX = 60.0
 # Reports under way at once: keeps two cores busy, and leaves each saga's own time worth reading.
 DEMO_CONCURRENCY = 16
+# Reports a second that `saga load` may be asked for: more than one client ever sends.
+LOAD_RATE_MAX = 1_000.0
 # As many as a person may care to wait for.
 DEMO_REPORTS_MAX = 100_000
+# `saga top` looks this often: slow enough to read a number before it changes, quick enough to see what one has done.
+TOP_INTERVAL_S_DEFAULT = 2.0
+# More often, a page is counted from a handful of sagas, and asking begins to cost.
+TOP_INTERVAL_S_MIN = 0.5
+# Who has not answered a look by then is shown as away; it is asked again at the next look.
+TOP_CALL_S = 5.0
+# Sagas are counted by definition in the store, so not at every look: as often as the processes count them themselves.
+TOP_COUNT_S = 5.0
+# Sagas that need a person on one page: the rest is for `saga attention`.
+TOP_ASKING_MAX = 20
+# A process that was away is connected to again within so long: a restart takes a second or two.
+TOP_RECONNECT_S_MAX = 2.0
+# Processes on one page: a screen has as many lines.
+TOP_SERVERS_MAX = 16

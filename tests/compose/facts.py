@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,10 +22,10 @@ from tests.kit import mesh as kit
 from tests.kit.jaeger import Jaeger
 from tests.kit.trees import assert_sound, has_ended
 
+_KEPT_BY = {"archive": "archive", "adverse_event": "safety", "notify": "notifier"}
+"""Step of the demo's definition -> the service in whose ledger its effects are."""
 STORED_S_MAX = 60.0
 """Spans that were on their way when their process died are sent again by whoever has its sagas."""
-UNDOABLE = ("archive", "adverse_event")
-"""Steps of the demo's definition whose effects are undone when a saga is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,29 +72,29 @@ def check_ledgers(mesh: Mesh, told: Round, count: int) -> None:
     """Read the services' own ledgers out of the volume: once each where it has to stand, and nowhere else."""
     with TemporaryDirectory(prefix="saga-ledgers-") as folder:
         docker("cp", f"{mesh.container('archive')}:/var/lib/saga/services/.", folder)
-        entries = list(ledger.read_directory(Path(folder)))
+        entries = [each for each in ledger.read_directory(Path(folder)) if each.saga_id.startswith(told.prefix)]
+    if wrong := list(wrong_effects(entries, told.prefix, count)):
+        raise Broken(f"{len(wrong)} sagas' effects are not what they should be: {wrong[:5]}")
+    replayed = sum(each.outcome == "replayed" for each in entries)
+    say(
+        f"the services' ledgers, {len(entries)} lines of these sagas: each effect stands once where it should and"
+        f" nowhere else; {replayed} calls were asked again and changed nothing"
+    )
+
+
+def wrong_effects(entries: Iterable[ledger.Entry], prefix: str, count: int) -> Iterator[str]:
+    """Give the sagas of the first so many reports whose effects are not those that follow from the report."""
     stands = ledger.net_effects(entries)
-    wrong: list[str] = []
     for report in kit.reports()[:count]:
-        saga_id, end = f"{told.prefix}{report['reportId']}", fate(report)
-        by_step = {step: stands[saga_id, step, name] for step, name in _KEPT_BY.items()}
+        saga_id, end = f"{prefix}{report['reportId']}", fate(report)
+        found = {step: stands[saga_id, step, name] for step, name in _KEPT_BY.items()}
         wanted = {
             "archive": int(end in {"completed", "alerted"}),
             "adverse_event": int(end == "alerted"),
             "notify": int(end == "alerted"),
         }
-        if by_step != wanted:
-            wrong.append(f"{saga_id} {end}: {by_step}")
-    if wrong:
-        raise Broken(f"{len(wrong)} sagas' effects are not what they should be: {wrong[:5]}")
-    replayed = sum(each.outcome == "replayed" for each in entries)
-    say(
-        f"the services' ledgers, {len(entries)} lines: each effect stands once where it should and nowhere else;"
-        f" {replayed} calls were asked again and changed nothing"
-    )
-
-
-_KEPT_BY = {"archive": "archive", "adverse_event": "safety", "notify": "notifier"}
+        if found != wanted:
+            yield f"{saga_id} {end}: {found}"
 
 
 async def check_traces(mesh: Mesh, server: str, told: Round) -> None:
