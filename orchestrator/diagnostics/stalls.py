@@ -43,6 +43,7 @@ from orchestrator.ports.observer import Observer
 logger = logging.getLogger("orchestrator.loop")
 
 NOT_RUN = "nobody: the process was not run (stopped, frozen, or the machine had no time for it)"
+STARVED = "the machine, which had no processor for it"
 NATIVE = "native code of the event loop"
 ANOTHER = "another thread, which kept the interpreter to itself"
 
@@ -74,12 +75,14 @@ class _Look:
 class _Beat:
     """Sent to the loop when it is busy; until it has run, the loop is in one turn."""
 
-    __slots__ = ("is_told", "processor_s", "ran_at", "seen", "since")
+    __slots__ = ("is_told", "processor_s", "ran_at", "seen", "since", "starved_s")
 
-    def __init__(self, since: float, processor_s: float) -> None:
+    def __init__(self, since: float, processor_s: float, starved_s: float) -> None:
         self.since = since
         self.processor_s = processor_s
         """What the loop's thread had had of the processor by then."""
+        self.starved_s = starved_s
+        """And for how long it had waited for one."""
         self.ran_at: float | None = None
         self.is_told = False
         self.seen = _Seen()
@@ -227,7 +230,7 @@ class StallDetector:
     def _look(self, thread: LoopThread, send: _Send, look: _Look) -> None:
         beat = self._beat
         if beat is not None and beat.ran_at is not None:
-            self._turned(beat, beat.ran_at, look.processor_s)
+            self._turned(beat, beat.ran_at, thread)
             beat = self._beat = None
         frames = thread.stack()
         while frames and module_of(frames[-1]) == __name__:
@@ -237,7 +240,7 @@ class StallDetector:
         if beat is None:
             if not (frames or is_working or is_kept):
                 return
-            beat = self._beat = _Beat(look.now - look.late_s, look.before_s)
+            beat = self._beat = _Beat(look.now - look.late_s, look.before_s, thread.starved_s())
             with suppress(RuntimeError):  # the loop was closed meanwhile
                 send(self._beats, beat)
         if frames:
@@ -251,18 +254,21 @@ class StallDetector:
     def _beats(self, beat: _Beat) -> None:
         beat.ran_at = self._monotonic()
 
-    def _turned(self, beat: _Beat, ran_at: float, processor_s: float) -> None:
-        """Hear that the loop has ended a turn, when, and what its thread has had of the processor."""
+    def _turned(self, beat: _Beat, ran_at: float, thread: LoopThread) -> None:
+        """Hear that the loop has ended a turn, and when."""
         held_s = ran_at - beat.since
         if held_s < self._stall_s:
             return
         blame = beat.seen.blame()
         collecting_s, generation = self._collections.within(beat.since, ran_at)
-        if collecting_s >= held_s / 2:
+        starved_s = thread.starved_s() - beat.starved_s
+        if starved_s >= held_s / 2:
+            blame = changed(blame, culprit=f"{STARVED} ({starved_s:.2f} s), in {blame.culprit}")
+        elif collecting_s >= held_s / 2:
             what = f"a collection of garbage (generation {generation}, {collecting_s:.2f} s)"
-            blame = changed(blame, culprit=f"{what} in {blame.culprit}")
+            blame = changed(blame, culprit=f"{what}, in {blame.culprit}")
         self._keep(ran_at, held_s, blame)
-        worked_s = min(processor_s - beat.processor_s, held_s)
+        worked_s = min(thread.processor_s() - beat.processor_s, held_s)
         self._log.ended(ran_at, held_s, worked_s, blame, is_urgent=beat.is_told)
 
     def _was_not_run(self, now: float, late_s: float) -> None:

@@ -31,12 +31,13 @@ _WAIT_S = 0.05
 class LoopThread:
     """The thread that an event loop runs in. Made there, and asked from another one."""
 
-    __slots__ = ("_beneath", "_processor", "ident")
+    __slots__ = ("_beneath", "_processor", "_schedule", "ident")
 
     def __init__(self, beneath: CodeType) -> None:
         """Take the calling thread; `beneath` is the function that the loop is run by."""
         self.ident = threading.get_ident()
         self._beneath = beneath
+        self._schedule = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
         clock_of = getattr(time, "pthread_getcpuclockid", None)
         self._processor: int | None = None if clock_of is None else clock_of(self.ident)
 
@@ -68,6 +69,13 @@ class LoopThread:
     def processor_s(self) -> float:
         """Return the processor time that the thread has had; of the whole process where threads are not told apart."""
         return time.process_time() if self._processor is None else time.clock_gettime(self._processor)
+
+    def starved_s(self) -> float:
+        """Return for how long the thread has waited for a processor that others had; 0 where nobody counts it."""
+        try:
+            return int(self._schedule.read_bytes().split()[1]) / 1e9
+        except (OSError, IndexError, ValueError):
+            return 0.0
 
 
 def _beneath(caller: FrameType) -> CodeType:
