@@ -55,6 +55,11 @@ class Program:
         path = self.folder / f"{self.name}.log"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
+    @property
+    def http(self) -> str:
+        """The address of an orchestrator's HTTP side, as its log names it."""
+        return str(re.findall(r"health and metrics on ([0-9.:]+)", self.log)[-1])
+
     async def spawn(self) -> Process:
         """Let the process begin, ready or not."""
         port = self.address.rpartition(":")[2] or "0"
@@ -161,14 +166,9 @@ class Mesh:
         }
         (self.folder / "saga.yaml").write_text(json.dumps(values), encoding="utf-8")
 
-    @property
-    def http(self) -> str:
-        """Return the address of the orchestrator's HTTP side, as its log names it."""
-        return str(re.findall(r"health and metrics on ([0-9.:]+)", self.orchestrator.log)[-1])
-
     def page(self, path: str) -> str:
         """Return a page of the orchestrator's HTTP side."""
-        with urllib.request.urlopen(f"http://{self.http}{path}", timeout=10) as reply:
+        with urllib.request.urlopen(f"http://{self.orchestrator.http}{path}", timeout=10) as reply:
             return str(reply.read().decode())
 
     async def set_fault(self, service: str, **fault: Any) -> None:
