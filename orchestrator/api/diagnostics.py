@@ -63,7 +63,7 @@ class DiagnosticsService(wire.DiagnosticsServiceServicer):
         answer.actors.extend(map(_actor, dump.actors))
         await asyncio.sleep(0)  # one turn: the lists are long, and others have work to do
         answer.calls.extend(map(_call, dump.calls))
-        await asyncio.sleep(0)  # the same
+        await asyncio.sleep(0)  # one turn: the same
         answer.tasks.extend(
             rpc.TaskDump(name=each.name, coroutine=each.coroutine, stack=each.stack, count=each.count)
             for each in dump.tasks

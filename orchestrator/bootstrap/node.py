@@ -132,7 +132,7 @@ async def open_node(
                 calling=invoker,
                 counting=metrics,
                 sampler=Sampler(clock),
-                stalls=stalls,
+                stalls=await _watching(settings, clock, observer, stack),
             ),
             sharing=place.sharing,
             servicers=servicers,
@@ -171,6 +171,13 @@ async def _take_place(settings: Settings, clock: Clock | None, stack: AsyncExitS
     clock = clock or SystemClock(time.wall, time.elapsed)
     sharing = await share(settings, shared, clock, time, stack)
     return _Place(store=shared, clock=clock, ownership=sharing.membership, cluster=sharing.showing, sharing=sharing)
+
+
+async def _watching(settings: Settings, clock: Clock, observer: Observer, stack: AsyncExitStack) -> StallDetector:
+    """Watch the event loop for stalls from now on."""
+    stalls = StallDetector(clock=clock, observer=observer, stall_s=settings.diagnostics.stall_s)
+    await stack.enter_async_context(stalls.running())
+    return stalls
 
 
 @asynccontextmanager

@@ -89,8 +89,8 @@ def page(found: "DumpProcessResponse", parts: Sequence[str] = PARTS) -> Iterator
     at = instant(found.as_of_time)
     yield f"{tame(found.process_name)}, version {tame(found.version)}, up {duration(uptime_s)}, at {at}"
     yield (
-        f"{found.actor_count:,} sagas in memory, {found.call_count:,} calls open, {found.timer_count:,} timers,"
-        f" {found.task_count:,} tasks, held up {found.stall_count:,} times"
+        f"sagas in memory {found.actor_count:,}, calls open {found.call_count:,}, timers {found.timer_count:,},"
+        f" tasks {found.task_count:,}, stalls {found.stall_count:,}"
     )
     for part in PARTS:
         if part in parts:

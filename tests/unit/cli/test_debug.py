@@ -76,7 +76,7 @@ def answer() -> rpc.DumpProcessResponse:
 
 PAGE = """\
 one, version 0.3.0, up 2 h 14 min, at 2026-09-21 14:13:20.000Z
-2,345 sagas in memory, 3 calls open, 17 timers, 43 tasks, held up 4 times
+sagas in memory 2,345, calls open 3, timers 17, tasks 43, stalls 4
 
 SUSPECTS  KIND  NAME                           WHY
 2         call  scoring/epro.v1.Scoring/Score  open 312 s past its deadline

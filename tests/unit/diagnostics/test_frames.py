@@ -86,7 +86,7 @@ async def test_a_chain_goes_on_through_streams_context_managers_and_generators()
 
 
 async def test_a_coroutine_that_is_over_stands_nowhere() -> None:
-    async with waiting(asyncio.sleep(0)) as coroutine:
+    async with waiting(asyncio.sleep(0)) as coroutine:  # one turn: of the task itself
         await asyncio.sleep(0)  # one turn: it ends
         assert places_awaited(coroutine) == []
 

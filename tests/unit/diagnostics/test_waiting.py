@@ -47,7 +47,7 @@ async def test_tasks_of_one_kind_that_stand_at_two_places_are_two_lines() -> Non
     early = loop.create_task(twice())
     await asyncio.sleep(0)  # one turn: it waits
     event.set()
-    await asyncio.sleep(0)  # one more: it waits for the other one
+    await asyncio.sleep(0)  # one turn: it waits for the other one
     event.clear()
     late = loop.create_task(twice())
     await asyncio.sleep(0)  # one turn
