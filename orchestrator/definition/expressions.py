@@ -31,6 +31,8 @@ from orchestrator.limits import EXPRESSION_BYTES_MAX
 
 _ERROR: Final = cel.Type.ERROR
 _REPORT: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_QUOTES: Final = re.compile(r'(Key not found in map|invalid regular expression)(?: : |: )"?(.*?)"?$', re.DOTALL)
+"""What the library fails with that quotes a value."""
 _TRAILER: Final = re.compile(r" \[[A-Z_]+\]$")
 _UNBOUND: Final = re.compile(r'No value with name "([^"]+)"')
 _UNEXPECTED: Final = re.compile(r"(?:input|at:) (?:'(.*?)'|(\S+))(?: expecting|$)")
@@ -121,13 +123,13 @@ class Expression:
         try:
             result = self._program.eval(bindings.activation)
             if result.type() == _ERROR:
-                raise _failure(str(result.value()))
+                raise _failure(str(result.value()), self.source)
             return cast(Value, result.plain_value())
         except SystemError as error:  # how the library fails over a part of a value that it cannot give out
             raise EvaluationFailed("a part of its value cannot leave an expression, as an optional cannot") from error
         except (RuntimeError, TypeError, ValueError, OverflowError) as error:
             # an exhausted budget, or a value that has no Python form
-            raise EvaluationFailed(_TRAILER.sub("", str(error).splitlines()[0])) from error
+            raise EvaluationFailed(_plain(_TRAILER.sub("", str(error).splitlines()[0]), self.source)) from error
 
 
 class Language:
@@ -223,12 +225,18 @@ def _type(name: str) -> ValueType:
     return ValueType(head, tuple(_type(part.strip()) for part in parts))
 
 
-def _failure(text: str) -> EvaluationFailed:
+def _failure(text: str, source: str) -> EvaluationFailed:
     unbound = _UNBOUND.search(text)
     if unbound:
         return EvaluationFailed(f"{unbound[1]} has no value", unbound[1])
     _, _, why = text.partition(": ")
-    return EvaluationFailed(why or text)
+    return EvaluationFailed(_plain(why or text, source))
+
+
+def _plain(why: str, source: str) -> str:
+    """Leave out of the library's words what an expression computed: it is data, and the words are shown in spans."""
+    found = _QUOTES.match(why)
+    return why if found is None or found[2] in source else found[1]
 
 
 def _faults(source: str, text: str) -> Sequence[Fault]:

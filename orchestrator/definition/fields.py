@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from orchestrator.definition.descriptors import enum_of, is_map, map_fields
 from orchestrator.definition.diagnostics import did_you_mean, listing
 from orchestrator.definition.fits import SCALAR_NAMES, VALUE_TYPE, WRAPPER_TYPES, field_name
-from orchestrator.definition.misfit import Misfit, clipped, kind
+from orchestrator.definition.misfit import Misfit, clipped, needed
 from orchestrator.definition.wellknown import EXACT_INT_MAX, WELL_KNOWN
 
 F = FieldDescriptor
@@ -76,7 +76,7 @@ def _put_null(message: Message, field: FieldDescriptor) -> None:
 
 def _put_list(into: _Repeated, field: FieldDescriptor, value: object) -> None:
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray)):
-        raise Misfit(f"{field_name(field)} is needed, not {kind(value)}", fix="write a list")
+        raise needed(f"{field_name(field)} is", value, "write a list")
     for index, item in enumerate(cast("Sequence[object]", value)):
         try:
             append(into, field, item)
@@ -148,7 +148,7 @@ def _fill_fields(message: Message, descriptor: Descriptor, value: object) -> Non
 
 def _entries(value: object, need: str) -> Iterable[tuple[object, object]]:
     if not isinstance(value, Mapping):
-        raise Misfit(f"{need} is needed, not {kind(value)}", fix="write a mapping")
+        raise needed(f"{need} is", value, "write a mapping")
     return cast("Mapping[object, object]", value).items()
 
 
@@ -194,7 +194,7 @@ def scalar(field: FieldDescriptor, value: object) -> object:
         case F.CPPTYPE_BOOL:
             if isinstance(value, bool):
                 return value
-            raise Misfit(f"bool is needed, not {kind(value)}")
+            raise needed("bool is", value)
         case F.CPPTYPE_DOUBLE | F.CPPTYPE_FLOAT:
             return _float(field, value)
         case F.CPPTYPE_ENUM:
@@ -205,7 +205,7 @@ def scalar(field: FieldDescriptor, value: object) -> object:
 
 def _string(value: object) -> str:
     if not isinstance(value, str):
-        raise Misfit(f"string is needed, not {kind(value)}", fix="quote it, or write string(…) in an expression")
+        raise needed("string is", value, "quote it, or write string(…) in an expression")
     if not value.isascii() and _SURROGATE.search(value):
         raise Misfit("half of a surrogate pair is not a character", fix="remove it")
     return value
@@ -214,7 +214,7 @@ def _string(value: object) -> str:
 def _float(field: FieldDescriptor, value: object) -> float:
     name = SCALAR_NAMES[field.cpp_type]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise Misfit(f"{name} is needed, not {kind(value)}")
+        raise needed(f"{name} is", value)
     try:
         found = float(value)
     except OverflowError as error:
@@ -232,10 +232,11 @@ def _int(field: FieldDescriptor, value: object) -> int:
     elif isinstance(value, float) and value.is_integer() and abs(value) <= EXACT_INT_MAX:
         found = int(value)  # how JSON gives integers
     if isinstance(found, bool) or not isinstance(found, int):
-        raise Misfit(f"{name} is needed, not {kind(value)}")
+        raise needed(f"{name} is", value)
     low, high = _INT_RANGES[field.cpp_type]
     if not low <= found <= high:
-        raise Misfit(f"{found} is out of range for {name} ({low} to {high})")
+        why = f"is out of range for {name} ({low} to {high})"
+        raise Misfit(f"the number {why}", told=f"{found} {why}")
     return found
 
 
@@ -245,13 +246,15 @@ def _enum(field: FieldDescriptor, value: object) -> int:
     if isinstance(value, str):
         if value not in enum.values_by_name:
             fix = did_you_mean(value, names) or f"one of {listing(names)}"
-            raise Misfit(f"{enum.full_name} has no value `{clipped(value)}`", fix=fix)
+            why = f"{enum.full_name} has no such value"
+            raise Misfit(why, fix=fix, told=f"{enum.full_name} has no value `{clipped(value)}`")
         return enum.values_by_name[value].number
     number = int(value) if isinstance(value, float) and value.is_integer() else value
     if isinstance(number, bool) or not isinstance(number, int):
-        raise Misfit(f"{enum.full_name} is needed, not {kind(value)}", fix=f"one of {listing(names)}")
+        raise needed(f"{enum.full_name} is", value, f"one of {listing(names)}")
     if number not in enum.values_by_number:
-        raise Misfit(f"{enum.full_name} has no value {number}", fix=f"one of {listing(names)}")
+        why, told = f"{enum.full_name} has no such value", f"{enum.full_name} has no value {number}"
+        raise Misfit(why, fix=f"one of {listing(names)}", told=told)
     return number
 
 
@@ -259,7 +262,7 @@ def _bytes(value: object) -> bytes:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
     if not isinstance(value, str):
-        raise Misfit(f"bytes are needed, not {kind(value)}")
+        raise needed("bytes are", value)
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -37,7 +37,8 @@ def _explained(values: Mapping[str, object], descriptor: Descriptor, error: Exce
     except Misfit as misfit:
         hint = f" ({misfit.fix})" if misfit.fix else ""
         return InputInvalid(joined(path, misfit.path), f"{misfit.why}{hint}")
-    return InputInvalid(path, str(error).splitlines()[0])
+    what, _, _ = str(error).splitlines()[0].partition(": ")  # what follows may be the value
+    return InputInvalid(path, what)
 
 
 def _bound_json(values: Mapping[str, object], path: str) -> None:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from orchestrator.definition.diagnostics import Code, Findings, Path, did_you_mean, listing
 from orchestrator.definition.durations import duration_text
-from orchestrator.definition.misfit import clipped, kind
+from orchestrator.definition.misfit import clipped, literal
 from orchestrator.definition.model import (
     AtLeast,
     Compensate,
@@ -99,7 +99,7 @@ def _explain(error: ErrorDetails, findings: Findings) -> None:
             findings.at_value(Code.INVALID_VALUE, path, f"must be at {'least' if is_low else 'most'} {shown}")
         case _:
             message = error["msg"].replace("Input should be", "must be").replace("valid ", "")
-            findings.at_value(Code.WRONG_SHAPE, path, f"{_words(message)}, not {kind(error['input'])}")
+            findings.at_value(Code.WRONG_SHAPE, path, f"{_words(message)}, not {literal(error['input'])}")
 
 
 def _path(loc: tuple[int | str, ...]) -> tuple[Path, type[BaseModel]]:

@@ -17,7 +17,7 @@ from orchestrator.definition.diagnostics import At, Code
 from orchestrator.definition.expressions import STRING, Expression, ValueType
 from orchestrator.definition.fits import ANY_TYPE, TREE_TYPES, element_name, field_name, fits, fits_message, fits_single
 from orchestrator.definition.holes import Hole, Parts
-from orchestrator.definition.misfit import Misfit, kind
+from orchestrator.definition.misfit import Misfit, literal
 from orchestrator.definition.names import Names, Reading
 from orchestrator.definition.paths import Evaluate, copied
 
@@ -130,7 +130,7 @@ def _field(tree: JsonValue, field: FieldDescriptor, at: At, known: Names) -> Nod
     if not is_map(field) and isinstance(tree, list):
         return _sequence([_single(item, field, at / index, known, is_element=True) for index, item in enumerate(tree)])
     need = "write a mapping" if is_map(field) else "write a list"
-    at.value(Code.FIELD_TYPE, f"{field_name(field)} is needed, not {kind(tree)}", need)
+    at.value(Code.FIELD_TYPE, f"{field_name(field)} is needed, not {literal(tree)}", need)
     return None
 
 
@@ -160,7 +160,7 @@ def _literal(node: Node | None, field: FieldDescriptor, at: At, *, is_element: b
     try:
         fields.put(scratch, field, [value] if is_element and field.is_repeated else value)
     except Misfit as misfit:
-        at.value(Code.FIELD_TYPE, misfit.why, misfit.fix)
+        at.value(Code.FIELD_TYPE, misfit.told, misfit.fix)
         return None
     return node
 
@@ -169,7 +169,7 @@ def _literal_key(name: str, field: FieldDescriptor, at: At) -> None:
     try:
         fields.map_key(field, name)
     except Misfit as misfit:
-        at.key(Code.FIELD_TYPE, f"as a key, {misfit.why}", misfit.fix)
+        at.key(Code.FIELD_TYPE, f"as a key, {misfit.told}", misfit.fix)
 
 
 def _expression(text: str, field: FieldDescriptor, at: At, known: Names, *, is_element: bool) -> Node | None:

@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator.definition.durations import seconds
 from orchestrator.definition.fits import ANY_TYPE, DURATION_TYPE, FIELD_MASK_TYPE, TIMESTAMP_TYPE, TREE_TYPES
-from orchestrator.definition.misfit import Misfit, clipped, kind
+from orchestrator.definition.misfit import Misfit, clipped, kind, needed
 
 # Past this a double no longer holds every integer, and JSON numbers are doubles.
 EXACT_INT_MAX: Final = 2**53
@@ -32,9 +32,10 @@ def _timestamp(message: Message, value: object) -> None:
             try:
                 stamp.FromJsonString(value)
             except ValueError as error:
-                raise Misfit(f"`{clipped(value)}` is not a timestamp", fix=fix) from error
+                told = f"`{clipped(value)}` is not a timestamp"
+                raise Misfit("the text is not a timestamp", fix=fix, told=told) from error
         case _:
-            raise Misfit(f"a timestamp is needed, not {kind(value)}", fix=fix)
+            raise needed("a timestamp is", value, fix)
 
 
 def _duration(message: Message, value: object) -> None:
@@ -47,9 +48,10 @@ def _duration(message: Message, value: object) -> None:
             try:
                 lasting.FromNanoseconds(round(seconds(value) * 1e9))
             except ValueError as error:
-                raise Misfit(f"`{clipped(value)}` is not a duration", fix=fix) from error
+                told = f"`{clipped(value)}` is not a duration"
+                raise Misfit("the text is not a duration", fix=fix, told=told) from error
         case _:
-            raise Misfit(f"a duration is needed, not {kind(value)}", fix=fix)
+            raise needed("a duration is", value, fix)
 
 
 def _json_values(message: Message, value: object) -> None:
@@ -57,7 +59,7 @@ def _json_values(message: Message, value: object) -> None:
         # the parser takes any JSON value where the message stands for one
         json_format.ParseDict(cast("dict[str, Any]", to_json(value)), message)
     except (json_format.ParseError, AttributeError, ValueError) as error:
-        raise Misfit(f"{message.DESCRIPTOR.full_name} is needed, not {kind(value)}") from error
+        raise needed(f"{message.DESCRIPTOR.full_name} is", value) from error
 
 
 def _any(message: Message, value: object) -> None:
@@ -80,11 +82,12 @@ def to_json(value: object) -> object:
             return value
         case int():
             if abs(value) > EXACT_INT_MAX:
-                raise Misfit(f"{value} is too large for a JSON number", fix="write string(…)")
+                told = f"{value} is too large for a JSON number"
+                raise Misfit("the number is too large for a JSON number", fix="write string(…)", told=told)
             return value
         case float():
             if not math.isfinite(value):
-                raise Misfit(f"{value} is not a JSON number")
+                raise Misfit("infinity, or what is no number at all, is not a JSON number")
             return value
         case bytes() | bytearray():
             return base64.b64encode(value).decode("ascii")
@@ -111,4 +114,4 @@ def _message_to_json(value: Message) -> object:
     try:
         return json_format.MessageToDict(value, preserving_proto_field_name=True)
     except (TypeError, ValueError, json_format.Error) as error:  # an Any of an unknown type, a NaN in a Struct
-        raise Misfit(f"this {value.DESCRIPTOR.full_name} has no JSON form: {error}") from error
+        raise Misfit(f"this {value.DESCRIPTOR.full_name} has no JSON form") from error

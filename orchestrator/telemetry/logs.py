@@ -199,8 +199,7 @@ class JsonLines(logging.Formatter):
             "exception": _exception(record),
         }
         whole = {key: _bounded(value) if isinstance(value, str) else value for key, value in fields.items() if value}
-        # Everything that is not ASCII is written as an escape, and so is what ASCII has below the blank; DEL is left.
-        return json.dumps(whole).replace("\x7f", "\\u007f")
+        return json.dumps(whole)  # escapes control characters and everything that is not ASCII
 
 
 def escaped(text: str) -> str:

@@ -289,3 +289,19 @@ def test_the_descriptors_of_the_demo_build_a_pool() -> None:
     from services.epro.v1 import archive_service_pb2
 
     assert Types(descriptor_set(archive_service_pb2.DESCRIPTOR)).services() == ("epro.v1.Archive",)
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("anything[anything.secret]", "Key not found in map"),
+        ("anything.secret.matches(anything.secret + '(')", "invalid regular expression"),
+        ("anything.nothing", 'Key not found in map : "nothing"'),
+        ("int(anything.secret)", "cannot convert string to int"),
+        ("timestamp(anything.secret)", "String to Timestamp conversion failed"),
+    ],
+)
+def test_a_failure_quotes_what_the_author_wrote_and_nothing_that_was_computed(source: str, why: str) -> None:
+    with pytest.raises(EvaluationFailed) as failed:
+        value(source, anything={"secret": "4111-1111"})
+    assert failed.value.why == why

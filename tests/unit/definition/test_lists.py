@@ -66,7 +66,7 @@ def test_a_list_of_json_is_not_copied_either() -> None:
         ("input.nope", "no such key: nope"),
         ("input.text", "a list is needed, not a JSON string"),
         ("input.text.deep", "what holds `deep` is no object"),
-        ("[input.text][0]", "a list is needed, not the text `x`"),
+        ("[input.text][0]", "a list is needed, not a text"),
     ],
 )
 def test_what_is_no_list_is_told(path: str, why: str) -> None:

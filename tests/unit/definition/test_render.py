@@ -148,11 +148,9 @@ def test_a_condition_or_a_sentence_of_another_type_is_a_failure() -> None:
     assert step.when is not None
     assert step.reason is not None
     assert step.when(given) == ExpressionFailure(
-        "steps.first.when (input.x): a condition is a bool, this gave the number 5"
+        "steps.first.when (input.x): a condition is a bool, this gave a number"
     )
-    assert step.reason(given) == ExpressionFailure(
-        "steps.first.reason (${input.x}): a text is needed, not the number 5"
-    )
+    assert step.reason(given) == ExpressionFailure("steps.first.reason (${input.x}): a text is needed, not a number")
 
 
 # --- attributes and output -------------------------------------------------------------------------------------------
@@ -176,9 +174,9 @@ def test_attributes_are_flat_facts_of_the_input() -> None:
     [
         ("${input.x}", {"x": [1]}, "attributes.a: an attribute is flat, this gave a list"),
         ("${input.x}", {"x": None}, "attributes.a: an attribute is flat, this gave null"),
-        ("${1.0 / 0.0}", {}, "attributes.a: an attribute is a number of at most 64 bits, this gave inf"),
-        ("${-0.0 / 0.0}", {}, "attributes.a: an attribute is a number of at most 64 bits, this gave nan"),
-        ("${9223372036854775808u}", {}, "attributes.a: an attribute is a number of at most 64 bits, this gave 9223"),
+        ("${1.0 / 0.0}", {}, "attributes.a: an attribute is a number of at most 64 bits, this gave another"),
+        ("${-0.0 / 0.0}", {}, "attributes.a: an attribute is a number of at most 64 bits, this gave another"),
+        ("${9223372036854775808u}", {}, "attributes.a: an attribute is a number of at most 64 bits, this gave another"),
         ("${input.x}", {}, 'attributes.a: Key not found in map : "x"'),
         ("${input.x}", {"x": "y" * (ATTRIBUTE_CHARS_MAX + 1)}, "attributes.a: an attribute has at most 512 characters"),
     ],
@@ -230,7 +228,7 @@ def test_an_output_that_cannot_be_made_is_a_failure() -> None:
     assert whole.output is not None
     done = facts(replies={"first": RECEIVED})
     assert made.output(facts()) == ExpressionFailure("output: step `first` has no reply, it is PENDING")
-    assert made.output(done) == ExpressionFailure("output: 9007199254740993 is too large for a JSON number")
+    assert made.output(done) == ExpressionFailure("output: the number is too large for a JSON number")
     assert whole.output(facts()) == ExpressionFailure("output: step `first` has no reply, it is PENDING")
 
 

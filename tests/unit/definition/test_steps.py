@@ -132,7 +132,7 @@ def test_a_sleep_that_cannot_be_told_says_so() -> None:
 
     found = body.duration(FixedFacts(payload(ORDER, anything=True)))
     assert isinstance(found, ExpressionFailure)
-    assert "a duration or a number of seconds is needed, not the boolean true" in found.message
+    assert "a duration or a number of seconds is needed, not a boolean" in found.message
 
 
 def test_what_a_sleep_reads_has_run_before() -> None:
