@@ -48,7 +48,7 @@ FIELDS: Mapping[str, str] = {
     "saga_id": "the saga that the line is about",
     "definition": "of that saga",
     "step": "of that saga, with an item's position: `reserve[17]`",
-    "trace_id": "the saga's trace; of a request without a saga, the trace that its caller is in; 32 hex digits",
+    "trace_id": "the saga's trace, its latest part where it has several; of a request, its caller's; 32 hex digits",
     "span_id": "where the line is about one call, that call's span; of a request, its caller's; 16 hex digits",
     "trace_flags": "`01` where the trace is recorded, `00` where it is not",
     "request_id": "the request to the API that the line is about: the caller's `x-request-id`, or one made here",
