@@ -120,6 +120,21 @@ def test_prometheus_itself_takes_the_rules_and_passes_their_tests(command: str) 
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_the_mesh_is_scraped_under_the_job_that_the_rules_know() -> None:
+    config = loaded(ROOT / "compose/prometheus/prometheus.yaml")
+    assert "saga" in {job["job_name"] for job in config["scrape_configs"]}
+    assert config["rule_files"] == ["rules/*.yaml"]
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason=f"NOT TESTED, the mesh's configuration: {ABSENT.format('promtool')}")
+def test_prometheus_itself_takes_the_configuration_of_the_mesh() -> None:
+    assert PROMTOOL is not None
+    config = str(ROOT / "compose/prometheus/prometheus.yaml")
+    result = subprocess.run([PROMTOOL, "check", "config", config], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"{len(RULES)} rule files found" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("expr", "fault"),
     [

@@ -10,7 +10,7 @@ from docs.dashboards.model import thresholds
 from docs.dashboards.page import DASHBOARDS, files
 from orchestrator.telemetry.instruments import METRICS
 from tests.kit.promql import added_up, asked, faults
-from tests.kit.rules import BOARDS, ROOT, alerts, panels, published, rules
+from tests.kit.rules import BOARDS, ROOT, alerts, loaded, panels, published, rules
 
 of_each_board = pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
 
@@ -115,3 +115,14 @@ def test_pictures_of_time_have_exemplars() -> None:
     timed = [panel for board in BOARDS for panel in panels(board) if panel["title"].startswith("Time ")]
     with_points = {panel["title"] for panel in timed if all(target["exemplar"] for target in panel["targets"])}
     assert with_points >= {"Time from start to end", "Time on the wire, by method"}
+
+
+@of_each_board
+def test_the_mesh_provides_the_source_of_data_and_the_way_from_a_point_to_its_trace(board: Path) -> None:
+    provided = loaded(ROOT / "compose/grafana/provisioning/datasources/datasources.yaml")["datasources"]
+    uids = {source["uid"]: source for source in provided}
+    variables = json.loads(board.read_text(encoding="utf-8"))["templating"]["list"]
+    (chosen,) = [each for each in variables if each["type"] == "datasource"]
+    (way,) = uids[chosen["current"]["value"]]["jsonData"]["exemplarTraceIdDestinations"]
+    assert way["name"] == "trace_id"
+    assert uids[way["datasourceUid"]]["type"] == "jaeger"
