@@ -4,17 +4,28 @@ import platform
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import orchestrator as package
+from orchestrator.bootstrap.stores import Store
 from orchestrator.config import Settings
 from orchestrator.definition import Revisions
+from orchestrator.invoker import GrpcInvoker
+from orchestrator.ports.cluster import ClusterView
 from orchestrator.runtime import Orchestrator
-from orchestrator.telemetry import asked, instruments
+from orchestrator.telemetry import Metrics, asked, instruments
 from orchestrator.telemetry.asked import Fact
 
-if TYPE_CHECKING:
-    from orchestrator.bootstrap.node import Node
+
+class Parts(Protocol):
+    """What of a node is asked."""
+
+    metrics: Metrics
+    store: Store
+    cluster: ClusterView
+    invoker: GrpcInvoker
+    revisions: Revisions
+    orchestrator: Orchestrator
 
 
 class PoolRoom(Protocol):
@@ -37,7 +48,7 @@ class Pooled(Protocol):
         ...
 
 
-def show(node: "Node", settings: Settings) -> None:
+def show(node: Parts, settings: Settings) -> None:
     """Have a scrape ask all parts of a process."""
     invoker, cluster = node.invoker, node.cluster
     names = [target.name for target in settings.target_configs()]

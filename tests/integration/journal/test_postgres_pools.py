@@ -32,7 +32,7 @@ async def test_a_pool_says_how_many_of_its_connections_work_and_who_waits_for_on
         assert pool.room() == PoolRoom(size=1, in_use=1, waiting=0)
         second = tasks.create_task(pool.run(hold, is_repeatable=False))
         while not pool.room().waiting and not second.done():  # noqa: ASYNC110  # the pool does not tell
-            await asyncio.sleep(0)  # poll: the second one asks
+            await asyncio.sleep(0)  # one turn: the second one asks
         assert pool.room() == PoolRoom(size=1, in_use=1, waiting=1)
         go_on.set()
     assert pool.room() == PoolRoom(size=1, in_use=0, waiting=0)
