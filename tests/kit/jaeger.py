@@ -303,7 +303,9 @@ def binary() -> Path:
             pytest.fail(f"{VARIABLE} names {named}, which is no program; name a binary of Jaeger, or unset it")
         return Path(named)
     try:
-        return ready() or built()
+        found = ready() or built()
+        keep("jaeger", program=found.name)
+        return found
     except RuntimeError as failed:
         why = f"there is no Jaeger: {failed}; name one in {VARIABLE}, or put {' or '.join(NAMES)} on the path"
         keep("jaeger", skipped=why)
