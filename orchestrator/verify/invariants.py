@@ -64,7 +64,7 @@ ELSEWHERE: Mapping[str, str] = {
         "tests/unit/runtime/test_taking_up.py, tests/simulation/test_cluster_swarm.py"
     ),
     "I40": "what an unreadable saga costs the others leaves no record: tests/unit/runtime/test_ailing_stores.py",
-    "I42": "what is said in logs and spans is no witness of these: tests/unit/telemetry/test_spans.py",
+    "I42": "what is said in logs, spans and errors is no witness of these: tests/integration/telemetry/test_canary.py",
     "I47": "traces are a witness of their own: tests/e2e/test_trace.py",
     "I48": "how a process leaves is not in what it leaves: tests/e2e/test_stop.py, tests/e2e/test_cluster.py",
     "I49": "what a process holds is not recorded: tests/integration/leaks",
