@@ -57,7 +57,7 @@ def _span(span: SpanData) -> pb.Span:
         name=span.name,
         kind=pb.Span.SPAN_KIND_CLIENT if span.kind == "client" else pb.Span.SPAN_KIND_INTERNAL,
         start_time_unix_nano=span.start_ns,
-        end_time_unix_nano=span.end_ns,
+        end_time_unix_nano=span.told_end_ns,
         attributes=[_pair(key, value) for key, value in span.attributes.items()],
         events=[
             pb.Span.Event(

@@ -98,7 +98,7 @@ def readable(span: SpanData, resource: Resource) -> ReadableSpan:
         kind=SpanKind.CLIENT if span.kind == "client" else SpanKind.INTERNAL,
         status=_UNSET if span.error is None else Status(StatusCode.ERROR, span.error),
         start_time=span.start_ns,
-        end_time=span.end_ns,
+        end_time=span.told_end_ns,
         instrumentation_scope=_SCOPE,
     )
 

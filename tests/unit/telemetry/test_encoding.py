@@ -39,3 +39,13 @@ def test_true_and_one_are_told_apart() -> None:
     number, truth = _pair("k", 1), _pair("k", True)
     assert (number.value.int_value, truth.value.bool_value) == (1, True)
     assert number != truth
+
+
+def test_a_span_without_length_is_told_with_the_shortest_there_is() -> None:
+    started, *_ = spans_of(events_of(compensated(2)))
+    assert started.start_ns == started.end_ns, "an instant"
+    exporter = DirectSpanExporter(endpoint="http://127.0.0.1:1", insecure=True)
+    exporter.address_from(readable(started, Resource({})))
+    (told,) = exporter._translate_data([started]).resource_spans[0].scope_spans[0].spans  # type: ignore[list-item]  # its own form
+    exporter.shutdown()
+    assert told.end_time_unix_nano == told.start_time_unix_nano + 1, "Jaeger 2 marks less as a mistake"
