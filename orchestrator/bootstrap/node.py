@@ -98,6 +98,7 @@ async def open_node(
             observer=observer,
             on_failed=lambda why: _fail(failed, why),
             sampled=tracing is not None,
+            baggage=settings.tracing.baggage,
         )
         await _load(settings, revisions)
         if tracing is not None:
