@@ -37,14 +37,15 @@ def test_a_call_that_fails_leaves_its_place() -> None:
     assert door.in_flight == 0
 
 
-async def test_a_closed_door_lets_nobody_in_but_health_checks() -> None:
+async def test_a_closed_door_lets_nobody_in_but_health_checks_and_whoever_looks_why_it_does_not_leave() -> None:
     door = admission()
     door.close()
     for room in (Room.CALL, Room.WAIT, Room.STANDARD):
         with pytest.raises(Draining), door.admit(room):
             pass
-    with door.admit(Room.FREE):
-        pass
+    with door.admit(Room.FREE), door.admit(Room.DIAGNOSTICS):
+        assert door.in_flight == 0
+        assert await door.idle(0.0)
 
 
 async def test_closing_ends_every_wait_and_a_later_one_at_once() -> None:

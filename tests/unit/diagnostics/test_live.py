@@ -170,7 +170,9 @@ def test_a_task_that_is_stuck_shows_what_it_waits_for_through_every_await() -> N
         task.cancel()
         return dump
 
-    (stuck,) = (each for each in told(story).tasks if each.name == "stuck")
+    tasks = told(story).tasks
+    (stuck,) = (each for each in tasks if each.name == "stuck")
+    assert not [each for each in tasks if "told" in each.coroutine], "the task that looks is no part of what it sees"
     assert [line.rpartition(".")[2] for line in stuck.stack] == ["outer", "forgotten"]
 
 
