@@ -1,25 +1,40 @@
 """W3C Trace Context as text: what callers send us in `traceparent` and `tracestate`, and what we send to services.
 
 Pure, and below the ports, because the surfaces read it and the invoker writes it while neither may know telemetry.
-Baggage is neither read nor passed on: it would carry a stranger's words into every called service.
+`baggage` carries a stranger's words into every called service, so only members that an operator has named are kept.
 
-Source: https://www.w3.org/TR/trace-context-2/ (sections 3.2, 3.3). The flags are read leniently: bit 0 is *sampled*,
-any other bit (bit 1 says that the trace id is random) may be set and is not passed on.
+Sources: https://www.w3.org/TR/trace-context-2/ (sections 3.2, 3.3) and https://www.w3.org/TR/baggage/ (section 3.3).
+The flags are read leniently: bit 0 is *sampled*, any other bit (bit 1 says that the trace id is random) may be set and
+is not passed on.
 """
 
 import re
+from collections.abc import Collection
+from urllib.parse import unquote
 
-from orchestrator.limits import TRACESTATE_CHARS_MAX, TRACESTATE_MEMBERS_MAX
+from orchestrator.limits import (
+    BAGGAGE_CHARS_MAX,
+    BAGGAGE_KEPT_CHARS_MAX,
+    TRACESTATE_CHARS_MAX,
+    TRACESTATE_MEMBERS_MAX,
+)
 from orchestrator.values import TraceContext
 
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
+BAGGAGE = "baggage"
 
 _TRACEPARENT = re.compile(
     r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<rest>-.*)?"
 )
 _MEMBER = re.compile(r"[a-z0-9][a-z0-9_*/@-]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{1,256}")
 _SAMPLED = 0x01
+BAGGAGE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SAID = r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*"
+_BAGGAGE = re.compile(
+    rf"(?P<name>{BAGGAGE_NAME.pattern})[ \t]*=[ \t]*(?P<value>{_SAID})"
+    rf"([ \t]*;[ \t]*{BAGGAGE_NAME.pattern}([ \t]*=[ \t]*{_SAID})?)*"
+)
 
 
 def parse(traceparent: str, tracestate: str = "") -> TraceContext | None:
@@ -40,6 +55,33 @@ def parse(traceparent: str, tracestate: str = "") -> TraceContext | None:
 def traceparent(context: TraceContext) -> str:
     """Return the header that makes `context.span_id` the parent of whatever the callee records."""
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{'01' if context.sampled else '00'}"
+
+
+def kept_baggage(text: str, names: Collection[str]) -> str:
+    """Return the named members of a `baggage` header, with their properties; empty where there are none.
+
+    A header that is too long counts as absent; so does a member that is malformed, for which there is no room any
+    more, or that another one of its name follows.
+    """
+    if not names or len(text) > BAGGAGE_CHARS_MAX:
+        return ""
+    found: dict[str, str] = {}
+    for member in text.split(","):
+        stripped = member.strip(" \t")
+        match = _BAGGAGE.fullmatch(stripped)
+        if match is not None and match["name"] in names:
+            found[match["name"]] = stripped.replace(" ", "").replace("\t", "")
+    kept = ""
+    for member in found.values():
+        longer = f"{kept},{member}" if kept else member
+        kept = longer if len(longer) <= BAGGAGE_KEPT_CHARS_MAX else kept
+    return kept
+
+
+def baggage_values(kept: str) -> dict[str, str]:
+    """Return name -> value, decoded, of members that were kept."""
+    found = (_BAGGAGE.fullmatch(member) for member in kept.split(","))
+    return {match["name"]: unquote(match["value"], errors="replace") for match in found if match is not None}
 
 
 def _state(tracestate: str) -> str:

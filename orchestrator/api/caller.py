@@ -19,7 +19,8 @@ OPERATOR_KEY = "x-operator"
 REQUEST_ID_KEY = "x-request-id"
 """Metadata with a caller's own name for a request; it comes back with the answer."""
 
-_CARRIED = frozenset({tracecontext.TRACEPARENT, tracecontext.TRACESTATE, "baggage", REQUEST_ID_KEY, OPERATOR_KEY})
+_TRACED = (tracecontext.TRACEPARENT, tracecontext.TRACESTATE, tracecontext.BAGGAGE)
+_CARRIED = frozenset({*_TRACED, REQUEST_ID_KEY, OPERATOR_KEY})
 # What the connection says rather than the call; under names that no client can send, for gRPC's begin with no colon.
 _IDENTITY_KEY, _PEER_KEY = ":identity", ":peer"
 
@@ -29,12 +30,18 @@ _NO_DEADLINE_S = 10 * 366 * 86_400.0
 
 def trace_of(context: Context) -> TraceContext | None:
     """Return the caller's place in its own trace."""
-    found = dict.fromkeys((tracecontext.TRACEPARENT, tracecontext.TRACESTATE), "")
+    return context_of(context)[0]
+
+
+def context_of(context: Context) -> tuple[TraceContext | None, str]:
+    """Return the caller's place in its own trace, and its baggage as it was sent."""
+    found = dict.fromkeys(_TRACED, "")
     for key, value in context.invocation_metadata() or ():
         if key in found and isinstance(value, str):
             # A list may come in several headers (section 3.3.1 of the W3C text); a second parent is none of ours.
             found[key] = f"{found[key]},{value}" if found[key] else value
-    return tracecontext.parse(found[tracecontext.TRACEPARENT], found[tracecontext.TRACESTATE])
+    trace = tracecontext.parse(found[tracecontext.TRACEPARENT], found[tracecontext.TRACESTATE])
+    return trace, found[tracecontext.BAGGAGE]
 
 
 def operator(context: Context) -> str:

@@ -123,6 +123,7 @@ def _fill_life(message: pb.SagaEvent, event: _Life) -> None:
             message.due_time.CopyFrom(instant(event.forward_deadline_at))
             _details(message, definition=event.definition, revision=event.revision, attributes=dict(event.attributes))
             _details(message, request_id=event.request_id, trace_id=f"{event.trace.trace_id:032x}")
+            _details(message, baggage=event.baggage)
             if event.parent is not None:
                 _details(message, parent_saga_id=event.parent.saga_id, parent_step=event.parent.step)
         case ev.CancelRequested():

@@ -137,7 +137,7 @@ def attribute_value(value: struct_pb2.Value, path: str) -> AttributeValue:
 # --- requests, inwards -----------------------------------------------------------------------------------------------
 
 
-def start_request(message: rpc.StartSagaRequest, trace: TraceContext | None) -> StartRequest:
+def start_request(message: rpc.StartSagaRequest, trace: TraceContext | None, baggage: str = "") -> StartRequest:
     """Return what the caller asks for; `InputInvalid` names the first field that cannot be right."""
     forward_s = None
     if message.HasField("deadline"):
@@ -154,6 +154,7 @@ def start_request(message: rpc.StartSagaRequest, trace: TraceContext | None) -> 
         },
         forward_s=forward_s,
         trace=trace,
+        baggage=baggage,
         conflict=known(CONFLICT, message.id_conflict_policy, "id_conflict_policy"),
     )
 

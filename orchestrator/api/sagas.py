@@ -51,7 +51,7 @@ class SagaService(wire.SagaServiceServicer):
     async def StartSaga(self, request: rpc.StartSagaRequest, context: Context) -> rpc.StartSagaResponse:
         view = mapping.view(request.view)
         waits = _waits(request)
-        started = await self._orchestrator.start(mapping.start_request(request, caller.trace_of(context)))
+        started = await self._orchestrator.start(mapping.start_request(request, *caller.context_of(context)))
         state = await self._ended(started.saga_id, started.state, context) if waits else started.state
         return rpc.StartSagaResponse(saga=await self._reading.shown(state, view), created=started.created)
 
@@ -137,7 +137,7 @@ class SagaService(wire.SagaServiceServicer):
         mapping.saga_id(request.start.saga_id)
         waits = _waits(request.start)
         started = await self._orchestrator.signal_with_start(
-            mapping.start_request(request.start, caller.trace_of(context)),
+            mapping.start_request(request.start, *caller.context_of(context)),
             mapping.signal_name(signal.signal),
             mapping.signal_payload(signal),
             mapping.request_id(mapping.required(signal.request_id, "signal.request_id")),

@@ -17,6 +17,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.invoker import targets as invoker
 from orchestrator.ports.methods import MethodFacts
 from orchestrator.saga.plan import OutcomeProfile
+from orchestrator.tracecontext import BAGGAGE_NAME
 
 
 def _exists(path: Path) -> Path:
@@ -219,6 +220,26 @@ class ClusterSettings(_Section):
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _baggage_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    if wrong := [name for name in names if not BAGGAGE_NAME.fullmatch(name)]:
+        raise ValueError(f"{wrong[0]!r} is no name of W3C baggage: letters, digits and !#$%&'*+.^_`|~- without a space")
+    return names
+
+
+class TracingSettings(_Section):
+    """What traces say beside the records. Where spans go is said by the standard `OTEL_*` variables."""
+
+    baggage: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_one_or_many),
+        AfterValidator(_baggage_names),
+        Field(max_length=limits.BAGGAGE_NAMES_MAX),
+    ] = ()
+    """Members of a caller's W3C `baggage` that are kept with the saga it starts: they are sent on to every called
+    service, they go to child sagas, and they are attributes `baggage.<name>` of the saga's span. Nothing else is kept.
+    Never name what is secret: it is recorded, and shown in traces."""
+
+
 class LogSettings(_Section):
     """The server's own log, on standard error."""
 
@@ -316,6 +337,8 @@ class Settings(_Section):
     """YAML definitions, or folders of them, that are loaded and activated at start."""
     grace_s: float = Field(default=limits.DRAIN_GRACE_S_DEFAULT, ge=0)
     """Seconds that calls in flight get to end after SIGTERM; what is still open then is recovered at the next start."""
+    tracing: TracingSettings = TracingSettings()
+    """What traces say."""
     log: LogSettings = LogSettings()
     """The server's own log."""
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()

@@ -13,13 +13,14 @@ header               value
 `saga-forward-key`   on an undo: the key of the operation it undoes
 `traceparent`        W3C Trace Context; absent where nobody is traced
 `tracestate`         as the caller sent it
+`baggage`            of the caller's W3C baggage the members that `tracing.baggage` names; absent where there are none
 ===================  ==============================================================================================
 """
 
 from orchestrator.limits import TRACESTATE_CHARS_MAX
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.saga.plan import Operation
-from orchestrator.tracecontext import TRACEPARENT, TRACESTATE, traceparent
+from orchestrator.tracecontext import BAGGAGE, TRACEPARENT, TRACESTATE, traceparent
 from orchestrator.values import TraceContext
 
 Headers = tuple[tuple[str, str], ...]
@@ -38,6 +39,8 @@ def headers(call: CallRequest) -> Headers:
     )
     if call.operation is Operation.COMPENSATE:
         pairs += (("saga-forward-key", call.forward_key),)
+    if call.baggage:
+        pairs += ((BAGGAGE, call.baggage),)
     return pairs + _trace_headers(call.trace)
 
 

@@ -4,6 +4,13 @@
 TRACESTATE_CHARS_MAX = 512
 # The same document's limit of list members.
 TRACESTATE_MEMBERS_MAX = 32
+# W3C Baggage asks to pass on at least so many characters; a longer header is not read.
+BAGGAGE_CHARS_MAX = 8_192
+# The same document's limit of list members: so many names can be on the list of those that are kept.
+BAGGAGE_NAMES_MAX = 64
+# Kept with the saga and sent with every call of it. gRPC servers take 8 KiB of metadata by default, all headers
+# together, and refuse calls at random above that: half of it is left to others. Members past it are dropped.
+BAGGAGE_KEPT_CHARS_MAX = 4_096
 # A span says what went wrong in a sentence; the whole text is in the journal.
 SPAN_MESSAGE_CHARS_MAX = 256
 # Events on one span: OpenTelemetry's own default; a step that is retried for days does not grow without end.

@@ -32,6 +32,8 @@ class CallRequest:
     """The key of the forward operation: for an undo, what it undoes; otherwise the same as `key`."""
     trace: TraceContext
     """Trace id, the *attempt's* span id and the sampling decision: injected before the span exists (T5)."""
+    baggage: str = ""
+    """W3C baggage, empty or as it is sent."""
 
 
 OnReport = Callable[[Report], None]

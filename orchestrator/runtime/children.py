@@ -253,6 +253,7 @@ class Children:
             saga_id=name,
             request_id=call.key,
             conflict=ConflictPolicy.FAIL,  # a saga like it, of somebody else or of a life before, is not this child
+            baggage=call.baggage,
             forward_s=min(plan.forward_s, max(call.deadline_at - self._clock.now(), 0.0)),
         )
         family = Family(parent=_parent(call), shard=await self._directory.shard(call.saga_id))

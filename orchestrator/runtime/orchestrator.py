@@ -72,10 +72,12 @@ class Orchestrator:
         on_failed: Callable[[str], None],
         ownership: Ownership,
         sampled: bool = False,
+        baggage: Collection[str] = (),
     ) -> None:
         """Put the runtime together; `on_failed` hears when the journal can record no more.
 
         `sampled` is the decision for sagas that no traced caller started (T10): whether anybody takes our spans.
+        `baggage` names the members of callers' baggage that are kept with their sagas and sent on.
         """
         self._journal = journal
         self._plans = plans
@@ -97,6 +99,7 @@ class Orchestrator:
             watchers=self._watchers,
             around=self._around,
             sampled=sampled,
+            baggage=baggage,
         )
         self._children = self._around.children = Children(
             journal=journal,
@@ -204,14 +207,14 @@ class Orchestrator:
             orphaned=self._recovery.orphaned_count,
         )
 
+    def actors(self) -> Iterator[ActorFacts]:
+        """Yield the sagas in memory, which makes this `ports.diagnostics.Acting`."""
+        return self._directory.actors()
+
     async def backlog(self) -> Backlog:
         """Return what could move here and waits to be taken up: a question to the store, at a small price."""
         untaken = self._recovery.untaken
         return await backlog.look(self._journal, self._directory, self._around.ownership, self._clock, untaken)
-
-    def actors(self) -> Iterator[ActorFacts]:
-        """Yield the sagas in memory, which makes this `ports.diagnostics.Acting`."""
-        return self._directory.actors()
 
     async def start(self, request: StartRequest) -> Started:
         """Begin a saga, or return the one that this request began before. Durable when it returns."""

@@ -212,4 +212,5 @@ def call_request(state: SagaState, effect: SendCall) -> CallRequest:
             sampled=trace.sampled and is_traced(effect.step, effect.attempt),
             state=trace.state,
         ),
+        baggage=state.baggage,
     )

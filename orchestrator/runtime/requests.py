@@ -39,6 +39,8 @@ class StartRequest:
     forward_s: float | None = None
     """Overrides the definition's forward budget."""
     trace: TraceContext | None = None
+    baggage: str = ""
+    """The caller's `baggage` header; kept are the members that the configuration names."""
     conflict: ConflictPolicy = ConflictPolicy.SAME_REQUEST
 
 

@@ -1,5 +1,6 @@
 """Beginning a saga exactly once, however often it is asked for (I8, I9)."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from orchestrator.errors import AlreadyExists, Draining, InputInvalid, NotFound, NotOwner, VersionConflict
@@ -19,6 +20,7 @@ from orchestrator.runtime.watchers import Watchers
 from orchestrator.saga import SagaState
 from orchestrator.saga.commands import StartSaga
 from orchestrator.saga.events import Parent
+from orchestrator.tracecontext import kept_baggage
 from orchestrator.values import Payload, TraceContext
 
 
@@ -44,8 +46,13 @@ class Starting:
         watchers: Watchers,
         around: Surroundings,
         sampled: bool,
+        baggage: Collection[str],
     ) -> None:
-        """Take the parts; `sampled` is the decision for sagas that no traced caller started (T10)."""
+        """Take the parts.
+
+        `sampled` is the decision for sagas that no traced caller started (T10), `baggage` names the members of callers'
+        baggage that are kept.
+        """
         self._journal = journal
         self._plans = plans
         self._clock = clock
@@ -54,6 +61,7 @@ class Starting:
         self._watchers = watchers
         self._around = around
         self._sampled = sampled
+        self._baggage = frozenset(baggage)
 
     async def start(
         self,
@@ -93,6 +101,7 @@ class Starting:
             trace=request.trace or TraceContext(trace_id=trace_id(uid), span_id=0, sampled=traced),
             attributes=request.attributes,
             forward_s=request.forward_s,
+            baggage=kept_baggage(request.baggage, self._baggage),
             parent=None if family is None else family.parent,
             signal=with_signal,
         )

@@ -42,6 +42,8 @@ class StartSaga:
     forward_s: float | None = None
     """Overrides the definition's forward budget; shorter or longer."""
     parent: Parent | None = None
+    baggage: str = ""
+    """Of the caller's W3C baggage what is kept."""
     signal: "SignalSaga | None" = None
     """A signal that comes with the start, in the same append (SignalWithStart)."""
 

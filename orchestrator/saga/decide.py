@@ -189,6 +189,7 @@ def _start(draft: Draft, command: StartSaga) -> RequestError | None:
             compensation_s=plan.compensation_s,
             trace=command.trace,
             parent=command.parent,
+            baggage=command.baggage,
         )
     )
     return None if command.signal is None else _signal(draft, command.signal)

@@ -192,6 +192,8 @@ class SagaStarted:
     compensation_s: float
     trace: TraceContext
     parent: Parent | None = None
+    baggage: str = ""
+    """What of the caller's W3C baggage is kept: the members that the configuration names, as they are sent on."""
 
 
 @frozen

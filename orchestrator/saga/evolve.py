@@ -149,6 +149,7 @@ def _started(state: SagaState, event: SagaStarted) -> SagaState:
         attributes=event.attributes,
         request_id=event.request_id,
         trace=event.trace,
+        baggage=event.baggage,
         started_at=event.at,
         forward_deadline_at=event.forward_deadline_at,
         compensation_s=event.compensation_s,

@@ -203,6 +203,8 @@ class SagaState:
     attributes: Attributes = field(default_factory=dict[str, str | int | float | bool])
     request_id: str = ""
     trace: TraceContext = field(default_factory=lambda: TraceContext(trace_id=0, span_id=0, sampled=False))
+    baggage: str = ""
+    """Sent on with every call."""
     trace_parts: TraceParts = ONE_PART
     """T9: the traces that it goes on in, and what belongs to which."""
     started_at: float = 0.0

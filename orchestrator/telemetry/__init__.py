@@ -31,7 +31,8 @@ Invariants
 * A saga never waits for telemetry. The journal is the buffer: a dead or hanging collector fills a bounded queue and the
   reader stops there; when it is back, the reader goes on. What is given up is counted, and only after ten minutes.
 * Sampling is decided when the saga starts and recorded (T10); an unsampled saga has no spans.
-* No payload, no secret and no baggage is in a span, a label or a line; a saga's id is never a metric label.
+* No payload and no secret is in a span, a label or a line; of baggage only what an operator has named, in the saga's
+  span. A saga's id is never a metric label.
 * What is kept of a saga, and what one record can make of it, is bounded whatever the saga does; spans and events past a
   bound are counted in an attribute where they would have been.
 * With tracing off nothing of it runs, and the SDK is not even imported.

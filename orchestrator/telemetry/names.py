@@ -156,6 +156,7 @@ SAGA_PART = "saga.part"
 SAGA_CONTINUED = "saga.continued"
 SAGA_SPANS_UNTOLD = "saga.spans_untold"
 SAGA_EVENTS_UNTOLD = "saga.events_untold"
+BAGGAGE = "baggage.{name}"
 RPC_SYSTEM_NAME = "rpc.system.name"
 RPC_METHOD = "rpc.method"
 RPC_STATUS = "rpc.response.status_code"
@@ -207,6 +208,11 @@ ATTRIBUTES = (
     Name(name=SAGA_CHILD, where="attempt", meaning="definition/revision of the child saga that the attempt is"),
     Name(name=SAGA_PARENT_ID, where="saga, start", meaning="the saga that this one is a step of"),
     Name(name=SAGA_PARENT_STEP, where="saga, start", meaning="and which step of it"),
+    Name(
+        name=BAGGAGE,
+        where="saga, start",
+        meaning="a member of the caller's W3C baggage that `tracing.baggage` names, cut to 256 characters",
+    ),
     Name(
         name=SAGA_PART,
         where="saga, start",

@@ -347,6 +347,8 @@ def _identity(view: SagaView) -> dict[str, AttributeValue]:
     }
     if view.who.parent is not None:
         found |= {names.SAGA_PARENT_ID: view.who.parent.saga_id, names.SAGA_PARENT_STEP: view.who.parent.step}
+    for name, value in view.who.baggage.items():
+        found[names.BAGGAGE.format(name=name)] = sentence(value)
     return found
 
 

@@ -19,6 +19,7 @@ from orchestrator.saga.events import Cause, Parent, SagaStarted
 from orchestrator.saga.plan import Call, Operation, Plan, Wait
 from orchestrator.saga.traceparts import ONE_PART, TraceBounds, TraceParts, rollback_of
 from orchestrator.telemetry.spandata import SpanEvent, SpanLink
+from orchestrator.tracecontext import baggage_values
 
 BOUNDS = ONE_PART.bounds
 
@@ -123,6 +124,7 @@ class Identity:
     sampled: bool
     parent: Parent | None
     """The saga that this one is a step of."""
+    baggage: Mapping[str, str]
     started_at: float
     shape: Shape
 
@@ -219,6 +221,7 @@ def view_of(started: SagaStarted, shape: Shape, bounds: TraceBounds = BOUNDS) ->
         trace_state=trace.state,
         sampled=trace.sampled,
         parent=started.parent,
+        baggage=baggage_values(started.baggage) if started.baggage else {},
         started_at=started.at,
         shape=shape,
     )

@@ -376,6 +376,7 @@ class SagaStarted(_message.Message):
     COMPENSATION_S_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
+    BAGGAGE_FIELD_NUMBER: _builtins.int
     at: _builtins.float
     saga_id: _builtins.str
     uid: _builtins.str
@@ -385,6 +386,8 @@ class SagaStarted(_message.Message):
     request_id: _builtins.str
     forward_deadline_at: _builtins.float
     compensation_s: _builtins.float
+    baggage: _builtins.str
+    """What of the caller's W3C baggage is kept, as it is sent on."""
     @_builtins.property
     def input(self) -> Global___Payload: ...
     @_builtins.property
@@ -410,10 +413,11 @@ class SagaStarted(_message.Message):
         compensation_s: _builtins.float = ...,
         trace: Global___TraceContext | None = ...,
         parent: Global___Parent | None = ...,
+        baggage: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_parent", b"_parent", "input", b"input", "parent", b"parent", "trace", b"trace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parent", b"_parent", "at", b"at", "attributes", b"attributes", "compensation_s", b"compensation_s", "definition", b"definition", "forward_deadline_at", b"forward_deadline_at", "input", b"input", "parent", b"parent", "request_id", b"request_id", "revision", b"revision", "saga_id", b"saga_id", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parent", b"_parent", "at", b"at", "attributes", b"attributes", "baggage", b"baggage", "compensation_s", b"compensation_s", "definition", b"definition", "forward_deadline_at", b"forward_deadline_at", "input", b"input", "parent", b"parent", "request_id", b"request_id", "revision", b"revision", "saga_id", b"saga_id", "trace", b"trace", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__parent: _TypeAlias = _typing.Literal["parent"]  # noqa: Y015
     _WhichOneofArgType__parent: _TypeAlias = _typing.Literal["_parent", b"_parent"]  # noqa: Y015

@@ -213,6 +213,7 @@ class Process:
         clock: ManualClock | None = None,
         observer: Observer | None = None,
         ownership: Ownership | None = None,
+        baggage: Sequence[str] = (),
     ) -> None:
         self.journal = journal or TappedJournal().tap()
         self.clock = clock or ManualClock()
@@ -229,6 +230,7 @@ class Process:
             clock=self.clock,
             observer=observer or Silence(),
             on_failed=self.failures.append,
+            baggage=baggage,
         )
 
     def _die(self) -> None:

@@ -353,6 +353,7 @@ async def running(
         clock=clock,
         observer=Silence(),
         on_failed=failures.append,
+        baggage=("tenant",),
     )
     itself = LiveProcess(
         name="alone", clock=clock, acting=real, calling=hands, counting=Metrics(), sampler=Sampler(clock)

@@ -202,6 +202,20 @@ async def test_the_callers_trace_is_the_sagas_trace() -> None:
         assert other.saga.trace_id != answer.saga.trace_id
 
 
+async def test_the_callers_baggage_goes_along_as_far_as_it_is_named() -> None:
+    async with running() as rig:
+        # A list may come in several headers, and no trace context need come with it.
+        await rig.sagas.StartSaga(job("a-1"), metadata=(("baggage", "user=ada"), ("baggage", "tenant=acme")))
+        assert rig.hands.open[0].call.baggage == "tenant=acme"
+        signal = rpc.SignalSagaRequest(signal="approved", request_id=REQUEST_ID)
+        start = rpc.StartSagaRequest(definition="approval", saga_id="a-2")
+        both = rpc.SignalWithStartRequest(start=start, signal=signal)
+        await rig.sagas.SignalWithStart(both, metadata=(("baggage", "tenant=other"),))
+        assert (await rig.orchestrator.get("a-2")).baggage == "tenant=other"
+        history = await rig.sagas.ListSagaEvents(rpc.ListSagaEventsRequest(saga_id="a-1"))
+        assert json_format.MessageToDict(history.events[0].details)["baggage"] == "tenant=acme"
+
+
 async def test_events_come_in_pages_without_a_gap() -> None:
     async with running() as rig:
         await rig.sagas.StartSaga(job("a-1", wait=rpc.START_WAIT_TERMINAL))

@@ -149,6 +149,7 @@ def test_trace_baggage_and_request_id_go_along_and_nothing_else_does() -> None:
     trace = caller.trace_of(there)
     assert trace is not None
     assert trace.state == "a=1,b=2"
+    assert caller.context_of(there) == (trace, "k=v")
     assert caller.request_id(there) == "r-7"
     assert there.peer() == "ipv4:10.0.0.7:5123"
 

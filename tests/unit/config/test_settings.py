@@ -119,3 +119,21 @@ def test_a_cluster_that_does_not_count_is_noticed() -> None:
     assert load(None, {"ORCHESTRATOR_CLUSTER__NAME": "one"}).settings.has_idle_cluster
     assert not load(None, {}).settings.has_idle_cluster
     assert not Settings.model_validate({"store": "postgres://db/saga", "cluster": {"name": "one"}}).has_idle_cluster
+
+
+@pytest.mark.parametrize(("said", "names"), [(["tenant", "plan-id"], ("tenant", "plan-id")), ("tenant", ("tenant",))])
+def test_baggage_is_kept_by_name(said: object, names: tuple[str, ...]) -> None:
+    settings = load(None, {}, [Flag(name="--set", key="tracing.baggage", value=said)]).settings
+    assert settings.tracing.baggage == names
+    assert Settings().tracing.baggage == ()
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a,b", "a=b", "ä"])
+def test_what_can_be_no_name_in_baggage_is_refused(name: str) -> None:
+    assert "is no name of W3C baggage" in refused(tracing__baggage=[name])
+
+
+def test_no_more_names_of_baggage_than_a_header_can_have() -> None:
+    names = [f"n{number}" for number in range(limits.BAGGAGE_NAMES_MAX)]
+    assert Settings.model_validate({"tracing": {"baggage": names}}).tracing.baggage == tuple(names)
+    assert "tracing.baggage" in refused(tracing__baggage=[*names, "one-more"])

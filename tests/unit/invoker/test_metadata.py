@@ -44,6 +44,12 @@ def test_a_forward_call_says_who_asks_and_until_when() -> None:
     )
 
 
+def test_baggage_travels_as_it_was_kept_and_not_where_there_is_none() -> None:
+    said = headers(replace(FORWARD, baggage="tenant=acme;via=web,plan=7"))
+    assert [value for name, value in said if name == "baggage"] == ["tenant=acme;via=web,plan=7"]
+    assert "baggage" not in dict(headers(FORWARD))
+
+
 def test_an_undo_names_the_operation_it_undoes() -> None:
     undo = replace(FORWARD, operation=Operation.COMPENSATE, key="undo-key")
     said = dict(headers(undo))

@@ -141,6 +141,7 @@ class Guide(Teller):
     """A teller that people talk to as well."""
 
     parent: Parent | None = None
+    baggage: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,6 +164,7 @@ class Guide(Teller):
                 trace=self.trace,
                 attributes={},
                 parent=self.parent,
+                baggage=self.baggage,
             )
         )
 
