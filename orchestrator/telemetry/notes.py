@@ -81,7 +81,7 @@ def _of_step(
                 names.SAGA_OPERATION: event.operation.value,
                 names.SAGA_REASON: sentence(event.reason),
                 names.SAGA_DELAY_S: round(event.due_at - event.at, 6),
-                names.SAGA_PARKED: event.parked,
+                **({names.SAGA_PARKED: True} if event.parked else {}),
             }
         case ev.StepSkipped():
             return names.SKIPPED_EVENT, {**step, names.SAGA_REASON: event.reason.value}
