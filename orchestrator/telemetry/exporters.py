@@ -17,7 +17,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 from orchestrator import __version__
 from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX, TRACE_STATES_KEPT_MAX
-from orchestrator.telemetry.names import SCOPE
+from orchestrator.telemetry.names import SCHEMA, SCOPE
 from orchestrator.telemetry.spandata import SpanData
 
 # What exporters let out instead of saying FAILURE: a closed channel, a socket's error, a value that does not encode.
@@ -104,7 +104,7 @@ def readable(span: SpanData, resource: Resource) -> ReadableSpan:
 
 
 _UNSET = Status(StatusCode.UNSET)
-_SCOPE = InstrumentationScope(SCOPE, __version__)
+_SCOPE = InstrumentationScope(SCOPE, __version__, SCHEMA)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 

@@ -3,14 +3,20 @@
 Dashboards and alerts are built on these names, so they are a contract: added to, never renamed. `docs/metrics.md`
 shows the tables below and is tested against them.
 
-The `rpc.*`, `server.*` and `error.*` strings are OpenTelemetry's RPC conventions as of schema 1.44, written out because
-the module that holds them calls itself unstable.
+The `rpc.*`, `server.*` and `error.*` strings are those of OpenTelemetry's conventions for gRPC in version 1.44.0, the
+newest release (its RPC part is a release candidate), written out because the module that holds them calls itself
+unstable. What comes after 1.44.0 calls `rpc.response.status_code` `rpc.status_code`: once that is released, both are
+said for a while. `server.address` is the name of the configured target, which the conventions allow as the name of a
+group of servers, and there is no `server.port`: addresses are configuration, which changes and differs between
+processes, and a span says the same whoever tells it.
 """
 
 from dataclasses import dataclass
 
 SCOPE = "saga-orchestrator"
 """Instrumentation scope, and the service name where `OTEL_SERVICE_NAME` is not set."""
+SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
+"""The version of OpenTelemetry's conventions that is followed, sent along with every batch."""
 CURSOR = "otlp-traces"
 """The name under which the trace reader's place in the journal is kept."""
 
@@ -180,8 +186,8 @@ ATTRIBUTES = (
     Name(name=SAGA_OUTCOME, where="step, attempt", meaning="APPLIED, NOT_APPLIED or UNKNOWN"),
     Name(
         name=SAGA_REASON,
-        where="step, events",
-        meaning="why it settled, was skipped, retried, cut off or stuck; a person's reason",
+        where="step, attempt, events",
+        meaning="why it settled, was skipped, retried, cut off or stuck; a service's own reason, or a person's",
     ),
     Name(name=SAGA_MESSAGE, where="stuck and attention events", meaning="a sentence, cut to 256 characters"),
     Name(name=SAGA_PHASE, where="attempt", meaning="how far it got: NOT_SENT, SENT, REPLIED, LOST"),
@@ -237,5 +243,5 @@ ATTRIBUTES = (
     Name(name=RPC_METHOD, where="attempt", meaning="full method, package.Service/Method"),
     Name(name=RPC_STATUS, where="attempt, step", meaning="gRPC status name, such as OK or NOT_FOUND"),
     Name(name=SERVER_ADDRESS, where="attempt", meaning="the target's name: a group of servers, not one host"),
-    Name(name=ERROR_TYPE, where="whatever failed", meaning="the service's reason, the status, or the saga's cause"),
+    Name(name=ERROR_TYPE, where="whatever failed", meaning="the status, or LOST; else why the step or the saga failed"),
 )

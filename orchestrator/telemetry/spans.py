@@ -236,7 +236,9 @@ def attempt_span(view: SagaView, event: ev.AttemptSettled, call: OpenAttempt) ->
         attributes[names.RPC_STATUS] = report.code
     failed = lost or report.code != "OK"
     if failed:
-        attributes[names.ERROR_TYPE] = "LOST" if lost else report.error_reason[:SPAN_MESSAGE_CHARS_MAX] or report.code
+        attributes[names.ERROR_TYPE] = "LOST" if lost else report.code
+    if report.error_reason:
+        attributes[names.SAGA_REASON] = report.error_reason[:SPAN_MESSAGE_CHARS_MAX]
     # On the wire, but never outside of what the records say: a clock that was set back must not bend the tree.
     begin_at = min(max(report.sent_at or event.opened_at, event.opened_at), event.at)
     end_at = max(min(report.ended_at or event.at, event.at), begin_at)

@@ -72,8 +72,8 @@ async def test_a_saga_that_fails_shows_what_failed_and_links_what_was_undone(wor
     marked = {span.name for span in trace if span.is_error}
     assert marked == {"saga epro_intake", "step adverse_event", "epro.v1.Safety/OpenAdverseEvent"}
     refusal = only(attempts(trace, "adverse_event"))
-    assert refusal.tags["error.type"] == "SITE_CLOSED"
-    assert refusal.tags["rpc.response.status_code"] == "FAILED_PRECONDITION"
+    assert refusal.tags["error.type"] == refusal.tags["rpc.response.status_code"] == "FAILED_PRECONDITION"
+    assert refusal.tags["saga.reason"] == "SITE_CLOSED"
     step = only(paths(trace)["saga epro_intake > step adverse_event"])
     assert step.tags["error.type"] == "FAILED_PRECONDITION", "which says what was wrong, as REPLIED would not"
     assert "site DE-03 is closed" in str(root_of(trace).tags["otel.status_description"])

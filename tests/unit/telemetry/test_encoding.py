@@ -7,6 +7,7 @@ import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 
+from orchestrator.telemetry import names
 from orchestrator.telemetry.encoding import DirectSpanExporter, _pair
 from orchestrator.telemetry.exporters import OtlpSender, readable
 from tests.unit.telemetry.histories import compensated, wandering
@@ -21,7 +22,9 @@ def test_a_request_is_the_same_as_the_sdk_makes(seed: int) -> None:
     sdk_spans = [readable(span, resource) for span in spans]
     exporter = DirectSpanExporter(endpoint="http://127.0.0.1:1", insecure=True)
     exporter.address_from(sdk_spans[0])
-    assert exporter._translate_data(spans) == encode_spans(sdk_spans)  # type: ignore[arg-type]  # its own form
+    request = exporter._translate_data(spans)  # type: ignore[arg-type]  # its own form
+    assert request == encode_spans(sdk_spans)
+    assert {scope.schema_url for of in request.resource_spans for scope in of.scope_spans} == {names.SCHEMA}
     exporter.shutdown()
 
 

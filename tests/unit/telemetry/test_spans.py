@@ -12,6 +12,7 @@ from orchestrator.ids import StepId
 from orchestrator.limits import SPAN_EVENTS_MAX, SPAN_MESSAGE_CHARS_MAX
 from orchestrator.ports.journal import Append
 from orchestrator.saga.commands import CancelSaga
+from orchestrator.saga.effects import SendCall
 from orchestrator.saga.events import (
     AttemptOpened,
     AttemptSettled,
@@ -41,6 +42,7 @@ from tests.unit.telemetry.histories import (
     compensated,
     flaky,
     happy,
+    refused,
     uid_of,
     wandering,
 )
@@ -182,6 +184,26 @@ def test_an_attempt_held_back_says_so() -> None:
     span = first_attempt(lambda settled: replace(settled, report=parked))
     assert span.attributes[names.SAGA_PARKED] is True
     assert span.attributes[names.ERROR_TYPE] == "UNIMPLEMENTED"
+
+
+def test_a_call_that_failed_says_its_status_as_the_error_and_the_services_reason_beside_it() -> None:
+    refusal = replace(refused(SendCall(StepId("x"), FORWARD, 1), BEGIN_AT), error_reason="SITE_CLOSED" + "!" * 500)
+    span = first_attempt(lambda settled: replace(settled, report=refusal))
+    assert span.attributes[names.ERROR_TYPE] == span.attributes[names.RPC_STATUS] == "FAILED_PRECONDITION"
+    assert str(span.attributes[names.SAGA_REASON]).startswith("SITE_CLOSED")
+    assert len(str(span.attributes[names.SAGA_REASON])) == SPAN_MESSAGE_CHARS_MAX
+
+
+def test_a_call_is_named_by_the_conventions_for_grpc() -> None:
+    span = first_attempt(lambda settled: settled)
+    assert (span.name, span.kind) == ("epro.v1.Validator/Do", "client")
+    said = {name: value for name, value in span.attributes.items() if not name.startswith("saga.")}
+    assert said == {
+        "rpc.system.name": "grpc",
+        "rpc.method": "epro.v1.Validator/Do",
+        "rpc.response.status_code": "OK",
+        "server.address": "validator",
+    }
 
 
 def test_an_unsampled_saga_has_no_spans() -> None:
