@@ -41,7 +41,7 @@ async def test_health_follows_the_obstacle_there_and_back_and_the_drain_for_good
 async def test_readiness_names_the_obstacle() -> None:
     async with town(1) as here:
         (node,) = here.nodes
-        http = HttpServer(node.orchestrator, lambda: ("text/plain", b""), Listen())
+        http = HttpServer(node.orchestrator, lambda _accept: ("text/plain", b""), Listen())
         port = await http.start()
         for obstacle in ("the store is away", None):
             node.deeds.obstacle = obstacle
