@@ -2,12 +2,14 @@
 
 ::
 
-    looks      . . . . . . . . . . . . . . . . .     a thread, four times per `stall_s`
-    loop       zzzz run zzzz [------ held ------]    asleep: fine. Busy: it is sent a beat, and looked at until it beats
-    beat              ^run      sent ......... run   sent to run: that long nothing else could run either
+    looks      .       .       . . . . . . .       .  a thread: once per `stall_s`, more often where a beat is awaited
+    loop       zzzzz run zzzz [--- held ---] zzzzzz   asleep: fine. At work: it is sent a beat, and looked at until then
+    beat                       sent ...... run        from sent to run nothing else could run either
 
-A loop that sleeps is sent nothing, so a process with nothing to do stays asleep. The culprit is who was seen most often
-while it lasted: the innermost function of this program, and the innermost one at all.
+A loop that sleeps is sent nothing, and one with nothing to do is looked at half as often. A stall is measured from the
+look that found the loop at work: what is told is what it was at least, and one twice as long as `stall_s` is always
+found, unless the process had nothing to do before. The culprit is who was seen most often while it lasted: the
+innermost function of this program, and the innermost one at all.
 
 What looks like a stall and has no function to blame is called what it is: a collection of garbage; a process that was
 not run, because it was stopped, frozen or starved; another thread that kept the interpreter to itself.
@@ -28,6 +30,7 @@ from orchestrator.diagnostics.thread import LoopThread, Rest, is_own, module_of
 from orchestrator.frozen import changed, frozen
 from orchestrator.limits import (
     COLLECTIONS_KEPT_MAX,
+    STALL_IDLE,
     STALL_LASTS_S,
     STALL_LOG_S,
     STALL_LOOKS,
@@ -42,6 +45,8 @@ from orchestrator.ports.observer import Observer
 
 logger = logging.getLogger("orchestrator.loop")
 
+_IDLE, _WORKING = 0.01, 0.5
+"""Shares of a processor: below the one a loop has nothing to do, above the other it works even where no frame shows."""
 NOT_RUN = "nobody: the process was not run (stopped, frozen, or the machine had no time for it)"
 STARVED = "the machine, which had no processor for it"
 NATIVE = "native code of the event loop"
@@ -66,6 +71,8 @@ class _Look:
     """When the loop was looked at, and what its thread had had of the processor, at this look and at the one before."""
 
     now: float
+    period_s: float
+    """Since the one before, as it was meant to be."""
     late_s: float
     """The look was due so long ago: whoever kept the interpreter did not let it be taken."""
     before_s: float
@@ -77,12 +84,12 @@ class _Beat:
 
     __slots__ = ("is_told", "processor_s", "ran_at", "seen", "since", "starved_s")
 
-    def __init__(self, since: float, processor_s: float, starved_s: float) -> None:
+    def __init__(self, since: float, processor_s: float) -> None:
         self.since = since
         self.processor_s = processor_s
         """What the loop's thread had had of the processor by then."""
-        self.starved_s = starved_s
-        """And for how long it had waited for one."""
+        self.starved_s: float | None = None
+        """And for how long it had waited for one; known from the first look that finds no beat."""
         self.ran_at: float | None = None
         self.is_told = False
         self.seen = _Seen()
@@ -176,7 +183,6 @@ class StallDetector:
         self._monotonic = monotonic
         self._observer = observer
         self._stall_s = stall_s
-        self._period_s = stall_s / STALL_LOOKS
         self._whose: Callable[[], str] = lambda: ""
         """Tells, on any thread, whose saga's turn it is on the loop's."""
         self._collections = _Collections(monotonic)
@@ -203,7 +209,8 @@ class StallDetector:
         if self._stall_s <= 0.0:
             yield
             return
-        stop, self._whose = threading.Event(), _turns_here()
+        stop, self._whose = threading.Lock(), _turns_here()
+        stop.acquire()
         thread, send = await LoopThread.running(), asyncio.get_running_loop().call_soon_threadsafe
         watcher = threading.Thread(target=self._watch, args=(thread, send, stop), name="stalls", daemon=True)
         gc.callbacks.append(self._collections.heard)
@@ -212,37 +219,43 @@ class StallDetector:
             yield
         finally:
             gc.callbacks.remove(self._collections.heard)
-            stop.set()
+            stop.release()
             await asyncio.to_thread(watcher.join)
 
-    def _watch(self, thread: LoopThread, send: _Send, stop: threading.Event) -> None:
-        rest, due, processor_s = Rest(), self._monotonic() + self._period_s, thread.processor_s()
-        while not stop.wait(self._period_s):
+    def _watch(self, thread: LoopThread, send: _Send, stop: threading.Lock) -> None:
+        """Look until the lock can be had: an `Event` would cost more than a look does."""
+        rest, processor_s, period_s = Rest(), thread.processor_s(), self._stall_s
+        due = self._monotonic() + period_s
+        while not stop.acquire(timeout=period_s):
             now, before_s, processor_s = self._monotonic(), processor_s, thread.processor_s()
             late_s = max(now - due, 0.0)
-            was_run = rest.was_run(late_s)
-            if late_s >= self._stall_s and not was_run:
+            if not rest.was_run(late_s):
                 self._was_not_run(now, late_s)
                 late_s = 0.0
-            self._look(thread, send, _Look(now=now, late_s=late_s, before_s=before_s, processor_s=processor_s))
-            due = self._monotonic() + self._period_s
+            look = _Look(now=now, period_s=period_s, late_s=late_s, before_s=before_s, processor_s=processor_s)
+            period_s = self._look(thread, send, look) * self._stall_s
+            due = self._monotonic() + period_s
 
-    def _look(self, thread: LoopThread, send: _Send, look: _Look) -> None:
+    def _look(self, thread: LoopThread, send: _Send, look: _Look) -> float:
+        """Look once; return how many times `stall_s` it is to the next look."""
         beat = self._beat
         if beat is not None and beat.ran_at is not None:
             self._turned(beat, beat.ran_at, thread)
             beat = self._beat = None
+        share = (look.processor_s - look.before_s) / (look.period_s + look.late_s)
+        is_working, is_kept = share > _WORKING, look.late_s > self._stall_s / STALL_LOOKS
+        if beat is None and not is_kept:
+            # Most looks end here: the loop is asleep, or will beat at once.
+            if not is_working and thread.is_asleep():
+                return 1.0 if share > _IDLE else STALL_IDLE
+            self._send(send, look)
+            return 1.0
+        beat = beat or self._send(send, look)
+        if beat.starved_s is None:
+            beat.starved_s = thread.starved_s()
         frames = thread.stack()
         while frames and module_of(frames[-1]) == __name__:
             frames.pop()
-        is_working = look.processor_s - look.before_s > (self._period_s + look.late_s) / 2
-        is_kept = look.late_s > self._period_s
-        if beat is None:
-            if not (frames or is_working or is_kept):
-                return
-            beat = self._beat = _Beat(look.now - look.late_s, look.before_s, thread.starved_s())
-            with suppress(RuntimeError):  # the loop was closed meanwhile
-                send(self._beats, beat)
         if frames:
             beat.seen.add(frames, self._whose())
         elif is_working or is_kept:
@@ -250,6 +263,13 @@ class StallDetector:
         if not beat.is_told and look.now - beat.since >= STALL_LASTS_S:
             beat.is_told = True
             self._log.lasts(look.now - beat.since, beat.seen.blame())
+        return 1.0 / STALL_LOOKS
+
+    def _send(self, send: _Send, look: _Look) -> _Beat:
+        beat = self._beat = _Beat(look.now - look.late_s, look.before_s)
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            send(self._beats, beat)
+        return beat
 
     def _beats(self, beat: _Beat) -> None:
         beat.ran_at = self._monotonic()
@@ -261,7 +281,7 @@ class StallDetector:
             return
         blame = beat.seen.blame()
         collecting_s, generation = self._collections.within(beat.since, ran_at)
-        starved_s = thread.starved_s() - beat.starved_s
+        starved_s = 0.0 if beat.starved_s is None else thread.starved_s() - beat.starved_s
         if starved_s >= held_s / 2:
             blame = changed(blame, culprit=f"{STARVED} ({starved_s:.2f} s), in {blame.culprit}")
         elif collecting_s >= held_s / 2:
@@ -275,6 +295,8 @@ class StallDetector:
         """Hear that the whole process was not run; a turn that was under way is not to blame for it."""
         if (beat := self._beat) is not None and beat.ran_at is None:
             beat.since += late_s
+        if late_s < self._stall_s:
+            return
         blame = Blame(culprit=NOT_RUN)
         self._keep(now, late_s, blame)
         self._log.ended(now, late_s, 0.0, blame)

@@ -24,8 +24,8 @@ from orchestrator.limits import PLACES_KEPT_MAX
 
 _PACKAGE = __name__.partition(".")[0]
 _RESUME = opmap["RESUME"]
-_WAIT_S = 0.05
-"""Who waits for the interpreter asks for it every 5 ms (`sys.getswitchinterval`); here at least a tenth as often."""
+_WAIT_S, _WAITS_MIN = 0.02, 5
+"""Who waits for the interpreter asks for it every 5 ms (`sys.getswitchinterval`); here at least a quarter as often."""
 
 
 class LoopThread:
@@ -55,6 +55,13 @@ class LoopThread:
         Hold the frames no longer than the look takes: they hold local variables.
         """
         return self.called(sys._current_frames().get(self.ident))  # noqa: SLF001  # its public name
+
+    def is_asleep(self) -> bool:
+        """Return whether `stack` would be empty, at the price of one frame."""
+        frame = sys._current_frames().get(self.ident)  # noqa: SLF001  # its public name
+        if frame is None or frame.f_code is self._beneath:
+            return True
+        return frame.f_code.co_name == "select" and not self.called(frame)
 
     def called(self, frame: FrameType | None) -> list[FrameType]:
         """Return the part of a stack of this thread that the loop has called, from its innermost frame."""
@@ -91,19 +98,22 @@ def _beneath(caller: FrameType) -> CodeType:
 class Rest:
     """A thread's own sleep: after one that was too long, whether it waited for the interpreter or was not run."""
 
-    __slots__ = ("_waits",)
+    __slots__ = ("_processor_s", "_waits")
 
     def __init__(self) -> None:
         """Begin a sleep of the calling thread."""
         self._waits = _waits()
+        self._processor_s = time.process_time()
 
     def was_run(self, late_s: float) -> bool:
         """Return whether the thread woke so late because another one kept the interpreter; and begin the next sleep.
 
-        A process that is stopped, frozen or starved has no chance to ask for the interpreter again and again.
+        That one worked, or else this one asked for the interpreter again and again. A process that is stopped, frozen
+        or starved does neither.
         """
-        before, self._waits = self._waits, _waits()
-        return before < 0 or self._waits - before > 2 + late_s / _WAIT_S
+        waits, self._waits = self._waits, _waits()
+        processor_s, self._processor_s = self._processor_s, time.process_time()
+        return self._processor_s - processor_s > late_s / 2 or self._waits - waits > _WAITS_MIN + late_s / _WAIT_S
 
 
 if sys.platform == "linux":
@@ -117,7 +127,7 @@ else:
 
     def _waits() -> int:
         """Return that it is not known."""
-        return -1
+        return 0
 
 
 def has_begun(frame: FrameType) -> bool:

@@ -29,8 +29,11 @@ PROFILE_FRAMES_MAX = 100
 PROFILE_SHARE_MAX = 0.05
 # How long the event loop may be inside one turn before it is told: ten sagas' commits, and a caller begins to notice.
 STALL_S_DEFAULT = 0.1
-# Looks at the loop in that time: a stall is measured to a quarter of it, and 40 looks a second cost next to nothing.
+# Looks in that time at a loop that does not turn: enough to tell one culprit from a crowd.
 STALL_LOOKS = 4
+# Times that length between two looks at a loop with nothing to do: a look costs a thread's waking, a tenth of a
+# millisecond, and so a process that sleeps stays below a tenth of a percent of a core.
+STALL_IDLE = 2.0
 # Stalls that are kept: what a person reads of a bad minute.
 STALLS_KEPT_MAX = 32
 # A stall is told while it lasts, once, after this time: a loop that hangs for ever would never tell of it.
