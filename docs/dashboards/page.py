@@ -23,6 +23,12 @@ click on a series opens the page of its definition or target, with the same time
 source. They are written to Grafana's documented model, and a test tries every query of theirs against a real Prometheus
 that scrapes a real orchestrator. In a real Grafana they have not been opened yet.
 
+![Six panels of the first page over two minutes](dashboards/overview.svg)
+
+The picture is drawn by `docs/dashboards/picture.py` from what a real Prometheus answered to six panels of the first page,
+not by Grafana. The mesh takes in reports; a service fails half of its calls, which are tried again; then the orchestrator
+is killed and started again.
+
 * **Store (job)** is one Prometheus job: one store, with all the processes over it. Two stores are two jobs.
 * **Process** narrows what each process counts of itself. What is counted in the store does not change with it: every
   process shows all of it, so the largest is taken and not the sum.
