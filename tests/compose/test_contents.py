@@ -172,7 +172,7 @@ def test_docker_itself_accepts_a_compose_file(path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert checked.returncode == 0, checked.stderr
-    assert checked.stderr == "", "not even a warning"
+    assert "is not set" not in checked.stderr, "every variable has a default"
 
 
 def test_the_dockerfile_passes_its_linter() -> None:
