@@ -25,9 +25,9 @@ that scrapes a real orchestrator. In a real Grafana they have not been opened ye
 
 ![Six panels of the first page over two minutes](dashboards/overview.svg)
 
-The picture is drawn by `docs/dashboards/picture.py` from what a real Prometheus answered to six panels of the first page,
-not by Grafana. The mesh takes in reports; a service fails half of its calls, which are tried again; then the orchestrator
-is killed and started again.
+The picture is drawn by `docs/dashboards/picture.py` from what a real Prometheus answered to six panels of the first
+page, not by Grafana. The mesh takes in reports; a service fails half of its calls, which are tried again; then the
+orchestrator is killed and started again.
 
 * **Store (job)** is one Prometheus job: one store, with all the processes over it. Two stores are two jobs.
 * **Process** narrows what each process counts of itself. What is counted in the store does not change with it: every
