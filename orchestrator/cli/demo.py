@@ -109,7 +109,7 @@ async def _run(options: Options, folder: Path) -> "Result":
     from orchestrator.cli.mesh import SERVICES, Mesh
     from orchestrator.cli.traffic import connect
 
-    _stop_cleanly_on_signals()
+    stop_cleanly_on_signals()
     began = time.monotonic()  # noqa: TID251  (the demo measures itself)
     async with Mesh(folder=folder) as mesh:
         _Lines(options).say(f"starting {len(SERVICES)} services and the orchestrator")
@@ -126,7 +126,7 @@ async def _run(options: Options, folder: Path) -> "Result":
     return result
 
 
-def _stop_cleanly_on_signals() -> None:
+def stop_cleanly_on_signals() -> None:
     """Let SIGTERM and a closed terminal do what Ctrl-C does: stop the processes that were started."""
     task = asyncio.current_task()
     assert task is not None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.demo import stop_cleanly_on_signals
 from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.output import duration, echo, note
 from orchestrator.cli.session import SERVER_DEFAULT
@@ -105,12 +106,15 @@ def load(
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         raise first from None
+    except* asyncio.CancelledError:
+        raise click.Abort from None
     return Exit.OK if is_clean else Exit.FAILED
 
 
 async def _run(wanted: Wanted) -> bool:
     from orchestrator.cli.traffic import connect
 
+    stop_cleanly_on_signals()  # the first process of a container hears no SIGTERM that it does not listen for
     is_clean, number = True, 0
     while not wanted.rounds or number < wanted.rounds:
         number += 1

@@ -1,5 +1,7 @@
 import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +124,13 @@ def test_reports_are_not_sent_faster_than_asked_for(
     assert saga("load", "--reports", "4", "--rate", "0.5", "--concurrency", "1").code == 0
     assert len(started(server)) == 4
     assert [round(pause) for pause in pauses] == [0, 2, 4, 6], "the clock stands still for who does not wait"
+
+
+def test_a_load_that_is_told_to_stop_stops(saga: Saga, server: FakeServer) -> None:
+    def stop(_: object, __: object) -> rpc.StartSagaResponse:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return rpc.StartSagaResponse()
+
+    server.answer("StartSaga", rpc.StartSagaResponse(), rpc.StartSagaResponse(), stop)
+    told = saga("load", "--reports", "1", "--rounds", "0", "-q")
+    assert (told.code, told.err) == (130, "saga: interrupted\n")
