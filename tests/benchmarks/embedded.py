@@ -45,7 +45,7 @@ async def _settled(running: Node) -> int:
     assert isinstance(running.store, SqliteJournal)
     last = await running.store.last_position()
     while running.tracing is not None and running.tracing.position() < last:  # noqa: ASYNC110  # leaving tells nobody
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(LOOK_S)  # poll: the collector, which has all of it some time
     return last
 
 
