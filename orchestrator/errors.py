@@ -122,7 +122,8 @@ REFUSALS: Final[Mapping[str, str]] = {
     "SIGNALS_FULL": "The saga has as many signals as it can keep.",
     "NOT_STARTED": "The start of the saga is not recorded yet. Ask again when it is answered.",
     "ALREADY_STARTED": "The saga has been started already.",
-    "RESPONSE_TOO_LARGE": "The answer is larger than a message may be. Ask for a smaller view.",
+    "RESPONSE_TOO_LARGE": "The answer is larger than a message may be. Ask for a smaller view, or for less.",
+    "PROFILE_UNAVAILABLE": "The process cannot be sampled; the sentence says why. Use a profiler from outside.",
 }
 """Every reason of `Rejected`, with what it means and what to do."""
 

@@ -29,7 +29,8 @@ class DiagnosticsServiceStub(object):
     """For a person who looks for what is wrong. It changes nothing. Whichever process is asked answers for itself alone,
     and no payload, no secret and no local variable is ever in an answer.
 
-    Errors are as for SagaService.
+    Errors are as for SagaService. Its calls have a few places of their own: they are answered also where every other call
+    is refused as one too many, and while the process drains.
     """
 
     def __init__(self, channel):
@@ -59,13 +60,15 @@ class DiagnosticsServiceServicer(object):
     """For a person who looks for what is wrong. It changes nothing. Whichever process is asked answers for itself alone,
     and no payload, no secret and no local variable is ever in an answer.
 
-    Errors are as for SagaService.
+    Errors are as for SagaService. Its calls have a few places of their own: they are answered also where every other call
+    is refused as one too many, and while the process drains.
     """
 
     def GetFigures(self, request, context):
         """Returns the numbers of `/metrics` as they are now, for programs that show rates: ask again and subtract.
 
-        Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: too many prefixes).
+        Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: too many prefixes); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over
+        4 MiB; name prefixes).
 
         Retry: safe.
         """
@@ -77,7 +80,8 @@ class DiagnosticsServiceServicer(object):
         """Returns what the process has going on: sagas in memory with their mailboxes, open calls, asyncio tasks and threads
         with their stacks, the latest stalls of the event loop, and what looks like a leak.
 
-        Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit).
+        Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask with a
+        smaller limit).
 
         Retry: safe.
         """
@@ -90,7 +94,8 @@ class DiagnosticsServiceServicer(object):
         process about a percent of a core meanwhile. One at a time.
 
         Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: duration or rate); `PROFILE_RUNNING` (RESOURCE_EXHAUSTED: somebody else
-        has it sampled now).
+        has it sampled now); `PROFILE_UNAVAILABLE` (FAILED_PRECONDITION: its event loop cannot be interrupted);
+        `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask for fewer seconds).
 
         Retry: safe.
         """
@@ -128,7 +133,8 @@ class DiagnosticsService(object):
     """For a person who looks for what is wrong. It changes nothing. Whichever process is asked answers for itself alone,
     and no payload, no secret and no local variable is ever in an answer.
 
-    Errors are as for SagaService.
+    Errors are as for SagaService. Its calls have a few places of their own: they are answered also where every other call
+    is refused as one too many, and while the process drains.
     """
 
     @staticmethod

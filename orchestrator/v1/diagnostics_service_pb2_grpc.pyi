@@ -30,7 +30,8 @@ class DiagnosticsServiceStub:
     """For a person who looks for what is wrong. It changes nothing. Whichever process is asked answers for itself alone,
     and no payload, no secret and no local variable is ever in an answer.
 
-    Errors are as for SagaService.
+    Errors are as for SagaService. Its calls have a few places of their own: they are answered also where every other call
+    is refused as one too many, and while the process drains.
     """
 
     @_typing.overload
@@ -40,7 +41,8 @@ class DiagnosticsServiceStub:
     GetFigures: _grpc.UnaryUnaryMultiCallable[_diagnostics_service_pb2.GetFiguresRequest, _diagnostics_service_pb2.GetFiguresResponse]
     """Returns the numbers of `/metrics` as they are now, for programs that show rates: ask again and subtract.
 
-    Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: too many prefixes).
+    Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: too many prefixes); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over
+    4 MiB; name prefixes).
 
     Retry: safe.
     """
@@ -48,7 +50,8 @@ class DiagnosticsServiceStub:
     """Returns what the process has going on: sagas in memory with their mailboxes, open calls, asyncio tasks and threads
     with their stacks, the latest stalls of the event loop, and what looks like a leak.
 
-    Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit).
+    Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask with a
+    smaller limit).
 
     Retry: safe.
     """
@@ -57,7 +60,8 @@ class DiagnosticsServiceStub:
     process about a percent of a core meanwhile. One at a time.
 
     Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: duration or rate); `PROFILE_RUNNING` (RESOURCE_EXHAUSTED: somebody else
-    has it sampled now).
+    has it sampled now); `PROFILE_UNAVAILABLE` (FAILED_PRECONDITION: its event loop cannot be interrupted);
+    `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask for fewer seconds).
 
     Retry: safe.
     """
@@ -67,14 +71,16 @@ class DiagnosticsServiceAsyncStub(DiagnosticsServiceStub):
     """For a person who looks for what is wrong. It changes nothing. Whichever process is asked answers for itself alone,
     and no payload, no secret and no local variable is ever in an answer.
 
-    Errors are as for SagaService.
+    Errors are as for SagaService. Its calls have a few places of their own: they are answered also where every other call
+    is refused as one too many, and while the process drains.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetFigures: _aio.UnaryUnaryMultiCallable[_diagnostics_service_pb2.GetFiguresRequest, _diagnostics_service_pb2.GetFiguresResponse]  # type: ignore[assignment]
     """Returns the numbers of `/metrics` as they are now, for programs that show rates: ask again and subtract.
 
-    Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: too many prefixes).
+    Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: too many prefixes); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over
+    4 MiB; name prefixes).
 
     Retry: safe.
     """
@@ -82,7 +88,8 @@ class DiagnosticsServiceAsyncStub(DiagnosticsServiceStub):
     """Returns what the process has going on: sagas in memory with their mailboxes, open calls, asyncio tasks and threads
     with their stacks, the latest stalls of the event loop, and what looks like a leak.
 
-    Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit).
+    Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask with a
+    smaller limit).
 
     Retry: safe.
     """
@@ -91,7 +98,8 @@ class DiagnosticsServiceAsyncStub(DiagnosticsServiceStub):
     process about a percent of a core meanwhile. One at a time.
 
     Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: duration or rate); `PROFILE_RUNNING` (RESOURCE_EXHAUSTED: somebody else
-    has it sampled now).
+    has it sampled now); `PROFILE_UNAVAILABLE` (FAILED_PRECONDITION: its event loop cannot be interrupted);
+    `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask for fewer seconds).
 
     Retry: safe.
     """
@@ -100,7 +108,8 @@ class DiagnosticsServiceServicer(metaclass=_abc_1.ABCMeta):
     """For a person who looks for what is wrong. It changes nothing. Whichever process is asked answers for itself alone,
     and no payload, no secret and no local variable is ever in an answer.
 
-    Errors are as for SagaService.
+    Errors are as for SagaService. Its calls have a few places of their own: they are answered also where every other call
+    is refused as one too many, and while the process drains.
     """
 
     @_abc_1.abstractmethod
@@ -111,7 +120,8 @@ class DiagnosticsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_diagnostics_service_pb2.GetFiguresResponse, _abc.Awaitable[_diagnostics_service_pb2.GetFiguresResponse]]:
         """Returns the numbers of `/metrics` as they are now, for programs that show rates: ask again and subtract.
 
-        Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: too many prefixes).
+        Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: too many prefixes); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over
+        4 MiB; name prefixes).
 
         Retry: safe.
         """
@@ -125,7 +135,8 @@ class DiagnosticsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns what the process has going on: sagas in memory with their mailboxes, open calls, asyncio tasks and threads
         with their stacks, the latest stalls of the event loop, and what looks like a leak.
 
-        Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit).
+        Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask with a
+        smaller limit).
 
         Retry: safe.
         """
@@ -140,7 +151,8 @@ class DiagnosticsServiceServicer(metaclass=_abc_1.ABCMeta):
         process about a percent of a core meanwhile. One at a time.
 
         Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: duration or rate); `PROFILE_RUNNING` (RESOURCE_EXHAUSTED: somebody else
-        has it sampled now).
+        has it sampled now); `PROFILE_UNAVAILABLE` (FAILED_PRECONDITION: its event loop cannot be interrupted);
+        `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask for fewer seconds).
 
         Retry: safe.
         """
