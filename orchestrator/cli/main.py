@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("repairing:audit", "List what people did to sagas, and why."),
     "health": ("health:health", "Say whether a server takes work, for health checks."),
     "load": ("load:load", "Send the demo's reports to a server that runs."),
+    "top": ("top:top", "Watch live processes: rates, targets, who needs a person."),
     "cluster": ("cluster:cluster", "Show the processes over one store, and who may write what."),
     "debug": ("debug:debug", "Look into a live process: what it has going on, what is wrong."),
     "definitions": ("definitions:definitions", "Create, list and activate definitions."),
