@@ -21,7 +21,7 @@ Invariants
 * It is bounded: lists by the limit that was asked for, stacks by `STACK_FRAMES_MAX`; what is dear (`objects`, a
   profile) is done only when asked for, and one at a time.
 * It costs nothing while nobody asks: what is shown is what the parts know anyway. The one exception is the thread that
-  watches for stalls, which sleeps while the loop does.
+  watches for stalls, which wakes a few times a second: a thousandth of a core.
 * It shows names of code, ids and numbers; no payload, no local variable, no secret, and no path of this machine.
 * It is nobody's work: its calls have a room of their own at the API, also when every other room is full, and a drain
   does not wait for them.

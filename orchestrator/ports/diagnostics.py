@@ -81,7 +81,8 @@ class StallFacts:
     at: float
     held_s: float
     culprit: str
-    """`path:line in function` of the innermost frame of our own code that was seen while it lasted."""
+    """`path:line in function` of the innermost frame of our own code that was seen while it lasted; in words where it was
+    no function: a collection of garbage, another thread, a process that was not run."""
     saga_id: str
     """Whose work it was; empty where it was nobody's."""
     stack: Sequence[str]
@@ -188,5 +189,8 @@ class Diagnostics(Protocol):
         ...
 
     async def profile(self, seconds: float, hz: float) -> Profile:
-        """Sample for so long; raise `Overloaded` where somebody else has it sampled now."""
+        """Sample for so long.
+
+        Raise `Overloaded` where somebody else has it sampled now, and `Rejected` where it cannot be sampled at all.
+        """
         ...
