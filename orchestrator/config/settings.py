@@ -342,7 +342,7 @@ class Settings(_Section):
     log: LogSettings = LogSettings()
     """The server's own log."""
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
-    """What the process tells of itself."""
+    """What the process watches itself for."""
 
     @property
     def sqlite_path(self) -> Path | None:

@@ -48,7 +48,7 @@ def test_the_config_file_may_be_named_by_the_environment(
     assert ended.code == Exit.CONFIG
     assert ended.err == (
         f"saga: {tmp_path}/saga.yaml:1:1: prot: unknown key; "
-        "known: api, cluster, definitions, grace_s, http, log, retention, store, targets\n"
+        "known: api, cluster, definitions, diagnostics, grace_s, http, log, retention, store, targets, tracing\n"
     )
 
 
