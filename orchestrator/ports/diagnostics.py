@@ -81,8 +81,8 @@ class StallFacts:
     at: float
     held_s: float
     culprit: str
-    """`path:line in function` of the innermost frame of our own code that was seen while it lasted; where no function is
-    to blame, what is: a collection of garbage, another thread, a process that was not run."""
+    """`path:line in function` of the innermost frame of our own code that was seen while it lasted; where no function
+    is to blame, what is: a collection of garbage, another thread, a process that was not run."""
     saga_id: str
     """Whose work it was; empty where it was nobody's."""
     stack: Sequence[str]
