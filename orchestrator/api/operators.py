@@ -207,4 +207,5 @@ def _audit(request: _Verb, context: Context) -> Audit:
         by=caller.operator(context),
         reason=mapping.reason(request.reason),
         if_version=mapping.if_version(request.etag),
+        trace=caller.trace_of(context),
     )

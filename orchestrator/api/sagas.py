@@ -109,6 +109,7 @@ class SagaService(wire.SagaServiceServicer):
             mapping.saga_id(request.saga_id),
             mapping.bounded_reason(request.reason),
             if_version=mapping.if_version(request.etag),
+            trace=caller.trace_of(context),
             validate_only=request.validate_only,
         )
         plan = await self._undo_plan(state, view) if request.validate_only else None

@@ -213,7 +213,8 @@ class Children:
             opened.end(self._report(opened, "NOT_FOUND", Phase.REPLIED, "its child saga was never started"))
             return
         self._wait_for(opened, found)
-        state = await self._asking.ask(found, UndoChild(reason=f"undone by its parent saga {opened.call.saga_id}"))
+        reason = f"undone by its parent saga {opened.call.saga_id}"
+        state = await self._asking.ask(found, UndoChild(reason=reason, trace=opened.call.trace))
         if state.is_terminal:
             opened.end(self._undo_report(opened, state))
 

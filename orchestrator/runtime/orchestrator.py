@@ -308,10 +308,16 @@ class Orchestrator:
         return await self._journal.count(query, group_by)
 
     async def cancel(
-        self, name: str, reason: str, *, if_version: int | None = None, validate_only: bool = False
+        self,
+        name: str,
+        reason: str,
+        *,
+        if_version: int | None = None,
+        trace: TraceContext | None = None,
+        validate_only: bool = False,
     ) -> SagaState:
         """Undo what was done and end (R22). Durable when it returns; idempotent while the undoing goes on."""
-        command = CancelSaga(reason=reason, if_version=if_version)
+        command = CancelSaga(reason=reason, if_version=if_version, trace=trace)
         return await self._asking.ask(checked(name), command, validate_only=validate_only)
 
     async def signal(

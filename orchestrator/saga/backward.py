@@ -29,15 +29,20 @@ from orchestrator.saga.events import (
 from orchestrator.saga.facts import facts_of
 from orchestrator.saga.plan import Compensation, ExpressionFailure, Operation, Outcome, Plan, Scope, UndoOrder
 from orchestrator.saga.state import SagaState, StepState, StepStatus, is_stopped, is_undecided
+from orchestrator.values import TraceContext
 
 _DONE_FORWARD = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED})
 _UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})
 
 
-def begin(draft: Draft, cause: Cause) -> None:
-    """Stop going forward: nothing new starts, waiting operations settle with what is known, the rest is aborted."""
+def begin(draft: Draft, cause: Cause, trace: TraceContext | None = None) -> None:
+    """Stop going forward: nothing new starts, waiting operations settle with what is known, the rest is aborted.
+
+    `trace` is the undo attempt of the parent that has this saga undone.
+    """
     moment = draft.moment
-    draft.record(CompensationBegan(at=moment.at, cause=cause, deadline_at=moment.at + draft.state.compensation_s))
+    deadline_at = moment.at + draft.state.compensation_s
+    draft.record(CompensationBegan(at=moment.at, cause=cause, deadline_at=deadline_at, trace=trace))
     _stop_all(draft, draft.state.plan.steps)
     for step in _stuck(draft.state):
         # What was stuck while only a part of the saga was being undone asks for a person still.

@@ -55,6 +55,8 @@ class CancelSaga:
     reason: str
     if_version: int | None = None
     """Reject where the saga is not at this version (AIP-154)."""
+    trace: TraceContext | None = None
+    """The canceller's place in its own trace, where it was traced."""
 
 
 @frozen
@@ -62,6 +64,8 @@ class UndoChild:
     """Undo a child saga that has completed (R21); only its parent asks for it."""
 
     reason: str
+    trace: TraceContext | None = None
+    """The parent's undo attempt."""
 
 
 @frozen
@@ -84,6 +88,8 @@ class Audit:
     reason: str
     if_version: int | None = None
     """Reject where the saga is not at this version (AIP-154)."""
+    trace: TraceContext | None = None
+    """Their place in their own trace, where they were traced."""
 
 
 @frozen

@@ -78,8 +78,8 @@ def decide(state: SagaState, command: Command, moment: Moment) -> Decision:
             rejected = _start(draft, command)
         case CancelSaga():
             rejected = _cancel(draft, command)
-        case UndoChild(reason=reason):
-            rejected = _undo_child(draft, reason)
+        case UndoChild():
+            rejected = _undo_child(draft, command)
         case SignalSaga():
             rejected = _signal(draft, command)
         case AttemptReported():
@@ -203,7 +203,7 @@ def _cancel(draft: Draft, command: CancelSaga) -> RequestError | None:
     if state.is_backward or state.cancel_reason is not None:
         return None
     reason = calls.clipped(command.reason)
-    draft.record(CancelRequested(at=draft.moment.at, reason=reason))
+    draft.record(CancelRequested(at=draft.moment.at, reason=reason, trace=command.trace))
     pivot = state.plan.pivot
     if pivot is not None:
         backward.stop(draft, pivot)
@@ -212,16 +212,17 @@ def _cancel(draft: Draft, command: CancelSaga) -> RequestError | None:
     return None
 
 
-def _undo_child(draft: Draft, reason: str) -> RequestError | None:
+def _undo_child(draft: Draft, command: UndoChild) -> RequestError | None:
     """R21: a completed child runs its own undo log; one that is on its way is cancelled; one past its pivot is not."""
-    state = draft.state
+    state, reason = draft.state, command.reason
     if not state.is_terminal:
-        return _cancel(draft, CancelSaga(reason=reason))
+        return _cancel(draft, CancelSaga(reason=reason, trace=command.trace))
     if state.status is not SagaStatus.COMPLETED or state.parent is None:
         return None
     if state.is_past_pivot:
         return repair.past_pivot(state, "undone by its parent")
-    backward.begin(draft, Cause(kind=CauseKind.PARENT, message=reason or "undone by its parent", reason=reason))
+    cause = Cause(kind=CauseKind.PARENT, message=reason or "undone by its parent", reason=reason)
+    backward.begin(draft, cause, command.trace)
     return None
 
 

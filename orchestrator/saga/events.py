@@ -327,6 +327,8 @@ class CancelRequested:
 
     at: float
     reason: str
+    trace: TraceContext | None = None
+    """Their place in their own trace, where they were traced (T7); of a parent saga, its undo attempt."""
 
 
 @frozen
@@ -337,6 +339,8 @@ class CompensationBegan:
     cause: Cause
     deadline_at: float
     """The end of the compensation budget (R23); undo goes on past it, but a person is told."""
+    trace: TraceContext | None = None
+    """Of a completed child: the undo attempt of its parent that caused it, what the trace is linked to (T7)."""
 
 
 @frozen
@@ -401,6 +405,8 @@ class OperatorActed:
     operation: Operation | None = None
     outcome: Outcome | None = None
     """What was said to be true, where the verb says so."""
+    trace: TraceContext | None = None
+    """Their place in their own trace, where they were traced: what the saga's trace is linked to (T7)."""
 
 
 @frozen

@@ -120,6 +120,7 @@ def _acted(
             step=step,
             operation=operation,
             outcome=outcome,
+            trace=audit.trace,
         )
     )
 

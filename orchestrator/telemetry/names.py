@@ -77,7 +77,11 @@ SPANS = (
         where="child of the scope, or of the saga",
         meaning="a part of the saga undone alone: a scope that failed, or what is run again; sent when it is undone",
     ),
-    Name(name=COMPENSATION_SPAN, where="child of the saga", meaning="from the first cause to the last undo"),
+    Name(
+        name=COMPENSATION_SPAN,
+        where="child of the saga",
+        meaning="from the first cause to the last undo; of a completed child it links to the attempt that undoes it",
+    ),
     Name(
         name=UNDO_SPAN,
         where="child of the compensation or rollback",
@@ -114,11 +118,19 @@ EVENTS = (
     ),
     Name(name=LEFT_EVENT, where="saga", meaning="a person said that a step's effect stays"),
     Name(name=RESET_EVENT, where="saga", meaning="a part of the saga has been undone and begins anew"),
-    Name(name=CANCEL_EVENT, where="saga", meaning="somebody asked for the saga to be undone"),
+    Name(
+        name=CANCEL_EVENT,
+        where="saga",
+        meaning="somebody asked for the saga to be undone; the span links to theirs where it was traced",
+    ),
     Name(name=STUCK_EVENT, where="saga", meaning="a step cannot go on without a person"),
     Name(name=ATTENTION_EVENT, where="saga", meaning="a person must look"),
     Name(name=CLEARED_EVENT, where="saga", meaning="nothing asks for a person any more"),
-    Name(name=OPERATOR_EVENT, where="saga", meaning="a person did something to the saga: who, what and why"),
+    Name(
+        name=OPERATOR_EVENT,
+        where="saga",
+        meaning="a person did something to the saga: who, what and why; the span links to theirs where it was traced",
+    ),
 )
 
 # --- attributes ------------------------------------------------------------------------------------------------------
@@ -243,5 +255,9 @@ ATTRIBUTES = (
     Name(name=RPC_METHOD, where="attempt", meaning="full method, package.Service/Method"),
     Name(name=RPC_STATUS, where="attempt, step", meaning="gRPC status name, such as OK or NOT_FOUND"),
     Name(name=SERVER_ADDRESS, where="attempt", meaning="the target's name: a group of servers, not one host"),
-    Name(name=ERROR_TYPE, where="whatever failed", meaning="the status, or LOST; else why the step or the saga failed"),
+    Name(
+        name=ERROR_TYPE,
+        where="whatever failed",
+        meaning="the status, or LOST; else why the step or the saga failed; a step that was STOPPED has none",
+    ),
 )

@@ -25,6 +25,7 @@ from orchestrator.telemetry.rollover import Told, followed, with_parts
 from orchestrator.telemetry.spandata import SpanData, SpanLink
 from orchestrator.telemetry.views import (
     ItemCounts,
+    Notes,
     OpenAttempt,
     OperationKey,
     SagaView,
@@ -38,6 +39,7 @@ from orchestrator.telemetry.views import (
     untold,
     with_undoing,
 )
+from orchestrator.values import TraceContext
 
 _FORWARD, _UNDO = Operation.FORWARD, Operation.COMPENSATE
 
@@ -203,6 +205,7 @@ def _part(
         case ev.CompensationBegan():
             view, told = _closed_rollbacks(view, event.at)
             view = with_parts(view, compensation_begins(view.parts, event, version, view.who.started_at))
+            link = _link_to(event.trace)
             undoing = Undoing(
                 part=view.parts.backward,
                 span_id=ids.compensation_span_id(view.who.uid),
@@ -210,6 +213,7 @@ def _part(
                 begin_at=event.at,
                 cause=event.cause,
                 steps=frozenset(),
+                notes=Notes(links=() if link is None else (link,)),
             )
             return changed(view, compensation=undoing), told
         case _:
@@ -313,12 +317,17 @@ def _happened(view: SagaView, event: Note) -> SagaView:
             return noted(view, key, note_of(event))
         case ev.StepReopened():
             return noted(view, (event.step, side_of(event.operation)), note_of(event))
+        case ev.CancelRequested() | ev.OperatorActed():
+            return noted(view, None, note_of(event), _link_to(event.trace))
         case ev.SignalReceived():
             waiting = [
                 step for step in view.who.shape.waits.get(event.signal, ()) if (step, _FORWARD) in view.under_way
             ]
-            sender = event.trace
-            link = None if sender is None or not sender.span_id else SpanLink(sender.trace_id, sender.span_id)
-            return noted(view, (waiting[0], _FORWARD) if waiting else None, note_of(event), link)
+            return noted(view, (waiting[0], _FORWARD) if waiting else None, note_of(event), _link_to(event.trace))
         case _:
             return noted(view, None, note_of(event))
+
+
+def _link_to(sender: TraceContext | None) -> SpanLink | None:
+    """Return the link to whoever did something to the saga (T7); None where they were not traced."""
+    return None if sender is None or not sender.span_id else SpanLink(sender.trace_id, sender.span_id)

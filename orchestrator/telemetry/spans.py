@@ -150,6 +150,8 @@ def step_span(view: SagaView, event: ev.StepSettled, entry: UnderWay) -> SpanDat
     if event.code:
         attributes[names.RPC_STATUS] = event.code
     failed = event.outcome is not Outcome.APPLIED or event.reason not in ev.GOOD_REASONS
+    if event.reason is ev.SettleReason.STOPPED:
+        failed = False  # what else went wrong stopped it, and that is marked
     if failed:
         # That a reply decided says nothing of what was wrong; its status does.
         decided = event.code if event.reason is ev.SettleReason.REPLIED else ""
@@ -166,8 +168,11 @@ def undo_span(view: SagaView, event: ev.StepUndone | ev.StepLeft, entry: UnderWa
         last = view.last[path]
         undone = view.span_id(path, forward) if last is None else view.attempt_id(path, forward, last)
         links = (SpanLink(view.trace_of(view.parts.part_of(path, forward)), undone),)
-    left: dict[str, AttributeValue] = {names.SAGA_REASON: "LEFT"}
-    attributes = {names.SAGA_NOTHING_TO_UNDO: event.nothing_to_undo} if isinstance(event, ev.StepUndone) else left
+    attributes: dict[str, AttributeValue] = {}
+    if isinstance(event, ev.StepLeft):
+        attributes[names.SAGA_REASON] = "LEFT"
+    elif event.nothing_to_undo:
+        attributes[names.SAGA_NOTHING_TO_UNDO] = True
     return _operation_span(view, (path, Operation.COMPENSATE), entry, event.at, attributes, links=links)
 
 

@@ -902,6 +902,7 @@ class OperatorActed(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     at: _builtins.float
     verb: _builtins.str
     """RETRY, RESOLVE, SKIP, OVERRIDE_REQUEST, FORCE_COMPLETE, TERMINATE, PAUSE, RESUME or RERUN."""
@@ -911,6 +912,10 @@ class OperatorActed(_message.Message):
     operation: _builtins.str
     outcome: _builtins.str
     """APPLIED or NOT_APPLIED, where the verb says what is true."""
+    @_builtins.property
+    def trace(self) -> Global___TraceContext:
+        """The person's or the program's, where it was traced."""
+
     def __init__(
         self,
         *,
@@ -921,10 +926,11 @@ class OperatorActed(_message.Message):
         step: _builtins.str | None = ...,
         operation: _builtins.str | None = ...,
         outcome: _builtins.str | None = ...,
+        trace: Global___TraceContext | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_operation", b"_operation", "_outcome", b"_outcome", "_step", b"_step", "operation", b"operation", "outcome", b"outcome", "step", b"step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_operation", b"_operation", "_outcome", b"_outcome", "_step", b"_step", "_trace", b"_trace", "operation", b"operation", "outcome", b"outcome", "step", b"step", "trace", b"trace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_operation", b"_operation", "_outcome", b"_outcome", "_step", b"_step", "at", b"at", "by", b"by", "operation", b"operation", "outcome", b"outcome", "reason", b"reason", "step", b"step", "verb", b"verb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_operation", b"_operation", "_outcome", b"_outcome", "_step", b"_step", "_trace", b"_trace", "at", b"at", "by", b"by", "operation", b"operation", "outcome", b"outcome", "reason", b"reason", "step", b"step", "trace", b"trace", "verb", b"verb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__operation: _TypeAlias = _typing.Literal["operation"]  # noqa: Y015
     _WhichOneofArgType__operation: _TypeAlias = _typing.Literal["_operation", b"_operation"]  # noqa: Y015
@@ -932,12 +938,16 @@ class OperatorActed(_message.Message):
     _WhichOneofArgType__outcome: _TypeAlias = _typing.Literal["_outcome", b"_outcome"]  # noqa: Y015
     _WhichOneofReturnType__step: _TypeAlias = _typing.Literal["step"]  # noqa: Y015
     _WhichOneofArgType__step: _TypeAlias = _typing.Literal["_step", b"_step"]  # noqa: Y015
+    _WhichOneofReturnType__trace: _TypeAlias = _typing.Literal["trace"]  # noqa: Y015
+    _WhichOneofArgType__trace: _TypeAlias = _typing.Literal["_trace", b"_trace"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__operation) -> _WhichOneofReturnType__operation | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome) -> _WhichOneofReturnType__outcome | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__step) -> _WhichOneofReturnType__step | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__trace) -> _WhichOneofReturnType__trace | None: ...
 
 Global___OperatorActed: _TypeAlias = OperatorActed  # noqa: Y015
 
@@ -973,19 +983,27 @@ class CancelRequested(_message.Message):
 
     AT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     at: _builtins.float
     reason: _builtins.str
+    @_builtins.property
+    def trace(self) -> Global___TraceContext:
+        """The canceller's, where it was traced."""
+
     def __init__(
         self,
         *,
         at: _builtins.float = ...,
         reason: _builtins.str = ...,
+        trace: Global___TraceContext | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_trace", b"_trace", "trace", b"trace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_trace", b"_trace", "at", b"at", "reason", b"reason", "trace", b"trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__trace: _TypeAlias = _typing.Literal["trace"]  # noqa: Y015
+    _WhichOneofArgType__trace: _TypeAlias = _typing.Literal["_trace", b"_trace"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__trace) -> _WhichOneofReturnType__trace | None: ...
 
 Global___CancelRequested: _TypeAlias = CancelRequested  # noqa: Y015
 
@@ -996,22 +1014,30 @@ class CompensationBegan(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     DEADLINE_AT_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     at: _builtins.float
     deadline_at: _builtins.float
     @_builtins.property
     def cause(self) -> Global___Cause: ...
+    @_builtins.property
+    def trace(self) -> Global___TraceContext:
+        """Of a child that its parent undoes: the parent's undo attempt."""
+
     def __init__(
         self,
         *,
         at: _builtins.float = ...,
         cause: Global___Cause | None = ...,
         deadline_at: _builtins.float = ...,
+        trace: Global___TraceContext | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_trace", b"_trace", "cause", b"cause", "trace", b"trace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cause", b"cause", "deadline_at", b"deadline_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_trace", b"_trace", "at", b"at", "cause", b"cause", "deadline_at", b"deadline_at", "trace", b"trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__trace: _TypeAlias = _typing.Literal["trace"]  # noqa: Y015
+    _WhichOneofArgType__trace: _TypeAlias = _typing.Literal["_trace", b"_trace"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__trace) -> _WhichOneofReturnType__trace | None: ...
 
 Global___CompensationBegan: _TypeAlias = CompensationBegan  # noqa: Y015
 

@@ -180,6 +180,14 @@ JOURNALS: Mapping[str, Sequence[Event]] = {
         StepUndone(at=AT + 61, step=ITEM, started_at=AT + 60, nothing_to_undo=False),
         SagaCompensated(at=AT + 61, started_at=AT, compensation_began_at=AT + 60, undone_count=1),
     ],
+    "linked": [
+        started("trip-2-book", PARENT),
+        acted(Verb.PAUSE, trace=SENDER),
+        acted(Verb.RESUME, trace=replace(SENDER, sampled=False, state="vendor=1")),
+        CancelRequested(at=AT, reason="the shop called", trace=SENDER),
+        CompensationBegan(at=AT, cause=replace(BROKE, kind=CauseKind.PARENT), deadline_at=AT + 300, trace=SENDER),
+        SagaCompensated(at=AT, started_at=AT, compensation_began_at=AT, undone_count=0),
+    ],
     "every_word": [
         started("order-5"),
         *(failed(PAY, reason) for reason in SettleReason),

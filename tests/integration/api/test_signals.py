@@ -7,10 +7,11 @@ import pytest
 from google.protobuf import any_pb2, json_format
 
 from orchestrator.ids import SagaId
-from orchestrator.saga.events import SignalReceived
+from orchestrator.saga.events import CancelRequested, OperatorActed, SignalReceived
 from orchestrator.v1 import operator_service_pb2 as op
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
+from orchestrator.values import TraceContext
 from tests.integration.api.refusals import refused, struct
 from tests.integration.api.rig import Rig, json_payload, running
 
@@ -82,6 +83,19 @@ async def test_a_signal_is_linked_to_its_senders_trace() -> None:
         ]
         assert came.trace is not None
         assert (came.trace.trace_id, came.trace.span_id) == (7, 9)
+
+
+async def test_a_cancel_and_what_a_person_does_are_linked_to_the_callers_trace() -> None:
+    async with running() as rig:
+        await approval(rig)
+        traced = [("traceparent", f"00-{7:032x}-{9:016x}-01"), ("x-operator", "ann")]
+        await rig.operators.PauseSaga(op.PauseSagaRequest(saga_id="s-1", reason="look"), metadata=traced)
+        await rig.operators.ResumeSaga(op.ResumeSagaRequest(saga_id="s-1", reason="go on"), metadata=traced[1:])
+        await rig.sagas.CancelSaga(rpc.CancelSagaRequest(saga_id="s-1"), metadata=traced)
+        events = [each.event for each in await rig.journal.read(SagaId("s-1"))]
+        came = [each.trace for each in events if isinstance(each, OperatorActed | CancelRequested)]
+        there = TraceContext(trace_id=7, span_id=9, sampled=True)
+        assert came == [there, None, there]
 
 
 async def test_a_signal_that_comes_early_is_kept_and_shown() -> None:

@@ -9,10 +9,11 @@ import pytest
 from google.protobuf import struct_pb2
 
 from orchestrator import limits
-from orchestrator.saga.events import OperatorActed, SagaStarted
+from orchestrator.saga.events import CancelRequested, OperatorActed, SagaStarted
 from orchestrator.v1 import operator_service_pb2 as op
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
+from orchestrator.values import TraceContext
 from tests.integration.api.refusals import refused, struct
 from tests.integration.cluster.asking import FIRST, SECOND, approved, ended, once, start, step_is, task
 from tests.integration.cluster.rig import shard, town, until, wire_status
@@ -62,6 +63,18 @@ async def test_the_owner_knows_the_caller_by_its_own_name_and_trace() -> None:
         ]
         (began,) = [each for each in events if isinstance(each, SagaStarted)]
         assert f"{began.trace.trace_id:032x}" == parent.split("-")[1]
+
+
+async def test_who_cancels_or_repairs_at_the_wrong_process_is_linked_to() -> None:
+    async with town(2) as here:
+        wrong, _ = here.nodes
+        await wrong.sagas.StartSaga(start(definition="night"))
+        traced = (*ANN, ("traceparent", f"00-{7:032x}-{9:016x}-01"))
+        await wrong.operators.PauseSaga(op.PauseSagaRequest(saga_id="s-1", reason="look"), metadata=traced)
+        await wrong.sagas.CancelSaga(rpc.CancelSagaRequest(saga_id="s-1"), metadata=traced)
+        events = await here.events("s-1")
+        came = [each.trace for each in events if isinstance(each, OperatorActed | CancelRequested)]
+        assert came == [TraceContext(trace_id=7, span_id=9, sampled=True)] * 2
 
 
 async def test_a_start_that_waits_for_the_end_is_answered_with_it() -> None:

@@ -12,6 +12,7 @@ from orchestrator.saga.events import CancelRequested, CompensationBegan, Operato
 from orchestrator.v1 import operator_service_pb2 as op
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
+from orchestrator.values import TraceContext
 from tests.integration.api.refusals import refused
 from tests.integration.cluster.asking import (
     FIRST,
@@ -54,13 +55,16 @@ async def test_a_signal_and_a_cancellation_whose_owner_is_dead_are_answered_by_t
             await step_is(right, "w", pb.STEP_STATUS_WAITING, saga_id)
         await here.kill(right)
         signalling = task(wrong.sagas.SignalSaga(approved()))
-        cancelling = task(wrong.sagas.CancelSaga(rpc.CancelSagaRequest(saga_id=other)))
+        traced = (("traceparent", f"00-{7:032x}-{9:016x}-01"),)
+        cancelling = task(wrong.sagas.CancelSaga(rpc.CancelSagaRequest(saga_id=other), metadata=traced))
         await left(here, 2)
         await here.move(range(8), heir)
         assert (await signalling).saga.saga_id == "s-1"
         assert (await cancelling).saga.cancel_requested
         assert (await ended(heir)).status == pb.SAGA_STATUS_COMPLETED
         assert (await ended(heir, other)).status == pb.SAGA_STATUS_COMPENSATED
+        (came,) = [each for each in await here.events(other) if isinstance(each, CancelRequested)]
+        assert came.trace == TraceContext(trace_id=7, span_id=9, sampled=True), "a letter has its sender's trace"
 
 
 async def test_a_refusal_comes_through_the_letter_box_as_it_is() -> None:

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.ids import SagaId, StepId
+from orchestrator.ids import SagaId, StepId, attempt_span_id
 from orchestrator.runtime import StartRequest, Until, directory
 from orchestrator.runtime.children import child_name
 from orchestrator.saga import SagaStatus, StepStatus
 from orchestrator.saga.commands import Audit, RerunFromStep, TerminateSaga
-from orchestrator.saga.events import AttentionReason
+from orchestrator.saga.events import AttentionReason, CompensationBegan
 from orchestrator.saga.plan import Operation, Plan, StepKind
 from orchestrator.testing.shorthand import fails, plan, step
 from orchestrator.values import Payload
@@ -270,6 +270,21 @@ def test_a_completed_child_is_undone_by_its_own_undo_log() -> None:
             assert made.cause.kind.value == "PARENT"
             undone = [call.step for call in process.hands.begun if call.operation is Operation.COMPENSATE]
             assert undone == ["y", "x", "a"]
+
+    run(story())
+
+
+def test_a_child_that_is_undone_knows_the_attempt_of_its_parent_that_undoes_it() -> None:
+    async def story() -> None:
+        process = Process(answering(b=NO), PARENT, CHILD)
+        async with process.orchestrator.running():
+            await process.start()
+            parent = await process.ended()
+            records = await process.orchestrator.events("s.c", 0, 100)
+            (turned,) = [each.event for each in records if isinstance(each.event, CompensationBegan)]
+            assert turned.trace is not None
+            assert turned.trace.span_id == attempt_span_id(parent.uid, C, "compensate", 1)
+            assert turned.trace.trace_id == parent.trace.trace_id
 
     run(story())
 

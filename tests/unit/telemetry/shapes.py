@@ -1,7 +1,7 @@
 """Histories of every shape that a saga can have: items, scopes, waits, long operations, probes, people, children."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random  # noqa: TID251  (seeded by whoever asks)
 
 from orchestrator.ids import SagaId, StepId
@@ -56,6 +56,8 @@ from tests.unit.telemetry.histories import BEGIN_AT, CALLER, CANARY, Teller, ref
 
 SENDER = TraceContext(trace_id=0xABC, span_id=0xDEF, sampled=True)
 AUDIT = Audit(by="ada", reason="looked into it")
+UNDOER = TraceContext(trace_id=0x77, span_id=0x79, sampled=True)
+"""The attempt of the parent that undoes its child."""
 PARENT = Parent(saga_id=SagaId("trip-1"), uid=uid_of(77), step=StepId("book"), trace_id=0x77, span_id=0x78)
 _RETRY = RetryPolicy(max_attempts=2, initial_backoff_s=0.1, max_backoff_s=1.0, multiplier=2.0)
 
@@ -254,11 +256,11 @@ def roaming(luck: Random, moves_count: int = 60, bounds: TraceBounds = BOUNDS) -
         if move < 0.04:
             told.crash()
         elif move < 0.04 + trouble / 50:
-            told.try_(CancelSaga(reason="changed our mind"))
+            told.try_(CancelSaga(reason="changed our mind", trace=sender(number)))
         elif move < 0.1:
-            told.signal(f"r{number}", luck.choice([SENDER, None]))
+            told.signal(f"r{number}", sender(number))
         elif move < 0.25:
-            told.try_(_verb(luck, told))
+            told.try_(_verb(luck, told, replace(AUDIT, trace=sender(number))))
         elif calls and (move < 0.85 or not told.timers()):
             call = luck.choice(calls)
             odd = [replied(b"later"), replied(b"no"), no(), unavailable(call, told.at)]
@@ -268,32 +270,37 @@ def roaming(luck: Random, moves_count: int = 60, bounds: TraceBounds = BOUNDS) -
     told.try_(ResumeSaga(audit=AUDIT))
     run(told)
     if told.state.status is SagaStatus.COMPLETED and luck.random() < 0.7:
-        told.tell(UndoChild(reason="the trip is off"))
+        told.tell(UndoChild(reason="the trip is off", trace=UNDOER))
         run(told)
     return told
+
+
+def sender(number: int) -> TraceContext | None:
+    """Whoever makes a move, in a span of their own; two in three are traced."""
+    return replace(SENDER, span_id=number + 1) if number % 3 else None
 
 
 def no() -> Report:
     return refused(SendCall(StepId("x"), Operation.FORWARD, 1), BEGIN_AT)
 
 
-def _verb(luck: Random, told: Guide) -> Command:
+def _verb(luck: Random, told: Guide, audit: Audit) -> Command:
     stuck = [each.id for each in (*told.state.steps.values(), *told.state.items.values()) if each.status == "STUCK"]
     paths = stuck or [*told.state.steps, *told.state.items]
     path = luck.choice(sorted(paths))
-    retry = RetryStep(audit=AUDIT, step=path, as_new=luck.random() < 0.5)
+    retry = RetryStep(audit=audit, step=path, as_new=luck.random() < 0.5)
     outcome = luck.choice([Outcome.APPLIED, Outcome.NOT_APPLIED])
-    rare: list[Command] = [ForceComplete(audit=AUDIT), TerminateSaga(audit=AUDIT)] if luck.random() < 0.1 else []
+    rare: list[Command] = [ForceComplete(audit=audit), TerminateSaga(audit=audit)] if luck.random() < 0.1 else []
     return luck.choice(
         [
             retry,
             retry,
-            ResolveStep(audit=AUDIT, step=path, outcome=outcome),
-            SkipStep(audit=AUDIT, step=path),
-            RerunFromStep(audit=AUDIT, step=luck.choice([StepId("reserve"), StepId("trip"), StepId("load")])),
-            PauseSaga(audit=AUDIT),
-            ResumeSaga(audit=AUDIT),
-            ResumeSaga(audit=AUDIT),
+            ResolveStep(audit=audit, step=path, outcome=outcome),
+            SkipStep(audit=audit, step=path),
+            RerunFromStep(audit=audit, step=luck.choice([StepId("reserve"), StepId("trip"), StepId("load")])),
+            PauseSaga(audit=audit),
+            ResumeSaga(audit=audit),
+            ResumeSaga(audit=audit),
             *rare,
         ]
     )

@@ -13,8 +13,8 @@ from orchestrator.saga.commands import (
     RerunFromStep,
     UndoChild,
 )
-from orchestrator.saga.events import Event, SagaStarted
-from orchestrator.saga.plan import Operation
+from orchestrator.saga.events import Event, Phase, Report, SagaStarted
+from orchestrator.saga.plan import Operation, Wait
 from orchestrator.saga.state import SagaStatus
 from orchestrator.telemetry import names
 from orchestrator.telemetry.project import project
@@ -28,9 +28,12 @@ from tests.unit.telemetry.shapes import (
     SENDER,
     guide,
     no,
+    plan_of,
     replied,
     roaming,
     run,
+    run_plain,
+    step,
     until,
 )
 from tests.unit.telemetry.test_spans import by_name, spans_of
@@ -146,6 +149,43 @@ def test_a_probe_is_an_attempt_of_the_step_it_asks_about() -> None:
     assert [forward.attributes[names.SAGA_OPERATION], probe.attributes[names.SAGA_OPERATION]] == ["forward", "probe"]
     assert probe.parent_id == pay.span_id
     assert pay.attributes[names.SAGA_REASON] == "PROBED"
+
+
+def test_what_was_stopped_because_something_else_failed_has_no_red_mark() -> None:
+    wait = step("approval", body=Wait(signal="approved", type_name="shop.v1.Approval", timeout_s=60.0))
+    teller = guide(plan_of("visit", wait, step("travel"), step("stay")))
+    teller.reply("travel", no())
+    teller.reply("stay", unavailable(teller.calls()[0], teller.at))
+    spans = told(run_plain(teller))
+    for name in ("approval", "stay"):
+        stopped = of(spans, name)
+        assert stopped.attributes[names.SAGA_REASON] == "STOPPED"
+        assert stopped.error is None
+        assert names.ERROR_TYPE not in stopped.attributes
+    assert of(spans, "travel").error
+    assert by_name(spans)["saga visit"].error
+    (cut_off,) = [span for span in attempts(spans, "stay") if span.attributes[names.SAGA_OPERATION] == "forward"]
+    assert cut_off.error, "a call that was not answered is marked, whatever ended it"
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS)
+def test_a_red_mark_says_why_and_what_was_stopped_has_none(seed: int) -> None:
+    for span in told(roaming(Random(seed))):
+        assert span.error != "", span.name
+        assert (span.error is not None) == (names.ERROR_TYPE in span.attributes)
+        assert span.error is None or span.attributes.get(names.SAGA_REASON) != "STOPPED"
+
+
+def test_that_there_was_nothing_to_undo_is_said_only_where_it_is_so() -> None:
+    teller = guide(plan_of("pair", step("one"), step("two", "one"), step("three", "two")))
+    teller.reply("one", replied())
+    teller.reply("two", replied())
+    teller.reply("three", no())
+    teller.reply("two", Report(code="NOT_FOUND", phase=Phase.REPLIED, error_reason="NOTHING_TO_UNDO"))
+    spans = told(run_plain(teller))
+    assert of(spans, "two", "compensate").attributes[names.SAGA_NOTHING_TO_UNDO] is True
+    assert names.SAGA_NOTHING_TO_UNDO not in of(spans, "one", "compensate").attributes
 
 
 def test_a_scope_that_fails_is_rolled_back_below_itself_and_goes_on() -> None:

@@ -52,7 +52,8 @@ def injected(events: Iterable[Event]) -> set[int]:
 
 def may_end_later(teller: Guide, parent: SpanData, span: SpanData) -> bool:
     """What is given up comes to its end after what gave it up, and a child saga is undone after its own end."""
-    given_up = parent.error is not None or parent.name.startswith("rollback ")
+    was_stopped = parent.attributes.get(names.SAGA_REASON) == "STOPPED"
+    given_up = was_stopped or parent.error is not None or parent.name.startswith("rollback ")
     is_stop = span.attributes.get(names.SAGA_OPERATION) == "stop"
     return given_up or is_stop or (teller.parent is not None and parent.name.startswith("saga "))
 
