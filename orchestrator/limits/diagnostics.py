@@ -1,7 +1,7 @@
 """Diagnostics: what a live process may be asked about itself, and what is held against it."""
 
-# Calls of DiagnosticsService in flight, in a room of their own: a process whose other rooms are full is the one that has
-# to be looked at, and a handful of people do.
+# Calls of DiagnosticsService in flight, in a room of their own: a process whose other rooms are full is the one that
+# has to be looked at, and a handful of people do.
 DIAGNOSTICS_CALLS_MAX = 8
 # Prefixes by which figures are asked for: every panel of a screen, several times over.
 FIGURE_PREFIXES_MAX = 32
