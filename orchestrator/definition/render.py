@@ -103,9 +103,7 @@ def compile_attributes(given: Mapping[str, JsonValue], at: At, known: Names) -> 
             if not isinstance(value, (str, int, float, bool)):
                 return _failure(f"{where}.{name}", f"an attribute is flat, this gave {kind(value)}")
             if not _can_be_kept(value):
-                return _failure(
-                    f"{where}.{name}", "an attribute is a number of at most 64 bits, this gave another"
-                )
+                return _failure(f"{where}.{name}", "an attribute is a number of at most 64 bits, this gave another")
             if isinstance(value, str) and len(value) > ATTRIBUTE_CHARS_MAX:
                 why = f"an attribute has at most {ATTRIBUTE_CHARS_MAX} characters, this gave {len(value)}"
                 return _failure(f"{where}.{name}", why)
