@@ -10,21 +10,25 @@ from hypothesis import strategies as st
 
 from orchestrator import ids
 from orchestrator.ids import StepId
-from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX, TRACE_PART_RECORDS_MAX, TRACE_PART_S_MAX
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.limits import SPAN_ITEMS_MAX, SPAN_MESSAGE_CHARS_MAX, TRACE_PART_RECORDS_MAX, TRACE_PART_S_MAX
 from orchestrator.saga.commands import CancelSaga, RerunFromStep, TerminateSaga, UndoChild
 from orchestrator.saga.events import SagaStarted
-from orchestrator.saga.plan import Operation, Plan, Step, Wait
+from orchestrator.saga.plan import ExpressionFailure, Operation, Plan, Scope, Step, Wait
 from orchestrator.saga.traceparts import TraceBounds
 from orchestrator.telemetry import names
 from orchestrator.telemetry.project import project
-from orchestrator.telemetry.spandata import SpanLink
+from orchestrator.telemetry.reader import Reader
+from orchestrator.telemetry.spandata import SpanData, SpanLink
 from orchestrator.telemetry.views import shape_of, view_of
+from tests.unit.telemetry.doubles import FakePlans
 from tests.unit.telemetry.histories import CALLER, UNSAMPLED, unavailable
 from tests.unit.telemetry.shapes import (
     AUDIT,
     EVERYTHING,
     PARENT,
     Guide,
+    call,
     guide,
     items,
     no,
@@ -185,18 +189,110 @@ def test_a_saga_that_takes_a_day_or_less_says_nothing_of_parts() -> None:
     assert not [span for span in spans if names.SAGA_PART in span.attributes]
 
 
-def test_many_records_roll_a_trace_over_as_well() -> None:
-    reserve = step("reserve", for_each=items(TRACE_PART_RECORDS_MAX // 3 + 5, parallel=50))
+@pytest.fixture(scope="module")
+def many() -> Guide:
+    """More records than one part takes: a list whose items past the first 1,000 are counted, then another step."""
+    reserve = step("reserve", for_each=items(MANY, parallel=50))
     teller = guide(plan_of("many", reserve, step("last", "reserve")))
-    while not any(call.step == "last" for call in teller.calls()):
+    while not any(each.step == "last" for each in teller.calls()):
         teller.report(teller.calls()[0], replied())
-    spans = told(run_plain(teller))
+    return run_plain(teller)
+
+
+MANY = TRACE_PART_RECORDS_MAX // 3 + 5
+
+
+def test_many_records_roll_a_trace_over_as_well(many: Guide) -> None:
+    spans = told(many)
     assert of(spans, "reserve").trace_id == CALLER.trace_id
     assert of(spans, "last").trace_id == SECOND
     first, second = roots(spans)
-    untold = 2 * (TRACE_PART_RECORDS_MAX // 3 + 5 - 1_000)
-    assert first.attributes[names.SAGA_SPANS_UNTOLD] == untold, "counted in the part that they would be in"
+    assert first.attributes[names.SAGA_SPANS_UNTOLD] == 2 * (MANY - SPAN_ITEMS_MAX)
     assert names.SAGA_SPANS_UNTOLD not in second.attributes
+    assert_one_tree(many, spans)
+
+
+async def test_the_reader_counts_records_as_the_machine_does(many: Guide) -> None:
+    journal = MemoryJournal()
+    for append in many.appends:
+        await journal.append([append])
+    spans, after, reader = list[SpanData](), 0, Reader(journal, FakePlans(many.plan))
+    while after < len(many.records):
+        read, entries = await reader.page({0: after}, 3_000)
+        after, spans = read[0], spans + [span for entry in entries for span in entry.spans]
+        reader.forget([0])  # and folds what was before from the stream
+    assert spans == told(many)
+
+
+def test_what_is_left_out_is_counted_in_the_part_where_it_would_have_been() -> None:
+    reserve = step("reserve", for_each=items(SPAN_ITEMS_MAX + 3, parallel=1_100))
+    teller = days(guide(long_plan("late", step("one"), reserve, step("two", "one"))), "one")
+    for each in teller.calls():
+        teller.report(each, replied())
+    first, second = roots(told(run_plain(teller)))
+    assert first.attributes[names.SAGA_SPANS_UNTOLD] == 2 * 3
+    assert names.SAGA_SPANS_UNTOLD not in second.attributes
+
+
+def test_undos_that_have_no_span_are_not_kept_in_mind() -> None:
+    trip = step("trip", body=Scope(steps=(StepId("reserve"), StepId("hotel")), otherwise=()), undo=False)
+    reserve = replace(step("reserve", for_each=items(SPAN_ITEMS_MAX + 3, parallel=1_100)), scope=StepId("trip"))
+    hotel = replace(step("hotel", "reserve"), scope=StepId("trip"))
+    teller = guide(long_plan("scoped", trip, reserve, hotel))
+    while not any(each.step == "hotel" for each in teller.calls()):
+        for each in teller.calls():
+            teller.report(each, replied())
+    teller.reply("hotel", no())
+    assert len(teller.state.trace_parts.undos) <= SPAN_ITEMS_MAX
+    run_plain(teller)
+    assert len(teller.state.trace_parts.undos) == SPAN_ITEMS_MAX
+    assert_one_tree(teller, told(teller))
+
+
+def test_what_ends_with_the_record_that_it_begins_with_begins_no_part() -> None:
+    skipped = step("two", "one", when=lambda _facts: False)
+    teller = run_plain(days(guide(long_plan("short", step("one"), skipped)), "one"))
+    assert teller.state.trace_parts.number == 1
+    (root,) = roots(told(teller))
+    assert event_names(root) == [names.SKIPPED_EVENT]
+    broken = replace(call("broken"), render=lambda _facts: ExpressionFailure("no such field"))
+    failing = run_plain(days(guide(long_plan("short", step("one"), step("two", "one", body=broken))), "one"))
+    assert failing.state.trace_parts.number == 2, "the compensation, which begins with a later record"
+    spans = told(failing)
+    assert of(spans, "two").trace_id == CALLER.trace_id
+    for each in (teller, failing):
+        assert_one_tree(each, told(each))
+
+
+def test_a_call_to_stop_that_outlives_its_step_holds_the_part_open() -> None:
+    teller = until(guide(bounds=TraceBounds(part_s_max=1.0)), "load")
+    teller.reply("load", replied(b"later"))
+    part = teller.state.trace_parts.part_of(StepId("load"), Operation.FORWARD)
+    teller.at += 2
+    teller.tell(CancelSaga(reason=""))
+    assert teller.state.trace_parts.number == part + 1
+    teller.reply("load", replied(), Operation.AWAIT)
+    root_id = ids.root_span_id(UID, part)
+    assert root_id not in {span.span_id for span in told(teller)}, "the call is not over, though its step is"
+    spans = told(run(teller))
+    root = next(span for span in spans if span.span_id == root_id)
+    stop = next(span for span in attempts(spans, "load") if span.attributes[names.SAGA_OPERATION] == "stop")
+    assert stop.trace_id == root.trace_id
+    assert stop.end_ns == root.end_ns
+    assert_one_tree(teller, spans)
+
+
+def test_a_rollback_that_waits_for_a_call_to_stop_holds_its_part_open() -> None:
+    teller = until(guide(bounds=TraceBounds(part_s_max=1.0)), "hotel")
+    teller.at += 2
+    teller.tell(RerunFromStep(audit=AUDIT, step=StepId("trip")))
+    part = teller.state.trace_parts.number
+    teller.at += 2
+    teller.wait()  # the pause of another branch is over, and what comes after it begins
+    assert teller.state.trace_parts.number == part + 1
+    assert ids.root_span_id(UID, part) not in {span.span_id for span in told(teller)}
+    spans = told(run(teller))
+    assert by_name(spans)["rollback trip"].parent_id == ids.root_span_id(UID, part)
     assert_one_tree(teller, spans)
 
 
@@ -343,7 +439,6 @@ def test_events_are_on_the_part_in_which_they_happened() -> None:
 def test_a_child_links_to_its_parent_from_the_first_part_and_a_grandchild_to_the_part_that_began_it() -> None:
     teller = guide(EVERYTHING, parent=PARENT, bounds=TraceBounds(part_s_max=1.0))
     until(teller, "child")
-    call = next(each for each in teller.calls() if each.step == "child")
     spans = told(run(teller))
     first, *later = roots(spans)
     assert SpanLink(PARENT.trace_id, PARENT.span_id) in first.links
@@ -351,7 +446,6 @@ def test_a_child_links_to_its_parent_from_the_first_part_and_a_grandchild_to_the
     assert not [span for span in later if SpanLink(PARENT.trace_id, PARENT.span_id) in span.links]
     assert all(span.attributes[names.SAGA_PARENT_ID] == "trip-1" for span in later)
     (attempt,) = attempts(spans, "child")
-    assert call.operation is Operation.FORWARD
     assert (attempt.trace_id, attempt.span_id) in teller.injected, "what the child's parent link is made of"
     assert attempt.trace_id != CALLER.trace_id
 
