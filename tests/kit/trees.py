@@ -166,6 +166,8 @@ def _failures_marked(spans: Trace) -> Iterator[str]:
             code = span.tags.get("rpc.response.status_code")
             if _is_attempt(span) and code is not None and failed != (code != "OK"):
                 yield f"{span.name} was answered {code}, and its error is {span.tags.get('error.type')}"
+            if span.is_error and not span.tags.get("otel.status_description"):
+                yield f"{span.name} is marked as an error, and does not say of what"
         else:
             failed = code_of(span) in SERVER_FAULTS
         if span.is_error != failed:

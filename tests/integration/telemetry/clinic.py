@@ -18,6 +18,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from orchestrator.v1.operator_service_pb2 import RetryStepRequest
+from orchestrator.v1.operator_service_pb2_grpc import OperatorServiceStub
 from orchestrator.v1.saga_pb2 import Saga, SagaStatus
 from orchestrator.v1.saga_service_pb2 import (
     CancelSagaRequest,
@@ -121,6 +123,12 @@ class Clinic:
         request = CancelSagaRequest(saga_id=name, reason="the patient has withdrawn")
         async with channel(self.door) as connection:
             await SagaServiceStub(connection).CancelSaga(request, metadata=carrier.metadata, timeout=20)
+
+    async def retry(self, name: str, step: str, carrier: "Carrier") -> None:
+        """Have a step tried again, as the person on duty."""
+        request = RetryStepRequest(saga_id=name, step=step, reason="the archive is back")
+        async with channel(self.door) as connection:
+            await OperatorServiceStub(connection).RetryStep(request, metadata=carrier.metadata, timeout=20)
 
     async def end(self, name: str) -> str:
         """Wait for a saga's end; return how it ended."""

@@ -99,7 +99,35 @@ async def test_a_saga_that_is_cancelled_says_so_and_is_undone(world: Open) -> No
     root = root_of(trace)
     assert only(root.named("saga.cancel")).tags["saga.reason"] == "the patient has withdrawn"
     assert root.tags["saga.cause"] == "CANCELLED"
+    assert root.links == (other.reference,)
+    sender = only(await world.clinic.jaeger.trace(other.trace_id))
+    assert (sender.name, sender.span_id) == ("withdraw a form", other.span_id), "the link leads to who cancelled it"
     assert only(attempts(trace, "score")).tags["rpc.response.status_code"] == "CANCELLED"
+    stopped = only(paths(trace)["saga epro_intake > step score"])
+    assert stopped.tags["saga.reason"] == "STOPPED"
+    assert not stopped.is_error, "it was stopped, and has not failed"
+
+
+async def test_an_undo_that_a_person_has_tried_again_links_the_saga_to_the_person(world: Open) -> None:
+    sealed = {"code": 9, "message": "the archive is sealed"}
+    await world.set_fault("archive", "sealed", method="Withdraw", status=sealed, firstCalls=1)
+    await world.set_fault("scoring", "sealed", method="Score", delay={"min": "0.3s"})
+    with world.clinic.traced("take in a form") as carrier:
+        await world.clinic.start("sealed", report("sealed", CLOSED_SITE), carrier)
+        assert await world.clinic.end("sealed") == "NEEDS_ATTENTION"
+        with world.clinic.traced("open the archive") as person:
+            await world.clinic.retry("sealed", "archive", person)
+        assert await world.clinic.end("sealed") == "COMPENSATED"
+    trace = await world.clinic.trace(carrier)
+    assert_sound(trace)
+    root = root_of(trace)
+    assert root.links == (person.reference,)
+    assert only(root.named("saga.operator")).tags["saga.operator.verb"] == "RETRY"
+    assert only(await world.clinic.jaeger.trace(person.trace_id)).span_id == person.span_id
+    undo = only(paths(trace)["saga epro_intake > saga.compensation > undo archive"])
+    assert undo.named("saga.step.reopened")
+    assert [span.is_error for span in attempts(trace, "archive", "compensate")] == [True, False]
+    assert "saga.nothing_to_undo" not in undo.tags
 
 
 async def test_a_call_that_is_tried_again_is_a_span_for_each_attempt_and_an_event_for_each_pause(world: Open) -> None:
@@ -178,6 +206,9 @@ async def test_a_child_is_a_trace_of_its_own_linked_to_the_attempt_that_started_
     root = root_of(child)
     assert not root.parents, "it is not re-parented across traces (T7)"
     assert root.links == (_reference(trace, begun.span_id),)
+    undone = only(attempts(trace, "intake", "compensate"))
+    compensation = only([span for span in child if span.name == "saga.compensation"])
+    assert compensation.links == (_reference(trace, undone.span_id),)
     assert root.tags["saga.status"] == "COMPLETED", "it had completed before its parent undid it"
     assert UNDO in leaves(child)
 
