@@ -4,11 +4,12 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.compose.engine import BUILD_S_MAX, Broken, docker, has_image, say
+from tests.compose.engine import BUILD_S_MAX, COMMAND_S_MAX, Broken, docker, has_image, say
 from tests.compose.reading import ROOT, project, tree_of
 from tests.kit import jaeger
 
@@ -71,13 +72,13 @@ def _built(name: str) -> tuple[str, str]:
             except RuntimeError as failed:
                 return "", f"no Jaeger can stand in ({failed}; {jaeger.VARIABLE} may name one)"
             _build(name, image, {"jaeger": binary})
-            return image, f"the Jaeger binary {binary.name}"
+            return image, f"a binary given, {binary.name}"
         case "prometheus":
             named = os.environ.get(PROMETHEUS_VARIABLE) or shutil.which("prometheus")
             if not named:
                 return "", f"no Prometheus can stand in ({PROMETHEUS_VARIABLE} may name one)"
             _build(name, image, {"prometheus": Path(named)})
-            return image, "the Prometheus of this machine"
+            return image, f"a binary given, {_version(named)}"
         case _:
             return "", "nothing can stand in"
 
@@ -91,6 +92,12 @@ def _build(name: str, image: str, binaries: Mapping[str, Path], **arguments: str
         for program, path in binaries.items():
             shutil.copy(path, Path(context) / program)
         docker("build", "--quiet", "--tag", image, *words, context, within_s=BUILD_S_MAX)
+
+
+def _version(program: str) -> str:
+    """Return the beginning of what a program says of itself."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=COMMAND_S_MAX)
+    return (said.stdout or said.stderr).partition(" (")[0].strip()
 
 
 def _locked(package: str) -> str:
