@@ -19,7 +19,8 @@
     |- IntegrityError                  stop this saga and tell a person; code never asks again
     |  |- JournalCorrupted             DATA_LOSS
     |  |- PlanMissing                  DATA_LOSS
-    |  `- InvariantViolated            INTERNAL
+    |  |- InvariantViolated            INTERNAL
+    |  `- ActorFailed                  INTERNAL
     |- ConfigError                     the operator must fix it before start; exit code 78
     `- VersionConflict, Fenced         private to the runtime: somebody else wrote this stream
 
@@ -222,6 +223,13 @@ class InvariantViolated(IntegrityError):
         """Name the invariant and the state that breaks it."""
         super().__init__(f"{number}: {message}", **metadata)
         self.number = number
+
+
+class ActorFailed(IntegrityError):
+    """The saga's actor failed, which is a bug: the log has it, please report it. After three times it is set aside."""
+
+    reason = "ACTOR_FAILED"
+    fault = Fault.SYSTEM
 
 
 class ConfigError(OrchestratorError):

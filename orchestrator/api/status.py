@@ -88,6 +88,7 @@ TABLE: Mapping[type[errors.OrchestratorError], _Row] = {
     errors.JournalCorrupted: _Row(grpc.StatusCode.DATA_LOSS, _nothing),
     errors.PlanMissing: _Row(grpc.StatusCode.DATA_LOSS, _nothing),
     errors.InvariantViolated: _Row(grpc.StatusCode.INTERNAL, _nothing),
+    errors.ActorFailed: _Row(grpc.StatusCode.INTERNAL, _nothing),
 }
 """Every class a caller may meet. `ConfigError`, `VersionConflict` and `Fenced` are none of theirs: one that gets this
 far is a bug, and is answered like any other."""

@@ -357,7 +357,7 @@ class Settings(_Section):
     @property
     def has_idle_cluster(self) -> bool:
         """Return whether somebody set what counts on PostgreSQL alone, and the store is another."""
-        return self.postgres_dsn is None and "cluster" in self.model_fields_set
+        return self.postgres_dsn is None and bool(self.cluster.model_fields_set - {"name"})  # lines name the process
 
     def target_configs(self) -> tuple[invoker.TargetConfig, ...]:
         """Return the targets as the invoker takes them."""

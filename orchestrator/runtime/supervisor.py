@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 
 from orchestrator.errors import (
+    ActorFailed,
     Fenced,
     IntegrityError,
     JournalUnavailable,
@@ -68,7 +69,7 @@ class Supervisor:
             logger.exception("saga %s: a turn failed (%d of %d)", saga_id, count, CRASHES_MAX, extra=of_saga(saga_id))
             # Not the error's own text: it may quote a payload, and this one goes to callers.
             what = f"{type(error).__name__}, see the log; please report this"
-            wrapped = IntegrityError(f"saga {saga_id!r} failed {count} times: {what}")
+            wrapped = ActorFailed(f"saga {saga_id!r} failed {count} times: {what}")
             if count >= CRASHES_MAX:
                 self.quarantine(saga_id, wrapped)
             on_crash(wrapped, count < CRASHES_MAX)

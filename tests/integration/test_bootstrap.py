@@ -80,7 +80,7 @@ async def test_a_definition_that_is_no_text_is_a_mistake_of_the_configuration_an
             pass
 
 
-@pytest.mark.parametrize(("section", "is_told"), [({"cluster": {"name": "one"}}, True), ({}, False)])
+@pytest.mark.parametrize(("section", "is_told"), [({"cluster": {"lease_s": 3}}, True), ({}, False)])
 async def test_settings_of_a_cluster_that_there_is_none_of_are_told(
     section: dict[str, object], is_told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,7 +1,6 @@
 """`SqliteJournal`: journal, catalogue, cursors and pruning in one file with one owner."""
 
 import json
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,8 +29,6 @@ _T = TypeVar("_T")
 # SQLite's own largest row id.
 _MAX_POSITION: Final = 2**63 - 1
 _Encoded = list[tuple[int, int, str, bytes]]
-
-logger: Final = logging.getLogger(__name__)
 
 
 class SqliteJournal:

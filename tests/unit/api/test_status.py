@@ -30,6 +30,7 @@ SAMPLES: dict[type[errors.OrchestratorError], errors.OrchestratorError] = {
     errors.JournalCorrupted: errors.JournalCorrupted("record 7 of saga a-1 does not decode"),
     errors.PlanMissing: errors.PlanMissing("revision r1 of job is gone"),
     errors.InvariantViolated: errors.InvariantViolated("M5", "two undos at once"),
+    errors.ActorFailed: errors.ActorFailed("saga 'a' failed 3 times"),
 }
 
 

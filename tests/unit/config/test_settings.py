@@ -116,8 +116,9 @@ def test_a_lease_has_bounds(lease_s: float) -> None:
 
 
 def test_a_cluster_that_does_not_count_is_noticed() -> None:
-    assert load(None, {"ORCHESTRATOR_CLUSTER__NAME": "one"}).settings.has_idle_cluster
+    assert load(None, {"ORCHESTRATOR_CLUSTER__LEASE_S": "3"}).settings.has_idle_cluster
     assert not load(None, {}).settings.has_idle_cluster
+    assert not load(None, {"ORCHESTRATOR_CLUSTER__NAME": "one"}).settings.has_idle_cluster  # its log has it
     assert not Settings.model_validate({"store": "postgres://db/saga", "cluster": {"name": "one"}}).has_idle_cluster
 
 
