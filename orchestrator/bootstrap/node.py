@@ -114,8 +114,6 @@ async def open_node(
             await stack.enter_async_context(place.sharing.answering(orchestrator, servicers.desk))
             await stack.enter_async_context(place.sharing.membership.running(orchestrator))
         await stack.enter_async_context(_forgetting(settings, store, clock, place.ownership, observer))
-        stalls = StallDetector(clock=clock, observer=observer, stall_s=settings.diagnostics.stall_s)
-        await stack.enter_async_context(stalls.running())
         node = Node(
             orchestrator=orchestrator,
             revisions=revisions,
