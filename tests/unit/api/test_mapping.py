@@ -152,7 +152,7 @@ def test_a_start_says_everything_the_facade_can_be_asked() -> None:
         deadline=duration_pb2.Duration(seconds=90),
         id_conflict_policy=rpc.ID_CONFLICT_POLICY_FAIL,
     )
-    request = mapping.start_request(message, trace)
+    request = mapping.start_request(message, trace, "plan-id=7")
     assert {field.name for field in dataclasses.fields(request)} == {
         "definition",
         "input",
@@ -162,6 +162,7 @@ def test_a_start_says_everything_the_facade_can_be_asked() -> None:
         "attributes",
         "forward_s",
         "trace",
+        "baggage",
         "conflict",
     }, "the façade can be asked something new: put it on the wire"
     assert request.input == JsonInput({"n": 1})
@@ -169,6 +170,7 @@ def test_a_start_says_everything_the_facade_can_be_asked() -> None:
     assert request.attributes == {"n": 3, "x": 0.5}
     assert isinstance(request.attributes["n"], int)
     assert (request.forward_s, request.trace, request.conflict) == (90.0, trace, ConflictPolicy.FAIL)
+    assert request.baggage == "plan-id=7"
 
 
 def test_a_start_without_input_has_an_empty_one() -> None:
