@@ -41,7 +41,8 @@ from tests.unit.telemetry.shapes import (
     step,
     until,
 )
-from tests.unit.telemetry.test_rollover import BOUNDS, DAY_S, LONG, SEEDS, days
+from tests.unit.telemetry.test_rollover import DAY_S, LONG, days
+from tests.unit.telemetry.test_rollover_at_random import BOUNDS, SEEDS
 from tests.unit.telemetry.test_spans import by_name
 from tests.unit.telemetry.trees import assert_one_tree, event_names, of, roots, told
 

@@ -1,26 +1,19 @@
 """T9: the trace of a very long saga goes on in another one, linked to it; T1-T8 and T10 hold in each and between."""
 
-from collections import Counter
 from dataclasses import replace
-from random import Random  # noqa: TID251  (seeded by hypothesis)
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from orchestrator import ids
 from orchestrator.ids import StepId
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.limits import SPAN_ITEMS_MAX, SPAN_MESSAGE_CHARS_MAX, TRACE_PART_RECORDS_MAX, TRACE_PART_S_MAX
 from orchestrator.saga.commands import CancelSaga, RerunFromStep, TerminateSaga, UndoChild
-from orchestrator.saga.events import SagaStarted
 from orchestrator.saga.plan import ExpressionFailure, Operation, Plan, Scope, Step, Wait
 from orchestrator.saga.traceparts import TraceBounds
 from orchestrator.telemetry import names
-from orchestrator.telemetry.project import project
 from orchestrator.telemetry.reader import Reader
 from orchestrator.telemetry.spandata import SpanData, SpanLink
-from orchestrator.telemetry.views import shape_of, view_of
 from tests.unit.telemetry.doubles import FakePlans
 from tests.unit.telemetry.histories import CALLER, UNSAMPLED, unavailable
 from tests.unit.telemetry.shapes import (
@@ -34,94 +27,17 @@ from tests.unit.telemetry.shapes import (
     no,
     plan_of,
     replied,
-    roaming,
     run,
     run_plain,
     step,
     until,
 )
 from tests.unit.telemetry.test_spans import by_name, spans_of
-from tests.unit.telemetry.trees import assert_one_tree, attempts, event_names, of, roots, told
+from tests.unit.telemetry.trees import assert_one_tree, attempts, event_names, link_to_root, of, roots, told
 
-SEEDS = st.integers(min_value=0, max_value=2**32)
-BOUNDS = st.builds(
-    TraceBounds,
-    part_s_max=st.sampled_from([0.0, 0.004, 0.02, 1.0, 4.0]),
-    part_records_max=st.sampled_from([1, 3, 10, 10_000]),
-)
 DAY_S = 86_400.0
 UID = guide().state.uid
 SECOND = ids.part_trace_id(UID, 2)
-
-
-def link_to_root(part: int) -> SpanLink:
-    trace = CALLER.trace_id if part == 1 else ids.part_trace_id(UID, part)
-    return SpanLink(trace, ids.root_span_id(UID, part))
-
-
-# --- whatever happens ------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=150, deadline=None)
-@given(seed=SEEDS, bounds=BOUNDS)
-def test_whatever_happens_is_one_tree_in_each_part(seed: int, bounds: TraceBounds) -> None:
-    teller = roaming(Random(seed), bounds=bounds)
-    assert_one_tree(teller, told(teller))
-
-
-@settings(max_examples=100, deadline=None)
-@given(seed=SEEDS, bounds=BOUNDS)
-def test_the_machine_and_the_trace_have_everything_in_the_same_part(seed: int, bounds: TraceBounds) -> None:
-    teller = roaming(Random(seed), bounds=bounds)
-    started = teller.records[0].event
-    assert isinstance(started, SagaStarted)
-    view = view_of(started, shape_of(EVERYTHING), bounds)
-    for record in teller.records:
-        view, _ = project(view, record.event, record.version)
-    assert view.parts == teller.state.trace_parts
-    assert not (view.earlier and teller.state.is_terminal), "every part's own span is told by the end"
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=SEEDS, bounds=BOUNDS)
-def test_each_part_has_one_start_one_root_and_a_link_both_ways(seed: int, bounds: TraceBounds) -> None:
-    teller = roaming(Random(seed), bounds=bounds)
-    spans = told(teller)
-    if not teller.state.is_terminal:
-        return
-    count = teller.state.trace_parts.number
-    starts = [span for span in spans if span.name == "saga.start"]
-    numbers = list(range(1, count + 1))
-    found = {span.span_id: span for span in roots(spans)}
-    assert set(found) == {ids.root_span_id(UID, part) for part in numbers}
-    assert [span.span_id for span in starts] == [ids.start_span_id(UID, part) for part in numbers]
-    # Undone after its end, a child may go on in a part that was not foreseen when the one before was told.
-    is_child = teller.parent is not None
-    for part in numbers:
-        root = found[ids.root_span_id(UID, part)]
-        assert part == 1 or link_to_root(part - 1) in root.links
-        assert part == count or link_to_root(part + 1) in root.links or is_child
-        assert (names.SAGA_STATUS in root.attributes) != (names.SAGA_CONTINUED in root.attributes)
-
-
-def test_random_histories_roll_over_often_and_in_every_way() -> None:
-    seen: Counter[str] = Counter()
-    for seed in range(150):
-        bounds = TraceBounds(part_s_max=0.004, part_records_max=10)
-        teller = roaming(Random(seed), bounds=bounds)
-        parts = teller.state.trace_parts
-        seen["parts"] += parts.number
-        seen["undo begun in a rollback"] += len(parts.undos)
-        seen["rollback in a later part"] += sum(part > 1 for part in parts.rollbacks.values())
-        seen["compensation in a later part"] += parts.backward > 1
-        own = {span.span_id: span for span in told(teller)}
-        for span in own.values():
-            for link in span.links:
-                elsewhere = link.span_id in own and link.trace_id != span.trace_id
-                seen[f"{span.name.partition(' ')[0]} links to another part"] += elsewhere
-    expected = ["parts", "undo begun in a rollback", "rollback in a later part", "compensation in a later part"]
-    expected += [f"{name} links to another part" for name in ("saga", "step", "undo")]
-    assert all(seen[name] > 20 for name in expected), seen
 
 
 # --- each way --------------------------------------------------------------------------------------------------------
@@ -225,10 +141,9 @@ async def test_the_reader_counts_records_as_the_machine_does(many: Guide) -> Non
 
 
 def test_what_is_left_out_is_counted_in_the_part_where_it_would_have_been() -> None:
-    reserve = step("reserve", for_each=items(SPAN_ITEMS_MAX + 3, parallel=1_100))
+    reserve = step("reserve", for_each=items(SPAN_ITEMS_MAX + 3, parallel=50))
     teller = days(guide(long_plan("late", step("one"), reserve, step("two", "one"))), "one")
-    for each in teller.calls():
-        teller.report(each, replied())
+    assert teller.state.trace_parts.number == 2
     first, second = roots(told(run_plain(teller)))
     assert first.attributes[names.SAGA_SPANS_UNTOLD] == 2 * 3
     assert names.SAGA_SPANS_UNTOLD not in second.attributes
@@ -236,7 +151,7 @@ def test_what_is_left_out_is_counted_in_the_part_where_it_would_have_been() -> N
 
 def test_undos_that_have_no_span_are_not_kept_in_mind() -> None:
     trip = step("trip", body=Scope(steps=(StepId("reserve"), StepId("hotel")), otherwise=()), undo=False)
-    reserve = replace(step("reserve", for_each=items(SPAN_ITEMS_MAX + 3, parallel=1_100)), scope=StepId("trip"))
+    reserve = replace(step("reserve", for_each=items(SPAN_ITEMS_MAX + 3, parallel=50)), scope=StepId("trip"))
     hotel = replace(step("hotel", "reserve"), scope=StepId("trip"))
     teller = guide(long_plan("scoped", trip, reserve, hotel))
     while not any(each.step == "hotel" for each in teller.calls()):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from orchestrator import ids
 from orchestrator.saga.events import AttemptOpened, Event
 from orchestrator.telemetry import names
-from orchestrator.telemetry.spandata import SpanData
+from orchestrator.telemetry.spandata import SpanData, SpanLink
 from tests.unit.telemetry.histories import CALLER, uid_of
 from tests.unit.telemetry.shapes import (
     PARENT,
@@ -87,3 +87,9 @@ def assert_one_tree(teller: Guide, spans: list[SpanData]) -> None:
 def roots(spans: Iterable[SpanData]) -> list[SpanData]:
     """The spans of the saga, one for each part of its trace, in their order."""
     return sorted((span for span in spans if span.name.startswith("saga ")), key=lambda span: span.start_ns)
+
+
+def link_to_root(part: int) -> SpanLink:
+    """The span of the saga in one part of its trace."""
+    trace = CALLER.trace_id if part == 1 else ids.part_trace_id(UID, part)
+    return SpanLink(trace, ids.root_span_id(UID, part))
