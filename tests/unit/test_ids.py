@@ -54,3 +54,14 @@ def test_the_first_life_has_the_ids_that_it_always_had() -> None:
 )
 def test_what_is_past_the_bounds_has_no_span(path: str, attempt: int, expected: bool) -> None:
     assert ids.is_traced(StepId(path), attempt) is expected
+
+
+def test_ids_of_parts_are_functions_of_the_saga_and_the_parts_number() -> None:
+    uid = UUID(int=7)
+    traces = {ids.trace_id(uid), *(ids.part_trace_id(uid, part) for part in range(2, 20))}
+    assert len(traces) == 19
+    assert all(0 < trace < 2**128 for trace in traces)
+    assert ids.part_trace_id(UUID(int=7), 3) == ids.part_trace_id(uid, 3) != ids.part_trace_id(UUID(int=8), 3)
+    spans = [each(uid, part) for part in range(1, 20) for each in (ids.root_span_id, ids.start_span_id)]
+    assert len(set(spans)) == len(spans)
+    assert spans[:2] == [ids.span_id(uid, "@saga"), ids.span_id(uid, "@start")], "of the first part, as ever"

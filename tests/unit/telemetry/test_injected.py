@@ -1,10 +1,10 @@
-"""T5 through the real runtime: what a service was told is the span that is told afterwards, in every part."""
+"""What goes with calls, and the spans told of them afterwards: through the real runtime, in every part of a trace (T5)."""
 
 from uuid import UUID
 
 from orchestrator import ids
 from orchestrator.ids import StepId
-from orchestrator.limits import TRACE_PART_S_MAX
+from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX, TRACE_PART_S_MAX
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.runtime import Until
 from orchestrator.saga import SagaStatus, StepStatus
@@ -18,6 +18,9 @@ from tests.kit.machine import report
 from tests.kit.parts import child, named, sleep
 from tests.kit.runtime import Process, run, until
 from tests.unit.telemetry.histories import CALLER
+from tests.unit.telemetry.shapes import Guide, run_plain
+from tests.unit.telemetry.test_rollover import LONG, days
+from tests.unit.telemetry.trees import told
 
 LONG_S = 100 * TRACE_PART_S_MAX
 DAYS = plan(
@@ -109,3 +112,16 @@ def test_a_child_of_a_long_saga_links_to_the_part_that_it_was_begun_in_and_rolls
     assert SpanLink(began.trace_id, began.span_id) in first.links
     assert [root.attributes[names.SAGA_PART] for root in (first, *later)] == list(range(1, len(roots) + 1))
     assert len({root.trace_id for root in roots}) == len(roots) > 1
+
+
+def test_what_is_kept_of_the_callers_baggage_is_on_the_span_and_the_start_of_every_part() -> None:
+    teller = Guide(number=1, trace=CALLER, plan=LONG, baggage="tenant=acme%20ltd;via=web,plan=" + "x" * 500)
+    teller.start()
+    spans = told(run_plain(days(teller, "one")))
+    for span in spans:
+        said = {name: value for name, value in span.attributes.items() if name.startswith("baggage.")}
+        if span.name in {"saga long", "saga.start"}:
+            assert said["baggage.tenant"] == "acme ltd"
+            assert len(str(said["baggage.plan"])) == SPAN_MESSAGE_CHARS_MAX
+        else:
+            assert said == {}

@@ -7,7 +7,7 @@ import pytest
 from orchestrator import ids
 from orchestrator.ids import StepId
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.limits import SPAN_ITEMS_MAX, SPAN_MESSAGE_CHARS_MAX, TRACE_PART_RECORDS_MAX, TRACE_PART_S_MAX
+from orchestrator.limits import SPAN_ITEMS_MAX, TRACE_PART_RECORDS_MAX, TRACE_PART_S_MAX
 from orchestrator.saga.commands import CancelSaga, RerunFromStep, TerminateSaga, UndoChild
 from orchestrator.saga.plan import ExpressionFailure, Operation, Plan, Scope, Step, Wait
 from orchestrator.saga.traceparts import TraceBounds
@@ -388,25 +388,3 @@ def test_no_part_of_an_unsampled_saga_is_told_and_every_call_says_so() -> None:
     assert teller.state.trace_parts.number == 2
     assert spans_of((record.event for record in teller.records), plan=LONG) == []
     assert teller.injected == set()
-
-
-@pytest.mark.parametrize("part", [2, 3, 17])
-def test_ids_of_parts_are_functions_of_the_saga_and_the_parts_number(part: int) -> None:
-    assert ids.part_trace_id(UID, part) == ids.part_trace_id(UID, part)
-    traces = {ids.trace_id(UID), *(ids.part_trace_id(UID, each) for each in range(2, 20))}
-    assert len(traces) == 19
-    assert all(0 < trace < 2**128 for trace in traces)
-    assert ids.root_span_id(UID, part) not in {ids.root_span_id(UID), ids.start_span_id(UID, part)}
-
-
-def test_what_is_kept_of_the_callers_baggage_is_on_the_span_and_the_start_of_every_part() -> None:
-    teller = Guide(number=1, trace=CALLER, plan=LONG, baggage="tenant=acme%20ltd;via=web,plan=" + "x" * 500)
-    teller.start()
-    spans = told(run_plain(days(teller, "one")))
-    for span in spans:
-        said = {name: value for name, value in span.attributes.items() if name.startswith("baggage.")}
-        if span.name in {"saga long", "saga.start"}:
-            assert said["baggage.tenant"] == "acme ltd"
-            assert len(str(said["baggage.plan"])) == SPAN_MESSAGE_CHARS_MAX
-        else:
-            assert said == {}
