@@ -1,4 +1,4 @@
-"""What goes with calls, and the spans told of them afterwards: through the real runtime, in every part of a trace (T5)."""
+"""T5: what goes with calls, through the real runtime, and the spans told of them afterwards, in every part."""
 
 from uuid import UUID
 
