@@ -223,7 +223,21 @@ def _arithmetic(of: Of) -> str:
     return table(*arithmetic(of("sagas"), of("cluster"), of("capacity")))
 
 
+def _tracing(of: Of) -> str:
+    sides = of("tracing")
+    rows = [
+        (
+            side, f"{row['sagas_s']:,.0f}", f"{row['of_bare']:.2f}", f"{row['of_untraced']:.2f}",
+            f"{row['cpu_ms']:.2f}", f"{row['collector_cpu_ms']:.2f}",
+        )
+        for side, row in sides.items()
+    ]  # fmt: skip
+    headings = ("", "sagas/s", "of bare", "of untraced", "CPU ms a saga", "the collector's")
+    return table(headings, rows)
+
+
 TABLES: dict[str, Callable[[Of], str]] = {
+    "tracing": _tracing,
     "postgres": _postgres,
     "cluster": _cluster,
     "joining": _joining,
