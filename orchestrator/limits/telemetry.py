@@ -62,6 +62,8 @@ SAGA_COUNT_S = 5.0
 ATTENTION_ROWS_MAX = 1_000
 # Sagas looked at to say how many are due and not taken up; where there are more, the age of the oldest says enough.
 RUNNABLE_ROWS_MAX = 1_000
+# Times as many are looked at where all of them are in memory or set aside: so many sagas set aside hide nobody behind.
+RUNNABLE_PAGES_MAX = 10
 # How often the event loop is asked how late it is: fine enough to see a blocked quarter of a second.
 LOOP_LAG_SAMPLE_S = 0.25
 # One line of the log, a traceback included; a longer one is cut and says so.

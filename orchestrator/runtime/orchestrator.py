@@ -213,7 +213,7 @@ class Orchestrator:
 
     async def backlog(self) -> Backlog:
         """Return what could move here and waits to be taken up: a question to the store, at a small price."""
-        untaken = self._recovery.untaken
+        untaken = self._recovery.untaken()
         return await backlog.look(self._journal, self._directory, self._around.ownership, self._clock, untaken)
 
     async def start(self, request: StartRequest) -> Started:

@@ -56,6 +56,8 @@ class Recovery:
         self._ownership = ownership
         self._taken: set[int] = set()
         """Shards that were taken over and are not walked yet."""
+        self._took_at: dict[int, float] = {}
+        """Since when each shard is this process's, as far as it was ever."""
         self._has_taken = asyncio.Event()
         self._swept: set[int] = set()
         """Shards whose timers are looked after."""
@@ -69,7 +71,7 @@ class Recovery:
         self._long: set[SagaId] = set()
         """Sagas of many records that are being read beside the others."""
         self._room_for_long = asyncio.Semaphore(LONG_AT_ONCE)
-        self.untaken: deque[SearchRow] = deque()
+        self._untaken: deque[SearchRow] = deque()
         """Read, and still to be taken up."""
         self.recovered_count = 0
         self.orphaned_count = 0
@@ -81,12 +83,17 @@ class Recovery:
 
         What others left for their sagas comes first, then their timers (I31).
         """
+        self._took_at.update(dict.fromkeys(shards, self._clock.now()))
         if self.before_timers is None:
             self._begin(shards)
         else:
             self._swept.difference_update(shards)
             for shard in shards:  # one whose letters hang delays no other
                 self._tasks.spawn(self._begin_after(self.before_timers, shard), self._was_not_begun)
+
+    def untaken(self) -> Mapping[SagaId, float]:
+        """Return sagas still to be taken up, a page of them, and since when each waits for this process."""
+        return {row.saga_id: max(row.updated_at, self._took_at.get(row.shard, 0.0)) for row in self._untaken}
 
     async def _begin_after(self, first: BeforeTimers, shard: int) -> None:
         try:
@@ -124,15 +131,15 @@ class Recovery:
         shards, self._taken = self._taken, set()
         before = self.recovered_count
         try:
-            self.untaken.extend(await self._journal.awake("", RECOVERY_PAGE_ROWS, shards))
-            while self.untaken:
-                await self._take_up(self.untaken[0])
-                last = self.untaken.popleft()
-                if not self.untaken:  # looked for before the pause, so that whoever asks is told of more
-                    self.untaken.extend(await self._journal.awake(last.saga_id, RECOVERY_PAGE_ROWS, shards))
+            self._untaken.extend(await self._journal.awake("", RECOVERY_PAGE_ROWS, shards))
+            while self._untaken:
+                await self._take_up(self._untaken[0])
+                last = self._untaken.popleft()
+                if not self._untaken:  # looked for before the pause, so that whoever asks is told of more
+                    self._untaken.extend(await self._journal.awake(last.saga_id, RECOVERY_PAGE_ROWS, shards))
                 await self._breathe()
         except JournalUnavailable:
-            self.untaken.clear()
+            self._untaken.clear()
             self._taken |= shards  # they are walked again, by whoever goes on when it is back
             self._has_taken.set()
             raise

@@ -119,7 +119,8 @@ OLDEST_RUNNABLE = Metric(
     name="saga_oldest_runnable_age_seconds",
     kind="gauge",
     unit="s",
-    meaning="For how long the longest waiting of them has waited; 0 where none waits",
+    meaning="For how long the longest waiting of them has waited: since its timer was over, or since this process was"
+    " given its shard; 0 where none waits",
 )
 RECOVERED = Metric(
     name="saga_recovered_total",

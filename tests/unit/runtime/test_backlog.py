@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.errors import IntegrityError
 from orchestrator.limits import PASSIVATION_WAIT_S_MIN, RECOVERY_CALLS_MAX, RECOVERY_STALL_S, SWEEP_INTERVAL_S
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.observer import Backlog
@@ -82,7 +83,27 @@ def test_the_count_of_the_due_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> No
     run(story())
 
 
-def test_whom_recovery_has_not_come_to_has_waited_since_its_last_record() -> None:
+def test_who_is_set_aside_hides_nobody_who_waits_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        process = Process(answer, SLEEPING)
+        async with process.orchestrator.running():
+            await asleep(process, 5)
+            monkeypatch.setattr("orchestrator.runtime.directory.ACTORS_MAX", 0)
+            monkeypatch.setattr(backlog, "RUNNABLE_ROWS_MAX", 2)
+            rows = await process.journal.due(float("inf"), 10)
+            process.clock.step_s += SLEEP_S + 700.0
+            for row in rows[:4]:
+                process.orchestrator._directory.supervisor.quarantine(row.saga_id, IntegrityError("unreadable"))
+            waiting = await process.orchestrator.backlog()
+            assert waiting.runnable == 1
+            assert waiting.oldest_age_s == pytest.approx(process.clock.now() - (rows[4].wake_at or 0.0), abs=0.01)
+            monkeypatch.setattr(backlog, "RUNNABLE_PAGES_MAX", 2)
+            assert await process.orchestrator.backlog() == Backlog(), "it does not read the whole store to find one"
+
+    run(story())
+
+
+def test_whom_recovery_has_not_come_to_has_waited_since_the_process_was_given_its_shard() -> None:
     async def story() -> None:
         process = Process(answer, HANGING)
         count = RECOVERY_CALLS_MAX + 5
@@ -92,15 +113,37 @@ def test_whom_recovery_has_not_come_to_has_waited_since_its_last_record() -> Non
                     StartRequest(definition="hanging", input=Payload("Input", b""), saga_id=f"hung-{number:04}")
                 )
         heir = process.heir()
-        heir.clock.step_s += 30.0
+        heir.clock.step_s += 2_400.0
         async with heir.orchestrator.running():
             await until(lambda: heir.orchestrator.stats().recovered >= RECOVERY_CALLS_MAX)
             waiting = await heir.orchestrator.backlog()
             assert waiting.runnable == 5
-            assert waiting.oldest_age_s >= 30.0
+            assert waiting.oldest_age_s < 10.0, "that their calls are open for long is no delay"
+            heir.clock.step_s += 30.0
+            assert 30.0 <= (await heir.orchestrator.backlog()).oldest_age_s < 40.0
             await asyncio.sleep(2 * RECOVERY_STALL_S)  # poll: no fact, recovery goes past what hangs
             assert heir.orchestrator.stats().recovered == count
             assert await heir.orchestrator.backlog() == Backlog()
+
+    run(story())
+
+
+def test_whom_recovery_has_not_come_to_and_whose_timer_is_over_has_waited_since_the_timer() -> None:
+    async def story() -> None:
+        process = Process(answer, HANGING)
+        async with process.orchestrator.running():
+            await process.orchestrator.start(
+                StartRequest(definition="hanging", input=Payload("Input", b""), saga_id="hung")
+            )
+            rows = await process.journal.due(float("inf"), 10)
+        heir = process.heir()
+        heir.clock.step_s += 4_500.0
+        ownership = heir.orchestrator._around.ownership
+        waiting = await backlog.look(
+            heir.journal, heir.orchestrator._directory, ownership, heir.clock, {rows[0].saga_id: heir.clock.now()}
+        )
+        assert waiting.oldest_age_s == pytest.approx(heir.clock.now() - (rows[0].wake_at or 0.0), abs=0.01)
+        assert waiting.oldest_age_s > 400.0
 
     run(story())
 
