@@ -1,13 +1,22 @@
 """W3C baggage: what an operator has named is kept, a stranger's other words go nowhere."""
 
+import string
+from collections.abc import Collection
+from itertools import product
+from time import process_time
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.limits import BAGGAGE_CHARS_MAX, BAGGAGE_KEPT_CHARS_MAX
 from orchestrator.tracecontext import baggage_values, kept_baggage
 
 NAMES = ("tenant", "plan-id")
+BOUND_S = 0.05
+"""Of processor time for a header as long as one can be; ten times what it takes on a slow machine."""
+LENGTHS = (128, BAGGAGE_CHARS_MAX)
+"""The short one is too much for what doubles with every few signs, and such a fault ends the test, not its patience."""
 
 
 @pytest.mark.parametrize(
@@ -63,3 +72,79 @@ def test_whatever_comes_what_is_kept_can_be_sent_and_is_kept_again(header: str, 
     assert all(0x20 < ord(sign) < 0x7F for sign in kept)
     assert set(baggage_values(kept)) <= names | {"tenant"}
     assert kept_baggage(kept, names | {"tenant"}) == kept
+
+
+# --- hostile headers ------------------------------------------------------------------------------------------------
+
+SIGNS = [*NAMES, "zz", "=", ";", ",", " ", "\t", '"', "\\", "%41", "ä", "\n", ":", "x"]
+PIECES = (
+    "; p= ",
+    ";p=",
+    "; p",
+    " ;",
+    "; ",
+    "=;",
+    "= ",
+    " =",
+    " ",
+    "\t",
+    ";",
+    "=",
+    "a",
+    "p=v;",
+    " ; p = v ",
+    "%41",
+    ",",
+    ", ",
+    ",tenant=a",
+)
+ENDS = ("", '"', "\\", "ä", "\n", ";", " x", "= =")
+
+
+def is_token(text: str) -> bool:
+    return text != "" and all(sign in string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~" for sign in text)
+
+
+def said(text: str) -> bool:
+    return all("\x21" <= sign <= "\x7e" and sign not in '",;\\' for sign in text)
+
+
+def pair(text: str) -> tuple[str, str | None] | None:
+    """A name, with or without a value; None where it is malformed."""
+    at = text.find("=")
+    name, value = (text, None) if at < 0 else (text[:at], text[at + 1 :].strip(" \t"))
+    name = name.strip(" \t")
+    return (name, value) if is_token(name) and (value is None or said(value)) else None
+
+
+def kept_by_the_letter(header: str, names: Collection[str]) -> str:
+    """What section 3.3 of the W3C text says, sign by sign and without a pattern."""
+    found: dict[str, str] = {}
+    for member in header.split(","):
+        pairs = [pair(each) for each in member.split(";")]
+        if None in pairs or pairs[0] is None or pairs[0][1] is None or pairs[0][0] not in names:
+            continue
+        found[pairs[0][0]] = ";".join(
+            each[0] if each[1] is None else f"{each[0]}={each[1]}" for each in pairs if each is not None
+        )
+    return ",".join(found.values())
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(SIGNS), max_size=24).map("".join))
+def test_what_is_kept_is_what_the_grammar_says(header: str) -> None:
+    header = f"tenant={header}"
+    assert kept_baggage(header, NAMES) == kept_by_the_letter(header, NAMES)
+
+
+@pytest.mark.parametrize("start", ["tenant=", "tenant", "zz=", ""])
+@pytest.mark.parametrize("piece", PIECES)
+def test_a_hostile_header_is_read_in_a_time_that_grows_with_its_length_alone(start: str, piece: str) -> None:
+    for length, end in product(LENGTHS, ENDS):
+        header = (start + piece * length)[: length - len(end)] + end
+        began = process_time()
+        kept = kept_baggage(header, NAMES)
+        assert process_time() - began < BOUND_S, f"{len(header)} characters of {start + piece!r} … {end!r}"
+        began = process_time()
+        baggage_values(kept)
+        assert process_time() - began < BOUND_S
