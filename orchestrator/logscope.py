@@ -23,6 +23,10 @@ About = Mapping[str, str]
 `request_id`, `method`. What is not known is left out."""
 
 
+OF_TRACE = frozenset({"trace_id", "span_id", "trace_flags"})
+"""The fields that are a place in a trace together."""
+
+
 class Subject(Protocol):
     """Whatever can say what the work on it is about."""
 
@@ -66,14 +70,19 @@ def end(token: Token[_Asked | None]) -> None:
 
 
 def about() -> About:
-    """Return what the work of this moment is about; where a request is in a saga's turn, what both say."""
+    """Return what the work of this moment is about; where a saga has its turn in a request, what both say."""
     subject, asked = turn.subject, _asked.get()
-    fields: dict[str, str] = {}
+    fields: About = {}
     if asked is not None and asked.subject is not None and asked.task is _task():
-        fields.update(asked.subject.about())
-    if subject is not None:
-        fields.update(subject.about())
-    return fields
+        fields = asked.subject.about()
+    return fields if subject is None else both(fields, subject.about())
+
+
+def both(wider: About, closer: About) -> dict[str, str]:
+    """Return what either says, the closer one's word for what both say; a place in a trace is never made of two."""
+    if "trace_id" in closer:
+        wider = {name: value for name, value in wider.items() if name not in OF_TRACE}
+    return {**wider, **closer}
 
 
 def of_trace(trace: TraceContext | None) -> dict[str, str]:

@@ -66,7 +66,7 @@ _SEVERITY = {
     logging.CRITICAL: 21,
 }
 _ABOUT = ("saga_id", "definition", "step", "trace_id", "span_id", "trace_flags", "request_id", "method")
-_OF_SAGA = frozenset({"saga_id", "definition", "step", "trace_id", "span_id", "trace_flags"})
+_OF_SAGA = frozenset({"saga_id", "definition", "step"}) | logscope.OF_TRACE
 _SHOWN = {
     "saga_id": "saga",
     "step": "step",
@@ -215,8 +215,8 @@ def _about(record: logging.LogRecord) -> dict[str, str]:
     moment = logscope.about()
     if "saga_id" in given and given["saga_id"] != moment.get("saga_id"):
         moment = {name: value for name, value in moment.items() if name not in _OF_SAGA}
-    both = {**moment, **given}
-    return {name: both[name] for name in _ABOUT if both.get(name)}
+    found = logscope.both(moment, given)
+    return {name: found[name] for name in _ABOUT if found.get(name)}
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -82,6 +82,26 @@ async def test_a_turn_in_a_request_is_about_both_and_the_sagas_trace_is_the_one_
     logscope.end(token)
 
 
+CALLERS = of_trace(TraceContext(trace_id=0xCA, span_id=0xC1, sampled=True))
+
+
+async def test_nothing_of_the_callers_place_is_left_beside_the_sagas_trace() -> None:
+    token = logscope.begin(Said(request_id="r-1", **CALLERS))
+    sagas = of_trace(TraceContext(trace_id=0x5A, span_id=0, sampled=False))
+    logscope.turn.subject = Said(saga_id="s-1", **sagas)
+    assert logscope.about() == {"request_id": "r-1", "saga_id": "s-1", **sagas}, "no span, and the saga's own flags"
+    logscope.turn.subject = None
+    assert logscope.about() == {"request_id": "r-1", **CALLERS}
+    logscope.end(token)
+
+
+async def test_a_turn_that_knows_no_trace_leaves_the_callers_whole() -> None:
+    token = logscope.begin(Said(request_id="r-1", **CALLERS))
+    logscope.turn.subject = Said(saga_id="s-1")
+    assert logscope.about() == {"request_id": "r-1", "saga_id": "s-1", **CALLERS}
+    logscope.end(token)
+
+
 async def test_a_connection_that_outlives_its_request_keeps_nothing_of_it_alive() -> None:
     until = asyncio.Event()
 

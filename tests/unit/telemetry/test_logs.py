@@ -166,6 +166,16 @@ def test_what_the_call_site_says_goes_before_what_the_moment_says() -> None:
 
 
 @pytest.mark.usefixtures("in_turn")
+def test_a_call_sites_trace_is_not_completed_with_the_span_of_another_one() -> None:
+    stream = lines(LogFormat.JSON)
+    later = TraceContext(trace_id=0xA2, span_id=0, sampled=False)
+    LOG.info("rolled over", extra=of_saga("report-7", trace=later))
+    found = only(stream)
+    assert (found["trace_id"], found["trace_flags"]) == (f"{0xA2:032x}", "00")
+    assert "span_id" not in found
+
+
+@pytest.mark.usefixtures("in_turn")
 def test_a_line_about_another_saga_gets_nothing_of_the_one_whose_turn_it_is() -> None:
     stream = lines(LogFormat.JSON)
     LOG.info("its child", extra=of_saga("report-7-child"))
