@@ -97,8 +97,9 @@ def _seconds(request: rpc.ProfileProcessRequest, context: Context) -> float:
 def _hz(request: rpc.ProfileProcessRequest) -> float:
     if request.hz == 0:
         return limits.PROFILE_HZ_DEFAULT
-    if not 0.0 < request.hz <= limits.PROFILE_HZ_MAX:
-        raise InputInvalid("hz", f"{request.hz:g} is not above 0 and at most {limits.PROFILE_HZ_MAX:g}")
+    if not limits.PROFILE_HZ_MIN <= request.hz <= limits.PROFILE_HZ_MAX:
+        bounds = f"{limits.PROFILE_HZ_MIN:g} and {limits.PROFILE_HZ_MAX:g}"
+        raise InputInvalid("hz", f"{request.hz:g} is not between {bounds}; 0 takes {limits.PROFILE_HZ_DEFAULT:g}")
     return request.hz
 
 

@@ -79,12 +79,16 @@ class Ticks:
         self._processor_s = self._seen_processor_s = thread.processor_s()
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Begin. Where the timer cannot be set the signal is left as it is after every profile: the next one works."""
         self._begun = self._seen_at = self._clock.monotonic()
         self._processor_s = self._seen_processor_s = self._thread.processor_s()
         signal.signal(signal.SIGALRM, self._interrupted)
-        signal.siginterrupt(signal.SIGALRM, False)
-        self._arm()
+        try:
+            signal.siginterrupt(signal.SIGALRM, False)
+            self._arm()
+        except BaseException:
+            signal.signal(signal.SIGALRM, _ignore)
+            raise
 
     def __exit__(self, *_: object) -> None:
         """End. The handler stays one that does nothing: a tick that is on its way would otherwise end the process."""

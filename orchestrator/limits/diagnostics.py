@@ -19,6 +19,8 @@ PROFILE_S_DEFAULT = 10.0
 PROFILE_S_MAX = 60.0
 # Samples a second: not a multiple of anything that happens every 10 ms.
 PROFILE_HZ_DEFAULT = 99.0
+# Fewer would tell nothing: a profile of the usual length would have ten samples. A timer's interval has an end as well.
+PROFILE_HZ_MIN = 1.0
 # More would be a load, and would tell no more: a turn of the loop takes about as long.
 PROFILE_HZ_MAX = 999.0
 # Distinct stacks of one profile, some thousand of a busy process; the rest is counted together.

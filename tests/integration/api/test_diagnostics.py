@@ -146,7 +146,7 @@ async def test_a_profile_is_asked_for_as_long_as_it_may_take() -> None:
             rpc.ProfileProcessRequest(duration=Duration(seconds=int(PROFILE_S_MAX) + 1)),
             rpc.ProfileProcessRequest(duration=Duration()),
             rpc.ProfileProcessRequest(hz=-1.0),
-            rpc.ProfileProcessRequest(hz=float("nan")),
+            *(rpc.ProfileProcessRequest(hz=float(hz)) for hz in ("nan", "inf", "-inf", "1e-300", "1e-20", "0.99")),
             rpc.ProfileProcessRequest(hz=1_000.0),
         )
         for request in wrong:

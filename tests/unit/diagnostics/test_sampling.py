@@ -82,6 +82,15 @@ async def test_a_tick_after_the_end_does_no_harm() -> None:
     signal.raise_signal(signal.SIGALRM)
 
 
+@pytest.mark.parametrize("hz", [1e-300, 1e-20, math.nan])
+async def test_a_profile_after_one_whose_timer_could_not_be_set_works(hz: float) -> None:
+    sampler = Sampler(RealClock())
+    with pytest.raises((OverflowError, ValueError)):
+        await sampler.sample(0.01, hz)
+    signal.raise_signal(signal.SIGALRM)  # does nothing any more
+    assert (await sampler.sample(0.01, 100.0)).samples == 1
+
+
 async def test_a_loop_beside_the_main_thread_cannot_be_sampled() -> None:
     with pytest.raises(Rejected, match="not in the main thread") as refused:
         await asyncio.to_thread(asyncio.run, Sampler(RealClock()).sample(0.1, 99.0))
