@@ -19,7 +19,8 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -107,12 +108,13 @@ def configure_logging(
     level: str = "INFO",
     stream: IO[str] | None = None,
     source: Speaker | None = None,
+    monotonic: Callable[[], float] = time.perf_counter,
 ) -> None:
     """Send every log line of the process to `stream` (standard error where none is given); replaces earlier set-ups.
 
-    Raise `ValueError` for an unknown level.
+    `monotonic` gives seconds that never go back. Raise `ValueError` for an unknown level.
     """
-    handler = Lines(stream or sys.stderr)
+    handler = Lines(stream or sys.stderr, monotonic)
     handler.setFormatter(JsonLines(source or Speaker()) if log_format is LogFormat.JSON else HumanLines())
     root = logging.getLogger()
     root.setLevel(level)
@@ -126,19 +128,21 @@ def configure_logging(
 class Lines(logging.StreamHandler[IO[str]]):
     """The one handler: leaves out what is no news, and what has been said often enough."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        """Write to the stream; it stays open."""
+    def __init__(self, stream: IO[str], monotonic: Callable[[], float]) -> None:
+        """Write to the stream, which stays open; count alike lines by seconds that never go back."""
         super().__init__(stream)
+        self._monotonic = monotonic
         self._repeats = Repeats()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record as a line, after what was counted until now."""
-        for left in self._repeats.over(record.created):
+        now = self._monotonic()
+        for left in self._repeats.over(now):
             super().emit(_counted(left))
         if not is_news(record):
             return
         if logging.WARNING <= record.levelno < logging.CRITICAL:
-            number = self._repeats.written((record.name, record.levelno, str(record.msg)), record.created)
+            number = self._repeats.written((record.name, record.levelno, str(record.msg)), now, record.created)
             if number == 0:
                 return
             record.is_last = number == LOG_ALIKE_LINES_MAX
@@ -211,6 +215,8 @@ def escaped(text: str) -> str:
 
 def _about(record: logging.LogRecord) -> dict[str, str]:
     """Return what the call site says the line is about, and then what the moment says, unless that is another saga."""
+    if getattr(record, "is_count", False):
+        return {}  # of lines of many; the moment is about the next one
     given = {name: str(value) for name in _ABOUT if (value := getattr(record, name, ""))}
     moment = logscope.about()
     if "saga_id" in given and given["saga_id"] != moment.get("saga_id"):
@@ -243,7 +249,9 @@ def _exception(record: logging.LogRecord) -> str:
 def _counted(left: Left) -> logging.LogRecord:
     name, level, text = left.kind
     args = (left.count, text, _moment(left.last_at))
-    return logging.LogRecord(name, level, __file__, 0, "%d more like %r, the last at %s", args, None)
+    record = logging.LogRecord(name, level, __file__, 0, "%d more like %r, the last at %s", args, None)
+    record.is_count = True
+    return record
 
 
 def _instant(record: logging.LogRecord) -> str:

@@ -8,6 +8,8 @@ are alike where one call site said them: the same logger, level and text before 
     line 1 … LOG_ALIKE_LINES_MAX of a minute     written; the last of them says that more are only counted
     every further one of that minute             counted
     the first line of any kind after it          goes behind "N more like …"
+
+A minute is one of time that passes, not of the wall clock: a clock that is set back an hour silences nothing for it.
 """
 
 from collections import OrderedDict
@@ -26,12 +28,13 @@ class Left:
     kind: Kind
     count: int
     last_at: float
-    """When the last of them came, Unix seconds."""
+    """When the last of them came, Unix seconds as the wall clock had them."""
 
 
 @dataclass(slots=True)
 class _Minute:
     ends_at: float
+    """By the time that passes."""
     written: int = 0
     left: int = 0
     last_at: float = 0.0
@@ -44,11 +47,14 @@ class Repeats:
         """Begin with nothing said."""
         self._minutes: OrderedDict[Kind, _Minute] = OrderedDict()
 
-    def written(self, kind: Kind, at: float) -> int:
-        """Count a line; return the how-manieth of its minute it is, or 0 for one that is not to be written."""
+    def written(self, kind: Kind, monotonic_at: float, at: float) -> int:
+        """Count a line; return the how-manieth of its minute it is, or 0 for one that is not to be written.
+
+        `monotonic_at` is seconds that never go back, by which minutes are kept; `at` is Unix seconds, to be shown.
+        """
         minute = self._minutes.get(kind)
         if minute is None:
-            minute = self._minutes[kind] = _Minute(at + LOG_ALIKE_S)
+            minute = self._minutes[kind] = _Minute(monotonic_at + LOG_ALIKE_S)
         if minute.written >= LOG_ALIKE_LINES_MAX:
             minute.left += 1
             minute.last_at = at
@@ -56,12 +62,12 @@ class Repeats:
         minute.written += 1
         return minute.written
 
-    def over(self, at: float) -> list[Left]:
+    def over(self, monotonic_at: float) -> list[Left]:
         """Return what was left unwritten in minutes that are over, once, and forget those minutes."""
         found: list[Left] = []
         while self._minutes:
             kind, minute = next(iter(self._minutes.items()))
-            if minute.ends_at > at and len(self._minutes) <= LOG_ALIKE_KEPT_MAX:
+            if minute.ends_at > monotonic_at and len(self._minutes) <= LOG_ALIKE_KEPT_MAX:
                 break
             del self._minutes[kind]
             if minute.left:
