@@ -162,7 +162,8 @@ _API = (
         title="Requests",
         unit=PER_SECOND,
         width=6,
-        tells="Answered, by method and status. UNAVAILABLE and RESOURCE_EXHAUSTED are ours, most others the caller's.",
+        tells="Answered, by method and status. UNAVAILABLE and RESOURCE_EXHAUSTED are ours, most others the caller's. "
+        "A stream that ends UNAVAILABLE is resumed: it is old, or its process leaves.",
         queries=one(rate("saga_api_requests_total", "method, code"), "{{method}} {{code}}"),
     ),
     Panel(
@@ -186,7 +187,8 @@ _API = (
         unit=PER_SECOND,
         width=6,
         tells="Requests that were as they should be. DRAINING: a process leaves, callers go to another. QUEUE_FULL: "
-        "too much at once. JOURNAL_UNAVAILABLE: the store is away. docs/errors.md has every reason.",
+        "too much at once. JOURNAL_UNAVAILABLE: the store is away. docs/errors.md has every reason. STREAM_AGED is "
+        "none: a stream ends after an hour, and is resumed.",
         queries=one(rate("saga_api_refused_total", "reason"), "{{reason}}"),
     ),
 )

@@ -17,6 +17,7 @@ import grpc.aio
 from orchestrator.api import caller, status
 from orchestrator.api.admission import Room
 from orchestrator.api.forwarding import Refused
+from orchestrator.api.watch import AGE
 from orchestrator.errors import BusyError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.observer import Observer
@@ -24,6 +25,8 @@ from orchestrator.ports.observer import Observer
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 _BUSY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
+_AGED = "STREAM_AGED"
+"""Counted instead of its reason, DRAINING: every stream ends so after an hour, and nobody is to look for who stops."""
 
 
 @dataclass(slots=True)
@@ -70,4 +73,8 @@ def _ended_by(error: BaseException, context: Context) -> tuple[str, str]:
         return status.name_of(context.code()), ""
     if isinstance(error, asyncio.CancelledError):
         return grpc.StatusCode.CANCELLED.name, ""
-    return status.code_of(error).name, error.reason if isinstance(error, BusyError) else ""
+    return status.code_of(error).name, _reason_of(error) if isinstance(error, BusyError) else ""
+
+
+def _reason_of(error: BusyError) -> str:
+    return _AGED if AGE in error.metadata else error.reason

@@ -20,6 +20,9 @@ from orchestrator.ports.plans import Plans
 from orchestrator.runtime.orchestrator import Orchestrator
 from orchestrator.v1 import saga_service_pb2 as rpc
 
+AGE = "stream_age_s"
+"""The fact of a `Draining` that tells a stream which is old from a process that stops."""
+
 
 class Watch:
     """How this server lets sagas be watched."""
@@ -64,9 +67,8 @@ class Watch:
                 elif self._admission.is_closed:
                     raise Draining(f"the server drains; watch again after sequence {last}")
                 elif loop.time() >= ends_at:
-                    raise Draining(
-                        f"the stream is {limits.API_STREAM_S_MAX:g} s old; watch again after sequence {last}"
-                    )
+                    age = f"{limits.API_STREAM_S_MAX:g}"
+                    raise Draining(f"the stream is {age} s old; watch again after sequence {last}", **{AGE: age})
                 else:
                     beat = rpc.WatchHeartbeat(sequence=last, heartbeat_time=instant(self._clock.now()))
                     yield rpc.WatchSagaResponse(heartbeat=beat)

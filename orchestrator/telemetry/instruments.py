@@ -299,7 +299,7 @@ API_REFUSED = Metric(
     unit="requests",
     labels=("reason",),
     meaning="Requests turned away that were as they should be, by the reason of the error: DRAINING, QUEUE_FULL,"
-    " READER_TOO_SLOW, JOURNAL_UNAVAILABLE, ...",
+    " READER_TOO_SLOW, JOURNAL_UNAVAILABLE, ...; and streams that were ended because they were old: STREAM_AGED",
 )
 FORWARDED = Metric(
     name="saga_forwarded_total",

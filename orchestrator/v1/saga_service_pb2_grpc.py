@@ -188,8 +188,8 @@ class SagaServiceServicer(object):
         When the stream ends with an error, watch again with the last `sequence` you received as `after_sequence`.
 
         Reasons: `SAGA_NOT_FOUND` (NOT_FOUND); `DRAINING` (UNAVAILABLE; ErrorInfo metadata `after_sequence`: the
-        server stops, or the stream is an hour old and load must be able to move); `READER_TOO_SLOW` (RESOURCE_EXHAUSTED;
-        metadata `after_sequence`: the reader took no message for half a minute).
+        server stops, or, with metadata `stream_age_s` too, the stream is an hour old and load must be able to move);
+        `READER_TOO_SLOW` (RESOURCE_EXHAUSTED; metadata `after_sequence`: the reader took no message for half a minute).
 
         Retry: safe.
         """

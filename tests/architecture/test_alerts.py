@@ -2,11 +2,16 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
 
 import pytest
+from google.protobuf.descriptor import MethodDescriptor
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from tests.kit.promql import STORE_WIDE, added_up, asked, faults, labels_of
 from tests.kit.rules import ABSENT, PROMTOOL, ROOT, RULE_TESTS, RULES, alerts, loaded, published, rules
+from tests.unit.api.test_reference import FILES
 
 PAGE = (ROOT / "docs/alerts.md").read_text(encoding="utf-8")
 SEVERITIES = {"warning", "critical"}
@@ -29,6 +34,24 @@ def test_a_recorded_rule_is_called_after_the_labels_that_it_keeps() -> None:
         assert operation
         grouping = asked(rule["expr"]).grouping - {"le"}
         assert set(level.split("_")) == (grouping or set(level.split("_"))), rule["record"]
+
+
+def test_streams_are_told_from_requests_that_fail() -> None:
+    """By their names, and there is no other way: both are in one metric."""
+    excepted = {found for rule in rules() for found in re.findall(r'method!~"([^"]*)"', rule["expr"])}
+    (pattern,) = excepted
+    for method in served():
+        is_stream = method.server_streaming or method.client_streaming
+        name = f"{method.containing_service.full_name}/{method.name}"
+        assert bool(re.fullmatch(pattern, name)) == is_stream, name
+
+
+def served() -> Iterator[MethodDescriptor]:
+    services = [service for file in FILES for service in file.services_by_name.values()]
+    for standard in (health_pb2, reflection_pb2):
+        services += standard.DESCRIPTOR.services_by_name.values()
+    for service in services:
+        yield from service.methods
 
 
 def test_what_is_counted_in_the_store_is_never_added_up_over_processes() -> None:

@@ -6,14 +6,15 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from orchestrator import errors
+from orchestrator import errors, limits
 from orchestrator.api import ApiBounds
 from orchestrator.ports.observer import Silence, TraceOf
 from orchestrator.runtime import Orchestrator
 from orchestrator.v1 import saga_service_pb2 as rpc
-from tests.integration.api.rig import Rig, running
+from tests.integration.api.rig import Rig, running, status_of
 
 SAGAS = "orchestrator.v1.SagaService"
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -114,6 +115,39 @@ async def test_who_is_turned_away_is_counted_by_reason() -> None:
         await failed(rig.sagas.GetSaga(rpc.GetSagaRequest(saga_id="a-1")))
     assert told.reasons == ["QUEUE_FULL", "DRAINING"]
     assert told.answers[1:] == [(f"{SAGAS}/WaitSaga", "RESOURCE_EXHAUSTED"), (f"{SAGAS}/GetSaga", "UNAVAILABLE")]
+
+
+async def test_a_stream_that_is_old_is_not_taken_for_a_process_that_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "API_STREAM_S_MAX", 0.05)
+    told = Told()
+    async with running(observer=told, answer_at_once=False) as rig:
+        await rig.sagas.StartSaga(start())
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in rig.sagas.WatchSaga(rpc.WatchSagaRequest(saga_id="a-1")):
+                pass
+        rig.hands.settle()
+    info = error_details_pb2.ErrorInfo()
+    ended = status_of(caught.value)
+    assert ended is not None
+    assert ended.details[0].Unpack(info)
+    assert (info.reason, info.metadata["stream_age_s"]) == ("DRAINING", "0.05"), "what programs match on stays"
+    assert told.answers[1:] == [(f"{SAGAS}/WatchSaga", "UNAVAILABLE")]
+    assert told.reasons == ["STREAM_AGED"]
+
+
+async def test_a_drain_ends_a_stream_for_the_reason_that_it_is() -> None:
+    told = Told()
+    async with running(observer=told, answer_at_once=False) as rig:
+        await rig.sagas.StartSaga(start())
+        stream = rig.sagas.WatchSaga(rpc.WatchSagaRequest(saga_id="a-1"))
+        messages = aiter(stream)
+        await anext(messages)
+        rig.api.refuse_new()
+        with pytest.raises(grpc.aio.AioRpcError):
+            async for _ in messages:
+                pass
+        rig.hands.settle()
+    assert told.reasons == ["DRAINING"]
 
 
 async def test_a_standard_service_is_counted_by_the_status_it_says() -> None:
