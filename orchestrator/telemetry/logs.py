@@ -36,6 +36,7 @@ _GRPC_SERVER = "grpc._cython.cygrpc"
 _ANSWER_NOT_WRITTEN = "ExecuteBatchError raised in core by servicer method"
 _OURS = "orchestrator"
 _TASK = re.compile(r"name='([^']*)'")
+_NO_WORD = re.compile(r'[ "=]')
 _WORK = re.compile(r"^Executing <.*> took ")
 
 FIELDS: Mapping[str, str] = {
@@ -177,7 +178,7 @@ class HumanLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         known = _about(record)
-        about = "".join(f"{word}={_bounded(known[key])}  " for key, word in _SHOWN.items() if key in known)
+        about = "".join(f"{word}={_value(known[key])}  " for key, word in _SHOWN.items() if key in known)
         name = record.name.removeprefix("orchestrator.")
         text = "\n".join(filter(None, (_bounded(_message(record)), _exception(record))))
         return _bounded(escaped(f"{_instant(record)} {record.levelname:<7} {name}  {about}{text}"))
@@ -223,6 +224,15 @@ def _about(record: logging.LogRecord) -> dict[str, str]:
         moment = {name: value for name, value in moment.items() if name not in _OF_SAGA}
     found = logscope.both(moment, given)
     return {name: found[name] for name in _ABOUT if found.get(name)}
+
+
+def _value(text: str) -> str:
+    """Return a field's value for a person; in quotes where it could be read as more fields than one."""
+    text = _bounded(text)
+    if not _NO_WORD.search(text):
+        return text
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{quoted}"'
 
 
 def _message(record: logging.LogRecord) -> str:

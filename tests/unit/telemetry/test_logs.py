@@ -227,6 +227,28 @@ def test_a_person_reads_saga_trace_and_request_before_the_text() -> None:
     assert f"saga=report-8  step=notify  definition=report  trace={0xA1:032x}  request=r-1  moved" in stream.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a saga=zz  message", '"a saga=zz  message"'),
+        ('a"  saga="zz', r'"a\"  saga=\"zz"'),
+        ("saga=zz", '"saga=zz"'),
+        ('"', r'"\""'),
+        ("a \\", r'"a \\"'),
+        ("a b\n\x1b\u2028", r'"a b\n\x1b\u2028"'),
+        ("a\u00a0saga", r"a\xa0saga"),
+        ("7f3a-b_c.d:e/f", "7f3a-b_c.d:e/f"),
+    ],
+)
+def test_no_value_a_caller_chose_reads_like_another_field(value: str, shown: str) -> None:
+    stream = lines(LogFormat.HUMAN)
+    LOG.warning("moved", extra={"saga_id": "report-8", "request_id": value})
+    assert stream.getvalue().endswith(f"saga=report-8  request={shown}  moved\n")
+    stream = lines(LogFormat.JSON)
+    LOG.warning("moved", extra={"saga_id": "report-8", "request_id": value})
+    assert only(stream)["request_id"] == value
+
+
 # --- no payloads -----------------------------------------------------------------------------------------------------
 
 
