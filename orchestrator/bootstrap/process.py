@@ -1,7 +1,6 @@
 """A process: the node with its surfaces around it, from start to signal to exit code."""
 
 import asyncio
-import faulthandler
 import gc
 import logging
 import os
@@ -13,6 +12,7 @@ from orchestrator.bootstrap.node import open_node
 from orchestrator.config import Settings
 from orchestrator.errors import ConfigError, JournalUnavailable
 from orchestrator.limits import DRAIN_MARGIN_S, GC_CONTAINERS
+from orchestrator.stacks import show_on_signal
 from orchestrator.telemetry import asked
 
 logger = logging.getLogger("orchestrator.bootstrap")
@@ -20,9 +20,6 @@ logger = logging.getLogger("orchestrator.bootstrap")
 EXIT_OK = 0
 EXIT_STORAGE = 74
 """EX_IOERR: the journal could record no more, or was not there; start again when it is well."""
-
-_STANDARD_ERROR = 2
-"""The descriptor: whatever `sys.stderr` is by then, this is where the log goes."""
 
 Ready = Callable[[str, str], None]
 """Told the addresses of the gRPC API and of HTTP, as `host:port`."""
@@ -114,8 +111,8 @@ def calm_collector() -> None:
 
 def run(settings: Settings, on_ready: Ready) -> int:
     """Run `serve` in this process: one event loop, uvloop where it is installed and not turned off."""
+    show_on_signal()
     calm_collector()
-    _show_stacks_on_signal()
     factory = _loop_factory()
     with asyncio.Runner(loop_factory=factory) as runner:
         try:
@@ -127,15 +124,6 @@ def run(settings: Settings, on_ready: Ready) -> int:
         except* JournalUnavailable as group:
             logger.critical("not started, for the store is away; start again when it is there: %s", group.exceptions[0])
     return EXIT_STORAGE
-
-
-def _show_stacks_on_signal() -> None:
-    """Let SIGUSR2 write the stack of every thread to standard error.
-
-    The interpreter does it in the signal handler itself: it works where the event loop is stuck and the API is silent.
-    """
-    if sys.platform != "win32":
-        faulthandler.register(signal.SIGUSR2, file=_STANDARD_ERROR, all_threads=True)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

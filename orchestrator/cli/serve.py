@@ -12,6 +12,7 @@ from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.output import Printer, echo, note
 from orchestrator.cli.session import formatted
 from orchestrator.errors import DefinitionInvalid
+from orchestrator.stacks import show_on_signal
 
 if TYPE_CHECKING:
     from orchestrator.config import Loaded
@@ -72,6 +73,7 @@ def serve(*, file: Path | None, definitions: Sequence[str], settings: Sequence[s
     --grace seconds, then the process ends; a second signal ends it at once. Nothing that was acknowledged is lost
     either way.
     """
+    show_on_signal()  # first of all: what is loaded next takes a second, and until here the signal ends the process
     loaded = load_settings(file, definitions, settings, flags)
     from orchestrator import bootstrap
     from orchestrator.telemetry.logs import LogFormat, configure_logging, speaker

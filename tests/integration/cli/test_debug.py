@@ -77,9 +77,35 @@ async def test_sagas_that_wait_for_a_service_are_shown_with_the_call_they_wait_f
     committer = next(each for each in found.tasks if each.name == "committer")
     assert committer.stack[0].startswith("orchestrator/runtime/committer.py:")
     assert committer.stack[-1].endswith(" in Event.wait")
-    assert {"MainThread", "stalls"} < {each.name for each in found.threads}
+    names = [each.name for each in found.threads]
+    assert "MainThread" in names
+    assert [name for name in names if name.startswith("stalls")] == ["stalls"], "one watches, and no second one"
     assert "sagas in memory" in shown
     says_nothing_of_the_machine_or_of_a_sagas_data(shown)
+
+
+async def test_a_stall_is_counted_once_in_a_dump_and_in_the_metric(tmp_path: Path) -> None:
+    async with Mesh(tmp_path, diagnostics={"stall_s": 0.02}) as mesh:
+        await mesh.start()
+        async with channel(mesh.orchestrator.address) as connection:
+            stub: DiagnosticsServiceAsyncStub = DiagnosticsServiceStub(connection)
+            os.kill(mesh.orchestrator.pid, signal.SIGSTOP)
+            await asyncio.to_thread(subprocess.run, [sys.executable, "-c", "import asyncio, decimal"], check=True)
+            os.kill(mesh.orchestrator.pid, signal.SIGCONT)
+            before, counted, after = -1.0, 0, -2.0
+            while not counted or before != after:  # none came between the looks
+                before, counted, after = await stalls_of(stub), await stalls_dumped(stub), await stalls_of(stub)
+    assert counted == before
+
+
+async def stalls_of(stub: "DiagnosticsServiceAsyncStub") -> float:
+    answer = await stub.GetFigures(rpc.GetFiguresRequest(prefixes=["saga_event_loop_stalls_total"]))
+    (figure,) = answer.figures
+    return figure.value
+
+
+async def stalls_dumped(stub: "DiagnosticsServiceAsyncStub") -> int:
+    return (await stub.DumpProcess(rpc.DumpProcessRequest(limit=1))).stall_count
 
 
 def says_nothing_of_the_machine_or_of_a_sagas_data(shown: str) -> None:
@@ -88,6 +114,34 @@ def says_nothing_of_the_machine_or_of_a_sagas_data(shown: str) -> None:
     assert not [path for path in paths if path.is_absolute()]
     assert str(ROOT) not in shown
     assert not [given for given in reports()[:SAGAS] if str(given["patientId"]) in shown]
+
+
+async def test_a_process_that_still_starts_writes_its_stacks_and_goes_on(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "saga.yaml")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "orchestrator", "serve", "--config", str(tmp_path / "saga.yaml")),
+        *("--store", "memory:", "--port", "0", "--http-port", "0"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        # Opened once the process opens the other end: it reads its settings, and has loaded nothing to serve with.
+        settings = await asyncio.to_thread((tmp_path / "saga.yaml").open, "w")
+        process.send_signal(signal.SIGUSR2)
+        written = ""
+        while "in load_settings" not in written:
+            line = await process.stderr.readline()
+            assert line, f"it ended:\n{written}"
+            written += line.decode()
+        settings.write("grace_s: 1")
+        settings.close()
+        assert (await process.stdout.readline()).startswith(b"listening ")
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def test_a_process_whose_loop_is_stuck_writes_the_stack_of_every_thread(tmp_path: Path) -> None:
