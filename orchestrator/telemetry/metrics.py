@@ -179,7 +179,7 @@ class Metrics:
             case ev.SagaCompleted() | ev.SagaCompensated() | ev.SagaTerminated():
                 status = _ENDED_AS[type(event)].value
                 self._sagas_ended.of(definition, status).inc()
-                seconds = event.at - event.started_at
+                seconds = max(0.0, event.at - event.started_at)  # a clock may be behind between two lives
                 duration = self._saga_duration.of(definition, status)
                 duration.observe(seconds)
                 if state.trace.sampled and duration.wants_exemplar(seconds, event.at):

@@ -74,6 +74,18 @@ def test_sagas_are_counted_by_definition_and_end() -> None:
     assert value(metrics, 'saga_duration_seconds_count{definition="epro",status="COMPLETED"}') == 1
 
 
+def test_a_saga_that_ends_by_an_earlier_clock_than_it_began_by_took_no_time() -> None:
+    metrics, teller = Metrics(), Teller(1)
+    appends = teller.run(ok)
+    metrics.recorded(teller.state, next(appends).records)
+    teller.at -= 3_600.0
+    for append in appends:
+        metrics.recorded(teller.state, append.records)
+    labels = 'definition="epro",status="COMPLETED"'
+    assert value(metrics, f"saga_duration_seconds_count{{{labels}}}") == 1
+    assert value(metrics, f"saga_duration_seconds_sum{{{labels}}}") == 0.0
+
+
 def test_attempts_are_counted_by_what_they_called_and_brought() -> None:
     metrics = Metrics()
     watch(metrics, Teller(1), notify_refused)
