@@ -1,13 +1,15 @@
 """Values as they are typed on a command line: durations, attributes, and input from a file or a pipe."""
 
 import json
+import math
 import re
 import sys
 from pathlib import Path
+from typing import cast
 
 import click
 
-from orchestrator.limits import CLI_COLUMNS_MAX
+from orchestrator.limits import API_DEADLINE_S_MAX, CLI_COLUMNS_MAX
 
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "": 1.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
@@ -25,7 +27,25 @@ class DurationType(click.ParamType[float]):
         found = _DURATION.fullmatch(str(value))
         if found is None:
             self.fail(f"{value!r} is not a duration; write 500ms, 30s, 5m, 1h or 2d", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+        seconds = float(found[1]) * _UNITS[found[2]]
+        if seconds > API_DEADLINE_S_MAX:
+            self.fail(f"a duration is at most {API_DEADLINE_S_MAX / 86_400:,.0f} days", param, ctx)
+        return seconds
+
+
+class FiniteType(click.FloatRange):
+    """A number within bounds, both of them given. NaN is within any, as `FloatRange` alone has it: not here."""
+
+    def __init__(self, lowest: float, highest: float, *, min_open: bool = False) -> None:
+        """Take the bounds; the lower one is itself refused with `min_open`."""
+        super().__init__(lowest, highest, min_open=min_open)
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number = float(super().convert(cast("float", value), param, ctx))  # what was typed, whatever its types say
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number that can be compared", param, ctx)
+        return number
 
 
 class AttributeType(click.ParamType[tuple[str, str | float | bool]]):

@@ -15,9 +15,10 @@ import click
 
 from orchestrator.cli.demo import stop_cleanly_on_signals
 from orchestrator.cli.exits import Exit, Failure
+from orchestrator.cli.given import FiniteType
 from orchestrator.cli.output import duration, echo, note
 from orchestrator.cli.session import SERVER_DEFAULT
-from orchestrator.limits import DEMO_CONCURRENCY, DEMO_REPORTS_MAX, LOAD_RATE_MAX
+from orchestrator.limits import DEMO_CONCURRENCY, DEMO_REPORTS_MAX, LOAD_RATE_MAX, LOAD_RATE_MIN
 
 if TYPE_CHECKING:
     from orchestrator.cli.ledgers import Answer, Result
@@ -51,9 +52,7 @@ class Wanted:
 )
 @click.option("--reports", type=click.IntRange(1, DEMO_REPORTS_MAX), default=1_000, show_default=True, help="A round.")
 @click.option("--rounds", type=click.IntRange(0), default=1, show_default=True, help="How many; 0: until stopped.")
-@click.option(
-    "--rate", type=click.FloatRange(0, LOAD_RATE_MAX), default=0, help="Reports a second; 0: as many as it goes."
-)
+@click.option("--rate", type=FiniteType(0, LOAD_RATE_MAX), default=0, help="Reports a second; 0: as many as it goes.")
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 1_000),
@@ -88,6 +87,10 @@ def load(
     so a round comes through the death of an orchestrator. Exit code 1 if a saga needs a person or, with --ledgers, if
     anything was lost, done twice or left undone.
     """
+    if 0.0 < rate < LOAD_RATE_MIN:
+        raise click.UsageError(
+            f"--rate {rate:g} is less than {LOAD_RATE_MIN:g}, one report in {1 / LOAD_RATE_MIN:,.0f} s"
+        )
     wanted = Wanted(
         server=server,
         reports=reports,

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.exits import Failure
+from orchestrator.cli.given import FiniteType
 from orchestrator.cli.output import echo, note, tame
 from orchestrator.cli.session import Session, connected
-from orchestrator.limits import CLI_CALL_S, PROFILE_HZ_DEFAULT, PROFILE_HZ_MAX, PROFILE_S_DEFAULT, PROFILE_S_MAX
+from orchestrator.limits import (
+    CLI_CALL_S,
+    PROFILE_HZ_DEFAULT,
+    PROFILE_HZ_MAX,
+    PROFILE_HZ_MIN,
+    PROFILE_S_DEFAULT,
+    PROFILE_S_MAX,
+)
 
 if TYPE_CHECKING:
     from orchestrator.ports.diagnostics import Profile
@@ -30,11 +38,11 @@ _NEXT = {
 
 @click.command()
 @click.argument(
-    "seconds", type=click.FloatRange(0.0, PROFILE_S_MAX, min_open=True), default=PROFILE_S_DEFAULT, required=False
+    "seconds", type=FiniteType(0.0, PROFILE_S_MAX, min_open=True), default=PROFILE_S_DEFAULT, required=False
 )
 @click.option(
     "--hz",
-    type=click.FloatRange(0.0, PROFILE_HZ_MAX, min_open=True),
+    type=FiniteType(PROFILE_HZ_MIN, PROFILE_HZ_MAX),
     default=PROFILE_HZ_DEFAULT,
     show_default=True,
     help="Samples a second.",
@@ -86,7 +94,9 @@ def _taken(session: Session, seconds: float, hz: float) -> "ProfileProcessRespon
 
     from orchestrator.v1.diagnostics_service_pb2 import ProfileProcessRequest
 
-    request = ProfileProcessRequest(duration=Duration(nanos=round(seconds % 1 * 1e9), seconds=int(seconds)), hz=hz)
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    request = ProfileProcessRequest(duration=duration, hz=hz)
     asked = session.diagnostics.ProfileProcess.future(request, timeout=seconds + CLI_CALL_S)
     tells = session.printer.is_table and not session.printer.quiet and sys.stderr.isatty()
     left = seconds

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.given import FiniteType
 from orchestrator.cli.output import Printer, seconds_of
 from orchestrator.cli.session import SERVER_DEFAULT, channel_options, explain, formatted
 from orchestrator.limits import (
@@ -16,6 +17,7 @@ from orchestrator.limits import (
     TOP_CALL_S,
     TOP_COUNT_S,
     TOP_INTERVAL_S_DEFAULT,
+    TOP_INTERVAL_S_MAX,
     TOP_INTERVAL_S_MIN,
     TOP_RECONNECT_S_MAX,
     TOP_SERVERS_MAX,
@@ -47,7 +49,7 @@ _LIVE = "status = RUNNING OR status = COMPENSATING OR status = NEEDS_ATTENTION"
 )
 @click.option(
     "--interval",
-    type=click.FloatRange(min=TOP_INTERVAL_S_MIN),
+    type=FiniteType(TOP_INTERVAL_S_MIN, TOP_INTERVAL_S_MAX),
     default=TOP_INTERVAL_S_DEFAULT,
     show_default=True,
     metavar="S",

@@ -40,12 +40,16 @@ DEMO_SILENCE_S_MAX = 60.0
 DEMO_CONCURRENCY = 16
 # Reports a second that `saga load` may be asked for: more than one client ever sends.
 LOAD_RATE_MAX = 1_000.0
+# And the fewest: one in a quarter of an hour; fewer are no load.
+LOAD_RATE_MIN = 0.001
 # As many as a person may care to wait for.
 DEMO_REPORTS_MAX = 100_000
 # `saga top` looks this often: slow enough to read a number before it changes, quick enough to see what one has done.
 TOP_INTERVAL_S_DEFAULT = 2.0
 # More often, a page is counted from a handful of sagas, and asking begins to cost.
 TOP_INTERVAL_S_MIN = 0.5
+# More seldom, nobody watches: what one did in a day is for a dashboard of `/metrics`.
+TOP_INTERVAL_S_MAX = 3_600.0
 # Who has not answered a look by then is shown as away; it is asked again at the next look.
 TOP_CALL_S = 5.0
 # Sagas are counted by definition in the store, so not at every look: as often as the processes count them themselves.

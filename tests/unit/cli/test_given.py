@@ -1,10 +1,13 @@
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
-from orchestrator.cli.given import ATTRIBUTE, DURATION, INPUT
+from orchestrator.cli import main
+from orchestrator.cli.given import ATTRIBUTE, DURATION, INPUT, FiniteType
+from tests.unit.cli.conftest import FakeServer, Saga
 
 
 @pytest.mark.parametrize(
@@ -18,6 +21,66 @@ def test_durations_are_read_with_their_unit(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="write 500ms, 30s"):
         DURATION.convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["36601d", "9" * 400])
+def test_a_duration_that_no_clock_can_tell_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="at most 36,600 days"):
+        DURATION.convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["nan", "-nan", "inf", "-inf", "1e999", "1e12", "0.4", "many"])
+def test_a_number_is_finite_and_within_its_bounds(text: str) -> None:
+    assert FiniteType(0.5, 60.0).convert("0.5", None, None) == 0.5
+    with pytest.raises(click.BadParameter):
+        FiniteType(0.5, 60.0).convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "top --interval nan",
+        "top --once --interval nan",
+        "top --interval inf",
+        "top --interval 1e12",
+        "debug profile nan",
+        "debug profile --hz nan",
+        "debug profile --hz 1e-320",
+        "load --rate nan",
+        "load --rate 1e-320",
+        "start d --deadline 9999999999999d",
+        "wait s --timeout 9999999999999d",
+        "explore d.yaml --within 9999999999999d",
+        "simulate d.yaml --latency 9999999999999d",
+        "simulate d.yaml --cancel-at 9999999999999d",
+        "verify-participant t --timeout 9999999999999d",
+    ],
+)
+def test_no_command_takes_a_number_that_it_cannot_use(
+    server: FakeServer, saga: Saga, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d.yaml").write_text("name: d")
+    ended = saga(*line.split())
+    assert (ended.code, ended.out, server.asked) == (2, "", [])
+    assert any(told in ended.err for told in ("is not in the range", "no number that", "at most 36,600", "less than"))
+
+
+def test_every_number_that_an_option_takes_has_an_end() -> None:
+    def numbers(command: click.Command) -> Iterator[click.Parameter]:
+        for parameter in command.params:
+            if isinstance(parameter.type, click.types.FloatParamType):
+                yield parameter
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                inner = command.get_command(context, name)
+                assert inner is not None
+                yield from numbers(inner)
+
+    found = list(numbers(main.saga))
+    assert len(found) >= 4
+    assert all(isinstance(parameter.type, FiniteType) for parameter in found)
 
 
 @pytest.mark.parametrize(
