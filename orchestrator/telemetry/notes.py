@@ -5,6 +5,7 @@ from typing import assert_never
 from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX
 from orchestrator.saga import events as ev
 from orchestrator.telemetry import names
+from orchestrator.telemetry.logs import escaped
 from orchestrator.telemetry.spandata import AttributeValue, SpanEvent
 
 Note = (
@@ -109,8 +110,12 @@ def _of_step(
 
 
 def sentence(text: str) -> str:
-    """Return a text that came from outside, cut to what a span says."""
-    return text if len(text) <= SPAN_MESSAGE_CHARS_MAX else text[: SPAN_MESSAGE_CHARS_MAX - 1] + "…"
+    """Return a text that came from outside: on one line, without control characters, cut to what a span says.
+
+    Not every backend takes every character, and some show a text as it is.
+    """
+    shown = escaped(text[: SPAN_MESSAGE_CHARS_MAX + 1])
+    return shown if len(shown) <= SPAN_MESSAGE_CHARS_MAX else shown[: SPAN_MESSAGE_CHARS_MAX - 1] + "…"
 
 
 def ns(at: float) -> int:

@@ -10,7 +10,6 @@ from typing import Literal
 
 from orchestrator import ids
 from orchestrator.ids import StepId, item_of
-from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX
 from orchestrator.saga import events as ev
 from orchestrator.saga.plan import CHILD_TARGET, Operation, Outcome
 from orchestrator.telemetry import names
@@ -243,7 +242,7 @@ def attempt_span(view: SagaView, event: ev.AttemptSettled, call: OpenAttempt) ->
     if failed:
         attributes[names.ERROR_TYPE] = "LOST" if lost else report.code
     if report.error_reason:
-        attributes[names.SAGA_REASON] = report.error_reason[:SPAN_MESSAGE_CHARS_MAX]
+        attributes[names.SAGA_REASON] = sentence(report.error_reason)
     # On the wire, but never outside of what the records say: a clock that was set back must not bend the tree.
     begin_at = min(max(report.sent_at or event.opened_at, event.opened_at), event.at)
     end_at = max(min(report.ended_at or event.at, event.at), begin_at)
