@@ -122,7 +122,8 @@ _ALERTS = (
         unit="none",
         shows="table",
         width=24,
-        tells="What Prometheus holds for wrong now. docs/alerts.md has a section for each.",
+        tells="What Prometheus holds for wrong now, at every store, whichever is chosen: of one that nobody looks for "
+        "any more there is no job to choose. docs/alerts.md has a section for each.",
         queries=one(f'sum by ({_TOLD_OF_AN_ALERT}) (ALERTS{{alertstate="firing", alertname=~"Saga.+"}})'),
     ),
 )
