@@ -1,14 +1,21 @@
 """The examples of autoscaling: they ask for what is published, and the two ways to scale do the same."""
 
+import json
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.kit.promql import faults
-from tests.kit.rules import ROOT, loaded, published
+from tests.kit.rules import ABSENT, PROMTOOL, ROOT, loaded, published
 
 FOLDER = ROOT / "compose/autoscaling"
 KEDA, HPA, ADAPTER = (loaded(FOLDER / f"{name}.yaml") for name in ("keda", "hpa", "adapter"))
 PAGE = (ROOT / "docs/autoscaling.md").read_text(encoding="utf-8")
+SCRAPE_S = 15
+"""What the page counts with."""
 
 
 def quantity(text: str) -> float:
@@ -49,6 +56,30 @@ def test_both_ways_are_as_quick_out_and_as_slow_in() -> None:
 def test_an_age_is_not_divided_by_the_number_of_processes() -> None:
     assert {trigger["metricType"] for trigger in KEDA["spec"]["triggers"]} == {"Value"}
     assert {metric["external"]["target"]["type"] for metric in HPA["spec"]["metrics"]} == {"Value"}
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason=f"NOT TESTED, the window: {ABSENT.format('promtool')}")
+def test_an_age_that_one_scrape_sees_passes_within_the_window(tmp_path: Path) -> None:
+    """As after a death: 7 s at the scrape of 5:15. An autoscaler takes the least that it was told within the window."""
+    window_s = HPA["spec"]["behavior"]["scaleUp"]["stabilizationWindowSeconds"]
+    asks_at = range(300, 301 + 2 * window_s, SCRAPE_S)
+    query, threshold = triggers()[0]["query"], float(triggers()[0]["threshold"])
+    series = [
+        {"series": 'saga_oldest_runnable_age_seconds{job="saga",instance="one"}', "values": "0x20 7 0x20"},
+        {"series": 'saga_oldest_runnable_age_seconds{job="saga",instance="two"}', "values": "1x42"},
+    ]
+    cases = [
+        {"expr": f"{query} > {threshold:g}", "eval_time": f"{at}s", "exp_samples": samples}
+        for at in asks_at
+        for samples in [[{"labels": "{}", "value": 7}] if at == 300 + SCRAPE_S else []]
+    ]
+    assert window_s > SCRAPE_S, "or the one scrape fills it"
+    test = {"interval": f"{SCRAPE_S}s", "input_series": series, "promql_expr_test": cases}
+    file = tmp_path / "window.yaml"
+    file.write_text(json.dumps({"rule_files": [], "evaluation_interval": f"{SCRAPE_S}s", "tests": [test]}))
+    assert PROMTOOL is not None
+    result = subprocess.run([PROMTOOL, "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_kedas_settings_are_texts_and_no_answer_is_not_taken_for_nothing_to_do() -> None:
