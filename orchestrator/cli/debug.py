@@ -102,7 +102,7 @@ def _suspects(found: "DumpProcessResponse") -> Iterator[str]:
     if not found.suspects:
         yield "nothing is suspect: no overdue call, no idle saga kept, no late timer, no append without an end"
         return
-    rows = [(f"{each.count:,}", each.kind, tame(each.name), tame(each.why)) for each in found.suspects]
+    rows = [(f"{each.count:,}", tame(each.kind), tame(each.name), tame(each.why)) for each in found.suspects]
     yield from columns(("suspects", "kind", "name", "why"), rows)
 
 
@@ -131,13 +131,13 @@ def _actors(found: "DumpProcessResponse") -> Iterator[str]:
     rows = [
         (
             tame(each.saga_id),
-            each.doing,
+            tame(each.doing),
             _age(found, each.since_time),
             str(each.mailbox),
             str(each.call_count),
             str(each.timer_count),
             _until(found, each.wake_time) if each.HasField("wake_time") else "",
-            each.status,
+            tame(each.status),
             str(each.version),
             tame(each.definition),
         )
@@ -157,7 +157,7 @@ def _calls(found: "DumpProcessResponse") -> Iterator[str]:
     rows = [
         (
             tame(each.target),
-            each.phase,
+            tame(each.phase),
             _age(found, each.begin_time),
             _until(found, each.deadline),
             tame(each.saga_id),

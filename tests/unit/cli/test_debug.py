@@ -1,9 +1,11 @@
 """`saga debug dump` is a page that is read from the top: what is wrong first."""
 
 import json
+from collections.abc import Sequence
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 
 from orchestrator.cli.exits import Exit
 from orchestrator.limits import DUMP_LIMIT_SHOWN
@@ -163,6 +165,34 @@ def test_words_of_others_cannot_forge_a_line(server: FakeServer, saga: Saga) -> 
     assert "\x07" not in out
     for forged in ("nothing is suspect", "d", "j", "n", "p", "r", "t", "v", "x", "z", "B"):
         assert not any(line.strip().startswith(forged + " ") or line.strip() == forged for line in out.splitlines())
+
+
+def test_no_word_of_an_answer_is_more_than_text(server: FakeServer, saga: Saga) -> None:
+    found = answer()
+    forge(found)
+    server.answer("DumpProcess", found)
+    ended = saga("debug", "dump")
+    assert (ended.code, ended.err) == (0, "")
+    assert "RUNNING\\nFORGED" in ended.out, "it is shown, as text"
+    assert "\x1b" not in ended.out
+    assert not any(line.startswith("FORGED") for line in ended.out.splitlines())
+
+
+def forge(message: Message) -> None:
+    """Have every word of a message end the line and begin one of its own."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING:
+            words = [value] if isinstance(value, str) else list(value)
+            message.ClearField(field.name)
+            forged = [f"\x1b[2J{word}\nFORGED" for word in words]
+            if isinstance(value, str):
+                setattr(message, field.name, forged[0])
+            else:
+                getattr(message, field.name).extend(forged)
+        elif isinstance(value, Sequence):
+            for each in value:
+                if isinstance(each, Message):
+                    forge(each)
 
 
 @pytest.mark.parametrize(
