@@ -1,9 +1,12 @@
 """`saga debug profile`: where a live process spends its time, as a picture and a list."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -71,20 +74,21 @@ def profile(session: Session, *, seconds: float, hz: float, kind: str, out: Path
 
     With -o json or yaml the stacks are printed, and a file is written only where --out names one.
     """
-    answer = _taken(session, seconds, hz)
-    taken = _profile(answer)
-    if not session.printer.is_table:
-        session.printer.message(answer)
-        if out is not None:
-            out.write_text(_text(taken, kind, session.server), encoding="utf-8")
+    is_wanted = session.printer.is_table or out is not None
+    with _file(out, _ENDINGS[kind]) if is_wanted else nullcontext() as file:
+        answer = _taken(session, seconds, hz)
+        taken = _profile(answer)
+        if not session.printer.is_table:
+            session.printer.message(answer)
+        if file is not None:
+            file.write(_text(taken, kind, session.server))
+    if file is None or not session.printer.is_table:
         return
-    text = _text(taken, kind, session.server)
-    path = _written(text, out, _ENDINGS[kind])
     if session.printer.quiet:
-        echo(str(path))
+        echo(str(file.path))
         return
     _show(session, taken)
-    echo(f"{path}: {_NEXT[kind]}")
+    echo(f"{file.path}: {_NEXT[kind]}")
 
 
 def _taken(session: Session, seconds: float, hz: float) -> "ProfileProcessResponse":
@@ -139,20 +143,60 @@ def _text(taken: "Profile", kind: str, server: str) -> str:
             return flame.svg(taken, f"saga at {server}: where the event loop's thread spends its time")
 
 
-def _written(text: str, out: Path | None, ending: str) -> Path:
-    """Write the file that was named, or the first one that is not there yet."""
+class _File:
+    """Where a profile goes: open before anybody waits for what goes into it, and left as it was until then."""
+
+    def __init__(self, path: Path, opened: TextIO, *, is_new: bool) -> None:
+        self.path = path
+        self.is_left_over = is_new
+        """It was not there before, and nothing is in it."""
+        self._opened = opened
+
+    def write(self, text: str) -> None:
+        """Write all of it, in the place of what was there."""
+        try:
+            if self._opened.seekable() and self._opened.tell():  # a device has no end to go back from
+                self._opened.truncate(0)
+            self._opened.write(text)
+            self._opened.close()
+        except OSError as failed:
+            raise _unwritable(failed, self.path) from failed
+        self.is_left_over = False
+
+    def close(self) -> None:
+        """Leave nothing behind that nobody asked for."""
+        with suppress(OSError):  # what could not be written is told already, and still cannot be
+            self._opened.close()
+        if self.is_left_over:
+            self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _file(out: Path | None, ending: str) -> Iterator[_File]:
+    """Open the file that was named, or the first one that is not there yet."""
+    names = [out] if out is not None else (Path(f"saga-profile-{number}{ending}") for number in count(1))
+    file = next(filter(None, map(partial(_opened, is_named=out is not None), names)))
+    with closing(file):
+        yield file
+
+
+def _opened(path: Path, *, is_named: bool) -> _File | None:
+    """Open a file for writing at its end; None where it is there already and was not named."""
     try:
-        if out is not None:
-            out.write_text(text, encoding="utf-8")
-            return out
-        path = next(
-            path for path in (Path(f"saga-profile-{number}{ending}") for number in count(1)) if not path.exists()
-        )
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        return _File(path, path.open("x", encoding="utf-8"), is_new=True)
+    except FileExistsError:
+        if not is_named:
+            return None
     except OSError as failed:
-        raise Failure(f"cannot write the profile: {failed.strerror}: {failed.filename}; name another --out") from failed
-    return path
+        raise _unwritable(failed, path) from failed
+    try:
+        return _File(path, path.open("a", encoding="utf-8"), is_new=False)
+    except OSError as failed:
+        raise _unwritable(failed, path) from failed
+
+
+def _unwritable(failed: OSError, path: Path) -> Failure:
+    return Failure(f"cannot write the profile: {failed.strerror}: {path}; name another --out")
 
 
 def _show(session: Session, taken: "Profile") -> None:

@@ -101,11 +101,44 @@ def test_who_comes_second_is_told_when_to_come_back(server: FakeServer, saga: Sa
     assert "Traceback" not in ended.err
 
 
-def test_a_file_that_cannot_be_written_is_told_in_a_sentence(server: FakeServer, saga: Saga) -> None:
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_file_that_cannot_be_written_is_told_before_anybody_waits(
+    server: FakeServer, saga: Saga, output: str
+) -> None:
     server.answer("ProfileProcess", ANSWER)
-    ended = saga("debug", "profile", "1", "--out", "nowhere/a.svg")
-    assert ended.code == 1
+    ended = saga("debug", "profile", "1", "-o", output, "--out", "nowhere/a.svg")
+    assert (ended.code, ended.out) == (1, "")
     assert "cannot write the profile: No such file or directory: nowhere/a.svg" in ended.err
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full, a disk that is always full")
+def test_a_disk_that_is_full_in_the_end_is_told_in_a_sentence(server: FakeServer, saga: Saga, output: str) -> None:
+    server.answer("ProfileProcess", ANSWER)
+    ended = saga("debug", "profile", "1", "-o", output, "--out", "/dev/full")
+    assert ended.code == 1
+    assert "cannot write the profile: No space left on device: /dev/full" in ended.err
+    assert Path("/dev/full").exists()
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_file_that_is_named_has_the_new_profile_alone_or_what_it_had(
+    server: FakeServer, saga: Saga, folder: Path, output: str
+) -> None:
+    (folder / "a.svg").write_text("an older picture")
+    server.answer("ProfileProcess", fail(grpc.StatusCode.UNAVAILABLE, "gone"), ANSWER)
+    assert saga("debug", "profile", "1", "-o", output, "--out", "a.svg").code == 69
+    assert (folder / "a.svg").read_text() == "an older picture"
+    assert saga("debug", "profile", "1", "-o", output, "--out", "a.svg").code == 0
+    assert (folder / "a.svg").read_text().startswith("<svg ")
+
+
+def test_a_profile_that_came_to_nothing_leaves_no_file(server: FakeServer, saga: Saga, folder: Path) -> None:
+    server.answer("ProfileProcess", fail(grpc.StatusCode.UNAVAILABLE, "gone"))
+    assert saga("debug", "profile", "1").code == 69
+    assert saga("debug", "profile", "1", "--out", "a.svg").code == 69
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "61", "soon"])
