@@ -34,6 +34,7 @@ from orchestrator.telemetry.views import (
     begun,
     entry_of,
     innermost_first,
+    no_earlier,
     noted,
     side_of,
     untold,
@@ -105,12 +106,18 @@ def _opened(view: SagaView, event: ev.AttemptOpened, version: int) -> SagaView:
     path, side = event.step, side_of(event.operation)
     if not ids.is_traced(path, event.attempt):
         return _starts(view, event, side, version)
-    call = OpenAttempt(attempt=event.attempt, manual_epoch=event.manual_epoch, opened_at=event.at)
-    calls = view.calls.set((path, event.operation), call)
-    if (path, side) in view.under_way:
-        return changed(view, calls=calls)
+    entry = view.under_way.get((path, side))
+    if entry is not None:
+        return changed(view, calls=view.calls.set((path, event.operation), _call_of(event, entry)))
     view = _in_its_part(view, event, side, version)
-    return changed(view, calls=calls, under_way=view.under_way.set((path, side), entry_of(view, path, side, event.at)))
+    entry = entry_of(view, path, side, event.at)
+    calls = view.calls.set((path, event.operation), _call_of(event, entry))
+    return changed(view, calls=calls, under_way=view.under_way.set((path, side), entry))
+
+
+def _call_of(event: ev.AttemptOpened, entry: UnderWay) -> OpenAttempt:
+    opened_at = max(event.at, entry.begin_at)
+    return OpenAttempt(attempt=event.attempt, manual_epoch=event.manual_epoch, opened_at=opened_at)
 
 
 def _attempted(view: SagaView, event: ev.AttemptSettled) -> Told:
@@ -210,7 +217,7 @@ def _part(
                 part=view.parts.backward,
                 span_id=ids.compensation_span_id(view.who.uid),
                 parent_id=view.root_id,
-                begin_at=event.at,
+                begin_at=max(event.at, view.begin_at),
                 cause=event.cause,
                 steps=frozenset(),
                 notes=Notes(links=() if link is None else (link,)),
@@ -229,7 +236,7 @@ def _rolling_back(view: SagaView, event: ev.RollbackBegan, version: int) -> Saga
         part=view.parts.rollbacks[event.step],
         span_id=ids.rollback_span_id(view.who.uid, event.step, number),
         parent_id=view.span_id(event.step, _FORWARD) if is_scope else view.root_id,
-        begin_at=event.at,
+        begin_at=no_earlier(view, event.step, event.at) if is_scope else max(event.at, view.begin_at),
         cause=event.cause,
         steps=frozenset(event.steps),
     )

@@ -1,8 +1,9 @@
 """How each span is made: from the record that closes it and what is known of the saga.
 
 Ids and instants come from the records alone, so a span told twice is the same span, byte for byte, and no two spans
-share an id (T1, T3, T8). Nothing a service or a caller sent as a payload is ever in a span; a service's message is cut
-to a sentence.
+share an id (T1, T3, T8). Where a clock was set back between two lives of the saga, what begins then begins with its
+parent; an end is where the record has it, so a bar may end after the one above. Nothing a service or a caller sent as a
+payload is ever in a span; a service's message is cut to a sentence.
 """
 
 from collections.abc import Mapping
@@ -152,33 +153,43 @@ def step_span(view: SagaView, event: ev.StepSettled, entry: UnderWay) -> SpanDat
     if event.reason is ev.SettleReason.STOPPED:
         failed = False  # what else went wrong stopped it, and that is marked
     if failed:
-        # That a reply decided says nothing of what was wrong; its status does.
-        decided = event.code if event.reason is ev.SettleReason.REPLIED else ""
-        attributes[names.ERROR_TYPE] = decided or event.reason.value
+        attributes[names.ERROR_TYPE] = _what_was_wrong(event)
     error = event.message if failed else None
     return _operation_span(view, (event.step, Operation.FORWARD), entry, event.at, attributes, error=error)
 
 
+def _what_was_wrong(event: ev.StepSettled) -> str:
+    """Return the type of the error. That a reply decided says nothing; its status does, or else what it says."""
+    if event.reason is not ev.SettleReason.REPLIED:
+        return event.reason.value
+    return event.code if event.code not in {"", "OK"} else event.outcome.value
+
+
 def undo_span(view: SagaView, event: ev.StepUndone | ev.StepLeft, entry: UnderWay) -> SpanData:
     """Return the span of an undo, linked to the attempt that it undoes (T6)."""
-    path, forward = event.step, Operation.FORWARD
-    links: tuple[SpanLink, ...] = ()
-    if path in view.last:
-        last = view.last[path]
-        undone = view.span_id(path, forward) if last is None else view.attempt_id(path, forward, last)
-        links = (SpanLink(view.trace_of(view.parts.part_of(path, forward)), undone),)
     attributes: dict[str, AttributeValue] = {}
     if isinstance(event, ev.StepLeft):
         attributes[names.SAGA_REASON] = "LEFT"
     elif event.nothing_to_undo:
         attributes[names.SAGA_NOTHING_TO_UNDO] = True
-    return _operation_span(view, (path, Operation.COMPENSATE), entry, event.at, attributes, links=links)
+    key = event.step, Operation.COMPENSATE
+    return _operation_span(view, key, entry, event.at, attributes, links=_undoes(view, event.step))
+
+
+def _undoes(view: SagaView, path: StepId) -> tuple[SpanLink, ...]:
+    """Return the link to the last forward attempt of a path, or where that has no span to its step."""
+    if path not in view.last:
+        return ()
+    last, forward = view.last[path], Operation.FORWARD
+    undone = view.span_id(path, forward) if last is None else view.attempt_id(path, forward, last)
+    return (SpanLink(view.trace_of(view.parts.part_of(path, forward)), undone),)
 
 
 def cut_off_span(view: SagaView, key: OperationKey, entry: UnderWay, end_at: float, why: str) -> SpanData:
     """Return the span of a step, or of an undo, that something else brought to its end."""
     attributes = {names.SAGA_REASON: why, names.ERROR_TYPE: why}
-    return _operation_span(view, key, entry, end_at, attributes, error="it came to no end of its own")
+    links = _undoes(view, key[0]) if key[1] is Operation.COMPENSATE else ()
+    return _operation_span(view, key, entry, end_at, attributes, links=links, error="it came to no end of its own")
 
 
 def passed_over_span(view: SagaView, event: ev.StepSkipped, entry: UnderWay) -> SpanData:
@@ -244,7 +255,7 @@ def attempt_span(view: SagaView, event: ev.AttemptSettled, call: OpenAttempt) ->
     if report.error_reason:
         attributes[names.SAGA_REASON] = sentence(report.error_reason)
     # On the wire, but never outside of what the records say: a clock that was set back must not bend the tree.
-    begin_at = min(max(report.sent_at or event.opened_at, event.opened_at), event.at)
+    begin_at = max(min(max(report.sent_at or event.opened_at, event.opened_at), event.at), call.opened_at)
     end_at = max(min(report.ended_at or event.at, event.at), begin_at)
     key, error = (event.step, event.operation), report.message if failed else None
     return _attempt_span(view, key, call, (begin_at, end_at), attributes, error=error)
@@ -341,7 +352,8 @@ def _span(
         attributes={names.SAGA_ID: view.who.saga_id, **attributes, **counted},
         events=notes.events,
         links=(*links, *notes.links),
-        error=None if error is None else sentence(error),
+        # Whoever failed may have said nothing; the mark does all the same.
+        error=None if error is None else sentence(error or str(attributes.get(names.ERROR_TYPE, ""))),
     )
 
 

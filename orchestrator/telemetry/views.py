@@ -242,26 +242,36 @@ def begun(view: SagaView, path: StepId, side: Operation, at: float) -> SagaView:
 
 
 def entry_of(view: SagaView, path: StepId, side: Operation, at: float) -> UnderWay:
-    """Return a step or an undo that begins: below which span, and in which part of the trace."""
-    now = view.parts.number
+    """Return a step or an undo that begins: below which span, and in which part of the trace.
+
+    It begins no earlier than that span, though the clock may have been set back between two lives of the saga.
+    """
+    now, begin_at = view.parts.number, max(at, view.begin_at)
     if side is Operation.COMPENSATE:
         undoing = view.undoing(path)
         if undoing is not None:
-            return UnderWay(part=undoing.part, begin_at=at, parent_id=undoing.span_id)
-        return UnderWay(part=now, begin_at=at, parent_id=view.root_id)
+            return UnderWay(part=undoing.part, begin_at=max(at, undoing.begin_at), parent_id=undoing.span_id)
+        return UnderWay(part=now, begin_at=begin_at, parent_id=view.root_id)
     step, index = item_of(path)
     if index is not None:
         part = view.parts.part_of(path, side)
-        return UnderWay(part=part, begin_at=at, parent_id=view.span_id(step, Operation.FORWARD))
+        begin_at = no_earlier(view, step, at)
+        return UnderWay(part=part, begin_at=begin_at, parent_id=view.span_id(step, Operation.FORWARD))
     scope = view.who.shape.scopes.get(step)
     if scope is None:
-        return UnderWay(part=now, begin_at=at, parent_id=ids.root_span_id(view.who.uid, now))
+        return UnderWay(part=now, begin_at=begin_at, parent_id=ids.root_span_id(view.who.uid, now))
     scope_id, part = view.span_id(scope, Operation.FORWARD), view.parts.part_of(scope, side)
     if part == now:
-        return UnderWay(part=now, begin_at=at, parent_id=scope_id)
+        return UnderWay(part=now, begin_at=no_earlier(view, scope, at), parent_id=scope_id)
     # No parent is in another trace.
     notes = Notes(links=(SpanLink(view.trace_of(part), scope_id),))
-    return UnderWay(part=now, begin_at=at, parent_id=view.root_id, notes=notes)
+    return UnderWay(part=now, begin_at=begin_at, parent_id=view.root_id, notes=notes)
+
+
+def no_earlier(view: SagaView, step: StepId, at: float) -> float:
+    """Return an instant, or when a step that is under way began where the clock says that this is later."""
+    entry = view.under_way.get((step, Operation.FORWARD))
+    return at if entry is None else max(at, entry.begin_at)
 
 
 def noted(view: SagaView, key: OperationKey | None, event: SpanEvent, link: SpanLink | None = None) -> SagaView:

@@ -20,7 +20,7 @@ from orchestrator.saga.commands import (
     TerminateSaga,
     UndoChild,
 )
-from orchestrator.saga.events import CancelRequested, CompensationBegan, OperatorActed, SignalReceived
+from orchestrator.saga.events import CancelRequested, CompensationBegan, OperatorActed, Phase, Report, SignalReceived
 from orchestrator.saga.plan import OnFailure, Operation
 from orchestrator.telemetry import names
 from orchestrator.telemetry.spandata import SpanData, SpanLink
@@ -35,6 +35,7 @@ from tests.unit.telemetry.shapes import (
     items,
     no,
     plan_of,
+    replied,
     roaming,
     run,
     run_plain,
@@ -44,7 +45,7 @@ from tests.unit.telemetry.shapes import (
 from tests.unit.telemetry.test_rollover import DAY_S, LONG, days
 from tests.unit.telemetry.test_rollover_at_random import BOUNDS, SEEDS
 from tests.unit.telemetry.test_spans import by_name
-from tests.unit.telemetry.trees import assert_one_tree, event_names, of, roots, told
+from tests.unit.telemetry.trees import assert_one_tree, attempts, event_names, of, roots, told
 
 TRACED = replace(AUDIT, trace=SENDER)
 TO_SENDER, TO_UNDOER = SpanLink(SENDER.trace_id, SENDER.span_id), SpanLink(UNDOER.trace_id, UNDOER.span_id)
@@ -198,3 +199,20 @@ def test_links_of_a_span_are_as_many_as_its_events() -> None:
     root = by_name(told(run_plain(teller)))["saga pair"]
     assert len(root.links) == len(root.events) == SPAN_EVENTS_MAX
     assert root.attributes[names.SAGA_EVENTS_UNTOLD] == SPAN_EVENTS_MAX
+
+
+@pytest.mark.parametrize("tried_count", [1, 2])
+def test_an_undo_that_the_end_of_the_saga_cuts_off_links_to_what_it_undoes_all_the_same(tried_count: int) -> None:
+    teller = guide(plan_of("pair", step("one"), step("two", "one")))
+    if tried_count == 2:
+        teller.reply("one", Report(code="UNAVAILABLE", phase=Phase.NOT_SENT))
+        teller.wait()
+    teller.reply("one", replied())
+    teller.reply("two", no())
+    teller.tell(TerminateSaga(audit=AUDIT))
+    spans = told(teller)
+    undo = of(spans, "one", "compensate")
+    assert undo.attributes[names.SAGA_REASON] == "SAGA_ENDED"
+    last = [span for span in attempts(spans, "one") if span.attributes[names.SAGA_OPERATION] == "forward"][-1]
+    assert last.attributes[names.SAGA_ATTEMPT] == tried_count
+    assert undo.links == (SpanLink(last.trace_id, last.span_id),)

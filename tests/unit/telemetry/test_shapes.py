@@ -14,7 +14,7 @@ from orchestrator.saga.commands import (
     UndoChild,
 )
 from orchestrator.saga.events import Event, Phase, Report, SagaStarted
-from orchestrator.saga.plan import Operation, Wait
+from orchestrator.saga.plan import Await, Operation, Wait
 from orchestrator.saga.state import SagaStatus
 from orchestrator.telemetry import names
 from orchestrator.telemetry.project import project
@@ -26,9 +26,11 @@ from tests.unit.telemetry.shapes import (
     EVERYTHING,
     PARENT,
     SENDER,
+    call,
     guide,
     no,
     plan_of,
+    read,
     replied,
     roaming,
     run,
@@ -175,6 +177,24 @@ def test_a_red_mark_says_why_and_what_was_stopped_has_none(seed: int) -> None:
         assert span.error != "", span.name
         assert (span.error is not None) == (names.ERROR_TYPE in span.attributes)
         assert span.error is None or span.attributes.get(names.SAGA_REASON) != "STOPPED"
+
+
+def test_whoever_failed_without_a_word_is_marked_with_the_type_of_the_error() -> None:
+    awaits = Await(read=read, call=call("Look"), stop=None, every_s=1.0)
+    silent = Report(code="FAILED_PRECONDITION", phase=Phase.REPLIED)
+    for last, report, expected in (
+        (step("last", "one", awaits=awaits), replied(b"no"), "NOT_APPLIED"),  # which was answered OK
+        (step("last", "one"), silent, "FAILED_PRECONDITION"),
+    ):
+        teller = guide(plan_of("pair", step("one"), last))
+        teller.reply("one", replied())
+        teller.reply("last", report)
+        spans = told(run_plain(teller))
+        failed = of(spans, "last")
+        assert failed.attributes[names.SAGA_REASON] == "REPLIED"
+        assert (failed.error, failed.attributes[names.ERROR_TYPE]) == (expected, expected)
+        assert [span.error for span in attempts(spans, "last")] == [None if report.code == "OK" else expected]
+        assert_one_tree(teller, spans)
 
 
 def test_that_there_was_nothing_to_undo_is_said_only_where_it_is_so() -> None:
