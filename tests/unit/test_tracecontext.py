@@ -1,5 +1,7 @@
 """W3C Trace Context: strict about ids, lenient about flags."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from orchestrator.limits import TRACESTATE_CHARS_MAX, TRACESTATE_MEMBERS_MAX
 from orchestrator.tracecontext import parse, traceparent
 from orchestrator.values import TraceContext
+from tests.kit.effort import LENGTH, is_quick
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -59,6 +62,16 @@ def test_a_malformed_tracestate_is_dropped_alone(given_state: str, kept: str) ->
     found = parse(f"00-{TRACE}-{SPAN}-01", given_state)
     assert found is not None
     assert found.state == kept
+
+
+@pytest.mark.parametrize("piece", ["a", "a=", "a=b,", ", ", " ", ",", "a= ", "-01", "0", "@*/", "=="])
+@pytest.mark.parametrize("end", ["", '"', "\n", "ä"])
+def test_hostile_headers_are_read_in_a_time_that_grows_with_their_length_alone(piece: str, end: str) -> None:
+    for length in (LENGTH, 8_192):
+        hostile = (piece * length)[:length] + end
+        assert is_quick(partial(parse, hostile))
+        assert is_quick(partial(parse, f"01-{TRACE}-{SPAN}-01-{hostile}"))
+        assert is_quick(partial(parse, f"00-{TRACE}-{SPAN}-01", hostile))
 
 
 @given(

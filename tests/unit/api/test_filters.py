@@ -3,6 +3,7 @@
 import math
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from orchestrator.api import filters
 from orchestrator.errors import InputInvalid
 from orchestrator.ports.journal import SearchQuery
 from orchestrator.saga.state import SagaStatus
+from tests.kit.effort import LENGTH, is_quick
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 AFTER_NOON = math.nextafter(NOON, math.inf)
@@ -148,3 +150,17 @@ def test_groups_are_those_the_store_counts() -> None:
     assert [filters.group_by(name) for name in ("", "status", "definition", "revision")]
     with pytest.raises(InputInvalid, match=r"^group_by: "):
         filters.group_by("colour")
+
+
+@pytest.mark.parametrize(
+    "start", ["", '"', "status = ", "revision=", "attributes.a = ", 'attributes."', "start_time >= "]
+)
+@pytest.mark.parametrize("piece", [" ", '"', "\\", "\\a", '\\"', "(", "= ", "a ", "1", "1e", "1.", "- ", "\n\t"])
+def test_a_hostile_filter_is_read_in_a_time_that_grows_with_its_length_alone(start: str, piece: str) -> None:
+    for length in (LENGTH, limits.API_FILTER_CHARS_MAX):
+        assert is_quick(partial(_read, (start + piece * length)[:length]))
+
+
+def _read(text: str) -> None:
+    with suppress(InputInvalid):
+        filters.parse(text)
