@@ -1,43 +1,53 @@
-"""What must hold of every trace that a backend has stored, whatever happened to its saga.
+"""Reading a trace that a backend has stored, and what must hold of it, whatever happened to its saga.
 
-`assert_sound` is all of it. Each rule is a function that returns what breaks it, in sentences with the names of the
-spans, so that a failing test says which span is wrong and how.
+`assert_sound` is all of it: the rules for every trace (`sound.py`), and what only a backend can show.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from tests.kit.jaeger import Reference, Span, Trace
+from tests.kit.jaeger import Span, Trace
+from tests.kit.sound import ORCHESTRATOR, Known, Told, broken
 
 T = TypeVar("T")
 
-ORCHESTRATOR = "saga-orchestrator"
 CLOCKS_APART_S = 0.005
 """Two processes of one machine read one clock; the orchestrator tells steady time, which follows that clock."""
-ROUNDED_US = 2
+ROUNDED_NS = 2_000
 """A backend keeps whole microseconds, of a beginning and of a length."""
-SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
-"""Codes that are a failure of the server by OpenTelemetry's conventions for gRPC; others are answers."""
-_OF_ATTEMPT = ("saga.step", "saga.operation", "saga.attempt", "saga.call.phase", "saga.outcome")
-_OF_CALL = ("rpc.system.name", "rpc.method", "saga.target", "server.address")
-_OF_SAGA = ("saga.uid", "saga.definition", "saga.revision")
 
 
 def assert_sound(
     trace: Trace, *, is_retold: bool = False, before: Trace = (), clocks_apart_s: float = CLOCKS_APART_S
 ) -> None:
-    """Assert every rule below.
+    """Assert every rule.
 
     `is_retold`: a process was killed, so the same span may have been sent twice. `before`: the trace that this one goes
     on from. `clocks_apart_s`: by how much the orchestrator and the services may disagree about the time.
     """
     assert trace, "the trace is not there"
-    assert list(_twice(trace, is_retold=is_retold)) == []
-    spans = distinct(trace)
-    broken = [sentence for rule in _RULES for sentence in rule(spans)]
-    broken += [*_undone_linked(spans, before), *_within(spans, clocks_apart_s)]
-    assert broken == [], "\n".join(broken)
+    spans = distinct((*before, *trace))
+    known = Known(apart_ns=ROUNDED_NS, clocks_apart_ns=round(clocks_apart_s * 1e9))
+    wrong = [*_twice(trace, is_retold=is_retold), *_odd(spans), *broken([*map(as_told, spans)], known)]
+    assert wrong == [], "\n".join(wrong)
+
+
+def as_told(span: Span) -> Told:
+    """Return a stored span as the rules read it."""
+    return Told(
+        trace_id=int(span.trace_id, 16),
+        span_id=int(span.span_id, 16),
+        parent_id=int(span.parents[0].span_id, 16) if span.parents else 0,
+        name=span.name,
+        kind=span.kind,
+        service=span.service,
+        begin_ns=span.begin_us * 1_000,
+        end_ns=span.end_us * 1_000,
+        tags=span.tags,
+        links=tuple((int(link.trace_id, 16), int(link.span_id, 16)) for link in span.links),
+        error=str(span.tags.get("otel.status_description", "")) if span.is_error else None,
+    )
 
 
 def distinct(trace: Trace) -> Trace:
@@ -76,11 +86,6 @@ def attempts(trace: Trace, step: str, operation: str = "forward") -> list[Span]:
     return sorted(found, key=lambda span: int(span.tags["saga.attempt"]))
 
 
-def code_of(span: Span) -> str:
-    """Return the gRPC status that a call ended with, as its caller or its server tells it; empty where none is told."""
-    return str(span.tags.get("rpc.response.status_code", ""))
-
-
 def has_ended(trace: Trace) -> bool:
     """Return whether the saga's own span is there, and the services' own of all calls that were answered.
 
@@ -105,7 +110,7 @@ def services_in_order(trace: Trace) -> list[str]:
     return [*dict.fromkeys(there), *dict.fromkeys(back)]
 
 
-# --- the rules -------------------------------------------------------------------------------------------------------
+# --- what only a backend can show ------------------------------------------------------------------------------------
 
 
 def _twice(trace: Trace, *, is_retold: bool) -> Iterator[str]:
@@ -121,102 +126,14 @@ def _content(span: Span) -> object:
     return span.name, span.process, span.begin_us, span.end_us, span.parents, span.links, span.tags, span.events
 
 
-def _one_tree(spans: Trace) -> Iterator[str]:
-    """There is one span without a parent, and every other reaches it."""
-    by_id = {span.span_id: span for span in spans}
-    roots = [span.name for span in spans if not span.parents]
-    if len(roots) != 1:
-        yield f"the trace has {len(roots)} roots: {roots}"
+def _odd(spans: Trace) -> Iterator[str]:
+    """Give what the backend complains about; of clocks it knows less than the rules do."""
     for span in spans:
         if len(span.parents) > 1:
             yield f"{span.name} has {len(span.parents)} parents"
-        elif span.parents and _parent(span, by_id) is None:
-            yield f"the parent of {span.name} is missing: {span.parents[0].span_id}"
-        elif len(list(_ancestors(span, by_id))) >= len(spans):
-            yield f"{span.name} is above itself"
-
-
-def _nothing_odd(spans: Trace) -> Iterator[str]:
-    """The backend has nothing to complain about; of clocks it knows less than `_within`."""
-    for span in spans:
         for warning in span.warnings:
             if "clock skew" not in warning:
                 yield f"{span.name}: {warning}"
-
-
-def _undone_linked(spans: Trace, before: Trace) -> Iterator[str]:
-    """An undo is linked to the last attempt of what it undoes, and to nothing else (T6)."""
-    for span in spans:
-        if not span.name.startswith("undo "):
-            continue
-        last = attempts((*before, *spans), str(span.tags["saga.step"]))[-1:]
-        expected = tuple(Reference(trace_id=each.trace_id, span_id=each.span_id) for each in last)
-        if span.links != expected:
-            yield f"{span.name} is linked to {span.links} and not to the attempt that it undoes, {expected}"
-
-
-def _failures_marked(spans: Trace) -> Iterator[str]:
-    """The red mark is where something failed, and nowhere else; it says what."""
-    for span in spans:
-        if span.service == ORCHESTRATOR:
-            failed = "error.type" in span.tags
-            status = span.tags.get("saga.status")
-            if status is not None and failed != (status != "COMPLETED"):
-                yield f"{span.name} is {status}, and its error is {span.tags.get('error.type')}"
-            code = span.tags.get("rpc.response.status_code")
-            if _is_attempt(span) and code is not None and failed != (code != "OK"):
-                yield f"{span.name} was answered {code}, and its error is {span.tags.get('error.type')}"
-            if span.is_error and not span.tags.get("otel.status_description"):
-                yield f"{span.name} is marked as an error, and does not say of what"
-        else:
-            failed = code_of(span) in SERVER_FAULTS
-        if span.is_error != failed:
-            yield f"{span.name} of {span.service} is {'' if span.is_error else 'not '}marked as an error"
-
-
-def _described(spans: Trace) -> Iterator[str]:
-    """The attributes by which a span is found and read are there; all are about one saga."""
-    for span in spans:
-        expected: tuple[str, ...] = ("saga.id",) if span.service == ORCHESTRATOR else ()
-        if span.name == "saga.start" or span.name.startswith("saga ") or "saga.status" in span.tags:
-            expected += _OF_SAGA
-        if _is_attempt(span):
-            expected += _OF_ATTEMPT + (("saga.child",) if "saga.child" in span.tags else _OF_CALL)
-        if span.kind == "server":
-            expected += ("saga.id", "saga.step", "saga.operation", "saga.attempt", "rpc.system.name", "rpc.method")
-        if missing := [name for name in expected if name not in span.tags]:
-            yield f"{span.name} of {span.service} does not say {missing}"
-    about = {str(span.tags["saga.id"]) for span in spans if "saga.id" in span.tags}
-    if len(about) != 1:
-        yield f"the trace is about {sorted(about)}"
-
-
-def _within(spans: Trace, clocks_apart_s: float) -> Iterator[str]:
-    """A span lies within its parent; a service's own within the call, as nearly as two processes agree on the time.
-
-    A service may work for longer on a call that it does not answer with OK: it ends the call, and then its work; and
-    the caller may have given up. A completed child has an end of its own, and may be undone after that.
-    """
-    by_id = {span.span_id: span for span in spans}
-    for span in spans:
-        parent = _parent(span, by_id)
-        if parent is None or parent.service not in {ORCHESTRATOR, span.service}:
-            continue
-        apart_us = ROUNDED_US if span.service == parent.service else clocks_apart_s * 1e6
-        may_be_later = span.name == "saga.compensation" and parent.tags.get("saga.status") == "COMPLETED"
-        may_be_later |= span.kind == "server" and code_of(parent) != "OK"
-        if span.begin_us < parent.begin_us - apart_us:
-            yield f"{span.name} of {span.service} begins {parent.begin_us - span.begin_us} us before {parent.name}"
-        if not may_be_later and span.end_us > parent.end_us + apart_us:
-            yield f"{span.name} of {span.service} ends {span.end_us - parent.end_us} us after {parent.name}"
-
-
-_RULES: Sequence[Callable[[Trace], Iterator[str]]] = (
-    _one_tree,
-    _nothing_odd,
-    _failures_marked,
-    _described,
-)
 
 
 def _is_attempt(span: Span) -> bool:
