@@ -6,7 +6,7 @@ _ENDED_IS_DONE = """        self._wait_for(opened, found)
         if (await self._directory.state(found)).is_terminal:
             opened.end(self._report(opened, "OK", Phase.REPLIED, "", reply=_NO_REPLY))
             return
-        state = await"""
+        reason = f"undone"""
 
 IN_CHILDREN = (
     Defect(
@@ -41,7 +41,7 @@ IN_CHILDREN = (
         breaks="I28, R21",
         module="runtime.children",
         says="the undo of a child that has completed is answered, and not done",
-        old="        self._wait_for(opened, found)\n        state = await",
+        old='        self._wait_for(opened, found)\n        reason = f"undone',
         new=_ENDED_IS_DONE,
     ),
     Defect(

@@ -42,12 +42,10 @@ IN_RUNTIME = (
         breaks="I35",
         module="runtime.recovery",
         says="recovery ends after its first page",
-        old="""            while rows := await self._journal.awake(after, RECOVERY_PAGE_ROWS, shards):
-                for row in rows:
-                    await self._take_up(row)""",
-        new="""            if rows := await self._journal.awake(after, RECOVERY_PAGE_ROWS, shards):
-                for row in rows:
-                    await self._take_up(row)""",
+        old="""
+                    self._untaken.extend(await self._journal.awake(last.saga_id, RECOVERY_PAGE_ROWS, shards))
+""",
+        new="\n                    pass\n",
     ),
     Defect(
         name="sweep-by-the-wrong-clock",

@@ -2,11 +2,12 @@
 
 from orchestrator.ids import StepId
 from orchestrator.saga import SagaStatus, StepStatus
-from orchestrator.saga.commands import AttemptReported, ForceComplete, RerunFromStep, ResolveStep
-from orchestrator.saga.events import SettleReason
+from orchestrator.saga.commands import AttemptReported, Audit, ForceComplete, RerunFromStep, ResolveStep
+from orchestrator.saga.events import OperatorActed, SettleReason
 from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import operation_of
 from orchestrator.testing.shorthand import plan, step
+from orchestrator.values import TraceContext
 from tests.kit.machine import Machine, report, started
 
 
@@ -59,3 +60,11 @@ def test_a_poll_whose_call_does_not_answer_ends_in_its_own_time() -> None:
     machine.reply("a", "DEADLINE_EXCEEDED")
     ended = machine.state.steps[StepId("a")]
     assert (ended.status, ended.settle_reason) == (StepStatus.NOT_APPLIED, SettleReason.TIMED_OUT)
+
+
+def test_what_a_person_did_is_recorded_with_the_trace_in_which_they_did_it() -> None:
+    machine = started(plan(step("a"), step("b", "a")))
+    machine.reply("a")
+    trace = TraceContext(trace_id=5, span_id=6, sampled=True)
+    machine.tell(RerunFromStep(audit=Audit(by="ann", reason="seen", trace=trace), step=StepId("a")))
+    assert [event.trace for event in machine.events if isinstance(event, OperatorActed)] == [trace]

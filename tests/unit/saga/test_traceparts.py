@@ -4,6 +4,7 @@ import pytest
 
 from orchestrator.frozen import changed
 from orchestrator.ids import StepId
+from orchestrator.limits import TRACE_PART_S_MAX
 from orchestrator.saga.events import Cause, CauseKind, CompensationBegan, RollbackBegan, StepBegan
 from orchestrator.saga.plan import Operation
 from orchestrator.saga.state import Rollback
@@ -18,6 +19,8 @@ from orchestrator.saga.traceparts import (
     steps_begin_anew,
     undo_begins,
 )
+from orchestrator.testing.shorthand import plan, step
+from tests.kit.machine import started
 
 BEGIN_AT = 1_000.0
 A, B, C = StepId("a"), StepId("b"), StepId("c")
@@ -93,3 +96,10 @@ def test_of_two_rollbacks_the_later_one_holds_what_is_in_both() -> None:
 
 def test_a_saga_of_one_part_needs_no_memory_of_it() -> None:
     assert begins(ONE_PART, A, 86_400.0, 10_000) is ONE_PART
+
+
+def test_a_call_that_lasts_for_days_stays_in_its_steps_part_and_what_begins_after_it_is_in_the_next() -> None:
+    machine = started(plan(step("a", timeout_s=1e7), step("b", "a"), forward_s=1e7))
+    machine.at += 3 * TRACE_PART_S_MAX
+    machine.reply("a")
+    assert [machine.state.trace_parts.part_of(each, Operation.FORWARD) for each in (A, B)] == [1, 2]
