@@ -156,7 +156,7 @@ _SAGAS = (
         leads_to="definition:saga-definition",
         tells="STEP_FAILED: see the codes of the services below. DEADLINE_EXCEEDED: a service is slow, or a "
         "definition's deadline short. PARENT: parents undo their completed children.",
-        queries=one(rate("saga_compensations_total", "definition, cause"), "{{definition}} {{cause}}"),
+        queries=one(rate("saga_compensations_total", "definition, cause") + " > 0", "{{definition}} {{cause}}"),
     ),
     Panel(
         title="Time from start to end",

@@ -164,7 +164,7 @@ _API = (
         width=6,
         tells="Answered, by method and status. UNAVAILABLE and RESOURCE_EXHAUSTED are ours, most others the caller's. "
         "A stream that ends UNAVAILABLE is resumed: it is old, or its process leaves.",
-        queries=one(rate("saga_api_requests_total", "method, code"), "{{method}} {{code}}"),
+        queries=one(rate("saga_api_requests_total", "method, code") + " > 0", "{{method}} {{code}}"),
     ),
     Panel(
         title="Time to an answer, 99th percentile",

@@ -35,11 +35,13 @@ from orchestrator.v1 import (
 )
 
 SAGA_SERVICE = SAGA.full_name
-DEFINITION_SERVICE = definition_service_pb2.DESCRIPTOR.services_by_name["DefinitionService"].full_name
+_DEFINITION = definition_service_pb2.DESCRIPTOR.services_by_name["DefinitionService"]
 OPERATOR_SERVICE = OPERATOR.full_name
-ADMIN_SERVICE = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
+_ADMIN = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
+ADMIN_SERVICE = _ADMIN.full_name
 DIAGNOSTICS_SERVICE = DIAGNOSTICS.full_name
-SERVICES = (SAGA_SERVICE, DEFINITION_SERVICE, OPERATOR_SERVICE, ADMIN_SERVICE, DIAGNOSTICS_SERVICE)
+_SERVED = (SAGA, _DEFINITION, OPERATOR, _ADMIN, DIAGNOSTICS)
+SERVICES = tuple(each.full_name for each in _SERVED)
 
 
 class Listen(Protocol):
@@ -111,6 +113,9 @@ class ApiServer:
         """
         absent = {ADMIN_SERVICE: cluster is None, DIAGNOSTICS_SERVICE: diagnostics is None}
         services = [each for each in SERVICES if not absent.get(each)]
+        served = [each for each in _SERVED if each.full_name in services]
+        self.methods = [f"{each.full_name}/{method.name}" for each in served for method in each.methods]
+        """Its own methods as they are counted: `package.Service/Method`."""
         self._orchestrator = orchestrator
         self._listen = listen
         if servicers is None:

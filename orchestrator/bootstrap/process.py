@@ -55,6 +55,7 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
             observer=node.observer,
         )
         node.metrics.show(lambda: asked.under_way(api.under_way))
+        node.metrics.expect_methods(api.methods)
         http = HttpServer(node.orchestrator, node.metrics.render, settings.http)
         api_port = await api.start()
         try:

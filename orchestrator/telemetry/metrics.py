@@ -31,6 +31,10 @@ from orchestrator.telemetry.instruments import Metric
 from orchestrator.telemetry.sampling import Countable, Sampler
 from orchestrator.telemetry.series import OTHER, Counter, Exemplar, Family, Gauge, Histogram
 
+# What alerts compare is there, at 0, before it first happens: of a series that begins with its first count, `increase`
+# and `rate` do not see that count.
+_EXPECTED_CODES = ("OK", "INTERNAL", "UNKNOWN", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "DATA_LOSS")
+_EXPECTED_CAUSES = (ev.CauseKind.STEP_FAILED, ev.CauseKind.DEADLINE_EXCEEDED, ev.CauseKind.EXPRESSION_FAILED)
 _ENDED_AS = {
     ev.SagaCompleted: SagaStatus.COMPLETED,
     ev.SagaCompensated: SagaStatus.COMPENSATED,
@@ -90,7 +94,7 @@ class Metrics:
         self._spans_exported = counter(instruments.SPANS_EXPORTED).of()
         self._spans_dropped = counter(instruments.SPANS_DROPPED).of()
         self._spans_waiting = gauge(instruments.SPANS_WAITING).of()
-        self._sampler = Sampler(gauge, self._loop_lag, lambda: self._actors.value)
+        self._sampler = Sampler(gauge, self._loop_lag, lambda: self._actors.value, self.expect_definition)
         self._asked = {metric: gauge(metric) for metric in ASKED}
         self._sources: list[Source] = []
         self._others = CollectorRegistry(auto_describe=False)
@@ -115,6 +119,20 @@ class Metrics:
     def show(self, *sources: Source) -> None:
         """Ask these at every scrape for what they have; see `asked`."""
         self._sources.extend(sources)
+
+    def expect_methods(self, methods: Iterable[str]) -> None:
+        """Have methods of the API on the page before anybody asks for one, with every status that an alert is about."""
+        for method in methods:
+            for code in _EXPECTED_CODES:
+                self._api_requests.expect(method, code)
+
+    def expect_definition(self, definition: str) -> None:
+        """Have a definition on the page before the first of its sagas, with every end and cause that alerts compare."""
+        self._sagas_started.expect(definition)
+        for status in _ENDED_AS.values():
+            self._sagas_ended.expect(definition, status.value)
+        for cause in _EXPECTED_CAUSES:
+            self._compensations.expect(definition, cause.value)
 
     async def sample(self, store: Countable, backlog: Callable[[], Awaitable[Backlog]]) -> None:
         """Measure what no observation tells until cancelled; see `sampling`."""
@@ -173,6 +191,8 @@ class Metrics:
 
     def _saga(self, state: SagaState, event: _SagaEvent) -> None:
         definition = state.plan.definition
+        if not self._sagas_started.has(definition):
+            self.expect_definition(definition)
         match event:
             case ev.SagaStarted():
                 self._sagas_started.of(definition).inc()

@@ -30,9 +30,17 @@ class Sampler:
     """Measures until it is cancelled."""
 
     def __init__(
-        self, gauge: Callable[[Metric], Family[Gauge]], loop_lag: Histogram, actors: Callable[[], float]
+        self,
+        gauge: Callable[[Metric], Family[Gauge]],
+        loop_lag: Histogram,
+        actors: Callable[[], float],
+        expect: Callable[[str], None],
     ) -> None:
-        """`gauge` makes the gauges that are set here; `actors` says how many sagas are in memory."""
+        """`gauge` makes the gauges that are set here; `actors` says how many sagas are in memory.
+
+        `expect` hears of each definition that sagas may be started with.
+        """
+        self._expect = expect
         self._loop_lag = loop_lag
         self._actors = actors
         self._live = gauge(instruments.SAGAS_LIVE)
@@ -77,7 +85,10 @@ class Sampler:
         self._needing_attention.clear()
         for reason in (*ev.AttentionReason, OTHER):
             self._needing_attention.of(reason).set(reasons[reason])
-        self._definitions.set(len(await store.active()))
+        definitions = await store.active()
+        self._definitions.set(len(definitions))
+        for definition in definitions:
+            self._expect(definition)
 
 
 async def _reasons(journal: Journal, asking: int) -> "Counts[str]":

@@ -116,6 +116,15 @@ class Family(Generic[Child]):
         child = self._children.get(values)
         return child if child is not None else self._bind(values)
 
+    def has(self, *values: str) -> bool:
+        """Return whether these label values have a number of their own."""
+        return values in self._children
+
+    def expect(self, *values: str) -> None:
+        """Let these label values have a number before anything happens; not once half of the room is taken."""
+        if values not in self._children and len(self._children) < METRIC_LABEL_SETS_MAX // 2:
+            self._bind(values)
+
     def clear(self) -> None:
         """Forget every combination of labels, for a metric that is written anew at each scrape."""
         self._children.clear()

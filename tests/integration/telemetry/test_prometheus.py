@@ -108,6 +108,9 @@ async def test_every_query_is_taken_and_has_an_answer_while_sagas_run(tmp_path: 
             async with scraping(tmp_path, [mesh.orchestrator.http]) as prometheus, at_work(mesh):
                 await rules_are_well(prometheus)
                 await until_answered(prometheus)
+                cancelled = 'method="orchestrator.v1.SagaService/CancelSaga",code="UNAVAILABLE"'
+                await becomes(prometheus, f"saga_api_requests_total{{{cancelled}}} == 0", 1)
+                await becomes(prometheus, 'saga_ended_total{definition="epro_intake",status="TERMINATED"} == 0', 1)
                 assert await points_of(prometheus, "saga_duration_seconds_bucket") != []
                 assert await points_of(prometheus, "saga_call_duration_seconds_bucket") != []
                 assert (await prometheus.query("up"))[0]["value"][1] == "1"

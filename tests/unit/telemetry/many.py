@@ -23,6 +23,7 @@ API_METHODS = tuple(f"orchestrator.v1.SagaService/Method{number}" for number in 
 def filled(definitions: int = 100) -> Metrics:
     """Return what a process has counted after sagas of so many definitions, over ten targets of twenty methods."""
     metrics = Metrics()
+    metrics.expect_methods(API_METHODS)
     for number in range(definitions):
         plan = plan_of(number)
         for end, answer in enumerate((ok, notify_refused, flaky("score"))):
