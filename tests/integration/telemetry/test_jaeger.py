@@ -12,8 +12,8 @@ from orchestrator.ids import StepId
 from tests.integration.telemetry.clinic import CLOSED_SITE, FAR_SITE, Open, opened, report
 from tests.kit import jaeger
 from tests.kit.jaeger import Reference, Trace
+from tests.kit.sound import ORCHESTRATOR
 from tests.kit.trees import (
-    ORCHESTRATOR,
     assert_sound,
     attempts,
     distinct,
