@@ -1,5 +1,6 @@
 """Compose files as values: anchors merged, variables replaced by their defaults, paths beside the file they are in."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,11 @@ class Service:
         return str(self.tree.get("image", ""))
 
     @property
+    def repository(self) -> str:
+        """Return its image without the tag."""
+        return self.image.partition("@")[0].partition(":")[0]
+
+    @property
     def is_ours(self) -> bool:
         return "build" in self.tree
 
@@ -66,8 +72,9 @@ class Service:
     @property
     def check(self) -> list[str] | None:
         """Return the health check's command; None where the file turns it off or says none."""
-        test = self.tree.get("healthcheck", {}).get("test")
-        return [str(word) for word in test] if test else None
+        said = self.tree.get("healthcheck", {})
+        test = said.get("test")
+        return [str(word) for word in test] if test and not said.get("disable") else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +86,9 @@ class Project:
 
     @property
     def secrets(self) -> dict[str, Path]:
-        """Return each secret's file."""
-        return {name: (FOLDER / str(each["file"])).resolve() for name, each in self.tree.get("secrets", {}).items()}
+        """Return the file of each secret that is in one."""
+        files = {name: each["file"] for name, each in self.tree.get("secrets", {}).items() if each and "file" in each}
+        return {name: (FOLDER / str(file)).resolve() for name, file in files.items()}
 
 
 def project(tree: Tree) -> Project:
@@ -97,6 +105,18 @@ def tree_of(path: Path) -> Tree:
 def yaml_of(path: Path) -> Any:
     """Return a YAML file's content as plain values."""
     return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+
+
+def seconds(text: object) -> float:
+    """Return a duration of a compose file in seconds; infinite where it is none that is used here."""
+    found = re.fullmatch(r"(\d+)(ms|s|m|h)", str(text))
+    return int(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[found[2]] if found else math.inf
+
+
+def size(text: object) -> float:
+    """Return a size of a compose file in bytes; 0, which is no bound, where it is none that is used here."""
+    found = re.fullmatch(r"(\d+)([mg])", str(text))
+    return int(found[1]) * {"m": 2**20, "g": 2**30}[found[2]] if found else 0
 
 
 def as_mounted(service: Service, secrets: Mapping[str, Path], root: Path) -> None:

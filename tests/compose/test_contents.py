@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -15,7 +16,21 @@ from urllib.parse import urlsplit
 import pytest
 
 from orchestrator.config import Loaded, load
-from tests.compose.reading import FOLDER, FULL, ROOT, SMALL, Project, Service, as_mounted, project, tree_of, yaml_of
+from orchestrator.limits import DRAIN_MARGIN_S
+from tests.compose.reading import (
+    FOLDER,
+    FULL,
+    ROOT,
+    SMALL,
+    Project,
+    Service,
+    Tree,
+    as_mounted,
+    project,
+    seconds,
+    tree_of,
+    yaml_of,
+)
 
 SERVICES = ("validator", "scoring", "archive", "safety", "notifier")
 FULL_PROJECT = project(tree_of(FULL))
@@ -51,6 +66,22 @@ def test_the_program_accepts_what_an_orchestrator_is_given(tmp_path: Path, found
         at = urlsplit(section.address)
         assert at.path == f"/{target}:{flag(found.services[target], '--port')}"
         assert (section.insecure, section.idempotent, section.barrier) == (True, True, True)
+
+
+@pytest.mark.parametrize(("found", "name"), ORCHESTRATORS, ids=lambda each: each if isinstance(each, str) else "")
+def test_an_orchestrator_that_is_stopped_may_end_what_it_began(tmp_path: Path, found: Project, name: str) -> None:
+    settings = settings_in(tmp_path, found, name).settings
+    tree = found.services[name].tree
+    assert outlasts(tree, settings.grace_s)
+    assert not outlasts({**tree, "stop_grace_period": "5s"}, settings.grace_s)
+    assert not outlasts(tree, seconds(tree["stop_grace_period"])), "with the margin in which it ends by itself"
+    assert not outlasts({}, settings.grace_s), "an engine kills after ten seconds that nobody has asked for"
+
+
+def outlasts(tree: Tree, grace_s: float) -> bool:
+    """Is what runs given more time to stop than it takes at most?"""
+    given_s = seconds(tree.get("stop_grace_period", "10s"))
+    return grace_s + DRAIN_MARGIN_S < given_s < math.inf
 
 
 def flag(service: Service, name: str) -> str:
