@@ -258,6 +258,6 @@ ATTRIBUTES = (
     Name(
         name=ERROR_TYPE,
         where="whatever failed",
-        meaning="the status, or LOST; else what an OK reply told, or why the step or saga failed; none where it was STOPPED",
+        meaning="the status, or LOST; else what an OK reply told, or why it failed; a step that was STOPPED has none",
     ),
 )
