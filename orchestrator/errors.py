@@ -147,7 +147,7 @@ class BusyError(OrchestratorError):
 class Overloaded(BusyError):
     """A bound was reached; `retry_after_s` is a hint.
 
-    `reason` is `MAILBOX_FULL`, `QUEUE_FULL`, `READER_TOO_SLOW` or `PROFILE_RUNNING`.
+    `reason` is `MAILBOX_FULL`, `QUEUE_FULL`, `READER_TOO_SLOW`, `PROFILE_RUNNING` or `OBJECTS_COUNTED`.
     """
 
     def __init__(self, reason: str, message: str, retry_after_s: float) -> None:

@@ -23,6 +23,8 @@ class Room(Enum):
     """Bounded like waits, but nobody's work: a drain does not wait for them."""
     DIAGNOSTICS = "diagnostic calls"
     """A few: a full server is the one to be looked at, and so is one whose drain does not end. Nobody's work either."""
+    FIGURES = "calls for figures"
+    """A few as well, apart from the others: a screen that somebody watches is not to lose its numbers to a dump."""
     FREE = "health checks"
     """Not bounded: the answer matters most when the server is full."""
 
@@ -36,6 +38,7 @@ class Admission:
             Room.WAIT: waits_max,
             Room.STANDARD: waits_max,
             Room.DIAGNOSTICS: limits.DIAGNOSTICS_CALLS_MAX,
+            Room.FIGURES: limits.FIGURES_CALLS_MAX,
         }
         self._counts = dict.fromkeys(self._bounds, 0)
         self._scopes: set[asyncio.Timeout] = set()
@@ -65,7 +68,7 @@ class Admission:
         if room is Room.FREE:
             yield
             return
-        if self._is_closed and room is not Room.DIAGNOSTICS:
+        if self._is_closed and room not in {Room.DIAGNOSTICS, Room.FIGURES}:
             raise Draining("the server drains and takes no new calls; ask another one, or this one after its restart")
         if self._counts[room] >= self._bounds[room]:
             raise Overloaded(

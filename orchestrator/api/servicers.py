@@ -21,6 +21,7 @@ SAGA = saga_service_pb2.DESCRIPTOR.services_by_name["SagaService"]
 OPERATOR = operator_service_pb2.DESCRIPTOR.services_by_name["OperatorService"]
 DIAGNOSTICS = diagnostics_service_pb2.DESCRIPTOR.services_by_name["DiagnosticsService"]
 _DIAGNOSTICS = f"/{DIAGNOSTICS.full_name}/"
+_FIGURES = f"{_DIAGNOSTICS}GetFigures"
 
 
 class Servicers:
@@ -60,5 +61,5 @@ def room_of(method: str, request: object) -> Room:
     if method == HEALTH_CHECK:
         return Room.FREE
     if method.startswith(_DIAGNOSTICS):
-        return Room.DIAGNOSTICS
+        return Room.FIGURES if method == _FIGURES else Room.DIAGNOSTICS
     return Room.CALL if method.startswith("/orchestrator.") else Room.STANDARD

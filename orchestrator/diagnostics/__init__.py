@@ -17,9 +17,11 @@ and only those are put into words. A process with ten thousand sagas in memory g
 
 Invariants
 
-* It changes nothing: no collection of garbage, no flush, no wake-up, no lock that anybody else waits for.
+* It changes nothing: no flush, no wake-up, no lock that anybody else waits for, and no collection of garbage but the
+  one before objects are counted.
 * It is bounded: lists by the limit that was asked for, stacks by `STACK_FRAMES_MAX`; what is dear (`objects`, a
-  profile) is done only when asked for, and one at a time.
+  profile) is done only when asked for, and one at a time. A second caller is sent away: one that waited would keep a
+  place, and there are few.
 * It costs nothing while nobody asks: what is shown is what the parts know anyway. The one exception is the thread that
   watches for stalls, which wakes a few times a second: a thousandth of a core.
 * It shows names of code, ids and numbers; no payload, no local variable, no secret, and no path of this machine.

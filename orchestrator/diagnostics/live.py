@@ -73,13 +73,14 @@ class LiveProcess:
         self._counting = counting
         self._sampler = sampler
         self._stalls = stalls
-        self._objects = ObjectCounts()
+        self._objects = ObjectCounts(clock)
 
     def figures(self, prefixes: Sequence[str]) -> Sequence[Figure]:
         wanted = tuple(prefixes) or ("",)
         return [figure for figure in self._counting.figures() if figure.name.startswith(wanted)]
 
     async def dump(self, limit: int, *, objects: bool = False) -> Dump:
+        grown = await self._objects.grown() if objects else ()  # first: most who ask are sent away
         at = self._clock.now()
         suspicion = Suspicion(at)
         actors = _Kept(limit, _fullest_then_oldest)
@@ -109,7 +110,7 @@ class LiveProcess:
             tasks_total=waiting.kinds.total(),
             stalls=() if self._stalls is None else self._stalls.latest[:limit],
             stalls_total=0 if self._stalls is None else self._stalls.total,
-            suspects=[*suspects, *(await self._objects.grown() if objects else ())][:limit],
+            suspects=[*suspects, *grown][:limit],
             threads=threads(limit),
         )
 

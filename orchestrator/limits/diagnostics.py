@@ -3,6 +3,9 @@
 # Calls of DiagnosticsService in flight, in a room of their own: a process whose other rooms are full is the one that
 # has to be looked at, and a handful of people do.
 DIAGNOSTICS_CALLS_MAX = 8
+# Calls of GetFigures in flight, in a room of their own as well: whoever keeps all places of the other methods does not
+# keep an operator's screen from its numbers. Each is done within one turn.
+FIGURES_CALLS_MAX = 8
 # Prefixes by which figures are asked for: every panel of a screen, several times over.
 FIGURE_PREFIXES_MAX = 32
 # A few screens of each list.
@@ -55,16 +58,24 @@ SUSPECT_IDLE_S = 30.0
 SUSPECT_TIMER_S = 5.0
 # Tasks of one kind beyond those that open calls explain: a crowd of callers that wait, or something that never ends.
 SUSPECT_TASKS = 1_000
-# A type of object is suspect if there are so many more of it than when they were counted last,
+# A type of object is suspect if there are so many more of it than when it began to grow,
 SUSPECT_OBJECTS = 1_000
-# and so many times as many: caches that fill do so once.
+# so many times as many,
 SUSPECT_OBJECTS_TIMES = 1.25
+# in so many counts in a row: what comes and goes shrinks in one of them,
+SUSPECT_OBJECTS_COUNTS = 3
+# and over so long: under load the caches of a fresh process are full in a few minutes.
+SUSPECT_OBJECTS_S = 600.0
 # Types of objects that are named, those first that grew by most: what holds them is mostly the second or third.
 SUSPECT_TYPES_MAX = 10
 # Share of the file descriptors that the process may have open: past it there is still time to look for what keeps them.
 SUSPECT_DESCRIPTORS_SHARE = 0.8
 # Objects counted at a time by the thread that counts them: it lets the event loop's thread go on in between.
 OBJECTS_SLICE = 10_000
+# Two counts of all objects begin at least so far apart, whoever asks: a count may take a second of a core.
+OBJECTS_INTERVAL_S = 60.0
+# Whoever asks while objects are counted is told to come back after this time: counting seldom takes longer.
+OBJECTS_COUNT_S = 5.0
 # Runs of the garbage collector that are remembered for a stall that just ended: a second's worth of a busy process.
 COLLECTIONS_KEPT_MAX = 64
 # Of each list that `saga debug dump` shows unless told otherwise: a page or two that a person reads from the top.

@@ -94,7 +94,7 @@ class Suspect:
 
     kind: str
     """`call` (long past its deadline), `actor` (idle and still in memory), `task` (many of one kind), `object` (a type
-    whose count has grown since the last dump)."""
+    whose count keeps growing, or open files)."""
     name: str
     count: int
     why: str
@@ -184,7 +184,8 @@ class Diagnostics(Protocol):
         """Return the process as it is now, each list cut to `limit`, the oldest and fullest first.
 
         With `objects` everything that the garbage collector knows is counted as well, which is dear: a second of a core
-        for a process with a hundred thousand sagas in memory.
+        for a process with a hundred thousand sagas in memory. Raise `Overloaded` where they are being counted for
+        somebody else, or were a short while ago.
         """
         ...
 

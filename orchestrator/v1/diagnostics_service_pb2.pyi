@@ -130,8 +130,8 @@ class DumpProcessRequest(_message.Message):
     limit: _builtins.int
     """Of every list at most so many, the oldest and fullest first; 100 where 0, at most 1,000."""
     objects: _builtins.bool
-    """Count the objects in memory by type as well, to see which types grew since they were counted last. Costs up to a
-    second of a core where very many sagas are in memory; sagas go on meanwhile, slower.
+    """Count the objects in memory by type as well, to see which types grow from one count to the next. Nothing else
+    runs for most of that: 0.3 s with 10,000 sagas in memory, and more with more. Once a minute at most, whoever asks.
     """
     def __init__(
         self,

@@ -80,7 +80,8 @@ class DiagnosticsServiceServicer(object):
         """Returns what the process has going on: sagas in memory with their mailboxes, open calls, asyncio tasks and threads
         with their stacks, the latest stalls of the event loop, and what looks like a leak.
 
-        Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask with a
+        Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit); `OBJECTS_COUNTED` (RESOURCE_EXHAUSTED: with `objects`, which are
+        being counted, or were within the last minute); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask with a
         smaller limit).
 
         Retry: safe.

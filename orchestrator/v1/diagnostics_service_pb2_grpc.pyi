@@ -50,7 +50,8 @@ class DiagnosticsServiceStub:
     """Returns what the process has going on: sagas in memory with their mailboxes, open calls, asyncio tasks and threads
     with their stacks, the latest stalls of the event loop, and what looks like a leak.
 
-    Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask with a
+    Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit); `OBJECTS_COUNTED` (RESOURCE_EXHAUSTED: with `objects`, which are
+    being counted, or were within the last minute); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask with a
     smaller limit).
 
     Retry: safe.
@@ -88,7 +89,8 @@ class DiagnosticsServiceAsyncStub(DiagnosticsServiceStub):
     """Returns what the process has going on: sagas in memory with their mailboxes, open calls, asyncio tasks and threads
     with their stacks, the latest stalls of the event loop, and what looks like a leak.
 
-    Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask with a
+    Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit); `OBJECTS_COUNTED` (RESOURCE_EXHAUSTED: with `objects`, which are
+    being counted, or were within the last minute); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask with a
     smaller limit).
 
     Retry: safe.
@@ -135,7 +137,8 @@ class DiagnosticsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns what the process has going on: sagas in memory with their mailboxes, open calls, asyncio tasks and threads
         with their stacks, the latest stalls of the event loop, and what looks like a leak.
 
-        Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask with a
+        Reasons: `INPUT_INVALID` (INVALID_ARGUMENT: limit); `OBJECTS_COUNTED` (RESOURCE_EXHAUSTED: with `objects`, which are
+        being counted, or were within the last minute); `RESPONSE_TOO_LARGE` (FAILED_PRECONDITION: over 4 MiB; ask with a
         smaller limit).
 
         Retry: safe.

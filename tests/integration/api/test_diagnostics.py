@@ -26,12 +26,13 @@ class Told:
 
     def __init__(self) -> None:
         self.asked: list[tuple[float, ...]] = []
+        self.figures_count = 1
         self.refused: Overloaded | None = None
         self.may_answer = asyncio.Event()
         self.is_full = asyncio.Event()
 
     def figures(self, prefixes: Sequence[str]) -> Sequence[Figure]:
-        return [Figure(name="x" * 1_000, labels={}, value=1.0)] * 5_000
+        return [Figure(name="x" * 1_000, labels={}, value=1.0)] * self.figures_count
 
     async def dump(self, limit: int, *, objects: bool = False) -> Dump:
         self.asked.append((limit, objects))
@@ -95,7 +96,9 @@ async def test_too_many_prefixes_are_refused() -> None:
 
 
 async def test_an_answer_that_no_message_can_hold_says_how_to_ask_for_less() -> None:
-    async with running(diagnostics=Told()) as rig:
+    told = Told()
+    told.figures_count = 5_000
+    async with running(diagnostics=told) as rig:
         code, text = await refusal(rig.diagnostics.GetFigures(rpc.GetFiguresRequest()))
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert "prefixes" in text
@@ -175,9 +178,23 @@ async def test_diagnostic_calls_have_few_places_of_their_own() -> None:
         await told.is_full.wait()
         code, text = await refusal(rig.diagnostics.DumpProcess(rpc.DumpProcessRequest()))
         assert (code, "diagnostic calls" in text) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
+        figures = await rig.diagnostics.GetFigures(rpc.GetFiguresRequest())  # as `saga top` asks
+        assert figures.process_name == told.name
         told.may_answer.set()
         for profile in profiles:
             await profile
+        await rig.diagnostics.DumpProcess(rpc.DumpProcessRequest())
+
+
+async def test_of_many_who_ask_for_a_count_of_objects_one_gets_it_and_no_other_keeps_a_place() -> None:
+    async with running() as rig:
+        request = rpc.DumpProcessRequest(objects=True)
+        asking = [rig.diagnostics.DumpProcess(request) for _ in range(DIAGNOSTICS_CALLS_MAX)]
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        refused = [answer for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
+        assert len(refused) == DIAGNOSTICS_CALLS_MAX - 1
+        assert {answer.code() for answer in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert all("the objects " in (answer.details() or "") for answer in refused)
         await rig.diagnostics.DumpProcess(rpc.DumpProcessRequest())
 
 

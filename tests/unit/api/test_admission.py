@@ -43,7 +43,7 @@ async def test_a_closed_door_lets_nobody_in_but_health_checks_and_whoever_looks_
     for room in (Room.CALL, Room.WAIT, Room.STANDARD):
         with pytest.raises(Draining), door.admit(room):
             pass
-    with door.admit(Room.FREE), door.admit(Room.DIAGNOSTICS):
+    with door.admit(Room.FREE), door.admit(Room.DIAGNOSTICS), door.admit(Room.FIGURES):
         assert door.in_flight == 0
         assert await door.idle(0.0)
 
