@@ -7,7 +7,7 @@
       |-- explaining.py     explain, undo-plan                           why, what next, what would be undone
       |-- repairing.py      attention, repair, audit                     what only a person may
       |-- events.py         watch, history, trace -> waterfall.py        drawn from the saga's events
-      |-- top.py            top -> tallies.py, overview.py, topscreen.py   figures, asked for again and again
+      |-- top.py            top -> tallies.py, overview.py, topscreen.py -> toplayout.py   figures, again and again
       |-- debug.py          debug dump; profile -> profiling.py          one live process
       |-- definitions.py    definitions create, list, get, revisions, activate
       |-- check.py          check                                        works without a server

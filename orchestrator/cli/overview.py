@@ -60,6 +60,10 @@ class Process:
     """How long it may write without the store; None where it has its store to itself."""
     away_since_at: float | None = None
     """Since when it does not answer, by the watching machine's clock."""
+    away_status: str = ""
+    """With which gRPC status it refuses; empty where nothing is heard of it."""
+    away_why: str = ""
+    """What it says with that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,11 +192,12 @@ def page(
     )
 
 
-def gone(look: Look | None, server: str, since_at: float) -> Process:
-    """Return a process that does not answer, as it was at the last look."""
-    if look is None:
-        return Process(name="", server=server, away_since_at=since_at)
-    return replace(_process(Tally([Interval(before=None, now=look)]), look), away_since_at=since_at)
+def gone(look: Look | None, server: str, since_at: float, status: str = "", why: str = "") -> Process:
+    """Return a process that does not answer, or refuses with a status, as it was at the last look."""
+    known = (
+        Process(name="", server=server) if look is None else _process(Tally([Interval(before=None, now=look)]), look)
+    )
+    return replace(known, away_since_at=since_at, away_status=status, away_why=why)
 
 
 def _processes(tally: Tally) -> list[Process]:

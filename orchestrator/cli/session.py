@@ -158,6 +158,21 @@ def explain(failed: "grpc.RpcError", server: str) -> Failure:
     return Failure("\n".join(lines), _exit_for(code))
 
 
+def refusal(failed: "grpc.RpcError") -> tuple[str, str] | None:
+    """Return the status and the words of an orchestrator that answered with an error; None where nobody answered."""
+    import grpc
+
+    call = cast("grpc.Call", failed)  # the same
+    code = call.code()
+    if code in {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}:
+        return None
+    if code is grpc.StatusCode.UNAVAILABLE and not _error_info(_status(call))[0]:
+        return None
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return code.name, "not an orchestrator of this version"
+    return code.name, call.details() or "without a word"
+
+
 def pages(fetch: Callable[[str], tuple[Sequence[Any], str]], limit: int) -> Iterator[Any]:
     """Give items page by page until `limit` (0: all of them); `fetch` takes a page token and returns the next one."""
     token, given = "", 0

@@ -1,17 +1,20 @@
 """`saga top`: live processes at a glance, again and again."""
 
 import dataclasses
+import errno
+import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.given import FiniteType
-from orchestrator.cli.output import Printer, seconds_of
-from orchestrator.cli.session import SERVER_DEFAULT, channel_options, explain, formatted
+from orchestrator.cli.output import Printer, note, seconds_of
+from orchestrator.cli.session import SERVER_DEFAULT, channel_options, explain, formatted, refusal
 from orchestrator.limits import (
     TOP_ASKING_MAX,
     TOP_CALL_S,
@@ -61,7 +64,8 @@ def top(printer: Printer, *, servers: Sequence[str], interval: float, once: bool
     """Watch live processes: sagas and calls a second, how long they take, the journal, and who needs a person.
 
     Rates are of the last interval, counted from the figures of `/metrics`. A process that goes away is shown as away
-    until it is back. With q it ends. In a pipe, and with -o json or yaml, it is as with --once.
+    until it is back. With q it ends, as with Ctrl-C or SIGTERM. In a pipe, on a terminal that cannot be drawn on
+    (TERM=dumb), and with -o json or yaml, it is as with --once.
     """
     if len(servers) > TOP_SERVERS_MAX:
         raise click.UsageError(f"{len(servers)} servers, and at most {TOP_SERVERS_MAX} fit a page")
@@ -69,7 +73,7 @@ def top(printer: Printer, *, servers: Sequence[str], interval: float, once: bool
         watching = Watching([stack.enter_context(_connected(each)) for each in dict.fromkeys(servers)])
         watching.look()
         watching.refuse_nobody()
-        if once or not printer.is_table or not sys.stdout.isatty():
+        if once or not printer.is_table or not _can_draw():
             _pause(interval)
             watching.look()
             watching.refuse_nobody()
@@ -93,6 +97,8 @@ class Watched:
         self.failed: grpc.RpcError | None = None
         """Why it did not answer the last time."""
         self.away_since_at = 0.0
+        self.refused: tuple[str, str] | None = None
+        """The status and the words with which it refused the last time; None where nobody was heard."""
 
     def answered(self, look: "Look") -> None:
         """Take its answer."""
@@ -100,10 +106,11 @@ class Watched:
         self.failed = None
 
     def was_silent(self, failed: "grpc.RpcError", at: float) -> None:
-        """Note that it did not answer; what it did meanwhile is counted when it is back."""
-        if self.failed is None:
+        """Note that it did not answer, or refused; what it did meanwhile is counted when it is back."""
+        refused = refusal(failed)
+        if self.failed is None or (refused or ("",))[0] != (self.refused or ("",))[0]:
             self.away_since_at = at
-        self.failed = failed
+        self.failed, self.refused = failed, refused
 
 
 class Watching:
@@ -169,7 +176,7 @@ class Watching:
         away: list[Process] = []
         for each in self._watched:
             if each.failed is not None:
-                away.append(gone(each.now, each.server, each.away_since_at))
+                away.append(gone(each.now, each.server, each.away_since_at, *(each.refused or ())))
             elif each.now is not None:  # two addresses of one process are one process
                 here.setdefault(each.now.identity, Interval(before=each.before, now=each.now))
         tally = Tally(list(here.values()))
@@ -214,6 +221,19 @@ def _asking(sagas: "SagaServiceStub") -> "list[Asking]":
     ]
 
 
+def _can_draw() -> bool:
+    """Return whether standard output is a terminal on which a page can be drawn anew; say so where it cannot."""
+    from rich.console import Console
+
+    if not sys.stdout.isatty():
+        return False
+    console = Console()
+    if console.is_terminal and not console.is_dumb_terminal:
+        return True
+    note("this terminal cannot be drawn on (TERM=dumb, or what else says so): one page, as with --once")
+    return False
+
+
 def _pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
@@ -233,21 +253,56 @@ def _live(watching: Watching, interval_s: float) -> None:
     from rich.live import Live
 
     console = Console(highlight=False)
-    with _keys() as keys, Live(console=console, screen=True, auto_refresh=False) as shown:
-        while True:
-            shown.update(_text(watching.page(), console.width, console.height), refresh=True)
-            if keys.quits_within(interval_s):
-                return
-            watching.look()
+    live = Live(console=console, screen=True, auto_refresh=False)
+    with _told_to_leave(), _keys() as keys:
+        try:
+            live.start()
+            while True:
+                live.update(_text(watching.page(), console.width, console.height, keys.leave), refresh=True)
+                if keys.quits_within(interval_s):
+                    return
+                watching.look()
+        finally:
+            live.stop()
 
 
-def _text(page: "Page", width: int, height: int | None) -> "Text":
+@contextmanager
+def _told_to_leave() -> Iterator[None]:
+    """Have SIGTERM and a closed terminal end the block as Ctrl-C does, which is how one leaves: all is put right."""
+
+    def leave(_: int, __: object) -> None:
+        for each in before:  # once is enough: nothing may break into what puts the terminal right
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = [each for each in wanted if signal.getsignal(each) is signal.SIG_DFL]  # who ignores one (nohup) goes on
+    for each in before:
+        signal.signal(each, leave)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    except OSError as failed:
+        if failed.errno != errno.EIO:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the terminal is gone; what is left to say too
+    finally:
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+
+
+def _text(page: "Page", width: int, height: int | None, leave: str = "") -> "Text":
     from rich.text import Text
 
     from orchestrator.cli.topscreen import screen
 
-    lines = screen(page, width, height)
+    lines = screen(page, width, height, leave=leave)
     return Text("\n", no_wrap=True, overflow="crop").join(Text.assemble(*line) for line in lines)
+
+
+_TYPED_BYTES = 1_024
+"""Of what was typed between two looks: enough for whoever leans on a key."""
 
 
 class _Keys:
@@ -255,19 +310,20 @@ class _Keys:
 
     def __init__(self, *, is_terminal: bool) -> None:
         self._is_terminal = is_terminal
+        self.leave = "q quits" if is_terminal else "Ctrl-C quits"
 
     def quits_within(self, seconds: float) -> bool:
         """Wait so long; return at once, and true, where somebody wants to leave."""
-        try:
-            if not self._is_terminal:
-                _pause(seconds)
-                return False
-            import select
+        if not self._is_terminal:
+            _pause(seconds)
+            return False
+        import select
 
-            readable, _, _ = select.select([sys.stdin], [], [], seconds)
-            return bool(readable) and sys.stdin.read(1).lower() in {"q", ""}
-        except KeyboardInterrupt:
-            return True
+        readable, _, _ = select.select([sys.stdin], [], [], seconds)
+        if not readable:
+            return False
+        typed = os.read(sys.stdin.fileno(), _TYPED_BYTES)
+        return not typed or b"q" in typed.lower()
 
 
 @contextmanager
@@ -276,13 +332,17 @@ def _keys() -> Iterator[_Keys]:
     try:
         import termios
         import tty
-
-        before = termios.tcgetattr(sys.stdin)
-    except (ImportError, OSError, ValueError):
+    except ImportError:
         yield _Keys(is_terminal=False)
         return
-    tty.setcbreak(sys.stdin)
     try:
+        before = termios.tcgetattr(sys.stdin)
+    except (OSError, ValueError, TypeError, termios.error):  # a file, a pipe, closed, or nothing at all
+        yield _Keys(is_terminal=False)
+        return
+    try:
+        tty.setcbreak(sys.stdin)
         yield _Keys(is_terminal=True)
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # it is gone
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from orchestrator.cli import top
+from orchestrator.cli.topscreen import screen
 from orchestrator.v1.diagnostics_service_pb2 import Figure, GetFiguresResponse
 from orchestrator.v1.saga_pb2 import Saga as SagaMessage
 from orchestrator.v1.saga_service_pb2 import CountSagasResponse, ListSagasResponse
@@ -80,7 +81,7 @@ def test_who_needs_a_person_is_shown_with_the_reason(busy: FakeServer, saga: Sag
     ended = saga("top", "--once")
     [line] = [line for line in ended.out.splitlines() if line.startswith("trip-77")]
     assert line.endswith("UNDO_REFUSED the hotel says no")
-    assert "1 need a person" in ended.out
+    assert ended.out.splitlines()[1] == "1 saga needs a person: trip-77"
 
 
 def test_where_nobody_answers_it_says_so_and_leaves(saga: Saga) -> None:
@@ -93,6 +94,7 @@ def test_one_of_two_that_is_away_is_shown_as_away(busy: FakeServer, saga: Saga) 
     ended = saga("top", "--once", "--server", busy.address, "--server", "127.0.0.1:1")
     assert ended.code == 0
     assert "127.0.0.1:1: does not answer since" in ended.out
+    assert "asked again" not in ended.out, "nobody asks again who leaves"
     assert "intake" in ended.out
 
 
@@ -138,6 +140,31 @@ class TestWatching:
         assert page.processes[0].away_since_at is None
         assert page.interval_s == 4.0
         assert page.definitions[0].started == 10.0
+
+    @pytest.mark.parametrize(
+        ("code", "words", "told"),
+        [
+            (grpc.StatusCode.UNIMPLEMENTED, "Method not found!", "not an orchestrator of this version"),
+            (grpc.StatusCode.RESOURCE_EXHAUSTED, "8 calls are in flight", "8 calls are in flight"),
+            (grpc.StatusCode.INTERNAL, "", "without a word"),
+        ],
+    )
+    def test_one_that_refuses_is_not_said_to_be_silent(
+        self, busy: FakeServer, watching: top.Watching, code: grpc.StatusCode, words: str, told: str
+    ) -> None:
+        busy.answer("GetFigures", figures(0), fail(grpc.StatusCode.UNAVAILABLE, "gone"), fail(code, words))
+        watching.look()
+        watching.look()
+        [silent] = watching.page().processes
+        assert (silent.away_status, silent.away_why) == ("", "")
+        watching.look()
+        [refuses] = watching.page().processes
+        assert (refuses.away_status, refuses.away_why) == (code.name, told)
+        assert refuses.away_since_at is not None
+        assert silent.away_since_at is not None
+        assert refuses.away_since_at > silent.away_since_at, "it refuses since it is heard again"
+        lines = ["".join(text for text, _ in line) for line in screen(watching.page(), 200)]
+        assert any(f": {code.name} since " in line and line.endswith(told) for line in lines)
 
     def test_it_is_away_since_the_first_look_that_was_not_answered(
         self, busy: FakeServer, watching: top.Watching

@@ -7,7 +7,8 @@ import pytest
 from orchestrator.cli.output import width_of
 from orchestrator.cli.overview import Asking, Page, gone, page
 from orchestrator.cli.tallies import Interval, Look, Quantile, Tally, look_of
-from orchestrator.cli.topscreen import Column, Line, rate, screen, shortened, size, table, took
+from orchestrator.cli.toplayout import Column, Line, rate, shortened, size, table, took
+from orchestrator.cli.topscreen import screen
 
 AT = 1_700_000_000.0
 Figure = tuple[str, Mapping[str, str], float]
@@ -84,10 +85,11 @@ def test_a_page_of_80_columns() -> None:
         text_of(screen(a_page(), 80))
         == """\
 saga top  version 0.2.0  rates of 2.0 s                               22:13:20 Z
+2 sagas need a person: trip-77, R00031
 PROCESS         UP   CPU   MEMORY  LOOP P99  STALLS  ACTORS
 vm       2 h 5 min  43 %  108 MiB      5 ms       2      14
 
-sagas    12 running, 0 going back, 2 need a person, 0 not in memory
+sagas    12 running, 0 going back, 0 not in memory
 journal  240 commits/s, 2.0 sagas each, p99 2 ms, 2,004 records/s
 
 DEFINITION   LIVE  STARTED/S  DONE/S  UNDONE/S  UNDONE    P50     P99  ASKED
@@ -121,17 +123,70 @@ def test_a_narrow_terminal_keeps_what_is_needed_most() -> None:
     assert {"CALLS/S", "OPEN", "OK", "RETRIES/S", "P99"} <= set(head.split())
 
 
+def crowded() -> Page:
+    """More of everything than any low terminal has lines."""
+    more = [
+        *(("saga_started_total", {"definition": f"quiet_{number:02}"}, 5.0) for number in range(10)),
+        *(("saga_target_in_flight", {"target": f"still_{number:02}"}, 0.0) for number in range(5)),
+    ]
+    pairs = [
+        Interval(before=looked(1.0, AT - 2.0, name, name, *more), now=looked(2.0, AT, name, name, *more))
+        for name in ("one", "two", "three")
+    ]
+    live = {"status": {"RUNNING": 12, "NEEDS_ATTENTION": 30}}
+    away = [gone(None, f"away{number}:1", AT) for number in range(4)]
+    return page(Tally(pairs), live=live, asking=ASKING, away=away)
+
+
+TITLES = {"PROCESS": 7, "DEFINITION": 12, "TARGET": 7, "NEEDS A": 30}
+HIDDEN = {"PROCESS": "processes", "DEFINITION": "definitions", "TARGET": "targets"}
+
+
+@pytest.mark.parametrize("height", range(6, 60))
+def test_on_a_terminal_of_any_height_what_is_not_shown_is_counted(height: int) -> None:
+    lines = text_of(screen(crowded(), 120, height))
+    assert len(lines) <= height
+    assert lines[1] == "30 sagas need a person: trip-77, R00031"
+    hidden = next((line for line in lines if line.startswith("not shown: ")), "")
+    for title, total in TITLES.items():
+        at = next((at for at, line in enumerate(lines) if line.startswith(title)), None)
+        if at is None:
+            assert title not in HIDDEN or f"{total} {HIDDEN[title]}" in hidden  # who needs a person is counted above
+            continue
+        shown, told = 0, 0
+        for line in lines[at + 1 :]:
+            if told or not line or ": " in line or line.startswith((*TITLES, "sagas  ", "not shown")):
+                break
+            told = int(line.split()[1]) if line.startswith("and ") else 0
+            shown += not told
+        assert shown
+        assert shown + told == total
+    away = [line for line in lines if "does not answer since" in line]
+    rest = "and 1 more" if len(away) == 3 else f"and {4 - len(away)} more"
+    assert len(away) == 4 or (rest in lines if away else "4 that are away" in hidden)
+
+
+def test_a_page_of_40_columns_and_10_lines() -> None:
+    assert (
+        text_of(screen(a_page(), 40, 10))
+        == """\
+saga top  version 0.2.0  rates of 2.0 s…
+2 sagas need a person: trip-77, R00031
+PROCESS   CPU  LOOP P99  STALLS  ACTORS
+vm       43 %      5 ms       2      14
+sagas    12 running, 0 going back, 0 no…
+journal  240 commits/s, 2.0 sagas each,
+not shown: 2 targets
+DEFINITION  LIVE  STARTED/S  DONE/S  UN…
+epro_inta…    13        144     124    …
+book_trip      1          0       0    …""".splitlines()
+    )
+
+
 def test_a_low_terminal_shows_the_busiest_and_counts_the_rest() -> None:
-    many = [("saga_started_total", {"definition": f"quiet_{number:02}"}, 5.0) for number in range(30)]
-    before = looked(1.0, AT - 2.0, "vm", "127.0.0.1:7400", *many)
-    now = looked(2.0, AT, "vm", "127.0.0.1:7400", *many)
-    lines = text_of(screen(page(Tally([Interval(before=before, now=now)])), 80, 24))
-    assert len(lines) <= 24
+    lines = text_of(screen(crowded(), 80, 24))
     at = next(at for at, line in enumerate(lines) if line.startswith("DEFINITION"))
     assert lines[at + 1].startswith("epro_intake")
-    rest = next(line for line in lines[at:] if line.startswith("and "))
-    shown = lines.index(rest) - at - 1
-    assert rest == f"and {32 - shown} more"
 
 
 def test_what_is_paused_is_said_first_and_says_what() -> None:
@@ -155,11 +210,11 @@ def test_a_cluster_shows_shards_and_trust_and_does_not_add_up_what_is_shared() -
     ]
     found = page(Tally(pairs))
     lines = text_of(screen(found, 100))
-    assert lines[1].split() == [
+    assert lines[2].split() == [
         "PROCESS", "UP", "CPU", "MEMORY", "LOOP", "P99", "STALLS", "ACTORS", "SHARDS", "TRUST", "MEMBERS",
     ]  # fmt: skip
-    assert lines[2].split()[0] == "one"
-    assert "16  8.0 s" in lines[3]
+    assert lines[3].split()[0] == "one"
+    assert "16  8.0 s" in lines[4]
     assert found.live == {"RUNNING": 11, "NEEDS_ATTENTION": 2, "COMPENSATING": 3}
     assert found.asleep == 0
     assert found.definitions[0].started == 288.0
@@ -171,11 +226,23 @@ def test_a_cluster_shows_shards_and_trust_and_does_not_add_up_what_is_shared() -
 def test_a_process_that_is_away_is_said_to_be_since_when() -> None:
     before = looked(2.0, AT)
     found = page(Tally([]), away=[gone(before, "127.0.0.1:7400", AT + 1.0)])
-    lines = text_of(screen(found, 80))
-    assert lines[2].split() == ["vm", "-", "-", "-", "-", "-", "-"]
-    assert lines[3] == "127.0.0.1:7400: does not answer since 22:13:21 Z; asked again all the time"
+    lines = text_of(screen(found, 80, 24))
+    assert lines[1] == "nobody says whether a saga needs a person"
+    assert lines[3].split() == ["vm", "-", "-", "-", "-", "-", "-"]
+    assert lines[4] == "127.0.0.1:7400: does not answer since 22:13:21 Z; asked again all the time"
     never = text_of(screen(page(Tally([]), away=[gone(None, "127.0.0.1:1", AT)]), 80))
-    assert never[2].startswith("127.0.0.1:1  ")
+    assert never[3].startswith("127.0.0.1:1  ")
+
+
+def test_a_page_that_is_printed_once_does_not_say_that_anybody_is_asked_again() -> None:
+    found = page(Tally([]), away=[gone(None, "127.0.0.1:1", AT + 1.0)])
+    assert "127.0.0.1:1: does not answer since 22:13:21 Z" in text_of(screen(found, 80))
+
+
+def test_who_refuses_is_said_to_refuse_and_with_what() -> None:
+    refuses = gone(None, "one:1", AT + 1.0, "UNIMPLEMENTED", "not an orchestrator\x1b[2J")
+    lines = text_of(screen(page(Tally([]), away=[refuses]), 100, 24))
+    assert lines[4] == (r"one:1: UNIMPLEMENTED since 22:13:21 Z: not an orchestrator\x1b[2J; asked again all the time")
 
 
 def test_trouble_is_told_in_words() -> None:
