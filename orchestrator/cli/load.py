@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.given import FiniteType
 from orchestrator.cli.output import duration, echo, note
 from orchestrator.cli.session import SERVER_DEFAULT
-from orchestrator.limits import DEMO_CONCURRENCY, DEMO_REPORTS_MAX, LOAD_RATE_MAX, LOAD_RATE_MIN
+from orchestrator.limits import DEMO_CONCURRENCY, DEMO_REPORTS_MAX, DEMO_SILENCE_S_MAX, LOAD_RATE_MAX, LOAD_RATE_MIN
 
 if TYPE_CHECKING:
     from orchestrator.cli.ledgers import Answer, Result
@@ -123,10 +124,15 @@ async def _run(wanted: Wanted) -> bool:
         number += 1
         async with connect(wanted.server) as client:
             client.every_s = wanted.every_s
+            client.on_silence = None if wanted.quiet else partial(_tell_silence, wanted.server)
             result = await _round(wanted, client, number)
         _tell(wanted, result, number)
         is_clean = is_clean and result.is_clean
     return is_clean
+
+
+def _tell_silence(server: str) -> None:
+    note(f"{server} does not answer; asking again for {DEMO_SILENCE_S_MAX:.0f} s in all (Ctrl-C to stop)")
 
 
 async def _round(wanted: Wanted, client: "Client", number: int) -> "Result":

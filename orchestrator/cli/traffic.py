@@ -26,6 +26,7 @@ from orchestrator.limits import (
     DEMO_RECONNECT_S_MAX,
     DEMO_RETRY_S,
     DEMO_SILENCE_S_MAX,
+    DEMO_SILENCE_TOLD_S,
 )
 from orchestrator.v1.saga_pb2 import SAGA_VIEW_STEPS, STEP_STATUS_APPLIED, Saga, SagaEvent, SagaStatus
 from orchestrator.v1.saga_service_pb2 import (
@@ -66,6 +67,9 @@ class Client:
     in_flight: set[str] = field(default_factory=set[str])
     retries: int = 0
     """Calls that were sent again because nobody had answered."""
+    on_silence: Callable[[], None] | None = None
+    """Called where nobody has answered for some seconds; once until somebody does."""
+    is_silent: bool = False
 
     async def send_all(self, reports: Sequence[Report], concurrency: int, on_done: Callable[[Answer], None]) -> None:
         """Take every report in, so many at a time; call back with each as it ends."""
@@ -116,8 +120,9 @@ class Client:
         answer.is_acknowledged = True
         wait = WaitSagaRequest(saga_id=answer.saga_id, view=SAGA_VIEW_STEPS)
         wait.timeout.FromSeconds(int(CLI_POLL_S))
+        patience_s = CLI_POLL_S + DEMO_POLL_MARGIN_S
         while True:
-            told = await self._ask(lambda: self.stub.WaitSaga(wait, timeout=CLI_POLL_S + DEMO_POLL_MARGIN_S))
+            told = await self._ask(lambda: self.stub.WaitSaga(wait, timeout=patience_s), patience_s)
             if told.reached:
                 break
         answer.took_s = time.monotonic() - began  # noqa: TID251  (the same)
@@ -125,20 +130,41 @@ class Client:
         answer.failed_step = told.saga.cause.step
         answer.applied = tuple(step.step for step in told.saga.steps if step.status == STEP_STATUS_APPLIED)
 
-    async def _ask(self, call: Callable[[], Awaitable[Reply]]) -> Reply:
-        """Ask until somebody answers; what is asked may be asked again, that is the API's promise."""
+    async def _ask(self, call: Callable[[], Awaitable[Reply]], takes_s: float = 0.0) -> Reply:
+        """Ask until somebody answers; what is asked may be asked again, that is the API's promise.
+
+        `takes_s` is for how long no answer is no silence.
+        """
         silent_since = time.monotonic()  # noqa: TID251  (how long the server has been away)
-        while True:
-            try:
-                return await call()
-            except grpc.aio.AioRpcError as failed:
-                if failed.code() not in _UNANSWERED:
-                    raise Failure(f"the orchestrator answered {failed.code().name}: {failed.details()}") from failed
-                if time.monotonic() - silent_since > DEMO_SILENCE_S_MAX:  # noqa: TID251  (the same)
-                    silence = f"the orchestrator has not answered for {DEMO_SILENCE_S_MAX:.0f} s"
-                    raise Failure(f"{silence}: {failed.details()}", Exit.UNAVAILABLE) from failed
-                self.retries += 1
-                await asyncio.sleep(DEMO_RETRY_S)
+        later = asyncio.get_running_loop().call_later
+        telling = later(takes_s + DEMO_SILENCE_TOLD_S, self._tell_silence)
+        retries = 0
+        try:
+            while True:
+                try:
+                    answer = await call()
+                except grpc.aio.AioRpcError as failed:
+                    if failed.code() not in _UNANSWERED:
+                        raise Failure(f"the orchestrator answered {failed.code().name}: {failed.details()}") from failed
+                    if time.monotonic() - silent_since > DEMO_SILENCE_S_MAX:  # noqa: TID251  (the same)
+                        silence = f"the orchestrator has not answered for {DEMO_SILENCE_S_MAX:.0f} s"
+                        raise Failure(f"{silence}: {failed.details()}", Exit.UNAVAILABLE) from failed
+                    if takes_s and not retries:  # it has gone: what comes now is silence, however long an answer takes
+                        telling.cancel()
+                        telling = later(DEMO_SILENCE_TOLD_S, self._tell_silence)
+                    retries += 1
+                    self.retries += 1
+                    await asyncio.sleep(DEMO_RETRY_S)
+                else:
+                    self.is_silent = False
+                    return answer
+        finally:
+            telling.cancel()
+
+    def _tell_silence(self) -> None:
+        if self.on_silence is not None and not self.is_silent:
+            self.on_silence()
+        self.is_silent = True
 
 
 @asynccontextmanager

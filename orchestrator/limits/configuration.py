@@ -36,6 +36,8 @@ DEMO_START_S_MAX = 30.0
 DEMO_STOP_S_MAX = 10.0
 # The demo's client gives up on an orchestrator that is silent for so long; the restart after the kill takes a second.
 DEMO_SILENCE_S_MAX = 60.0
+# And a person is told of the silence after so long: a restart is over by then, and nobody has thought it stuck yet.
+DEMO_SILENCE_TOLD_S = 3.0
 # Reports under way at once: keeps two cores busy, and leaves each saga's own time worth reading.
 DEMO_CONCURRENCY = 16
 # Reports a second that `saga load` may be asked for: more than one client ever sends.

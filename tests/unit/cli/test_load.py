@@ -2,13 +2,14 @@ import asyncio
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from orchestrator.cli import traffic
+from orchestrator.cli import load, traffic
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
 from services import ledger
@@ -101,6 +102,84 @@ def test_what_nobody_answered_is_asked_again_and_counted(saga: Saga, server: Fak
     told = saga("load", "--reports", "1", "--prefix", "x-")
     assert (told.code, started(server)) == (0, ["x-R00001"] * 3)
     assert "2 retries" in told.out
+
+
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is noted while nobody answers, which is soon."""
+    told: list[str] = []
+    monkeypatch.setattr(load, "note", told.append)
+    monkeypatch.setattr(traffic, "DEMO_SILENCE_TOLD_S", 0.01)
+    return told
+
+
+def test_somebody_who_waits_for_an_absent_server_is_told(saga: Saga, server: FakeServer, silence: list[str]) -> None:
+    def start(request: object, context: grpc.ServicerContext) -> rpc.StartSagaResponse:
+        return rpc.StartSagaResponse() if silence else fail(grpc.StatusCode.UNAVAILABLE, "gone")(request, context)
+
+    server.answer("StartSaga", start)
+    assert saga("load", "--reports", "20").code == 0
+    assert silence[0] == f"{server.address} does not answer; asking again for 60 s in all (Ctrl-C to stop)"
+
+
+def test_somebody_who_waits_for_a_server_that_hangs_is_told(
+    saga: Saga, server: FakeServer, silence: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = threading.Event()
+
+    def note(text: str) -> None:
+        silence.append(text)
+        told.set()
+
+    monkeypatch.setattr(load, "note", note)
+    server.answer("StartSaga", lambda *_: rpc.StartSagaResponse() if told.wait(20.0) else None)
+    assert saga("load", "--reports", "1").code == 0
+    assert "does not answer" in silence[0]
+
+
+def test_a_server_that_goes_away_while_a_saga_is_waited_for_is_told_of(
+    saga: Saga, server: FakeServer, silence: list[str]
+) -> None:
+    over = ended(pb.SAGA_STATUS_COMPLETED)
+
+    def wait(request: object, context: grpc.ServicerContext) -> rpc.WaitSagaResponse:
+        found: rpc.WaitSagaResponse = (over if silence else fail(grpc.StatusCode.UNAVAILABLE, "gone"))(request, context)
+        return found
+
+    server.answer("WaitSaga", wait)
+    assert saga("load", "--reports", "1").code == 0
+    assert "does not answer" in silence[0]
+
+
+async def test_a_silence_is_told_of_once_and_the_next_one_again() -> None:
+    told: list[int] = []
+    client = traffic.Client(stub=None, on_silence=lambda: told.append(1))  # type: ignore[arg-type]  # nobody is asked
+
+    async def answer() -> None:
+        return None
+
+    client._tell_silence()
+    client._tell_silence()
+    assert len(told) == 1
+    await client._ask(answer)
+    client._tell_silence()
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize(("takes_s", "silences"), [(0.0, 1), (1_000.0, 0)])
+async def test_an_answer_that_takes_its_time_is_no_silence(
+    takes_s: float, silences: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic, "DEMO_SILENCE_TOLD_S", 0.0)
+    told: list[int] = []
+    client = traffic.Client(stub=None, on_silence=lambda: told.append(1))  # type: ignore[arg-type]  # nobody is asked
+
+    async def answer() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    await client._ask(answer, takes_s)
+    assert len(told) == silences
 
 
 def test_a_refusal_ends_the_load_with_its_reason(saga: Saga, server: FakeServer) -> None:
