@@ -11,6 +11,8 @@ KNOWN = frozenset(
     {"FROM", "ARG", "ENV", "WORKDIR", "COPY", "RUN", "USER", "EXPOSE", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
 )
 """What is used here. ADD is not, because it fetches."""
+INTERVALS = {"orchestrator": "5s", "services": "15s"}
+"""As in the compose files: an orchestrator's check is cheap."""
 _LOCKED = re.compile(r"--require-hashes --requirement \.ci/lock/\w+\.txt")
 _OURS = re.compile(r"--no-deps .*(?<=\s)(\.|wheels/\*\.whl)")
 _FETCHES = re.compile(r"\b(curl|wget|git|apt|apt-get|apk|npm|go|easy_install|uv|pipx)\s")
@@ -70,5 +72,5 @@ def _checked(stage: str, line: str) -> Iterator[str]:
     flags, _, command = line.partition("CMD ")
     if not command.startswith("[") or ["CMD", *json.loads(command)] != CHECKS.get(f"saga-{stage}"):
         yield f"the check of {stage} is not the one of the compose files"
-    if flags.split() != ["--interval=15s", "--timeout=5s", "--start-period=30s"]:
+    if flags.split() != [f"--interval={INTERVALS.get(stage)}", "--timeout=5s", "--start-period=30s"]:
         yield f"the check of {stage} is not asked as in the compose files"

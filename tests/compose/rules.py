@@ -127,12 +127,16 @@ def waits_for_health(project: Project, service: Service) -> Iterator[str]:
 
 
 def _served_by(project: Project, service: Service) -> set[str]:
-    """Give those whom it cannot begin without: its store, and for a client everybody who is asked."""
+    """Give those whom it cannot begin without: its store, and who is asked for methods, or by a client for sagas."""
+    if service.repository != "saga-orchestrator":
+        return set()
+    images = (
+        {"saga-services", "saga-orchestrator"} if "ORCHESTRATOR_SERVER" in service.environment else {"saga-services"}
+    )
+    needed = {each.name for each in project.services.values() if each.repository in images} - UNCHECKED.keys()
     if "store" in service.tree.get("secrets", []) and "store" in project.secrets:
-        return {urlsplit(project.secrets["store"].read_text(encoding="utf-8").strip()).hostname or ""}
-    if "ORCHESTRATOR_SERVER" in service.environment:
-        return {each.name for each in project.services.values() if each.is_ours and each.name not in UNCHECKED}
-    return set()
+        needed.add(urlsplit(project.secrets["store"].read_text(encoding="utf-8").strip()).hostname or "")
+    return needed
 
 
 def has_a_known_image(_: Project, service: Service) -> Iterator[str]:

@@ -308,3 +308,11 @@ def test_the_page_tells_every_port_and_no_other() -> None:
     assert set(re.findall(r"127\.0\.0\.1:\d+", page)) == published
     variables = set(re.findall(r"\$\{(\w+_PORT):-", FULL.read_text(encoding="utf-8")))
     assert set(re.findall(r"`(\w+_PORT)`", page)) == variables
+
+
+def test_the_page_tells_commands_that_a_new_checkout_has() -> None:
+    page = (ROOT / "docs/compose.md").read_text(encoding="utf-8")
+    assert not re.findall(r"^ {4}(?:\.venv/bin/|make |saga ).*", page, re.MULTILINE), "the containers have the program"
+    assert "`make demo`" in page.partition("`.venv/bin/saga`")[0], "what builds it is said before"
+    for name in re.findall(r"docker compose (?:exec|kill|start) ([a-z-]+)", page):
+        assert name in FULL_PROJECT.services.keys() | SMALL_PROJECT.services.keys()

@@ -159,6 +159,8 @@ def swap(service: str, old: str, new: str) -> Callable[[Tree], None]:
         (drop("scoring", "restart"), "scoring: it is not started again"),
         (change("scoring", "restart", "no"), "scoring: it is not started again"),
         (drop("orchestrator-one", "depends_on"), "orchestrator-one: it does not wait for postgres"),
+        (change("orchestrator-one", "depends_on", {"postgres": {"condition": "service_healthy"}}),
+         "orchestrator-one: it does not wait for archive"),
         (change("load", "depends_on", {}), "load: it does not wait for archive"),
         (change("archive", "build", {"context": "/", "dockerfile": "compose/Dockerfile", "target": "services",
                                      "args": {"BASE": "x"}}), "archive: its build takes something else"),
@@ -206,7 +208,7 @@ HASHED = "install --require-hashes --requirement .ci/lock/build.txt"
         ("WORKDIR /build\n", "RUN wget https://host/x\n", "'wget https://host/x' fetches something"),
         ("USER 10001:10001", "USER root", "user root is not a number other than 0"),
         ('["python3", "-IS", "/opt/saga/ready.py", "7401"]', '["true"]', "the check of orchestrator is not the one"),
-        ("HEALTHCHECK --interval=15s", "HEALTHCHECK --interval=1h", "the check of orchestrator is not asked"),
+        ("HEALTHCHECK --interval=5s", "HEALTHCHECK --interval=1h", "the check of orchestrator is not asked"),
     ],
 )  # fmt: skip
 def test_a_fault_of_the_dockerfile_is_noticed(old: str, new: str, found: str) -> None:
