@@ -4,12 +4,13 @@ OURS = ("ORCHESTRATOR_", "OTEL_")
 """How the names of our own settings begin."""
 GROUPS = {"grafana/grafana": 0}
 """The group of an image's user, where it is that of root: what the image has belongs to it."""
+KEPT = {"postgres": frozenset({"/var/lib/postgresql"})}
+"""Repository of an image -> paths where it keeps what is to last, and that nothing in the compose file tells it."""
 READ = {
-    "postgres": frozenset({"/var/lib/postgresql"}),
     "grafana/grafana": frozenset({"/etc/grafana/provisioning/datasources", "/etc/grafana/provisioning/dashboards"}),
     "prom/prometheus": frozenset({"/etc/prometheus/rules"}),
 }
-"""Repository of an image -> paths that it reads or keeps, and that nothing in the compose file tells it."""
+"""The same for paths that it reads."""
 ENVIRONMENTS = {
     "postgres": {
         "POSTGRES_USER": "saga",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from tests.compose.needs import CHECKS, ENVIRONMENTS, GROUPS, OURS, READ
+from tests.compose.needs import CHECKS, ENVIRONMENTS, GROUPS, KEPT, OURS, READ
 from tests.compose.reading import FOLDER, Project, Service, seconds, size
 
 TOP_KEYS = frozenset({"name", "services", "volumes", "secrets"})
@@ -34,6 +34,9 @@ def keys_are_known(_: Project, service: Service) -> Iterator[str]:
     for key in service.tree:
         if key not in KEYS:
             yield f"{key} is not a key that is used here"
+    for key in ("entrypoint", "command"):
+        if not isinstance(service.tree.get(key, []), list):
+            yield f"its {key} is one text, for a shell to take apart"
     networks = service.tree.get("networks", {"default": {}})
     if networks.keys() != {"default"} or networks["default"].keys() - {"aliases"}:
         yield "it is on another network than that of the mesh"
@@ -183,6 +186,17 @@ def has_what_it_reads(_: Project, service: Service) -> Iterator[str]:
             yield f"it reads {path}, and nothing is mounted there"
 
 
+def keeps_what_is_to_last(_: Project, service: Service) -> Iterator[str]:
+    told = [*service.words, *service.environment.values()]
+    kept = {found[1] for text in told if (found := re.fullmatch(r"(?:--data=|sqlite:)(.+)", text))}
+    tmpfs = {str(text).partition(":")[0] for text in service.tree.get("tmpfs", [])}
+    for path in sorted(kept | KEPT.get(service.repository, frozenset())):
+        around = {path, *map(str, PurePosixPath(path).parents)}
+        volumes = {mount.at for mount in service.mounts if mount.path is None and not mount.is_read_only}
+        if not around & volumes or around & tmpfs:
+            yield f"it keeps {path}, which is not on the volume"
+
+
 def is_set_as_thought_out(_: Project, service: Service) -> Iterator[str]:
     """Third parties get the settings that were thought about, ours what is theirs."""
     if service.is_ours:
@@ -204,8 +218,9 @@ def tells_no_secret(project: Project, service: Service) -> Iterator[str]:
     for text in said:
         if URL_WITH_PASSWORD.search(text):
             yield f"{text} has a password in it"
-        if (found := re.match(r"-*([\w.-]+)=", text)) and SECRET.search(found[1]):
-            yield f"{found[1]} is a secret on its command line"
+        name, told, _ = text.partition("=")
+        if (told or name.startswith("-")) and SECRET.search(name):
+            yield f"{name} is a secret on its command line"
     for secret in kept:
         if any(secret in text for text in said):
             yield "it is told the content of a secret"
@@ -224,6 +239,7 @@ RULES: tuple[Rule, ...] = (
     has_a_known_image,
     mounts_what_is_there,
     has_what_it_reads,
+    keeps_what_is_to_last,
     is_set_as_thought_out,
     tells_no_secret,
 )
