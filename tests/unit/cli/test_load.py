@@ -176,7 +176,7 @@ async def test_an_answer_that_takes_its_time_is_no_silence(
 
     async def answer() -> None:
         for _ in range(3):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # one turn: for the timer that would tell
 
     await client._ask(answer, takes_s)
     assert len(told) == silences
