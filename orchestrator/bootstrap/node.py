@@ -79,9 +79,13 @@ async def open_node(
     does what they forward to it or have left for it.
     """
     async with AsyncExitStack() as stack:
+        metrics = Metrics()
+        # Before anything else: opening a store, definitions and recovery are the longest turns there are.
+        stalls = StallDetector(clock=clock or SystemClock(), observer=metrics, stall_s=settings.diagnostics.stall_s)
+        await stack.enter_async_context(stalls.running())
         place = await _take_place(settings, clock, stack)
         store, clock = place.store, place.clock
-        metrics = Metrics()
+        stalls.tell_time_by(clock)
         tracing = open_tracing(os.environ if environ is None else environ, clock=clock, meter=metrics)
         observer = metrics if tracing is None else Observers(metrics, tracing)
         # Calls are told to the observer by the runtime, whatever invoker it has; told twice they would count twice.
@@ -131,7 +135,7 @@ async def open_node(
                 calling=invoker,
                 counting=metrics,
                 sampler=Sampler(clock),
-                stalls=await _watching(settings, clock, observer, stack),
+                stalls=stalls,
             ),
             sharing=place.sharing,
             servicers=servicers,
@@ -170,13 +174,6 @@ async def _take_place(settings: Settings, clock: Clock | None, stack: AsyncExitS
     clock = clock or SystemClock(time.wall, time.elapsed)
     sharing = await share(settings, shared, clock, time, stack)
     return _Place(store=shared, clock=clock, ownership=sharing.membership, cluster=sharing.showing, sharing=sharing)
-
-
-async def _watching(settings: Settings, clock: Clock, observer: Observer, stack: AsyncExitStack) -> StallDetector:
-    """Watch the event loop for stalls from now on."""
-    stalls = StallDetector(clock=clock, observer=observer, stall_s=settings.diagnostics.stall_s)
-    await stack.enter_async_context(stalls.running())
-    return stalls
 
 
 @asynccontextmanager

@@ -37,7 +37,7 @@ error by the interpreter, without the loop (`bootstrap.process`).
 
 Modules, in reading order: `live` (what is asked), `suspects` (what is thought of it), `waiting` (tasks), `frames`
 (stacks), `objects` (what grows); `thread` (the loop's thread, from another one), `sampling` (profiles), `stalls` (who
-held it up).
+held it up), `pauses` (when nobody could look).
 
 May import: `ports`, `errors`, `limits`, `values`, `ids`; never a sibling: what it looks at comes through
 `ports/diagnostics.py`. Read next: `live.py`, then `docs/diagnostics.md`.

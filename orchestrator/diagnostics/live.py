@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from heapq import nsmallest
 from itertools import chain, islice
 from typing import Generic, Protocol, TypeVar
@@ -49,6 +50,10 @@ class Stalling(Protocol):
         """Return the latest, newest first."""
         ...
 
+    def counting(self) -> AbstractContextManager[None]:
+        """Know that all objects are counted while the block runs."""
+        ...
+
 
 class LiveProcess:
     """`ports.diagnostics.Diagnostics` of the process it runs in."""
@@ -73,7 +78,7 @@ class LiveProcess:
         self._counting = counting
         self._sampler = sampler
         self._stalls = stalls
-        self._objects = ObjectCounts(clock)
+        self._objects = ObjectCounts(clock, nullcontext if stalls is None else stalls.counting)
 
     def figures(self, prefixes: Sequence[str]) -> Sequence[Figure]:
         wanted = tuple(prefixes) or ("",)

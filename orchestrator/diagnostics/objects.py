@@ -16,7 +16,8 @@ from everybody else.
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from orchestrator.errors import Overloaded
 from orchestrator.frozen import frozen
@@ -50,9 +51,10 @@ class _Growth:
 class ObjectCounts:
     """Counts, and remembers what grew from one count to the next."""
 
-    def __init__(self, clock: Clock) -> None:
-        """Begin with none: the first count is what later ones are held against."""
+    def __init__(self, clock: Clock, counting: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        """Begin with none: the first count is what later ones are held against. Each is made inside `counting()`."""
         self._clock = clock
+        self._around = counting
         self._counting: asyncio.Future[Mapping[str, int]] | None = None
         self._counted_s: float | None = None
         """When the last count began, by the clock that only runs forward."""
@@ -66,11 +68,15 @@ class ObjectCounts:
         before_s, now_s = self._counted_s, self._clock.monotonic()
         self._refuse_too_many(now_s)
         self._counted_s = now_s
-        self._counting = asyncio.get_running_loop().run_in_executor(None, _counted)
+        self._counting = asyncio.get_running_loop().run_in_executor(None, self._count)
         # Whoever asked may leave; the thread cannot, and there must not be two.
         counts = await asyncio.shield(self._counting)
         self._growths = {name: self._growth(name, count, before_s, now_s) for name, count in counts.items()}
         return self._told(now_s)
+
+    def _count(self) -> Mapping[str, int]:
+        with self._around():
+            return _counted()
 
     def _refuse_too_many(self, now_s: float) -> None:
         if self._counting is not None and not self._counting.done():

@@ -11,8 +11,10 @@ look that found the loop at work: what is told is what it was at least, and one 
 found, unless the process had nothing to do before. The culprit is who was seen most often while it lasted: the
 innermost function of this program, and the innermost one at all.
 
-What looks like a stall and has no function to blame is called what it is: a collection of garbage; a process that was
-not run, because it was stopped, frozen or starved; another thread that kept the interpreter to itself.
+What looks like a stall and has no function to blame is called what it is: a collection of garbage, a count of all
+objects; a machine that has no processor to spare; a process that was not run, because it was stopped or frozen; another
+thread that kept the interpreter to itself. Each by evidence: for how long the threads waited for a processor, how long
+the process and the loop worked meanwhile, how often the interpreter was asked for.
 """
 
 import asyncio
@@ -21,15 +23,15 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from types import CodeType, FrameType
 
 from orchestrator.diagnostics.frames import Place, place, shown
-from orchestrator.diagnostics.thread import LoopThread, Rest, is_own, module_of
+from orchestrator.diagnostics.pauses import Pauses
+from orchestrator.diagnostics.thread import Late, LoopThread, Rest, is_own, module_of
 from orchestrator.frozen import changed, frozen
 from orchestrator.limits import (
-    COLLECTIONS_KEPT_MAX,
     STALL_IDLE,
     STALL_LASTS_S,
     STALL_LOG_S,
@@ -47,10 +49,14 @@ logger = logging.getLogger("orchestrator.loop")
 
 _IDLE, _WORKING = 0.01, 0.5
 """Shares of a processor: below the one a loop has nothing to do, above the other it works even where no frame shows."""
+_WATCHING = frozenset({__name__, Pauses.__module__})
+"""What the loop and the collector call for the detector is nobody's work."""
 NOT_RUN = "nobody: the process was not run (stopped, frozen, or the machine had no time for it)"
 STARVED = "the machine, which had no processor for it"
 NATIVE = "native code of the event loop"
 ANOTHER = "another thread, which kept the interpreter to itself"
+HELD = "another thread, which kept the interpreter and did not work: it waited for something, or for a processor"
+COUNTED = "a count of all objects, which somebody asked for"
 
 _Send = Callable[[Callable[["_Beat"], None], "_Beat"], object]
 """Has the loop call a function; asked from another thread."""
@@ -77,6 +83,10 @@ class _Look:
     """The look was due so long ago: whoever kept the interpreter did not let it be taken."""
     before_s: float
     processor_s: float
+    starved_s: float
+    """For how long the thread had waited for a processor, at the look before."""
+    kept_by: str = ANOTHER
+    """Who kept the interpreter, where the look was late."""
 
 
 class _Beat:
@@ -84,12 +94,12 @@ class _Beat:
 
     __slots__ = ("is_told", "processor_s", "ran_at", "seen", "since", "starved_s")
 
-    def __init__(self, since: float, processor_s: float) -> None:
+    def __init__(self, since: float, processor_s: float, starved_s: float) -> None:
         self.since = since
         self.processor_s = processor_s
         """What the loop's thread had had of the processor by then."""
-        self.starved_s: float | None = None
-        """And for how long it had waited for one; known from the first look that finds no beat."""
+        self.starved_s = starved_s
+        """And for how long it had waited for one."""
         self.ran_at: float | None = None
         self.is_told = False
         self.seen = _Seen()
@@ -141,32 +151,6 @@ class _Seen:
         return Blame(culprit=where, saga_id=saga_id, stack=shown(self._stacks[blamed]))
 
 
-class _Collections:
-    """The garbage collector's latest runs: it keeps the interpreter, so nobody can look while it works."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._began: float | None = None
-        self._latest: deque[tuple[float, float, int]] = deque(maxlen=COLLECTIONS_KEPT_MAX)
-
-    def heard(self, phase: str, info: Mapping[str, int]) -> None:
-        """Be told by the collector, on whatever thread it runs."""
-        now = self._monotonic()
-        if phase == "start":
-            self._began = now
-        elif self._began is not None:
-            self._latest.append((self._began, now, info["generation"]))
-            self._began = None
-
-    def within(self, begin: float, end: float) -> tuple[float, int]:
-        """Return for how long it ran between two instants, and the oldest generation that it went through."""
-        took_s, generation = 0.0, 0
-        for began, ended, which in tuple(self._latest):
-            if (overlap_s := min(ended, end) - max(began, begin)) > 0.0:
-                took_s, generation = took_s + overlap_s, max(generation, which)
-        return took_s, generation
-
-
 class StallDetector:
     """Watches the running loop from a thread of its own."""
 
@@ -185,7 +169,7 @@ class StallDetector:
         self._stall_s = stall_s
         self._whose: Callable[[], str] = lambda: ""
         """Tells, on any thread, whose saga's turn it is on the loop's."""
-        self._collections = _Collections(monotonic)
+        self._pauses = Pauses(monotonic)
         self._latest: deque[StallFacts] = deque(maxlen=STALLS_KEPT_MAX)
         self._beat: _Beat | None = None
         self._log = _Log()
@@ -203,6 +187,14 @@ class StallDetector:
         beat = self._beat
         return 0.0 if beat is None or beat.ran_at is not None else self._monotonic() - beat.since
 
+    def tell_time_by(self, clock: Clock) -> None:
+        """Say from now on by this clock when stalls were: the one of a store is known only once that is open."""
+        self._clock = clock
+
+    def counting(self) -> AbstractContextManager[None]:
+        """Know that all objects are counted while the block runs, which stops everything else for a while."""
+        return self._pauses.counting()
+
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Watch the running loop while the block runs."""
@@ -213,28 +205,47 @@ class StallDetector:
         stop.acquire()
         thread, send = await LoopThread.running(), asyncio.get_running_loop().call_soon_threadsafe
         watcher = threading.Thread(target=self._watch, args=(thread, send, stop), name="stalls", daemon=True)
-        gc.callbacks.append(self._collections.heard)
+        gc.callbacks.append(self._pauses.heard)
         watcher.start()
         try:
             yield
         finally:
-            gc.callbacks.remove(self._collections.heard)
+            gc.callbacks.remove(self._pauses.heard)
             stop.release()
             await asyncio.to_thread(watcher.join)
 
     def _watch(self, thread: LoopThread, send: _Send, stop: threading.Lock) -> None:
         """Look until the lock can be had: an `Event` would cost more than a look does."""
-        rest, processor_s, period_s = Rest(), thread.processor_s(), self._stall_s
+        rest, period_s = Rest(), self._stall_s
+        processor_s, starved_s = thread.processor_s(), thread.starved_s()
         due = self._monotonic() + period_s
         while not stop.acquire(timeout=period_s):
             now, before_s, processor_s = self._monotonic(), processor_s, thread.processor_s()
-            late_s = max(now - due, 0.0)
-            if not rest.was_run(late_s):
-                self._was_not_run(now, late_s)
-                late_s = 0.0
-            look = _Look(now=now, period_s=period_s, late_s=late_s, before_s=before_s, processor_s=processor_s)
+            waited_s, starved_s = starved_s, thread.starved_s()
+            look = _Look(
+                now=now,
+                period_s=period_s,
+                late_s=max(now - due, 0.0),
+                before_s=before_s,
+                processor_s=processor_s,
+                starved_s=waited_s,
+            )
+            look = self._judged(look, rest.ended(look.late_s), starved_s - waited_s)
             period_s = self._look(thread, send, look) * self._stall_s
             due = self._monotonic() + period_s
+
+    def _judged(self, look: _Look, why: Late, starved_s: float) -> _Look:
+        """Hear why a look was late, and for how long the loop waited for a processor since the one before.
+
+        Return it late only where the loop worked or somebody kept the interpreter: else nothing of the process was run.
+        """
+        if why is Late.KEPT or look.processor_s - look.before_s > look.late_s / 2:
+            return look
+        if why is Late.HELD:
+            return changed(look, kept_by=HELD)
+        culprit = NOT_RUN if why is Late.NOT_RUN else f"{STARVED} ({look.late_s:.2f} s)"
+        self._was_not_run(look.now, look.late_s, starved_s, culprit)
+        return changed(look, late_s=0.0)
 
     def _look(self, thread: LoopThread, send: _Send, look: _Look) -> float:
         """Look once; return how many times `stall_s` it is to the next look."""
@@ -251,22 +262,20 @@ class StallDetector:
             self._send(send, look)
             return 1.0
         beat = beat or self._send(send, look)
-        if beat.starved_s is None:
-            beat.starved_s = thread.starved_s()
         frames = thread.stack()
-        while frames and module_of(frames[-1]) == __name__:
+        while frames and module_of(frames[-1]) in _WATCHING:
             frames.pop()
         if frames:
             beat.seen.add(frames, self._whose())
         elif is_working or is_kept:
-            beat.seen.add_frameless(NATIVE if is_working else ANOTHER)
+            beat.seen.add_frameless(NATIVE if is_working else look.kept_by)
         if not beat.is_told and look.now - beat.since >= STALL_LASTS_S:
             beat.is_told = True
             self._log.lasts(look.now - beat.since, beat.seen.blame())
         return 1.0 / STALL_LOOKS
 
     def _send(self, send: _Send, look: _Look) -> _Beat:
-        beat = self._beat = _Beat(look.now - look.late_s, look.before_s)
+        beat = self._beat = _Beat(look.now - look.late_s, look.before_s, look.starved_s)
         with suppress(RuntimeError):  # the loop was closed meanwhile
             send(self._beats, beat)
         return beat
@@ -280,24 +289,26 @@ class StallDetector:
         if held_s < self._stall_s:
             return
         blame = beat.seen.blame()
-        collecting_s, generation = self._collections.within(beat.since, ran_at)
-        starved_s = 0.0 if beat.starved_s is None else thread.starved_s() - beat.starved_s
-        if starved_s >= held_s / 2:
-            blame = changed(blame, culprit=f"{STARVED} ({starved_s:.2f} s), in {blame.culprit}")
-        elif collecting_s >= held_s / 2:
-            what = f"a collection of garbage (generation {generation}, {collecting_s:.2f} s)"
-            blame = changed(blame, culprit=f"{what}, in {blame.culprit}")
-        self._keep(ran_at, held_s, blame)
         worked_s = min(thread.processor_s() - beat.processor_s, held_s)
+        starved_s = thread.starved_s() - beat.starved_s
+        collecting_s, generation = self._pauses.collecting_s(beat.since, ran_at)
+        if starved_s >= held_s / 2:
+            blame = _because(f"{STARVED} ({starved_s:.2f} s)", blame)
+        elif worked_s < held_s / 2 and self._pauses.is_counting(beat.since, ran_at):
+            blame = _because(COUNTED, blame)
+        elif collecting_s >= held_s / 2:
+            blame = _because(f"a collection of garbage (generation {generation}, {collecting_s:.2f} s)", blame)
+        self._keep(ran_at, held_s, blame)
         self._log.ended(ran_at, held_s, worked_s, blame, is_urgent=beat.is_told)
 
-    def _was_not_run(self, now: float, late_s: float) -> None:
+    def _was_not_run(self, now: float, late_s: float, starved_s: float, culprit: str) -> None:
         """Hear that the whole process was not run; a turn that was under way is not to blame for it."""
         if (beat := self._beat) is not None and beat.ran_at is None:
             beat.since += late_s
+            beat.starved_s += starved_s
         if late_s < self._stall_s:
             return
-        blame = Blame(culprit=NOT_RUN)
+        blame = Blame(culprit=COUNTED if self._pauses.is_counting(now - late_s, now) else culprit)
         self._keep(now, late_s, blame)
         self._log.ended(now, late_s, 0.0, blame)
 
@@ -307,6 +318,11 @@ class StallDetector:
         self._latest.append(stall)
         self.total += 1
         self._observer.stalled(held_s)
+
+
+def _because(what: str, blame: Blame) -> Blame:
+    """Blame what kept a function from its work, and say which function that was where there is one."""
+    return changed(blame, culprit=f"{what}, in {blame.culprit}" if blame.stack else what)
 
 
 def _turns_here() -> Callable[[], str]:

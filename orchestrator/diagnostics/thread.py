@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from dis import opmap
+from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
@@ -37,7 +38,7 @@ class LoopThread:
         """Take the calling thread; `beneath` is the function that the loop is run by."""
         self.ident = threading.get_ident()
         self._beneath = beneath
-        self._schedule = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+        self._schedule = _schedule()
         clock_of = getattr(time, "pthread_getcpuclockid", None)
         self._processor: int | None = None if clock_of is None else clock_of(self.ident)
 
@@ -79,10 +80,19 @@ class LoopThread:
 
     def starved_s(self) -> float:
         """Return for how long the thread has waited for a processor that others had; 0 where nobody counts it."""
-        try:
-            return int(self._schedule.read_bytes().split()[1]) / 1e9
-        except (OSError, IndexError, ValueError):
-            return 0.0
+        return _starved_s(self._schedule)
+
+
+def _schedule() -> Path:
+    """Return where the system says how the calling thread was scheduled."""
+    return Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+
+
+def _starved_s(schedule: Path) -> float:
+    try:
+        return int(schedule.read_bytes().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _beneath(caller: FrameType) -> CodeType:
@@ -95,25 +105,52 @@ def _beneath(caller: FrameType) -> CodeType:
     return caller.f_code
 
 
-class Rest:
-    """A thread's own sleep: after one that was too long, whether it waited for the interpreter or was not run."""
+class Late(Enum):
+    """Why a thread that slept came late to look."""
 
-    __slots__ = ("_processor_s", "_waits")
+    STARVED = "others had the processors"
+    KEPT = "another thread had the interpreter, and worked"
+    HELD = "another thread had the interpreter, and did not work"
+    NOT_RUN = "the process was stopped, or frozen"
+
+
+class Rest:
+    """A thread's own sleep, and why it was too long."""
+
+    __slots__ = ("_processor_s", "_schedule", "_starved_s", "_waits")
 
     def __init__(self) -> None:
         """Begin a sleep of the calling thread."""
+        self._schedule = _schedule()
         self._waits = _waits()
         self._processor_s = time.process_time()
+        self._starved_s = _starved_s(self._schedule)
 
-    def was_run(self, late_s: float) -> bool:
-        """Return whether the thread woke so late because another one kept the interpreter; and begin the next sleep.
-
-        That one worked, or else this one asked for the interpreter again and again. A process that is stopped, frozen
-        or starved does neither.
-        """
+    def ended(self, late_s: float) -> Late:
+        """Return why the thread woke so late; and begin the next sleep."""
         waits, self._waits = self._waits, _waits()
         processor_s, self._processor_s = self._processor_s, time.process_time()
-        return self._processor_s - processor_s > late_s / 2 or self._waits - waits > _WAITS_MIN + late_s / _WAIT_S
+        starved_s, self._starved_s = self._starved_s, _starved_s(self._schedule)
+        return why_late(
+            late_s,
+            starved_s=self._starved_s - starved_s,
+            processor_s=self._processor_s - processor_s,
+            waits=self._waits - waits,
+        )
+
+
+def why_late(late_s: float, *, starved_s: float, processor_s: float, waits: int) -> Late:
+    """Return why a thread woke so late: what it waited for itself, what its whole process did, how often it asked.
+
+    A thread that sleeps does not wait for a processor: if it did, it was due. One that waits for the interpreter asks
+    for it again and again, and whoever has it works, or else waits for something, a processor perhaps. In a process
+    that is stopped or frozen nothing of this happens.
+    """
+    if starved_s > late_s / 2:
+        return Late.STARVED
+    if processor_s > late_s / 2:
+        return Late.KEPT
+    return Late.HELD if waits > _WAITS_MIN + late_s / _WAIT_S else Late.NOT_RUN
 
 
 if sys.platform == "linux":

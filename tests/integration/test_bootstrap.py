@@ -1,5 +1,6 @@
 """A whole orchestrator inside this process, over real calls: what the composition root is answerable for."""
 
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,7 +9,8 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection
 
-from orchestrator.bootstrap import open_node
+from orchestrator.bootstrap import Store, node, open_node
+from orchestrator.bootstrap.stores import open_store
 from orchestrator.config import Settings
 from orchestrator.errors import ConfigError
 from orchestrator.ports.plans import JsonInput
@@ -50,6 +52,25 @@ async def validator() -> AsyncGenerator[str]:
     await server.start()
     yield f"127.0.0.1:{port}"
     await server.stop(None)
+
+
+async def test_the_loop_is_watched_before_anything_is_opened_and_until_everything_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watching: list[int] = []
+
+    def look() -> None:
+        watching.append(sum(thread.name == "stalls" for thread in threading.enumerate()))
+
+    def opened(settings: Settings) -> Store:
+        look()
+        return open_store(settings)
+
+    monkeypatch.setattr(node, "open_store", opened)
+    async with open_node(Settings.model_validate({"store": "memory:"})):
+        look()
+    look()
+    assert watching == [1, 1, 0]
 
 
 async def test_every_call_is_measured_once(tmp_path: Path) -> None:

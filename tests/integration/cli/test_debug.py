@@ -92,7 +92,9 @@ async def test_a_stall_is_counted_once_in_a_dump_and_in_the_metric(tmp_path: Pat
         async with channel(mesh.orchestrator.address) as connection:
             stub: DiagnosticsServiceAsyncStub = DiagnosticsServiceStub(connection)
             os.kill(mesh.orchestrator.pid, signal.SIGSTOP)
-            await asyncio.to_thread(subprocess.run, [sys.executable, "-c", "import asyncio, decimal"], check=True)
+            await asyncio.to_thread(
+                subprocess.run, [sys.executable, "-c", "import asyncio, decimal, http.client, grpc"], check=True
+            )
             os.kill(mesh.orchestrator.pid, signal.SIGCONT)
             before, counted, after = -1.0, 0, -2.0
             while not counted or before != after:  # none came between the looks

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
@@ -33,6 +34,9 @@ class Others:
     def __init__(self, process: Process | None = None, actors: Iterable[ActorFacts] = ()) -> None:
         self._process = process
         self._actors = actors
+
+    def counting(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def actors(self) -> Iterator[ActorFacts]:
         return iter(self._actors)

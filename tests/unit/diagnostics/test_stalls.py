@@ -10,7 +10,8 @@ from contextlib import suppress
 import pytest
 
 from orchestrator.diagnostics import stalls
-from orchestrator.diagnostics.stalls import ANOTHER, NATIVE, NOT_RUN, STARVED, StallDetector
+from orchestrator.diagnostics.stalls import ANOTHER, COUNTED, HELD, NATIVE, NOT_RUN, STARVED, StallDetector
+from orchestrator.diagnostics.thread import Late, why_late
 from orchestrator.limits import STALL_LASTS_S, STALL_LOG_S, STALLS_KEPT_MAX
 from orchestrator.logscope import turn
 from orchestrator.ports.observer import Silence
@@ -177,9 +178,18 @@ class Stage:
         self.saga_id = ""
         self.detector._whose = lambda: self.saga_id
 
-    def look(self, frames: object = (), *, late_s: float = 0.0, worked_s: float = 0.0, after_s: float = 0.025) -> None:
-        self.clock.ticks += after_s + late_s
+    def look(
+        self,
+        frames: object = (),
+        *,
+        late_s: float = 0.0,
+        worked_s: float = 0.0,
+        starved_s: float = 0.0,
+        why: Late | None = None,
+    ) -> None:
+        self.clock.ticks += 0.025 + late_s
         before_s, self.processor_s = self.processor_s, self.processor_s + worked_s
+        before_starved_s, self.starved_s = self.starved_s, self.starved_s + starved_s
 
         stage = self
 
@@ -201,8 +211,15 @@ class Stage:
                 return stage.starved_s
 
         look = stalls._Look(
-            now=self.clock.ticks, period_s=0.025, late_s=late_s, before_s=before_s, processor_s=self.processor_s
+            now=self.clock.ticks,
+            period_s=0.025,
+            late_s=late_s,
+            before_s=before_s,
+            processor_s=self.processor_s,
+            starved_s=before_starved_s,
         )
+        if why is not None:
+            look = self.detector._judged(look, why, starved_s)
         self.detector._look(Thread, lambda call, beat: self.sent.append(lambda: call(beat)), look)  # type: ignore[arg-type]
 
     def beat(self) -> None:
@@ -284,9 +301,7 @@ def test_a_loop_that_beats_between_the_looks_is_busy_and_not_held() -> None:
 def test_time_in_which_the_process_was_not_run_is_nobody_s_fault() -> None:
     stage = Stage()
     stage.look([EVALUATE])
-    stage.clock.ticks += 5.0
-    stage.detector._was_not_run(stage.clock.ticks, 5.0)
-    stage.look([EVALUATE])
+    stage.look([EVALUATE], late_s=5.0, why=Late.NOT_RUN)
     stage.beat()
     stage.look()
     [stall] = stage.detector.latest
@@ -325,6 +340,88 @@ def test_a_look_that_came_late_at_a_loop_that_slept_is_another_thread_s_doing() 
     [stall] = stage.detector.latest
     assert stall.culprit == ANOTHER
     assert stall.held_s == pytest.approx(0.3)
+
+
+def test_who_kept_the_interpreter_and_did_not_work_is_told_apart() -> None:
+    stage = Stage()
+    stage.look(late_s=0.3, why=Late.HELD)
+    stage.beat()
+    stage.look()
+    assert [stall.culprit for stall in stage.detector.latest] == [HELD]
+
+
+def test_a_machine_that_had_no_processor_for_the_process_is_blamed_and_no_thread_of_it() -> None:
+    stage = Stage()
+    stage.look(late_s=0.3, worked_s=0.02, why=Late.STARVED)
+    stage.look([EVALUATE])
+    stage.look([EVALUATE], late_s=0.2, starved_s=0.2, why=Late.STARVED)
+    stage.look([EVALUATE])
+    stage.beat()
+    stage.look()
+    assert [stall.culprit for stall in stage.detector.latest] == [f"{STARVED} (0.20 s)", f"{STARVED} (0.30 s)"]
+
+
+def test_starvation_is_told_from_the_look_that_came_late_for_it() -> None:
+    """It begins before the look that finds the loop at work."""
+    stage = Stage()
+    stage.look([EVALUATE], late_s=0.3, starved_s=0.29, why=Late.KEPT)
+    stage.look([EVALUATE])
+    stage.beat()
+    stage.look()
+    assert [stall.culprit for stall in stage.detector.latest] == [f"{STARVED} (0.29 s), in {WHERE}"]
+
+
+def test_a_loop_that_worked_while_the_one_who_looks_had_no_processor_is_blamed_for_what_it_did() -> None:
+    stage = Stage()
+    stage.look([EVALUATE], late_s=0.3, worked_s=0.3, why=Late.STARVED)
+    stage.beat()
+    stage.look()
+    assert [stall.culprit for stall in stage.detector.latest] == [WHERE]
+
+
+@pytest.mark.parametrize("why", [Late.KEPT, Late.HELD, Late.NOT_RUN])
+def test_a_count_of_all_objects_is_named_as_what_it_is(why: Late) -> None:
+    stage = Stage()
+    with stage.detector.counting():
+        stage.look(late_s=0.3, why=why)
+        stage.beat()
+        stage.look()
+    assert [stall.culprit for stall in stage.detector.latest] == [COUNTED]
+
+
+def test_a_function_that_works_while_objects_are_counted_is_blamed_itself() -> None:
+    stage = Stage()
+    with stage.detector.counting():
+        for _ in range(10):
+            stage.look([EVALUATE], worked_s=0.025)
+        stage.beat()
+        stage.look()
+    assert [stall.culprit for stall in stage.detector.latest] == [WHERE]
+
+
+@pytest.mark.parametrize(
+    ("starved_s", "processor_s", "waits", "why"),
+    [
+        (0.3, 0.02, 60, Late.STARVED),
+        (0.3, 0.6, 60, Late.STARVED),  # others of this process worked, on other processors
+        (0.01, 0.3, 60, Late.KEPT),
+        (0.01, 0.3, 0, Late.KEPT),  # where nobody counts how often it asked
+        (0.01, 0.02, 60, Late.HELD),
+        (0.0, 0.02, 1, Late.NOT_RUN),
+    ],
+)
+def test_why_a_look_came_late_follows_from_what_was_done_meanwhile(
+    starved_s: float, processor_s: float, waits: int, why: Late
+) -> None:
+    assert why_late(0.4, starved_s=starved_s, processor_s=processor_s, waits=waits) is why
+
+
+def test_stalls_are_dated_by_the_clock_that_was_given_last() -> None:
+    stage, store = Stage(), FakeClock()
+    store.ticks = 1_000.0
+    stage.detector.tell_time_by(store)
+    stage.stall([EVALUATE])
+    assert stage.detector.latest[0].at == pytest.approx(1_700_001_000.0 - 0.25 + 0.0, abs=0.1)
 
 
 def test_a_stall_that_lasts_is_told_once_before_it_ends_and_once_when_it_has(caplog: pytest.LogCaptureFixture) -> None:
