@@ -11,9 +11,11 @@ the loop has called is of interest, so a stack begins beneath the loop; of a loo
 """
 
 import asyncio
+import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from dis import opmap
 from enum import Enum
 from functools import lru_cache
@@ -38,7 +40,7 @@ class LoopThread:
         """Take the calling thread; `beneath` is the function that the loop is run by."""
         self.ident = threading.get_ident()
         self._beneath = beneath
-        self._schedule = _schedule()
+        self._schedule = _Schedule()
         clock_of = getattr(time, "pthread_getcpuclockid", None)
         self._processor: int | None = None if clock_of is None else clock_of(self.ident)
 
@@ -80,19 +82,31 @@ class LoopThread:
 
     def starved_s(self) -> float:
         """Return for how long the thread has waited for a processor that others had; 0 where nobody counts it."""
-        return _starved_s(self._schedule)
+        return self._schedule.starved_s()
 
 
-def _schedule() -> Path:
-    """Return where the system says how the calling thread was scheduled."""
-    return Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+class _Schedule:
+    """How the thread that makes it is scheduled, as the system counts. Held open: it is read at every look."""
 
+    __slots__ = ("_descriptor",)
 
-def _starved_s(schedule: Path) -> float:
-    try:
-        return int(schedule.read_bytes().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return 0.0
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+        with suppress(OSError):
+            self._descriptor = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+    def starved_s(self) -> float:
+        """Return for how long the thread has waited for a processor that others had; 0 where nobody counts it."""
+        if self._descriptor is None:
+            return 0.0
+        try:
+            return int(os.pread(self._descriptor, 64, 0).split()[1]) / 1e9
+        except (OSError, IndexError, ValueError):
+            return 0.0
 
 
 def _beneath(caller: FrameType) -> CodeType:
@@ -121,16 +135,16 @@ class Rest:
 
     def __init__(self) -> None:
         """Begin a sleep of the calling thread."""
-        self._schedule = _schedule()
+        self._schedule = _Schedule()
         self._waits = _waits()
         self._processor_s = time.process_time()
-        self._starved_s = _starved_s(self._schedule)
+        self._starved_s = self._schedule.starved_s()
 
     def ended(self, late_s: float) -> Late:
         """Return why the thread woke so late; and begin the next sleep."""
         waits, self._waits = self._waits, _waits()
         processor_s, self._processor_s = self._processor_s, time.process_time()
-        starved_s, self._starved_s = self._starved_s, _starved_s(self._schedule)
+        starved_s, self._starved_s = self._starved_s, self._schedule.starved_s()
         return why_late(
             late_s,
             starved_s=self._starved_s - starved_s,
