@@ -216,9 +216,9 @@ class StallDetector:
 
     def _watch(self, thread: LoopThread, send: _Send, stop: threading.Lock) -> None:
         """Look until the lock can be had: an `Event` would cost more than a look does."""
-        rest, period_s = Rest(), self._stall_s
-        processor_s, starved_s = thread.processor_s(), thread.starved_s()
+        period_s = self._stall_s
         due = self._monotonic() + period_s
+        rest, processor_s, starved_s = Rest(), thread.processor_s(), thread.starved_s()
         while not stop.acquire(timeout=period_s):
             now, before_s, processor_s = self._monotonic(), processor_s, thread.processor_s()
             waited_s, starved_s = starved_s, thread.starved_s()
@@ -232,7 +232,7 @@ class StallDetector:
             )
             look = self._judged(look, rest.ended(look.late_s), starved_s - waited_s)
             period_s = self._look(thread, send, look) * self._stall_s
-            due = self._monotonic() + period_s
+            due = now + period_s  # and not from here: what stops the process in the middle of a look is told as well
 
     def _judged(self, look: _Look, why: Late, starved_s: float) -> _Look:
         """Hear why a look was late, and for how long the loop waited for a processor since the one before.
