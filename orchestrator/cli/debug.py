@@ -55,7 +55,7 @@ debug.add_command(profile)
     help="Of each list at most so many, the oldest and fullest first.",
 )
 @_parts
-@click.option("--objects", is_flag=True, help="Count objects by type too; what grew since the last count is suspect.")
+@click.option("--objects", is_flag=True, help="Count objects by type, too, which stops the process for a while.")
 @connected
 def dump(session: Session, *, limit: int, parts: Sequence[str], objects: bool) -> None:
     """Show what the process has going on, what is wrong first.
