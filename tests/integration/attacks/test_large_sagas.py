@@ -1,6 +1,10 @@
 """A saga of the largest size is undone at a pace that leaves the event loop to the others."""
 
+import gc
+from collections.abc import Generator
 from time import process_time
+
+import pytest
 
 from orchestrator.ids import SagaId
 from orchestrator.limits import STEPS_MAX
@@ -22,6 +26,15 @@ START = StartSaga(
     attributes={},
     forward_s=None,
 )
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_collected() -> Generator[None]:
+    """A collection takes as long as this process is large, which holds thousands of other tests."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def slowest_turn_s(shape: Plan) -> float:

@@ -26,7 +26,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")  # gRPC knows one event l
 CALLERS = 8
 CALL_S = 20.0
 SMALL, LARGER = "3m", "64m"
-UNANSWERED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+# The last: a wait for a server that is gone, and does not come back.
+UNANSWERED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
 BULK = "x" * 5_000
 """In every input: the disk is soon full."""
 
