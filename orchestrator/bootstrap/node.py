@@ -109,14 +109,7 @@ async def open_node(
             await tracing.start(store, store, revisions, place.ownership)
             stack.push_async_callback(tracing.drain)
         await stack.enter_async_context(orchestrator.running())
-        servicers = None
-        if place.sharing is not None:
-            from orchestrator.api import Servicers  # noqa: PLC0415  # who is alone needs no surfaces
-
-            servicers = Servicers(orchestrator, revisions, clock)
-            # Before the first shard comes: what was left for it is done before its timers.
-            await stack.enter_async_context(place.sharing.answering(orchestrator, servicers.desk))
-            await stack.enter_async_context(place.sharing.membership.running(orchestrator))
+        servicers = await _join(place, orchestrator, revisions, stack)
         await stack.enter_async_context(_forgetting(settings, store, clock, place.ownership, observer))
         node = Node(
             orchestrator=orchestrator,
@@ -174,6 +167,21 @@ async def _take_place(settings: Settings, clock: Clock | None, stack: AsyncExitS
     clock = clock or SystemClock(time.wall, time.elapsed)
     sharing = await share(settings, shared, clock, time, stack)
     return _Place(store=shared, clock=clock, ownership=sharing.membership, cluster=sharing.showing, sharing=sharing)
+
+
+async def _join(
+    place: _Place, orchestrator: Orchestrator, revisions: Revisions, stack: AsyncExitStack
+) -> "Servicers | None":
+    """Become one of those that share the store, where it is shared, and answer what they ask."""
+    if place.sharing is None:
+        return None
+    from orchestrator.api import Servicers  # noqa: PLC0415  # who is alone needs no surfaces
+
+    servicers = Servicers(orchestrator, revisions, place.clock)
+    # Before the first shard comes: what was left for it is done before its timers.
+    await stack.enter_async_context(place.sharing.answering(orchestrator, servicers.desk))
+    await stack.enter_async_context(place.sharing.membership.running(orchestrator))
+    return servicers
 
 
 @asynccontextmanager
