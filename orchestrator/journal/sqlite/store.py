@@ -130,8 +130,13 @@ class SqliteJournal:
             return []
         if self._recent is None:
             self._recent = Recent()
-        found = self._recent.after(after[0], limit)
-        return await self.since(after[0], limit) if found is None else found
+        kept = self._recent.after(after[0], limit)
+        if kept is not None:
+            return kept
+        found = await self.since(after[0], limit)
+        if len(found) < limit:
+            self._recent.follow()
+        return found
 
     async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
         """As the port says; a record that cannot be trusted is left out here: its saga's own reader reports it."""
