@@ -40,7 +40,8 @@ async def main() -> None:
                 await worker.ask({"settle": True})
         for number in range(ROUNDS):
             print(f"tracing: round {number + 1} of {ROUNDS} …", file=sys.stderr)
-            for side in (*SIDES[number % len(SIDES) :], *SIDES[: number % len(SIDES)]):  # nobody always follows the same
+            first = number % len(SIDES)  # nobody always follows the same
+            for side in (*SIDES[first:], *SIDES[:first]):
                 worker = workers[side]
                 meter = {"cpu_s": partial(cpu_s, worker.pid), "collector_cpu_s": partial(cpu_s, taking.pid)}
                 before = read(meter)
