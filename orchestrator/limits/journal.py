@@ -7,8 +7,8 @@ JOURNAL_COMMIT_LOOP_S_MAX = 0.002
 JOURNAL_COMMIT_LOOP_S_BACK = 0.001
 # Rows read on the event loop in one go, about two milliseconds of decoding; what is longer is read in a thread.
 JOURNAL_LOOP_ROWS_MAX = 500
-# Newest records kept until the trace reader has taken them: it looks every fifth of a second, in which 2,000 sagas a second
-# write 7,000; where it is further behind, nothing is kept until it has caught up from the file.
+# Newest records kept until the trace reader has taken them: it looks every fifth of a second, in which 2,000 sagas a
+# second write 7,000; where it is further behind, nothing is kept until it has caught up from the file.
 RECENT_RECORDS_MAX = 16_384
 # The same in bytes as encoded: requests and inputs hang on them, and may be large.
 RECENT_BYTES_MAX = 8 * 1024 * 1024
