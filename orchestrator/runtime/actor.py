@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from orchestrator.errors import Fenced, NotOwner, OrchestratorError, RequestError
-from orchestrator.ids import SagaId, StepId, part_trace_id
+from orchestrator.ids import SagaId, StepId
 from orchestrator.limits import COMMIT_HOLD_S, RECORDS_PER_APPEND_MAX
 from orchestrator.logscope import About, of_saga
 from orchestrator.ports.clock import Clock
@@ -349,9 +349,8 @@ def _moved(actor: Actor) -> NotOwner:
 
 
 def _about(saga_id: SagaId, state: SagaState) -> About:
-    trace, part = state.trace, state.trace_parts.number
-    trace_id = trace.trace_id if part == 1 else part_trace_id(state.uid, part)
-    where = TraceContext(trace_id=trace_id, span_id=0, sampled=trace.sampled)  # the span there is its caller's
+    trace_id = state.trace_id_of(state.trace_parts.number)
+    where = TraceContext(trace_id=trace_id, span_id=0, sampled=state.trace.sampled)  # the span there is its caller's
     return of_saga(saga_id, trace=where, definition=state.plan.definition)
 
 

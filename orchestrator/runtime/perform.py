@@ -11,7 +11,7 @@ from functools import partial
 from typing import Protocol, assert_never
 
 from orchestrator.errors import IntegrityError
-from orchestrator.ids import SagaId, attempt_span_id, is_traced, part_trace_id
+from orchestrator.ids import SagaId, attempt_span_id, is_traced
 from orchestrator.logscope import of_saga
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.invoker import CallRequest, Invoker, OnReport, OpenCall
@@ -205,7 +205,7 @@ def call_request(state: SagaState, effect: SendCall) -> CallRequest:
         epoch=operation.open.epoch,
         forward_key=step.forward.key,
         trace=TraceContext(
-            trace_id=trace.trace_id if part == 1 else part_trace_id(state.uid, part),
+            trace_id=state.trace_id_of(part),
             span_id=attempt_span_id(
                 state.uid, effect.step, effect.operation.value, effect.attempt, operation.manual_epoch
             ),

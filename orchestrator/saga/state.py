@@ -13,7 +13,7 @@ from uuid import UUID
 from immutables import Map
 
 from orchestrator.frozen import frozen
-from orchestrator.ids import SagaId, StepId, item_of, item_path
+from orchestrator.ids import SagaId, StepId, item_of, item_path, part_trace_id
 from orchestrator.limits import CLOCK_SKEW_S
 from orchestrator.saga.events import AttentionReason, Cause, Parent, Report, SettleReason
 from orchestrator.saga.plan import OnFailure, Operation, Outcome, Plan, Step, StepKind
@@ -267,6 +267,10 @@ class SagaState:
         if pivot is None:
             return False
         return self.steps[pivot].status in UNDECIDED and self.steps[pivot].forward is not None
+
+    def trace_id_of(self, part: int) -> int:
+        """Return the trace of a part: of the first the caller's, or the one that the start was given (T2, T9)."""
+        return self.trace.trace_id if part == 1 else part_trace_id(self.uid, part)
 
     def step(self, path: StepId) -> StepState:
         """Return a step or an item by its path."""

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.frozen import changed
-from orchestrator.ids import StepId
+from orchestrator.ids import StepId, part_trace_id
 from orchestrator.limits import TRACE_PART_S_MAX
 from orchestrator.saga.events import Cause, CauseKind, CompensationBegan, RollbackBegan, StepBegan
 from orchestrator.saga.plan import Operation
@@ -20,7 +20,7 @@ from orchestrator.saga.traceparts import (
     undo_begins,
 )
 from orchestrator.testing.shorthand import plan, step
-from tests.kit.machine import started
+from tests.kit.machine import UID, started
 
 BEGIN_AT = 1_000.0
 A, B, C = StepId("a"), StepId("b"), StepId("c")
@@ -103,3 +103,4 @@ def test_a_call_that_lasts_for_days_stays_in_its_steps_part_and_what_begins_afte
     machine.at += 3 * TRACE_PART_S_MAX
     machine.reply("a")
     assert [machine.state.trace_parts.part_of(each, Operation.FORWARD) for each in (A, B)] == [1, 2]
+    assert [machine.state.trace_id_of(part) for part in (1, 2)] == [machine.state.trace.trace_id, part_trace_id(UID, 2)]
