@@ -18,7 +18,7 @@ from orchestrator.cli.demo import stop_cleanly_on_signals
 from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.given import FiniteType
 from orchestrator.cli.output import duration, echo, note
-from orchestrator.cli.session import SERVER_DEFAULT
+from orchestrator.cli.session import server_option
 from orchestrator.limits import DEMO_CONCURRENCY, DEMO_REPORTS_MAX, DEMO_SILENCE_S_MAX, LOAD_RATE_MAX, LOAD_RATE_MIN
 
 if TYPE_CHECKING:
@@ -42,15 +42,7 @@ class Wanted:
 
 
 @click.command()
-@click.option(
-    "--server",
-    envvar="ORCHESTRATOR_SERVER",
-    default=SERVER_DEFAULT,
-    show_default=True,
-    show_envvar=True,
-    metavar="HOST:PORT",
-    help="Where the orchestrator listens; `dns:///NAME:PORT` asks all that the name stands for, in turn.",
-)
+@server_option("Where the orchestrator listens; `dns:///NAME:PORT` asks all that the name stands for, in turn.")
 @click.option("--reports", type=click.IntRange(1, DEMO_REPORTS_MAX), default=1_000, show_default=True, help="A round.")
 @click.option("--rounds", type=click.IntRange(0), default=1, show_default=True, help="How many; 0: until stopped.")
 @click.option("--rate", type=FiniteType(0, LOAD_RATE_MAX), default=0, help="Reports a second; 0: as many as it goes.")

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, cast
+from typing import TYPE_CHECKING, Any, Concatenate, TypeVar, cast
 
 import click
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.v1.operator_service_pb2_grpc import OperatorServiceStub
     from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 
+F = TypeVar("F", bound=Callable[..., Any])
 ExitCode = int | None
 """None: done. Not an outcome, which is a step's."""
 SERVER_DEFAULT = "127.0.0.1:7400"
@@ -90,18 +91,23 @@ def formatted(command: Callable[Concatenate[Printer, ...], ExitCode]) -> Callabl
     return with_printer
 
 
-def connected(command: Callable[Concatenate[Session, ...], ExitCode]) -> Callable[..., ExitCode]:
-    """Give a command `--server` (and `-o`, `-q`), and a session as its first argument; explain what gRPC raises."""
-
-    @click.option(
+def server_option(told: str = "Where the orchestrator listens.") -> Callable[[F], F]:
+    """Give a command `--server`, as `server`, with what is to be told of it."""
+    return click.option(
         "--server",
         envvar="ORCHESTRATOR_SERVER",
         default=SERVER_DEFAULT,
         show_default=True,
         show_envvar=True,
         metavar="HOST:PORT",
-        help="Where the orchestrator listens.",
+        help=told,
     )
+
+
+def connected(command: Callable[Concatenate[Session, ...], ExitCode]) -> Callable[..., ExitCode]:
+    """Give a command `--server` (and `-o`, `-q`), and a session as its first argument; explain what gRPC raises."""
+
+    @server_option()
     @functools.wraps(command)
     def with_session(printer: Printer, *args: object, server: str, **kwargs: object) -> ExitCode:
         import grpc

@@ -88,19 +88,24 @@ def calls(trace: TraceContext = CALLER) -> Iterator[CallRequest]:
     """Yield a call of every method of every target."""
     for target in TARGETS:
         for method in METHODS:
-            yield CallRequest(
-                target=target,
-                method=method,
-                request=Payload("x", b""),
-                reply_type="y",
-                deadline_at=9.0,
-                key="k",
-                saga_id=SagaId("s"),
-                uid=uid_of(1),
-                step=StepId("score"),
-                operation=Operation.FORWARD,
-                attempt=1,
-                epoch=1,
-                forward_key="k",
-                trace=trace,
-            )
+            yield call_of(method, trace, target)
+
+
+def call_of(method: str = "epro.v1.Scoring/Do", trace: TraceContext = CALLER, target: str = "scoring") -> CallRequest:
+    """Return a call of which a metric sees target, method and trace."""
+    return CallRequest(
+        target=target,
+        method=method,
+        request=Payload("x", b""),
+        reply_type="y",
+        deadline_at=9.0,
+        key="k",
+        saga_id=SagaId("s"),
+        uid=uid_of(1),
+        step=StepId("score"),
+        operation=Operation.FORWARD,
+        attempt=1,
+        epoch=1,
+        forward_key="k",
+        trace=trace,
+    )

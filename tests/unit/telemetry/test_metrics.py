@@ -10,7 +10,7 @@ from time import perf_counter
 import pytest
 
 from orchestrator.errors import JournalUnavailable
-from orchestrator.ids import SagaId, StepId
+from orchestrator.ids import StepId
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.limits import LOOP_LAG_SAMPLE_S, METRIC_LABEL_SETS_MAX
 from orchestrator.ports.cluster import Standing
@@ -22,8 +22,8 @@ from orchestrator.saga.events import AttentionRaised, AttentionReason, Phase, Re
 from orchestrator.saga.plan import Await, Operation, Probe
 from orchestrator.saga.state import SagaStatus
 from orchestrator.telemetry import Metrics, Observers, asked, instruments, names
-from orchestrator.values import Payload, TraceContext
-from tests.unit.telemetry.histories import CALLER, Teller, notify_refused, ok, uid_of, unavailable
+from tests.unit.telemetry.histories import Teller, notify_refused, ok, unavailable
+from tests.unit.telemetry.many import call_of
 from tests.unit.telemetry.shapes import AUDIT, Guide, call, guide, no, plan_of, read, replied, run, step
 
 METRICS_PAGE = Path(__file__).parents[3] / "docs/metrics.md"
@@ -42,25 +42,6 @@ async def nothing_waits() -> Backlog:
 def watch(metrics: Metrics, teller: Teller, answer: object = ok) -> None:
     for append in teller.run(answer):  # type: ignore[arg-type]  # one of the tellers' answers
         metrics.recorded(teller.state, append.records)
-
-
-def call_of(method: str = "epro.v1.Scoring/Do", trace: TraceContext = CALLER) -> CallRequest:
-    return CallRequest(
-        target="scoring",
-        method=method,
-        request=Payload("x", b""),
-        reply_type="y",
-        deadline_at=9.0,
-        key="k",
-        saga_id=SagaId("report-1"),
-        uid=uid_of(1),
-        step=StepId("score"),
-        operation=Operation.FORWARD,
-        attempt=1,
-        epoch=1,
-        forward_key="k",
-        trace=trace,
-    )
 
 
 def test_sagas_are_counted_by_definition_and_end() -> None:

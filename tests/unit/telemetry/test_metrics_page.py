@@ -22,8 +22,8 @@ from orchestrator.telemetry.exposition import OPENMETRICS, TEXT, TEXT_OLD, conte
 from orchestrator.telemetry.series import Histogram
 from orchestrator.values import TraceContext
 from tests.unit.telemetry.histories import CALLER, Teller, notify_refused, ok
-from tests.unit.telemetry.many import filled
-from tests.unit.telemetry.test_metrics import call_of, watch
+from tests.unit.telemetry.many import call_of, filled
+from tests.unit.telemetry.test_metrics import watch
 
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
