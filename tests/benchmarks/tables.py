@@ -13,7 +13,7 @@ from typing import Any
 from tests.benchmarks import joining, kept
 from tests.benchmarks.arithmetic import arithmetic, carries
 
-PAGES = (Path("docs/design/performance.md"), Path("docs/design/scale.md"))
+PAGES = (Path("docs/performance.md"), Path("docs/design/scale.md"))
 PICTURE = PAGES[0].parent / "joining.svg"
 _PLACE = re.compile(r"(<!-- figures: (?P<name>[\w-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
