@@ -3,7 +3,7 @@
 Invariants stand at the fields they bind; `check.py` enforces them under the same numbers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import field
 from enum import StrEnum
 from operator import attrgetter
@@ -16,6 +16,7 @@ from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, StepId, item_of, item_path, part_trace_id
 from orchestrator.limits import CLOCK_SKEW_S
 from orchestrator.saga.events import AttentionReason, Cause, Parent, Report, SettleReason
+from orchestrator.saga.memo import Memo
 from orchestrator.saga.plan import OnFailure, Operation, Outcome, Plan, Step, StepKind
 from orchestrator.saga.traceparts import ONE_PART, TraceParts
 from orchestrator.values import Attributes, Payload, TraceContext
@@ -238,11 +239,7 @@ class SagaState:
     cancel_reason: str | None = None
     attention: tuple[AttentionReason, ...] = ()
     output: Payload | None = None
-    memo: dict[tuple[StepId, int], Sequence[object]] = field(
-        default_factory=dict[tuple[StepId, int], Sequence[object]], compare=False, repr=False
-    )
-    """The lists that `for_each` expressions gave, by step and beginning: what was recorded gives the same list again,
-    so this is no part of the value, and a state read anew begins without it."""
+    memo: Memo = field(default_factory=Memo)
 
     @property
     def is_terminal(self) -> bool:

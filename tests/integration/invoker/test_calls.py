@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from msgspec.structs import force_setattr
 
 from orchestrator.limits import PAYLOAD_BYTES_MAX
 from orchestrator.saga.events import Phase, Report
@@ -251,7 +252,7 @@ async def test_a_call_that_grpc_forgets_is_reported_after_its_deadline(monkeypat
     async with serving(Shop().methods()) as address, calling(address) as caller:
         await caller.call()
         request = caller.request(timeout_s=0.05)
-        object.__setattr__(request.request, "data", "not bytes")  # the only way found to make gRPC drop a call silently
+        force_setattr(request.request, "data", "not bytes")  # the only way found to make gRPC drop a call silently
         _opened, reported = caller.begin(request)
         report = await reported
         asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)

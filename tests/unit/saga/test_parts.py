@@ -133,7 +133,7 @@ def test_items_of_a_state_that_was_read_anew_are_the_same() -> None:
     """The list is no part of the records: whoever takes over evaluates it again, from what is recorded."""
     machine = started(plan(step("a", for_each=items(3), parallel=1)))
     heir = Machine(machine.plan, *machine.events)
-    assert heir.state.memo == {}
+    assert not heir.state.memo
     heir.reply("a[0]")
     assert heir.state.step(StepId("a[1]")).forward is not None
     assert heir.state == machine.replies("a[0]").state

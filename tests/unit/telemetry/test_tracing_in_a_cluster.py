@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random  # noqa: TID251  (seeded)
 
 import pytest
@@ -303,7 +304,7 @@ async def test_a_page_that_is_broken_off_is_told_once_and_right(monkeypatch: pyt
     await until(lambda: process.tracing.position(1) > 0)
     # A page that moves a saga on, and then comes to one whose plan cannot be had.
     await record(journal, 1, compensated()[5:-2])
-    await record(journal, 1, Teller(3, plan=changed(Teller().plan, revision="r2")).run())
+    await record(journal, 1, Teller(3, plan=replace(Teller().plan, revision="r2")).run())
     await record(journal, 1, compensated()[-2:])
     process.look()
     await until(lambda: plans.asked >= 3)
