@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NewType
 from uuid import UUID
 
-from orchestrator.limits import DERIVED_KEYS_KEPT_MAX, SPAN_ATTEMPTS_MAX, SPAN_ITEMS_MAX
+from orchestrator.limits import DERIVED_KEYS_KEPT_MAX, PATHS_KEPT_MAX, SPAN_ATTEMPTS_MAX, SPAN_ITEMS_MAX
 
 SagaId = NewType("SagaId", str)
 """The caller's name for a saga, a business key such as `report-7F3A`; unique in a store, as long as it is kept."""
@@ -39,23 +39,33 @@ def item_path(step: StepId, index: int) -> StepId:
 
 def item_of(path: StepId) -> tuple[StepId, int | None]:
     """Return a path's step, and its position where the path is an item's."""
-    match = _ITEM.fullmatch(path) if path.endswith("]") else None
+    return _item_of(path) if path[-1:] == "]" else (path, None)
+
+
+@lru_cache(maxsize=PATHS_KEPT_MAX)
+def _item_of(path: StepId) -> tuple[StepId, int | None]:
+    match = _ITEM.fullmatch(path)
     return (path, None) if match is None else (StepId(match[1]), int(match[2]))
 
 
-@lru_cache(maxsize=DERIVED_KEYS_KEPT_MAX)
 def idempotency_key(uid: UUID, step: StepId, operation: str, manual_epoch: int = 0) -> str:
     """Return the one key of all attempts of an operation (R11): UUIDv5, so that it also fits an AIP-155 `request_id`.
 
     `manual_epoch` counts the times a person asked to run the operation again *as new*; nothing else changes the key.
     """
+    return _key(uid.int, step, operation, manual_epoch)  # a UUID is hashed and compared in Python, its number is not
+
+
+@lru_cache(maxsize=DERIVED_KEYS_KEPT_MAX)
+def _key(uid: int, step: StepId, operation: str, manual_epoch: int) -> str:
     # uuid.uuid5 written out: it makes two UUID objects on its way to the text, which cost more than the digest.
     name = f"{step}//{operation}/{manual_epoch}".encode()
-    digest = bytearray(hashlib.sha1(uid.bytes + name, usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = hashlib.sha1(uid.to_bytes(16, "big") + name, usedforsecurity=False).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
+
+
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+"""The two highest bits of a UUID's ninth octet are fixed (RFC 9562)."""
 
 
 def trace_id(uid: UUID) -> int:
@@ -72,7 +82,11 @@ def part_trace_id(uid: UUID, part: int) -> int:
 
 def span_id(uid: UUID, *path: str | int) -> int:
     """Return the 64-bit span id of a part of the saga, e.g. `span_id(uid, "score", "forward", 1)`; never zero."""
-    digest = hashlib.sha256(uid.bytes + "/".join(map(str, path)).encode()).digest()
+    return _span_id(uid, "/".join(map(str, path)))
+
+
+def _span_id(uid: UUID, path: str) -> int:
+    digest = hashlib.sha256(uid.bytes + path.encode()).digest()
     return int.from_bytes(digest[:8], "big") or 1
 
 
@@ -109,7 +123,7 @@ def attempt_span_id(uid: UUID, step: StepId, operation: str, attempt: int, manua
 
     Attempts are numbered from 1 again where a step begins anew, and then their key's manual epoch is another.
     """
-    return span_id(uid, step, _numbered(operation, manual_epoch), attempt)
+    return _span_id(uid, f"{step}/{_numbered(operation, manual_epoch)}/{attempt}")
 
 
 def rollback_span_id(uid: UUID, step: StepId, number: int) -> int:

@@ -69,3 +69,5 @@ MESSAGE_CHARS_MAX = 1_000
 
 # Derived keys remembered: each is asked for when an attempt opens and again by every check of it; about 200 bytes each.
 DERIVED_KEYS_KEPT_MAX = 4_096
+# Paths of items taken apart into step and position: each is asked for some ten times a record; about 250 bytes each.
+PATHS_KEPT_MAX = 4_096
