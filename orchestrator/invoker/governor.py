@@ -97,13 +97,15 @@ class Governor:
 
     def answered(self, target: str, method: str, code: str, now: float, trials: Trials) -> tuple[str, ...]:
         """Take note of how a call that was let through ended; return the scopes whose pause began or ended with it."""
+        if not self._pauses and code not in CONFIGURATION:
+            return ()
         scope = f"{target}/{method}"
         turned: tuple[str, ...] = ()
         if code in CONFIGURATION:
             paused = scope if code == "UNIMPLEMENTED" else target
             turned = () if paused in self._pauses else (paused,)
             self._pauses[paused] = lengthened(self._pauses.get(paused), code, now)
-        elif code in _PROPER and self._pauses:
+        elif code in _PROPER:
             turned = tuple(each for each in (target, scope) if self._pauses.pop(each, None) is not None)
         for trial in trials:
             pause = self._pauses.get(trial)

@@ -17,6 +17,10 @@ header               value
 ===================  ==============================================================================================
 """
 
+from collections.abc import Iterator
+
+from grpc import aio
+
 from orchestrator.limits import TRACESTATE_CHARS_MAX
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.saga.plan import Operation
@@ -24,6 +28,26 @@ from orchestrator.tracecontext import BAGGAGE, TRACEPARENT, TRACESTATE, tracepar
 from orchestrator.values import TraceContext
 
 Headers = tuple[tuple[str, str], ...]
+
+
+class Given(aio.Metadata):
+    """Headers as gRPC takes them as they are.
+
+    Of a tuple it makes an ordered dictionary of lists, and of that a tuple again: more than all else here is to a call.
+    It is only ever gone through, and asked for its length.
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Headers) -> None:
+        """Keep them; what gRPC's own would keep is not made."""
+        self._pairs = pairs
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
 
 
 def headers(call: CallRequest) -> Headers:

@@ -12,7 +12,7 @@ from grpc import aio
 from orchestrator.invoker.channels import Channel, Channels
 from orchestrator.invoker.classify import classify
 from orchestrator.invoker.governor import Governor, Held, Trials
-from orchestrator.invoker.metadata import headers
+from orchestrator.invoker.metadata import Given, headers
 from orchestrator.invoker.methods import GrpcMethods
 from orchestrator.invoker.targets import TargetConfig
 from orchestrator.limits import (
@@ -56,19 +56,19 @@ class GrpcInvoker:
 
     def begin(self, call: CallRequest, on_report: OnReport) -> OpenCall:
         """Begin a call. The report comes later, on the loop, once; never from within `begin` or `abort`."""
-        loop = asyncio.get_running_loop()
-        opened = _Call(call, on_report, self._end)
+        now = self._clock.now()
+        opened = _Call(call, on_report, self._end, now)
         self._open.add(opened)
         self._counts[call.target] = self._counts.get(call.target, 0) + 1
         if self._sweep is None:
-            self._sweep = loop.call_later(CALL_OVERDUE_S, self._end_overdue)
-        channel = self._admit(opened)
+            self._sweep = asyncio.get_running_loop().call_later(CALL_OVERDUE_S, self._end_overdue)
+        channel = self._admit(opened, now)
         if isinstance(channel, Report):
-            loop.call_soon(opened.settle, channel)
+            asyncio.get_running_loop().call_soon(opened.settle, channel)
         elif channel.is_ready():
-            self._send(opened, channel)
+            self._send(opened, channel, now)
         else:
-            self._wait(opened, channel)
+            self._wait(opened, channel, now)
         return opened
 
     def in_flight(self) -> Mapping[str, int]:
@@ -104,10 +104,9 @@ class GrpcInvoker:
             self._sweep = None
         await self._channels.close()
 
-    def _admit(self, opened: "_Call") -> Channel | Report:
+    def _admit(self, opened: "_Call", now: float) -> Channel | Report:
         """Return the call's channel, or the report of a call that is not even tried."""
         call = opened.call
-        now = opened.begun_at = self._clock.now()
         if self._closing:
             return _held("this process is draining and makes no new calls", TARGET_TRIAL_WAIT_S, now)
         channel = self._channels.get(call.target)
@@ -126,7 +125,7 @@ class GrpcInvoker:
         opened.trials = verdict
         return channel
 
-    def _wait(self, opened: "_Call", channel: Channel) -> None:
+    def _wait(self, opened: "_Call", channel: Channel, now: float) -> None:
         """Send once there is a connection; until then nothing has left this process."""
         loop = asyncio.get_running_loop()
         target = channel.target
@@ -134,7 +133,7 @@ class GrpcInvoker:
         def settled(why: str | None) -> None:
             opened.stop_waiting()
             if why is None:
-                self._send(opened, channel)
+                self._send(opened, channel, self._clock.now())
             else:
                 message = f"no connection to target {target.name!r} at {target.address}: {why}"
                 opened.settle(_unsent("UNAVAILABLE", message, self._clock.now()))
@@ -150,19 +149,19 @@ class GrpcInvoker:
             loop.call_soon(opened.settle, report)
 
         withdraw = channel.when_settled(settled)
-        timer = loop.call_later(self._remaining_s(opened.call), expired)
+        timer = loop.call_later(_remaining_s(opened.call, now), expired)
         opened.wait_until(withdraw, timer, aborted)
 
-    def _send(self, opened: "_Call", channel: Channel) -> None:
+    def _send(self, opened: "_Call", channel: Channel, now: float) -> None:
         loop = asyncio.get_running_loop()
         call = opened.call
-        remaining_s = self._remaining_s(call)
+        remaining_s = _remaining_s(call, now)
         if remaining_s <= 0:  # to gRPC, a timeout of zero means none
             message = "the deadline had passed before the call could be sent"
-            loop.call_soon(opened.settle, _unsent("DEADLINE_EXCEEDED", message, self._clock.now()))
+            loop.call_soon(opened.settle, _unsent("DEADLINE_EXCEEDED", message, now))
             return
-        rpc = channel.stub(call.method)(call.request.data, timeout=remaining_s, metadata=headers(call))
-        opened.sent(rpc, self._clock.now(), loop.time() + remaining_s + CALL_OVERDUE_S)
+        rpc = channel.stub(call.method)(call.request.data, timeout=remaining_s, metadata=Given(headers(call)))
+        opened.sent(rpc, now, loop.time() + remaining_s + CALL_OVERDUE_S)
 
         def ended(_rpc: Rpc) -> None:
             # now gRPC has the status, one turn later its own task has the reply: there is no need for a task of ours
@@ -228,8 +227,9 @@ class GrpcInvoker:
         self._open.discard(opened)
         self._counts[call.target] -= 1
         if opened.trials is not None:
-            now = self._clock.now()
-            for scope in self._governor.answered(call.target, call.method, report.code, now, opened.trials):
+            assert report.ended_at is not None  # every report of ours says when
+            scopes = self._governor.answered(call.target, call.method, report.code, report.ended_at, opened.trials)
+            for scope in scopes:
                 self._tell_turned(scope, report.code)
         if self._idle is not None and not self._open:
             self._idle.set()
@@ -251,9 +251,6 @@ class GrpcInvoker:
                 opened.settle(self._ended(opened, *_FORGOTTEN))
         self._sweep = loop.call_later(CALL_OVERDUE_S, self._end_overdue) if self._open else None
 
-    def _remaining_s(self, call: CallRequest) -> float:
-        return min(call.deadline_at - self._clock.now(), CALL_TIMEOUT_S_MAX)
-
 
 class _Call:
     """One open call: waiting for a connection, then sent, then settled; it settles once."""
@@ -274,14 +271,16 @@ class _Call:
         "trials",
     )
 
-    def __init__(self, call: CallRequest, on_report: OnReport, end: Callable[["_Call", Report], None]) -> None:
+    def __init__(
+        self, call: CallRequest, on_report: OnReport, end: Callable[["_Call", Report], None], begun_at: float
+    ) -> None:
         self.call = call
         self.on_report = on_report
         self.cause: tuple[str, str] | None = None
         """Code and text, where the end is our doing (R-4: never read back from gRPC's words)."""
         self.trials: Trials | None = None
         """None: the governor was not asked, or held the call back."""
-        self.begun_at = 0.0
+        self.begun_at = begun_at
         self.sent_at: float | None = None
         self.overdue_at = float("inf")
         self._end = end
@@ -349,6 +348,10 @@ class _Call:
             return False
         self.cause = (code, why)
         return True
+
+
+def _remaining_s(call: CallRequest, now: float) -> float:
+    return min(call.deadline_at - now, CALL_TIMEOUT_S_MAX)
 
 
 def _unsent(code: str, message: str, now: float, retry_after_s: float | None = None) -> Report:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.ids import SagaId, StepId
-from orchestrator.invoker.metadata import headers
+from orchestrator.invoker.metadata import Given, headers
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.saga.plan import Operation
 from orchestrator.values import Payload, TraceContext
@@ -80,3 +80,11 @@ def test_a_trace_state_that_grpc_would_refuse_is_left_out(state: str) -> None:
     assert len(sent) <= 512
     legal = 0 < len(state) <= 512 and all(" " <= character <= "~" for character in state)
     assert bool(sent) == legal
+
+
+def test_grpc_is_given_the_headers_as_they_are() -> None:
+    said = headers(FORWARD)
+    given = Given(said)
+    assert tuple(given) == said
+    assert len(given) == len(said)
+    assert given  # gRPC takes what is false for none
