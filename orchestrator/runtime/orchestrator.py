@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 from orchestrator.errors import JournalUnavailable, NotFound
 from orchestrator.frozen import frozen
@@ -227,7 +228,7 @@ class Orchestrator:
     async def wait(self, name: str, until: Until, after_version: int, timeout_s: float) -> SagaState:
         """Return the state once it is as wanted, or as it stands when the time is over; never an error for that."""
         saga = checked(name)
-        with self._watchers.watching(saga) as watch:
+        with self._watchers.watching(saga, partial(until.is_reached, after_version=after_version)) as watch:
             state = await self._directory.state(saga)
             try:
                 async with asyncio.timeout(timeout_s):
@@ -237,7 +238,7 @@ class Orchestrator:
                         await watch.changed()
                         state = watch.state or await self._moved(saga, state, until)
             except TimeoutError:
-                pass
+                return watch.state or state
         return state
 
     async def _moved(self, saga: SagaId, state: SagaState, until: Until) -> SagaState:

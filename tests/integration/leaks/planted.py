@@ -16,15 +16,15 @@ from orchestrator.invoker.service import GrpcInvoker
 from orchestrator.runtime.actor import Actor
 from orchestrator.runtime.directory import Directory
 from orchestrator.runtime.perform import Hands
-from orchestrator.runtime.watchers import Watch, Watchers
+from orchestrator.runtime.watchers import Wanted, Watch, Watchers
 
 
 def _forget_watcher() -> AbstractContextManager[object]:
     proper, kept = Watchers.watching, list[Watch]()
 
     @contextmanager
-    def watching(self: Watchers, saga_id: SagaId) -> Generator[Watch]:
-        with proper(self, saga_id) as watch:
+    def watching(self: Watchers, saga_id: SagaId, *wanted: Wanted) -> Generator[Watch]:
+        with proper(self, saga_id, *wanted) as watch:
             kept.append(watch)
             yield watch
 
