@@ -18,7 +18,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from orchestrator import __version__
 from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX, TRACE_STATES_KEPT_MAX
 from orchestrator.telemetry.names import SCHEMA, SCOPE
-from orchestrator.telemetry.spandata import SpanData
+from orchestrator.telemetry.spandata import Said, SpanData
 
 # What exporters let out instead of saying FAILURE: a closed channel, a socket's error, a value that does not encode.
 _LET_OUT = (RuntimeError, OSError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
@@ -70,7 +70,7 @@ def _grpc(resource: Resource) -> _Export:
     from orchestrator.telemetry.encoding import DirectSpanExporter  # noqa: PLC0415  (brings gRPC's exporter)
 
     exporter = DirectSpanExporter()
-    sample = SpanData(trace_id=1, span_id=1, parent_id=0, name="", start_ns=0, end_ns=0, attributes={})
+    sample = SpanData(trace_id=1, span_id=1, parent_id=0, saga_id="", said=Said(name=""), start_ns=0, end_ns=0)
     exporter.address_from(readable(sample, resource))
     # Our exporter's form; the SDK's signature names its own.
     return _Export(lambda spans: exporter.export(cast("Sequence[ReadableSpan]", spans)), exporter.shutdown)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.frozen import frozen_tuple
 from orchestrator.limits import TRACE_BATCH_S_MAX, TRACE_COMPLAINT_S, TRACE_RETRY_S
 from orchestrator.ports.clock import Clock
 from orchestrator.telemetry.spandata import SpanData
@@ -36,7 +37,7 @@ class BatchSettings:
     give_up_s: float = TRACE_BATCH_S_MAX
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_tuple
 class Entry:
     """The spans that the record at one position of a shard closed; without spans it only moves the position."""
 

@@ -117,24 +117,30 @@ def _opened(view: SagaView, event: ev.AttemptOpened, version: int) -> SagaView:
 
 def _call_of(event: ev.AttemptOpened, entry: UnderWay) -> OpenAttempt:
     opened_at = max(event.at, entry.begin_at)
-    return OpenAttempt(attempt=event.attempt, manual_epoch=event.manual_epoch, opened_at=opened_at)
+    return OpenAttempt(
+        attempt=event.attempt, manual_epoch=event.manual_epoch, opened_at=opened_at, parent_id=entry.span_id
+    )
 
 
 def _attempted(view: SagaView, event: ev.AttemptSettled) -> Told:
     key = event.step, event.operation
-    if not ids.is_traced(event.step, event.attempt):
-        if event.operation is _FORWARD and ids.is_traced(event.step):
-            view = changed(view, last=view.last.set(event.step, None))
-        return untold(view, event.step, side_of(event.operation)), ()
     call = view.calls.get(key)
     if call is None:
-        return view, ()  # told as cut off when the saga was said to be over
+        return _unknown_attempt(view, event), ()
     calls = view.calls.delete(key)
     if event.operation is _FORWARD:
         view = changed(view, calls=calls, last=view.last.set(event.step, call))
     else:
         view = changed(view, calls=calls)
     return view, (spans.attempt_span(view, event, call),)
+
+
+def _unknown_attempt(view: SagaView, event: ev.AttemptSettled) -> SagaView:
+    if ids.is_traced(event.step, event.attempt):
+        return view  # told as cut off when the saga was said to be over
+    if event.operation is _FORWARD and ids.is_traced(event.step):
+        view = changed(view, last=view.last.set(event.step, None))
+    return untold(view, event.step, side_of(event.operation))
 
 
 def _began(view: SagaView, event: ev.StepBegan, version: int) -> SagaView:
@@ -144,19 +150,21 @@ def _began(view: SagaView, event: ev.StepBegan, version: int) -> SagaView:
 
 
 def _settled(view: SagaView, event: ev.StepSettled) -> Told:
-    view = _counted(view, event)
+    if view.items:
+        view = _counted(view, event)
     rolled_back: tuple[SpanData, ...] = ()
-    if event.step in view.rollbacks and event.step not in view.rollbacks[event.step].steps:
+    if view.rollbacks and event.step in view.rollbacks and event.step not in view.rollbacks[event.step].steps:
         # The scope has failed, or is given up. What is run again from a step ends with its reset instead.
         view, rolled_back = _closed_rollback(view, event.step, event.at)
     key = event.step, _FORWARD
-    if not ids.is_traced(event.step):
-        return untold(view, event.step, _FORWARD), rolled_back
-    if key not in view.under_way:
+    entry = view.under_way.get(key)
+    if entry is None:
+        if not ids.is_traced(event.step):
+            return untold(view, event.step, _FORWARD), rolled_back
         if view.has_ended or event.reason is ev.SettleReason.RESOLVED:
             return view, rolled_back  # its span is told already, and says what was known then
         view = begun(view, event.step, _FORWARD, event.started_at)
-    entry = view.under_way[key]
+        entry = view.under_way[key]
     span = spans.step_span(view, event, entry)
     return changed(view, under_way=view.under_way.delete(key)), (*rolled_back, span)
 

@@ -42,9 +42,11 @@ class Reader:
     async def page(self, after: Mapping[int, int], limit: int) -> tuple[Mapping[int, int], list[Entry]]:
         """Return how far each shard that has news was read, and the entries between that have spans."""
         records = await self._journal.news(after, limit)
-        entries = [
-            Entry(found.position, spans, found.shard) for found in records if (spans := await self._spans(found))
-        ]
+        entries: list[Entry] = []
+        for found in records:
+            view = self._ready(found) or await self._view_before(found)
+            if view is not None and (spans := self._spans(found, view)):
+                entries.append(Entry(found.position, spans, found.shard))
         return {found.shard: found.position for found in records}, entries
 
     def forget(self, shards: Collection[int]) -> None:
@@ -52,22 +54,24 @@ class Reader:
         for saga_id in [saga_id for saga_id, seen in self._seen.items() if seen.shard in shards]:
             del self._seen[saga_id]
 
-    async def _spans(self, positioned: PositionedRecord) -> tuple[SpanData, ...]:
-        saga_id, record = positioned.saga_id, positioned.record
-        event = record.event
-        if isinstance(event, SagaStarted):
-            view: SagaView | None = view_of(event, await self._shape_of(event))
-        else:
-            seen = self._seen.get(saga_id)
-            is_next = seen is not None and seen.version == record.version - 1
-            view = seen.view if seen is not None and is_next else await self._folded(saga_id, record.version - 1)
-        if view is None:
-            return ()
-        view, spans = project(view, event, record.version)
-        if isinstance(event, SagaCompleted | SagaCompensated | SagaTerminated):
+    def _ready(self, next_one: PositionedRecord) -> SagaView | None:
+        """Return what is remembered of a saga up to its next record; None where that has to be looked up."""
+        seen = self._seen.get(next_one.saga_id)
+        return seen.view if seen is not None and seen.version == next_one.record.version - 1 else None
+
+    async def _view_before(self, next_one: PositionedRecord) -> SagaView | None:
+        record = next_one.record
+        if isinstance(record.event, SagaStarted):
+            return view_of(record.event, await self._shape_of(record.event))
+        return await self._folded(next_one.saga_id, record.version - 1)
+
+    def _spans(self, next_one: PositionedRecord, view: SagaView) -> tuple[SpanData, ...]:
+        saga_id, record = next_one.saga_id, next_one.record
+        view, spans = project(view, record.event, record.version)
+        if isinstance(record.event, SagaCompleted | SagaCompensated | SagaTerminated):
             self._seen.pop(saga_id, None)
         else:
-            self._seen[saga_id] = _Seen(record.version, view, positioned.shard)
+            self._seen[saga_id] = _Seen(record.version, view, next_one.shard)
             self._seen.move_to_end(saga_id)
             if len(self._seen) > TRACE_VIEWS_MAX:
                 self._seen.popitem(last=False)

@@ -1,11 +1,16 @@
 """Spans as values: finished, with every id and instant given from outside."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from orchestrator.frozen import frozen, frozen_tuple
+from orchestrator.telemetry import names
 
 AttributeValue = str | int | float | bool
+
+Words = tuple[tuple[str, AttributeValue], ...]
+"""Attributes in their order. What a value is, is settled by its name: no name has `True` here and 1 there."""
 
 
 @frozen
@@ -25,6 +30,22 @@ class SpanLink:
     span_id: int
 
 
+@dataclass(slots=True, kw_only=True)
+class Said:
+    """What a span says that other sagas' spans say too, word for word.
+
+    One value stands for all of them, so that a definition's words are put together once, and encoded once.
+    """
+
+    name: str
+    kind: Literal["internal", "client"] = "internal"
+    words: Words = ()
+    error: str | None = None
+    """Why the span's status is ERROR; None where it is not."""
+    encoded: bytes = field(default=b"", compare=False, repr=False)
+    """The same as the exporter sends it; kept here by the exporter, and nobody else's business."""
+
+
 @frozen
 class SpanData:
     """One finished span. Instants are Unix nanoseconds."""
@@ -35,15 +56,40 @@ class SpanData:
     """0: no parent."""
     parent_is_remote: bool = False
     trace_state: str = ""
-    name: str
-    kind: Literal["internal", "client"] = "internal"
+    saga_id: str
+    uid: str = ""
+    """Of the saga, where the span says it."""
+    said: Said
     start_ns: int
     end_ns: int
-    attributes: Mapping[str, AttributeValue]
     events: tuple[SpanEvent, ...] = ()
     links: tuple[SpanLink, ...] = ()
-    error: str | None = None
-    """Why the span's status is ERROR; None where it is not."""
+
+    @property
+    def name(self) -> str:
+        """Return what the span is called."""
+        return self.said.name
+
+    @property
+    def kind(self) -> Literal["internal", "client"]:
+        """Return whether it is a call's."""
+        return self.said.kind
+
+    @property
+    def error(self) -> str | None:
+        """Return why the span's status is ERROR; None where it is not."""
+        return self.said.error
+
+    @property
+    def attributes(self) -> dict[str, AttributeValue]:
+        """Return all that it says, the saga first."""
+        return dict((*self.own, *self.said.words))
+
+    @property
+    def own(self) -> Words:
+        """Return what it says of its saga alone."""
+        saga = names.SAGA_ID, self.saga_id
+        return (saga, (names.SAGA_UID, self.uid)) if self.uid else (saga,)
 
     @property
     def told_end_ns(self) -> int:

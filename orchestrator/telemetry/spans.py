@@ -6,17 +6,21 @@ parent; an end is where the record has it, so a bar may end after the one above.
 payload is ever in a span; a service's message is cut to a sentence.
 """
 
-from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 
 from orchestrator import ids
 from orchestrator.ids import StepId, item_of
+from orchestrator.limits import SPANS_SAID_KEPT_MAX
 from orchestrator.saga import events as ev
 from orchestrator.saga.plan import CHILD_TARGET, Operation, Outcome
 from orchestrator.telemetry import names
 from orchestrator.telemetry.notes import ns, sentence
-from orchestrator.telemetry.spandata import AttributeValue, SpanData, SpanLink
+from orchestrator.telemetry.spandata import Said, SpanData, SpanLink, Words
 from orchestrator.telemetry.views import (
+    Callee,
+    Identity,
+    ItemCounts,
     Notes,
     OpenAttempt,
     OperationKey,
@@ -24,7 +28,6 @@ from orchestrator.telemetry.views import (
     SagaView,
     UnderWay,
     Undoing,
-    side_of,
 )
 
 Ending = ev.SagaCompleted | ev.SagaCompensated | ev.SagaTerminated
@@ -37,13 +40,12 @@ def start_span(view: SagaView, at: float) -> SpanData:
     part = view.parts.number
     return _span(
         view,
+        _said(names.START_SPAN, "internal", (*_identity(view.who), *_of_part(part))),
         part=part,
         span_id=ids.start_span_id(view.who.uid, part),
         parent_id=view.root_id,
-        name=names.START_SPAN,
-        begin_at=at,
-        end_at=at,
-        attributes=_identity(view) | _of_part(part),
+        uid=str(view.who.uid),
+        ends=(at, at),
         links=_of_parent(view) if part == 1 else _other_parts(view, part - 1),
     )
 
@@ -51,29 +53,33 @@ def start_span(view: SagaView, at: float) -> SpanData:
 def root_span(view: SagaView, event: Ending) -> SpanData:
     """Return the span of the whole saga, or of the last part of its trace."""
     part = view.parts.number
-    attributes = {**_identity(view), **_of_part(part), names.SAGA_STATUS: _STATUS[type(event)]}
+    words: Words = ((names.SAGA_STATUS, _STATUS[type(event)]),)
     error = None
-    if not isinstance(event, ev.SagaCompleted):
-        cause = view.compensation.cause if view.compensation else None
-        attributes |= _cause(cause)
-        error = cause.message if cause else ""
-        if cause:
-            attributes[names.ERROR_TYPE] = cause.kind.value
-    if isinstance(event, ev.SagaCompensated):
-        attributes[names.SAGA_UNDONE_COUNT] = event.undone_count
-    if isinstance(event, ev.SagaTerminated):
-        attributes |= {names.SAGA_LEFT_COUNT: len(event.left), names.ERROR_TYPE: "TERMINATED"}
-        error = f"terminated by a person; {len(event.left)} effects stay"
+    cause = view.compensation.cause if view.compensation else None
+    match event:
+        case ev.SagaCompleted():
+            pass
+        case ev.SagaCompensated():
+            words += (*_cause(cause), *_error_of(cause), (names.SAGA_UNDONE_COUNT, event.undone_count))
+            error = cause.message if cause else ""
+        case ev.SagaTerminated():
+            left = len(event.left)
+            words += (*_cause(cause), (names.ERROR_TYPE, "TERMINATED"), (names.SAGA_LEFT_COUNT, left))
+            error = f"terminated by a person; {left} effects stay"
     others = () if part == 1 else (part - 1,)
-    ends, notes = (view.begin_at, event.at), view.notes
-    return _root_span(view, part, others, ends=ends, attributes=attributes, notes=notes, error=error)
+    words = (*_of_part(part), *words)
+    return _root_span(view, part, others, ends=(view.begin_at, event.at), words=words, notes=view.notes, error=error)
+
+
+def _error_of(cause: ev.Cause | None) -> Words:
+    return () if cause is None else ((names.ERROR_TYPE, cause.kind.value),)
 
 
 def rolled_over_span(view: SagaView, part: int, over: RolledOver, end_at: float) -> SpanData:
     """Return the span of a part of the trace that is followed by another."""
-    attributes = {**_identity(view), names.SAGA_PART: part, names.SAGA_CONTINUED: True}
+    words = ((names.SAGA_PART, part), (names.SAGA_CONTINUED, True))
     others = (part + 1,) if part == 1 else (part - 1, part + 1)
-    return _root_span(view, part, others, ends=(over.begin_at, end_at), attributes=attributes, notes=over.notes)
+    return _root_span(view, part, others, ends=(over.begin_at, end_at), words=words, notes=over.notes)
 
 
 def _root_span(
@@ -82,29 +88,28 @@ def _root_span(
     others: tuple[int, ...],
     *,
     ends: tuple[float, float],
-    attributes: Mapping[str, AttributeValue],
+    words: Words,
     notes: Notes,
     error: str | None = None,
 ) -> SpanData:
     caller_id = view.who.caller_span_id if part == 1 else 0
+    name = names.ROOT_SPAN.format(definition=view.who.definition)
     return _span(
         view,
+        _said(name, "internal", (*_identity(view.who), *words), error),
         part=part,
         span_id=ids.root_span_id(view.who.uid, part),
         parent_id=caller_id,
         parent_is_remote=caller_id != 0,
-        name=names.ROOT_SPAN.format(definition=view.who.definition),
-        begin_at=ends[0],
-        end_at=ends[1],
-        attributes=attributes,
+        uid=str(view.who.uid),
+        ends=ends,
         notes=notes,
         links=(*(_of_parent(view) if part == 1 else ()), *_other_parts(view, *others)),
-        error=error,
     )
 
 
-def _of_part(part: int) -> dict[str, AttributeValue]:
-    return {} if part == 1 else {names.SAGA_PART: part}
+def _of_part(part: int) -> Words:
+    return () if part == 1 else ((names.SAGA_PART, part),)
 
 
 def _other_parts(view: SagaView, *parts: int) -> tuple[SpanLink, ...]:
@@ -115,65 +120,61 @@ def _other_parts(view: SagaView, *parts: int) -> tuple[SpanLink, ...]:
 def compensation_span(view: SagaView, undoing: Undoing, event: ev.SagaCompensated | ev.SagaTerminated) -> SpanData:
     """Return the span over everything that was undone of the whole saga."""
     undone = event.undone_count if isinstance(event, ev.SagaCompensated) else undoing.undone
-    counted: dict[str, AttributeValue] = {names.SAGA_UNDONE_COUNT: undone}
-    return _undoing_span(view, undoing, names.COMPENSATION_SPAN, event.at, counted)
+    return _undoing_span(view, undoing, names.COMPENSATION_SPAN, event.at, ((names.SAGA_UNDONE_COUNT, undone),))
 
 
 def rollback_span(view: SagaView, step: StepId, undoing: Undoing, end_at: float) -> SpanData:
     """Return the span over a part of the saga that was undone alone."""
-    attributes: dict[str, AttributeValue] = {names.SAGA_STEP: step, names.SAGA_UNDONE_COUNT: undoing.undone}
-    return _undoing_span(view, undoing, names.ROLLBACK_SPAN.format(step=step), end_at, attributes)
+    words = ((names.SAGA_STEP, step), (names.SAGA_UNDONE_COUNT, undoing.undone))
+    return _undoing_span(view, undoing, names.ROLLBACK_SPAN.format(step=step), end_at, words)
 
 
-def _undoing_span(
-    view: SagaView, undoing: Undoing, name: str, end_at: float, attributes: Mapping[str, AttributeValue]
-) -> SpanData:
+def _undoing_span(view: SagaView, undoing: Undoing, name: str, end_at: float, words: Words) -> SpanData:
     return _span(
         view,
+        _said(name, "internal", (*_cause(undoing.cause), *words)),
         part=undoing.part,
         span_id=undoing.span_id,
         parent_id=undoing.parent_id,
-        name=name,
-        begin_at=undoing.begin_at,
-        end_at=end_at,
-        attributes={**_cause(undoing.cause), **attributes},
+        ends=(undoing.begin_at, end_at),
         notes=undoing.notes,
     )
 
 
 def step_span(view: SagaView, event: ev.StepSettled, entry: UnderWay) -> SpanData:
     """Return the span of a step, or of an item of it."""
-    attributes: dict[str, AttributeValue] = {
-        names.SAGA_OUTCOME: event.outcome.value,
-        names.SAGA_REASON: event.reason.value,
-    }
-    if event.code:
-        attributes[names.RPC_STATUS] = event.code
     failed = event.outcome is not Outcome.APPLIED or event.reason not in ev.GOOD_REASONS
     if event.reason is ev.SettleReason.STOPPED:
         failed = False  # what else went wrong stopped it, and that is marked
-    if failed:
-        attributes[names.ERROR_TYPE] = _what_was_wrong(event)
+    what = _settled_as(event.outcome, event.reason, event.code, failed)
     error = event.message if failed else None
-    return _operation_span(view, (event.step, Operation.FORWARD), entry, event.at, attributes, error=error)
+    return _operation_span(view, (event.step, Operation.FORWARD), entry, event.at, what, error=error)
 
 
-def _what_was_wrong(event: ev.StepSettled) -> str:
+@lru_cache(maxsize=SPANS_SAID_KEPT_MAX)
+def _settled_as(outcome: Outcome, reason: ev.SettleReason, code: str, failed: bool) -> Words:  # noqa: FBT001
+    words: Words = ((names.SAGA_OUTCOME, outcome.value), (names.SAGA_REASON, reason.value))
+    if code:
+        words += ((names.RPC_STATUS, code),)
+    return (*words, (names.ERROR_TYPE, _what_was_wrong(outcome, reason, code))) if failed else words
+
+
+def _what_was_wrong(outcome: Outcome, reason: ev.SettleReason, code: str) -> str:
     """Return the type of the error. That a reply decided says nothing; its status does, or else what it says."""
-    if event.reason is not ev.SettleReason.REPLIED:
-        return event.reason.value
-    return event.code if event.code not in {"", "OK"} else event.outcome.value
+    if reason is not ev.SettleReason.REPLIED:
+        return reason.value
+    return code if code not in {"", "OK"} else outcome.value
 
 
 def undo_span(view: SagaView, event: ev.StepUndone | ev.StepLeft, entry: UnderWay) -> SpanData:
     """Return the span of an undo, linked to the attempt that it undoes (T6)."""
-    attributes: dict[str, AttributeValue] = {}
+    words: Words = ()
     if isinstance(event, ev.StepLeft):
-        attributes[names.SAGA_REASON] = "LEFT"
+        words = ((names.SAGA_REASON, "LEFT"),)
     elif event.nothing_to_undo:
-        attributes[names.SAGA_NOTHING_TO_UNDO] = True
+        words = ((names.SAGA_NOTHING_TO_UNDO, True),)
     key = event.step, Operation.COMPENSATE
-    return _operation_span(view, key, entry, event.at, attributes, links=_undoes(view, event.step))
+    return _operation_span(view, key, entry, event.at, words, links=_undoes(view, event.step))
 
 
 def _undoes(view: SagaView, path: StepId) -> tuple[SpanLink, ...]:
@@ -187,15 +188,15 @@ def _undoes(view: SagaView, path: StepId) -> tuple[SpanLink, ...]:
 
 def cut_off_span(view: SagaView, key: OperationKey, entry: UnderWay, end_at: float, why: str) -> SpanData:
     """Return the span of a step, or of an undo, that something else brought to its end."""
-    attributes = {names.SAGA_REASON: why, names.ERROR_TYPE: why}
+    words = ((names.SAGA_REASON, why), (names.ERROR_TYPE, why))
     links = _undoes(view, key[0]) if key[1] is Operation.COMPENSATE else ()
-    return _operation_span(view, key, entry, end_at, attributes, links=links, error="it came to no end of its own")
+    return _operation_span(view, key, entry, end_at, words, links=links, error="it came to no end of its own")
 
 
 def passed_over_span(view: SagaView, event: ev.StepSkipped, entry: UnderWay) -> SpanData:
     """Return the span of a step that had begun before a person said that the saga goes on without it."""
     key = event.step, Operation.FORWARD
-    return _operation_span(view, key, entry, event.at, {names.SAGA_REASON: event.reason.value})
+    return _operation_span(view, key, entry, event.at, ((names.SAGA_REASON, event.reason.value),))
 
 
 def _operation_span(
@@ -203,171 +204,176 @@ def _operation_span(
     key: OperationKey,
     entry: UnderWay,
     end_at: float,
-    attributes: Mapping[str, AttributeValue],
+    words: Words,
     *,
     links: tuple[SpanLink, ...] = (),
     error: str | None = None,
 ) -> SpanData:
     path, operation = key
-    step, index = item_of(path)
-    about: dict[str, AttributeValue] = {names.SAGA_STEP: path, names.SAGA_OPERATION: operation.value}
-    template = names.UNDO_SPAN if operation is Operation.COMPENSATE else names.STEP_SPAN
-    if index is not None:
-        about[names.SAGA_ITEM] = index
-        template = template if operation is Operation.COMPENSATE else names.ITEM_SPAN
-    elif operation is Operation.FORWARD and (items := view.items.get(step)) is not None:
-        about[names.SAGA_ITEMS_COUNT] = items.count
-        about |= {names.SAGA_ITEMS_APPLIED: items.applied, names.SAGA_ITEMS_FAILED: items.failed}
-    if run := view.run_of(path):
-        about[names.SAGA_RUN] = run
+    run = view.run_of(path) if view.runs else 0
+    items = view.items.get(path) if view.items and operation is Operation.FORWARD else None
     return _span(
         view,
+        _of_operation(key, run, items, words, error),
         part=entry.part,
-        span_id=view.span_id(path, operation),
+        span_id=entry.span_id,
         parent_id=entry.parent_id,
-        name=template.format(step=step),
-        begin_at=entry.begin_at,
-        end_at=end_at,
-        attributes={**about, **attributes},
+        ends=(entry.begin_at, end_at),
         notes=entry.notes,
         links=links,
-        error=error,
     )
+
+
+@lru_cache(maxsize=SPANS_SAID_KEPT_MAX)
+def _of_operation(key: OperationKey, run: int, items: ItemCounts | None, words: Words, error: str | None) -> Said:
+    path, operation = key
+    step, index = item_of(path)
+    about: Words = ((names.SAGA_STEP, path), (names.SAGA_OPERATION, operation.value))
+    template = names.UNDO_SPAN if operation is Operation.COMPENSATE else names.STEP_SPAN
+    if index is not None:
+        about += ((names.SAGA_ITEM, index),)
+        template = template if operation is Operation.COMPENSATE else names.ITEM_SPAN
+    elif items is not None:
+        about += (
+            (names.SAGA_ITEMS_COUNT, items.count),
+            (names.SAGA_ITEMS_APPLIED, items.applied),
+            (names.SAGA_ITEMS_FAILED, items.failed),
+        )
+    if run:
+        about += ((names.SAGA_RUN, run),)
+    return _said(template.format(step=step), "internal", about + words, error)
 
 
 def attempt_span(view: SagaView, event: ev.AttemptSettled, call: OpenAttempt) -> SpanData:
     """Return the span of one attempt: what the called service's own span is a child of."""
     report = event.report
-    attributes: dict[str, AttributeValue] = {
-        names.SAGA_OUTCOME: event.outcome.value,
-        names.SAGA_PHASE: report.phase.value,
-    }
-    if report.parked:
-        attributes[names.SAGA_PARKED] = True
-    lost = report.phase is ev.Phase.LOST
-    if lost:
-        attributes[names.SAGA_LOST] = True
-    elif report.code:
-        attributes[names.RPC_STATUS] = report.code
-    failed = lost or report.code != "OK"
-    if failed:
-        attributes[names.ERROR_TYPE] = "LOST" if lost else report.code
-    if report.error_reason:
-        attributes[names.SAGA_REASON] = sentence(report.error_reason)
+    failed = report.phase is ev.Phase.LOST or report.code != "OK"
+    words = _ended_as(event.outcome, report.phase, report.parked, report.code, report.error_reason)
     # On the wire, but never outside of what the records say: a clock that was set back must not bend the tree.
-    begin_at = max(min(max(report.sent_at or event.opened_at, event.opened_at), event.at), call.opened_at)
-    end_at = max(min(report.ended_at or event.at, event.at), begin_at)
+    opened_at, at = event.opened_at, event.at
+    begin_at = max(min(max(report.sent_at or opened_at, opened_at), at), call.opened_at)
+    end_at = max(min(report.ended_at or at, at), begin_at)
     key, error = (event.step, event.operation), report.message if failed else None
-    return _attempt_span(view, key, call, (begin_at, end_at), attributes, error=error)
+    return _attempt_span(view, key, call, (begin_at, end_at), words, error=error)
+
+
+@lru_cache(maxsize=SPANS_SAID_KEPT_MAX)
+def _ended_as(outcome: Outcome, phase: ev.Phase, parked: bool, code: str, reason: str) -> Words:  # noqa: FBT001
+    words: Words = ((names.SAGA_OUTCOME, outcome.value), (names.SAGA_PHASE, phase.value))
+    if parked:
+        words += ((names.SAGA_PARKED, True),)
+    lost = phase is ev.Phase.LOST
+    if lost:
+        words += ((names.SAGA_LOST, True),)
+    elif code:
+        words += ((names.RPC_STATUS, code),)
+    if lost or code != "OK":
+        words += ((names.ERROR_TYPE, "LOST" if lost else code),)
+    return (*words, (names.SAGA_REASON, sentence(reason))) if reason else words
 
 
 def cut_off_attempt(view: SagaView, key: OperationKey, call: OpenAttempt, end_at: float, why: str) -> SpanData:
     """Return the span of an attempt whose end nobody records any more."""
-    attributes = {names.SAGA_REASON: why, names.ERROR_TYPE: why}
-    ends = call.opened_at, end_at
-    return _attempt_span(view, key, call, ends, attributes, error="its end is not recorded")
-
-
-def _of_attempt(view: SagaView, key: OperationKey, call: OpenAttempt) -> dict[str, AttributeValue]:
-    path, operation = key
-    found: dict[str, AttributeValue] = {
-        names.SAGA_STEP: path,
-        names.SAGA_OPERATION: operation.value,
-        names.SAGA_ATTEMPT: call.attempt,
-    }
-    if call.manual_epoch:
-        found[names.SAGA_MANUAL_EPOCH] = call.manual_epoch
-    callee = view.who.shape.callees.get((item_of(path)[0], operation))
-    if callee is not None and callee.target == CHILD_TARGET:
-        found[names.SAGA_CHILD] = callee.method
-        return found
-    found[names.RPC_SYSTEM_NAME] = names.GRPC
-    if callee is not None:
-        found[names.RPC_METHOD] = callee.method
-        found[names.SAGA_TARGET] = found[names.SERVER_ADDRESS] = callee.target
-    return found
+    words = ((names.SAGA_REASON, why), (names.ERROR_TYPE, why))
+    return _attempt_span(view, key, call, (call.opened_at, end_at), words, error="its end is not recorded")
 
 
 def _attempt_span(
-    view: SagaView,
-    key: OperationKey,
-    call: OpenAttempt,
-    ends: tuple[float, float],
-    attributes: Mapping[str, AttributeValue],
-    *,
-    error: str | None,
+    view: SagaView, key: OperationKey, call: OpenAttempt, ends: tuple[float, float], words: Words, *, error: str | None
 ) -> SpanData:
     path, operation = key
     step = item_of(path)[0]
     callee = view.who.shape.callees.get((step, operation))
-    name = f"{step} {operation.value}" if callee is None else callee.method
-    if callee is not None and callee.target == CHILD_TARGET:
-        name = names.CHILD_SPAN.format(definition=callee.method.partition("/")[0])
     return _span(
         view,
+        _of_attempt(key, (call.attempt, call.manual_epoch), callee, words, error),
         part=view.parts.part_of(path, operation),
         span_id=view.attempt_id(path, operation, call),
-        parent_id=view.span_id(path, side_of(operation)),
-        name=name,
-        kind="client",
-        begin_at=ends[0],
-        end_at=ends[1],
-        attributes={**_of_attempt(view, key, call), **attributes},
-        error=error,
+        parent_id=call.parent_id,
+        ends=ends,
     )
+
+
+@lru_cache(maxsize=SPANS_SAID_KEPT_MAX)
+def _of_attempt(
+    key: OperationKey, numbers: tuple[int, int], callee: Callee | None, words: Words, error: str | None
+) -> Said:
+    (path, operation), (attempt, manual_epoch) = key, numbers
+    name = f"{item_of(path)[0]} {operation.value}" if callee is None else callee.method
+    about: Words = (
+        (names.SAGA_STEP, path),
+        (names.SAGA_OPERATION, operation.value),
+        (names.SAGA_ATTEMPT, attempt),
+    )
+    if manual_epoch:
+        about += ((names.SAGA_MANUAL_EPOCH, manual_epoch),)
+    if callee is not None and callee.target == CHILD_TARGET:
+        name = names.CHILD_SPAN.format(definition=callee.method.partition("/")[0])
+        return _said(name, "client", (*about, (names.SAGA_CHILD, callee.method), *words), error)
+    about += ((names.RPC_SYSTEM_NAME, names.GRPC),)
+    if callee is not None:
+        target = callee.target
+        about += ((names.RPC_METHOD, name), (names.SAGA_TARGET, target), (names.SERVER_ADDRESS, target))
+    return _said(name, "client", about + words, error)
 
 
 def _span(
     view: SagaView,
+    said: Said,
     *,
     part: int,
     span_id: int,
     parent_id: int,
-    name: str,
-    begin_at: float,
-    end_at: float,
-    attributes: Mapping[str, AttributeValue],
+    ends: tuple[float, float],
     parent_is_remote: bool = False,
-    kind: Literal["internal", "client"] = "internal",
+    uid: str = "",
     notes: Notes = _NO_NOTES,
     links: tuple[SpanLink, ...] = (),
-    error: str | None = None,
 ) -> SpanData:
-    start_ns = ns(begin_at)
-    counted: dict[str, AttributeValue] = {}
-    if notes.spans_untold:
-        counted[names.SAGA_SPANS_UNTOLD] = notes.spans_untold
-    if notes.events_untold:
-        counted[names.SAGA_EVENTS_UNTOLD] = notes.events_untold
+    start_ns, end_ns = ns(ends[0]), ns(ends[1])
+    if notes.spans_untold or notes.events_untold:
+        said = _counted(said, notes)
     return SpanData(
         trace_id=view.who.trace_id if part == 1 else view.trace_of(part),
         span_id=span_id,
         parent_id=parent_id,
         parent_is_remote=parent_is_remote,
         trace_state=view.who.trace_state,
-        name=name,
-        kind=kind,
+        saga_id=view.who.saga_id,
+        uid=uid,
+        said=said,
         start_ns=start_ns,
-        end_ns=max(ns(end_at), start_ns),
-        attributes={names.SAGA_ID: view.who.saga_id, **attributes, **counted},
+        end_ns=max(end_ns, start_ns),
         events=notes.events,
-        links=(*links, *notes.links),
-        # Whoever failed may have said nothing; the mark does all the same.
-        error=None if error is None else sentence(error or str(attributes.get(names.ERROR_TYPE, ""))),
+        links=(*links, *notes.links) if notes.links else links,
     )
 
 
-def _identity(view: SagaView) -> dict[str, AttributeValue]:
-    found: dict[str, AttributeValue] = {
-        names.SAGA_UID: str(view.who.uid),
-        names.SAGA_DEFINITION: view.who.definition,
-        names.SAGA_REVISION: view.who.revision,
-    }
-    if view.who.parent is not None:
-        found |= {names.SAGA_PARENT_ID: view.who.parent.saga_id, names.SAGA_PARENT_STEP: view.who.parent.step}
-    for name, value in view.who.baggage.items():
-        found[names.BAGGAGE.format(name=name)] = sentence(value)
-    return found
+def _counted(said: Said, notes: Notes) -> Said:
+    words = said.words
+    if notes.spans_untold:
+        words += ((names.SAGA_SPANS_UNTOLD, notes.spans_untold),)
+    if notes.events_untold:
+        words += ((names.SAGA_EVENTS_UNTOLD, notes.events_untold),)
+    return Said(name=said.name, kind=said.kind, words=words, error=said.error)
+
+
+# What is said of a saga's parent, or in its baggage, is said of that saga alone: it takes no more than its place here.
+@lru_cache(maxsize=SPANS_SAID_KEPT_MAX)
+def _said(name: str, kind: Literal["internal", "client"], words: Words, error: str | None = None) -> Said:
+    if error is not None:
+        # Whoever failed may have said nothing; the mark does all the same.
+        error = sentence(error or str(dict(words).get(names.ERROR_TYPE, "")))
+    return Said(name=name, kind=kind, words=words, error=error)
+
+
+def _identity(who: Identity) -> Words:
+    words: Words = ((names.SAGA_DEFINITION, who.definition), (names.SAGA_REVISION, who.revision))
+    if who.parent is not None:
+        words += ((names.SAGA_PARENT_ID, who.parent.saga_id), (names.SAGA_PARENT_STEP, who.parent.step))
+    if who.baggage:
+        words += tuple((names.BAGGAGE.format(name=name), sentence(value)) for name, value in who.baggage.items())
+    return words
 
 
 def _of_parent(view: SagaView) -> tuple[SpanLink, ...]:
@@ -376,10 +382,8 @@ def _of_parent(view: SagaView) -> tuple[SpanLink, ...]:
     return () if parent is None or not parent.span_id else (SpanLink(parent.trace_id, parent.span_id),)
 
 
-def _cause(cause: ev.Cause | None) -> dict[str, AttributeValue]:
+def _cause(cause: ev.Cause | None) -> Words:
     if cause is None:
-        return {}
-    found: dict[str, AttributeValue] = {names.SAGA_CAUSE: cause.kind.value}
-    if cause.step is not None:
-        found[names.SAGA_CAUSE_STEP] = cause.step
-    return found
+        return ()
+    kind = names.SAGA_CAUSE, cause.kind.value
+    return (kind,) if cause.step is None else (kind, (names.SAGA_CAUSE_STEP, cause.step))

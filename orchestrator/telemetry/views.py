@@ -63,6 +63,7 @@ class UnderWay:
     part: int
     """Of the saga's trace."""
     begin_at: float
+    span_id: int
     parent_id: int
     notes: Notes = field(default_factory=Notes)
 
@@ -74,6 +75,7 @@ class OpenAttempt:
     attempt: int
     manual_epoch: int
     opened_at: float
+    parent_id: int
 
 
 @frozen
@@ -126,6 +128,8 @@ class Identity:
     """The saga that this one is a step of."""
     baggage: Mapping[str, str]
     started_at: float
+    root_id: int
+    """Of the first part of its trace."""
     shape: Shape
 
 
@@ -158,7 +162,8 @@ class SagaView:
     @property
     def root_id(self) -> int:
         """Return the id of the span below which things begin now."""
-        return ids.root_span_id(self.who.uid, self.parts.number)
+        number = self.parts.number
+        return self.who.root_id if number == 1 else ids.root_span_id(self.who.uid, number)
 
     @property
     def begin_at(self) -> float:
@@ -223,6 +228,7 @@ def view_of(started: SagaStarted, shape: Shape, bounds: TraceBounds = BOUNDS) ->
         parent=started.parent,
         baggage=baggage_values(started.baggage) if started.baggage else {},
         started_at=started.at,
+        root_id=ids.root_span_id(started.uid),
         shape=shape,
     )
     return SagaView(who=who, parts=ONE_PART if bounds is BOUNDS else TraceParts(bounds=bounds))
@@ -247,25 +253,26 @@ def entry_of(view: SagaView, path: StepId, side: Operation, at: float) -> UnderW
     It begins no earlier than that span, though the clock may have been set back between two lives of the saga.
     """
     now, begin_at = view.parts.number, max(at, view.begin_at)
+    own_id = view.span_id(path, side)
     if side is Operation.COMPENSATE:
         undoing = view.undoing(path)
-        if undoing is not None:
-            return UnderWay(part=undoing.part, begin_at=max(at, undoing.begin_at), parent_id=undoing.span_id)
-        return UnderWay(part=now, begin_at=begin_at, parent_id=view.root_id)
+        if undoing is None:
+            return UnderWay(part=now, begin_at=begin_at, span_id=own_id, parent_id=view.root_id)
+        begin_at = max(at, undoing.begin_at)
+        return UnderWay(part=undoing.part, begin_at=begin_at, span_id=own_id, parent_id=undoing.span_id)
     step, index = item_of(path)
     if index is not None:
-        part = view.parts.part_of(path, side)
-        begin_at = no_earlier(view, step, at)
-        return UnderWay(part=part, begin_at=begin_at, parent_id=view.span_id(step, Operation.FORWARD))
+        part, begin_at = view.parts.part_of(path, side), no_earlier(view, step, at)
+        return UnderWay(part=part, begin_at=begin_at, span_id=own_id, parent_id=view.span_id(step, side))
     scope = view.who.shape.scopes.get(step)
     if scope is None:
-        return UnderWay(part=now, begin_at=begin_at, parent_id=ids.root_span_id(view.who.uid, now))
+        return UnderWay(part=now, begin_at=begin_at, span_id=own_id, parent_id=view.root_id)
     scope_id, part = view.span_id(scope, Operation.FORWARD), view.parts.part_of(scope, side)
     if part == now:
-        return UnderWay(part=now, begin_at=no_earlier(view, scope, at), parent_id=scope_id)
+        return UnderWay(part=now, begin_at=no_earlier(view, scope, at), span_id=own_id, parent_id=scope_id)
     # No parent is in another trace.
     notes = Notes(links=(SpanLink(view.trace_of(part), scope_id),))
-    return UnderWay(part=now, begin_at=begin_at, parent_id=view.root_id, notes=notes)
+    return UnderWay(part=now, begin_at=begin_at, span_id=own_id, parent_id=view.root_id, notes=notes)
 
 
 def no_earlier(view: SagaView, step: StepId, at: float) -> float:

@@ -1,13 +1,14 @@
 """What we encode is what the SDK would have encoded."""
 
-from dataclasses import replace
 from random import Random  # noqa: TID251  (seeded)
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 
-from orchestrator.telemetry import names
+from orchestrator.frozen import changed
+from orchestrator.limits import SPAN_OWN_KEPT_MAX, SPANS_SAID_KEPT_MAX
+from orchestrator.telemetry import encoding, names, spans
 from orchestrator.telemetry.encoding import DirectSpanExporter, _pair
 from orchestrator.telemetry.exporters import OtlpSender, readable
 from tests.unit.telemetry.histories import compensated, wandering
@@ -32,7 +33,7 @@ def test_a_batch_that_cannot_be_sent_is_a_sentence_not_an_exception(monkeypatch:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     sender = OtlpSender("grpc")
     spans = spans_of(events_of(compensated(2)))
-    failure = sender.send([replace(spans[0], trace_id=-1)])
+    failure = sender.send([changed(spans[0], trace_id=-1)])
     sender.close()
     assert failure is not None
     assert failure.startswith("OverflowError")
@@ -42,6 +43,36 @@ def test_true_and_one_are_told_apart() -> None:
     number, truth = _pair("k", 1), _pair("k", True)
     assert (number.value.int_value, truth.value.bool_value) == (1, True)
     assert number != truth
+
+
+def test_what_sagas_say_alike_is_put_together_and_encoded_once() -> None:
+    one, other = spans_of(events_of(compensated(2))), spans_of(events_of(compensated(3)))
+    assert [span.name for span in one] == [span.name for span in other]
+    assert all(mine.said is theirs.said for mine, theirs in zip(one, other, strict=True))
+    wires = [encoding.encoded(span) for span in one]
+    assert all(
+        wire.endswith(span.said.encoded) or span.links or span.trace_state
+        for wire, span in zip(wires, one, strict=True)
+    )
+    assert all(span.said.encoded for span in other), "as the first saga's exporter left it"
+
+
+def test_what_is_kept_of_texts_is_bounded() -> None:
+    kept = (spans._said, spans._settled_as, spans._ended_as, spans._of_operation, spans._of_attempt)
+    assert {each.cache_info().maxsize for each in kept} == {SPANS_SAID_KEPT_MAX}
+    assert encoding._attribute.cache_info().maxsize == SPAN_OWN_KEPT_MAX
+
+
+@pytest.mark.parametrize("size", [1, 100, 127, 128, 300, 16_383, 16_384, 70_000])
+def test_a_span_of_any_size_finds_its_place_in_a_request(size: int) -> None:
+    resource = Resource({})
+    first, *_ = spans_of(events_of(compensated(2)))
+    long = changed(first, saga_id="x" * size)
+    exporter = DirectSpanExporter(endpoint="http://127.0.0.1:1", insecure=True)
+    exporter.address_from(readable(first, resource))
+    request = exporter._translate_data([first, long, first])  # type: ignore[list-item]  # its own form
+    exporter.shutdown()
+    assert request == encode_spans([readable(span, resource) for span in (first, long, first)])
 
 
 def test_a_span_without_length_is_told_with_the_shortest_there_is() -> None:

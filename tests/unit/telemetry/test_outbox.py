@@ -7,14 +7,13 @@ from contextlib import contextmanager
 import pytest
 
 from orchestrator.telemetry.outbox import BatchSettings, Entry, Outbox
-from orchestrator.telemetry.spandata import SpanData
+from orchestrator.telemetry.spandata import Said, SpanData
 from tests.unit.telemetry.doubles import FakeClock, FakeMeter, FakeSender
 
 
 def span(number: int) -> SpanData:
-    return SpanData(
-        trace_id=1, span_id=number, parent_id=0, name=f"s{number}", start_ns=1, end_ns=2, attributes={"saga.id": "x"}
-    )
+    said = Said(name=f"s{number}")
+    return SpanData(trace_id=1, span_id=number, parent_id=0, saga_id="x", said=said, start_ns=1, end_ns=2)
 
 
 class Bench:
