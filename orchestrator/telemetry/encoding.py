@@ -5,23 +5,30 @@ their union: so a span is the bytes of what many spans say alike, which are enco
 field but ids and instants is encoded by protobuf's own code.
 
 The gRPC exporter lets a subclass say how its data becomes a request (`_translate_data`, abstract in its base since its
-first release); connection, headers, compression, retries and deadlines stay its own. A test holds every message to
-the one the SDK's encoder makes of the same span. The HTTP exporter has no such place and uses that encoder.
+first release); connection, headers, compression, retries and deadlines stay its own. It is given a stub that takes
+bytes as they are, for a message is as dear to fill as to write; where a release of it made its stub otherwise, it gets
+the message. A test holds every request to the one the SDK's encoder makes of the same spans. The HTTP exporter has no
+such place and uses that encoder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
-from typing import assert_never, cast
+from typing import Protocol, assert_never, cast
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2 as pb
 from opentelemetry.sdk.trace import ReadableSpan
 
 from orchestrator.limits import SPAN_OWN_KEPT_MAX
+from orchestrator.telemetry import names
 from orchestrator.telemetry.spandata import AttributeValue, Said, SpanData
 
 _LOCAL = pb.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
@@ -30,62 +37,105 @@ _UNSET = pb.Status(code=pb.Status.STATUS_CODE_UNSET)
 
 # A field's tag is its number, times eight, and how it is written: 1 and 5 as eight and four bytes, 2 as a length and so
 # many bytes. Ids are written in the order in which they are read, numbers the other way round.
-_IDS = Struct(">BB16s BBQ")
-_PARENT = Struct(">BBQ")
-_INSTANTS = Struct("<BQ BQ HI")
-_TRACE_ID, _SPAN_ID, _PARENT_ID = (1 << 3 | 2, 16), (2 << 3 | 2, 8), (4 << 3 | 2, 8)
-_START, _END, _FLAGS = 7 << 3 | 1, 8 << 3 | 1, (16 << 3 | 5) & 0x7F | 0x80 | 1 << 8
-_SPANS = 2 << 3 | 2  # of the spans of one scope
+_IDS = Struct(">2s16s2sQ")
+_PARENT = Struct(">2sQ")
+_INSTANTS = Struct("<BQBQ2sI")
+_TRACE_ID, _SPAN_ID, _PARENT_ID = bytes((1 << 3 | 2, 16)), bytes((2 << 3 | 2, 8)), bytes((4 << 3 | 2, 8))
+_START, _END, _FLAGS = 7 << 3 | 1, 8 << 3 | 1, bytes((0x85, 0x01))  # of field 16, in two bytes
+_RESOURCE_SPANS, _SCOPE_SPANS, _SPANS = 1 << 3 | 2, 2 << 3 | 2, 2 << 3 | 2  # each in the one before
 _SEVEN_BITS = 0x7F
+_EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
 class DirectSpanExporter(OTLPSpanExporter):
     """The SDK's gRPC exporter, given `SpanData` instead of the SDK's spans."""
 
-    _envelope: ExportTraceServiceRequest | None = None
+    _envelope: "Envelope"
 
     def address_from(self, sample: ReadableSpan) -> None:
         """Take resource and scope, the same in every request, from one span as the SDK encodes it."""
-        self._envelope = encode_spans([sample])
-        del self._envelope.resource_spans[0].scope_spans[0].spans[:]
+        self._envelope = envelope_of(encode_spans([sample]))
+
+    def _initialize_channel_and_stub(self) -> None:
+        self._stub = BytesStub
+        super()._initialize_channel_and_stub()  # type: ignore[no-untyped-call]  # the SDK's
 
     def _translate_data(self, data: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
-        assert self._envelope is not None
-        return request_of(self._envelope, cast("Sequence[SpanData]", data))
+        wire = request_of(self._envelope, cast("Sequence[SpanData]", data))
+        client: object = getattr(self, "_client", None)
+        if isinstance(client, BytesStub):
+            return cast("ExportTraceServiceRequest", wire)  # what our stub takes for one
+        return ExportTraceServiceRequest.FromString(wire)
 
 
-def request_of(envelope: ExportTraceServiceRequest, spans: Sequence[SpanData]) -> ExportTraceServiceRequest:
-    """Return the envelope, filled."""
-    request = ExportTraceServiceRequest()
-    request.CopyFrom(envelope)
-    request.resource_spans[0].scope_spans[0].MergeFromString(b"".join([_field(encoded(span)) for span in spans]))
-    return request
+class _Channel(Protocol):
+    def unary_unary(
+        self, method: str, *, response_deserializer: Callable[[bytes], object]
+    ) -> Callable[..., ExportTraceServiceResponse]: ...
+
+
+class BytesStub:
+    """The collector's service as the SDK's exporter calls it, for requests that are encoded already."""
+
+    def __init__(self, channel: _Channel) -> None:
+        """Let the SDK connect it."""
+        self.Export = channel.unary_unary(_EXPORT, response_deserializer=ExportTraceServiceResponse.FromString)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What is the same in every request, encoded: of the resource's spans, and in them of the scope's."""
+
+    resource: bytes
+    scope: bytes
+
+
+def envelope_of(sample: ExportTraceServiceRequest) -> Envelope:
+    """Return the envelope of a request with one resource and one scope."""
+    (of_resource,) = sample.resource_spans
+    (of_scope,) = of_resource.scope_spans
+    of_scope.ClearField("spans")
+    scope = of_scope.SerializeToString()
+    of_resource.ClearField("scope_spans")
+    return Envelope(resource=of_resource.SerializeToString(), scope=scope)
+
+
+def request_of(envelope: Envelope, spans: Sequence[SpanData]) -> bytes:
+    """Return the request with these spans."""
+    told = [encoded(span) for span in spans]
+    size = len(envelope.scope) + sum([len(span) for span in told])
+    of_scope = _before(_SCOPE_SPANS, size)
+    of_resource = _before(_RESOURCE_SPANS, len(envelope.resource) + len(of_scope) + size)
+    return b"".join((of_resource, envelope.resource, of_scope, envelope.scope, *told))
 
 
 def encoded(span: SpanData) -> bytes:
-    """Return a span as it is on the wire."""
-    said, parent_id = span.said, span.parent_id
-    wire = _IDS.pack(*_TRACE_ID, span.trace_id.to_bytes(16, "big"), *_SPAN_ID, span.span_id)
-    if parent_id:
-        wire += _PARENT.pack(*_PARENT_ID, parent_id)
-    flags = _REMOTE if span.parent_is_remote else _LOCAL
-    wire += _INSTANTS.pack(_START, span.start_ns, _END, span.told_end_ns, _FLAGS, flags)
-    for key, value in span.own:
-        wire += _attribute(key, value)
-    wire += said.encoded or _kept(said)
-    if span.events or span.links or span.trace_state:
-        wire += _rest(span)
-    return wire
+    """Return a span as an element of its scope's spans on the wire: behind its length."""
+    said, parent_id, start_ns = span.said, span.parent_id, span.start_ns
+    end_ns = span.end_ns if span.end_ns > start_ns else span.told_end_ns
+    wire = b"".join(
+        (
+            _IDS.pack(_TRACE_ID, span.trace_id.to_bytes(16, "big"), _SPAN_ID, span.span_id),
+            _PARENT.pack(_PARENT_ID, parent_id) if parent_id else b"",
+            _INSTANTS.pack(_START, start_ns, _END, end_ns, _FLAGS, _REMOTE if span.parent_is_remote else _LOCAL),
+            _attribute(names.SAGA_ID, span.saga_id),
+            _attribute(names.SAGA_UID, span.uid) if span.uid else b"",
+            said.encoded or _kept(said),
+            _rest(span) if span.events or span.links or span.trace_state else b"",
+        )
+    )
+    return _before(_SPANS, len(wire)) + wire
 
 
-def _field(span: bytes) -> bytes:
-    """Return a span as an element of its scope's spans: behind its length, seven bits to a byte."""
-    length, prefix = len(span), bytearray((_SPANS,))
+@lru_cache(maxsize=SPAN_OWN_KEPT_MAX)
+def _before(tag: int, length: int) -> bytes:
+    """Return what stands before so many bytes: the field that they are, and the length, seven bits to a byte."""
+    prefix = bytearray((tag,))
     while length > _SEVEN_BITS:
         prefix.append(length & _SEVEN_BITS | 0x80)
         length >>= 7
     prefix.append(length)
-    return bytes(prefix) + span
+    return bytes(prefix)
 
 
 def _kept(said: Said) -> bytes:

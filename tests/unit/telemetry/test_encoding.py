@@ -1,9 +1,12 @@
 """What we encode is what the SDK would have encoded."""
 
+from collections.abc import Sequence
 from random import Random  # noqa: TID251  (seeded)
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 from opentelemetry.sdk.resources import Resource
 
 from orchestrator.frozen import changed
@@ -11,8 +14,16 @@ from orchestrator.limits import SPAN_OWN_KEPT_MAX, SPANS_SAID_KEPT_MAX
 from orchestrator.telemetry import encoding, names, spans
 from orchestrator.telemetry.encoding import DirectSpanExporter, _pair
 from orchestrator.telemetry.exporters import OtlpSender, readable
+from orchestrator.telemetry.spandata import SpanData
 from tests.unit.telemetry.histories import compensated, wandering
 from tests.unit.telemetry.test_spans import events_of, spans_of
+
+
+def message(exporter: DirectSpanExporter, spans: Sequence[SpanData]) -> ExportTraceServiceRequest:
+    """What the collector makes of a request."""
+    request: object = exporter._translate_data(spans)  # type: ignore[arg-type]  # its own form
+    assert isinstance(request, bytes), "the stub takes bytes as they are"
+    return ExportTraceServiceRequest.FromString(request)
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -23,7 +34,7 @@ def test_a_request_is_the_same_as_the_sdk_makes(seed: int) -> None:
     sdk_spans = [readable(span, resource) for span in spans]
     exporter = DirectSpanExporter(endpoint="http://127.0.0.1:1", insecure=True)
     exporter.address_from(sdk_spans[0])
-    request = exporter._translate_data(spans)  # type: ignore[arg-type]  # its own form
+    request = message(exporter, spans)
     assert request == encode_spans(sdk_spans)
     assert {scope.schema_url for of in request.resource_spans for scope in of.scope_spans} == {names.SCHEMA}
     exporter.shutdown()
@@ -37,6 +48,16 @@ def test_a_batch_that_cannot_be_sent_is_a_sentence_not_an_exception(monkeypatch:
     sender.close()
     assert failure is not None
     assert failure.startswith("OverflowError")
+
+
+def test_an_exporter_that_made_its_stub_otherwise_gets_the_message() -> None:
+    spans = spans_of(events_of(compensated(2)))
+    exporter = DirectSpanExporter(endpoint="http://127.0.0.1:1", insecure=True)
+    exporter.address_from(readable(spans[0], Resource({})))
+    expected = message(exporter, spans)
+    exporter._client = TraceServiceStub(exporter._channel)  # type: ignore[assignment,no-untyped-call]  # generated
+    assert exporter._translate_data(spans) == expected  # type: ignore[arg-type]  # its own form
+    exporter.shutdown()
 
 
 def test_true_and_one_are_told_apart() -> None:
@@ -70,7 +91,7 @@ def test_a_span_of_any_size_finds_its_place_in_a_request(size: int) -> None:
     long = changed(first, saga_id="x" * size)
     exporter = DirectSpanExporter(endpoint="http://127.0.0.1:1", insecure=True)
     exporter.address_from(readable(first, resource))
-    request = exporter._translate_data([first, long, first])  # type: ignore[list-item]  # its own form
+    request = message(exporter, [first, long, first])
     exporter.shutdown()
     assert request == encode_spans([readable(span, resource) for span in (first, long, first)])
 
@@ -80,6 +101,6 @@ def test_a_span_without_length_is_told_with_the_shortest_there_is() -> None:
     assert started.start_ns == started.end_ns, "an instant"
     exporter = DirectSpanExporter(endpoint="http://127.0.0.1:1", insecure=True)
     exporter.address_from(readable(started, Resource({})))
-    (told,) = exporter._translate_data([started]).resource_spans[0].scope_spans[0].spans  # type: ignore[list-item]  # its own form
+    (told,) = message(exporter, [started]).resource_spans[0].scope_spans[0].spans
     exporter.shutdown()
     assert told.end_time_unix_nano == told.start_time_unix_nano + 1, "Jaeger 2 marks less as a mistake"
