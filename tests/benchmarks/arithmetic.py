@@ -25,32 +25,32 @@ LONG_LEASE_S = LEASE_S_MAX
 DAY_S = 86_400
 
 
-def _costs(sagas: list[dict[str, Any]], cluster: list[dict[str, Any]], capacity: dict[str, Any]) -> dict[str, float]:
+def _costs(embedded: dict[str, Any], cluster: list[dict[str, Any]], capacity: dict[str, Any]) -> dict[str, float]:
     """Return what a saga costs, by the runs nearest to how a cluster works."""
-    embedded = next(row for row in sagas if row["case"] == "postgres" and row["concurrency"] == 64)
+    ours = embedded["sides"]["ours"]
     one, two, anywhere = cluster
     return {
-        "embedded_cpu_s": embedded["ours_cpu_ms"] / 1e3,
+        "embedded_cpu_s": ours["cpu_ms"] / 1e3,
         "node_cpu_s": one["nodes_cpu_s"],
         "peer_cpu_s": two["nodes_cpu_s"],
         "forwarding_cpu_s": anywhere["nodes_cpu_s"],
         "database_cpu_s": two["database_cpu_s"],
         "wal_bytes": two["wal_bytes"],
         "disk_bytes": sum(capacity["disk_bytes"].values()),
-        "commits": embedded["per_saga"]["commits"],
-        "group": embedded["per_saga"]["streams"] / embedded["per_saga"]["commits"],
+        "commits": ours["per_saga"]["commits"],
+        "group": ours["per_saga"]["streams"] / ours["per_saga"]["commits"],
     }
 
 
-def carries(sagas: list[dict[str, Any]], cluster: list[dict[str, Any]], capacity: dict[str, Any]) -> Table:
+def carries(embedded: dict[str, Any], cluster: list[dict[str, Any]], capacity: dict[str, Any]) -> Table:
     """Return what one of each carries."""
-    costs = _costs(sagas, cluster, capacity)
+    costs = _costs(embedded, cluster, capacity)
     alone = max((row for row in capacity["appends"] if row["group"] == 1), key=lambda row: float(row["commits_s"]))
     disk = costs["disk_bytes"]
     best = max(capacity["appends"], key=lambda row: float(row["sagas_s"]))
-    embedded, peer, forwarding = (costs[f"{name}_cpu_s"] for name in ("embedded", "peer", "forwarding"))
+    inside, peer, forwarding = (costs[f"{name}_cpu_s"] for name in ("embedded", "peer", "forwarding"))
     rows = [
-        ("a core with a process, sagas asked for inside it", _ms(embedded), _rate(embedded)),
+        ("a core with a process, sagas asked for inside it", _ms(inside), _rate(inside)),
         ("a core with a process, asked over the API at the owner", _ms(peer), _rate(peer)),
         ("the same, asked at any of two", _ms(forwarding), _rate(forwarding)),
         ("a core of the database, under two processes", _ms(costs["database_cpu_s"]), _rate(costs["database_cpu_s"])),
@@ -78,9 +78,9 @@ def _rate(seconds: float) -> str:
     return f"{1 / seconds:,.0f}"
 
 
-def arithmetic(sagas: list[dict[str, Any]], cluster: list[dict[str, Any]], capacity: dict[str, Any]) -> Table:
+def arithmetic(embedded: dict[str, Any], cluster: list[dict[str, Any]], capacity: dict[str, Any]) -> Table:
     """Return what each rate needs."""
-    costs = _costs(sagas, cluster, capacity)
+    costs = _costs(embedded, cluster, capacity)
     columns = [_needs(rate, costs) for rate in RATES]
     rows: list[Sequence[str]] = [[name, *(column[name] for column in columns)] for name in columns[0]]
     return ("", *(f"{rate:,} sagas/s" for rate in RATES)), rows

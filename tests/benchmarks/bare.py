@@ -1,8 +1,7 @@
 """The bare client, a process of its own with the settings Python gives to any program.
 
 Reads one JSON object a line, `{"sagas": N, "concurrency": C, "failing": false}`, and answers each with the figures of a
-round.
-`python -m tests.benchmarks.bare HOST:PORT`.
+round; `"definition"` names another saga than the usual one. `python -m tests.benchmarks.bare HOST:PORT`.
 """
 
 import asyncio
@@ -24,7 +23,11 @@ async def main(address: str) -> None:
         sys.stdout.flush()
         while line := await asyncio.to_thread(sys.stdin.readline):
             wanted = json.loads(line)
-            flow = flows.bare(channel, failing=wanted["failing"])
+            definition = wanted.get("definition", flows.EPRO)
+            if definition == flows.EPRO:
+                flow = flows.bare(channel, failing=wanted["failing"])
+            else:
+                flow = flows.bare_long(channel, definition=definition)
             print(json.dumps(asdict(await run(flow, wanted["sagas"], wanted["concurrency"]))))
             sys.stdout.flush()
 

@@ -4,19 +4,17 @@ There is no bare twin of a database: these rates are no ratios, and belong to th
 costs it: processor time, bytes of log, bytes of disk.
 """
 
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from orchestrator.bootstrap.clock import elapsed
 from orchestrator.journal.postgres import PostgresJournal
 from orchestrator.ports.leases import Member
 from tests.benchmarks.database import Database
-from tests.benchmarks.kept import IS_SMOKE, SAGAS, keep
-from tests.benchmarks.programs import Listening, Worker, passed, program, read
+from tests.benchmarks.kept import IS_SMOKE, SAGAS
+from tests.benchmarks.programs import Listening, Worker, passed, read
+from tests.benchmarks.shown import table
+from tests.benchmarks.stage import stage
 
 WRITERS = (1, 2, 4)
 GROUPS = (1, 16, 64, 256)
@@ -28,11 +26,11 @@ RENEWALS_S = 0.2 if IS_SMOKE else 3.0
 """How long leases are renewed: processor time is told in hundredths of a second."""
 
 
-async def main() -> None:
-    """Measure, print and keep."""
+async def measure() -> dict[str, Any]:
+    """Measure appends, reads and renewals."""
     figures: dict[str, Any] = {}
     with ExitStack() as stack:
-        services = stack.enter_context(program("tests.benchmarks.stubs"))
+        services = stack.enter_context(stage()).services
         database = stack.enter_context(closing(Database()))
         figures["appends"] = await _appends(services, database)
         sagas = database.number("SELECT count(*) FROM sagas")
@@ -41,8 +39,7 @@ async def main() -> None:
         figures["reads"] = await _reads(database)
         figures["updates"] = _updates(database, sagas)
     figures["renewals"] = [await _renewals(shards) for shards in SHARD_COUNTS]
-    show(figures)
-    keep("capacity", figures)
+    return figures
 
 
 async def _appends(services: Listening, database: Database) -> list[dict[str, float]]:
@@ -138,32 +135,37 @@ async def _renewals(shards: int) -> dict[str, float]:
     return {"shards": shards, "ms": took_s / renewals * 1e3, "database_cpu_s": spent_s / renewals, "bytes": size}
 
 
-def show(figures: dict[str, Any]) -> None:
-    """Print the tables."""
-    table = Table(title="one database: appends of sagas of five calls; per second, and per saga")
-    columns: dict[str, Callable[[dict[str, float]], str]] = {
-        "writers": lambda row: f"{row['writers']:.0f}",
-        "group": lambda row: f"{row['group']:.0f}",
-        "commits/s": lambda row: f"{row['commits_s']:,.0f}",
-        "appends/s": lambda row: f"{row['streams_s']:,.0f}",
-        "records/s": lambda row: f"{row['records_s']:,.0f}",
-        "sagas/s": lambda row: f"{row['sagas_s']:,.0f}",
-        "database CPU ms": lambda row: f"{row['database_cpu_s'] * 1e3:.2f}",
-        "writers CPU ms": lambda row: f"{row['writers_cpu_s'] * 1e3:.2f}",
-        "log KB": lambda row: f"{row['wal_bytes'] / 1e3:.1f}",
-    }
-    for heading in columns:
-        table.add_column(heading, justify="right")
-    for row in figures["appends"]:
-        table.add_row(*(cell(row) for cell in columns.values()))
-    Console(width=120).print(table)
-    disk = figures["disk_bytes"]
-    parts = ", ".join(f"{name} {size / 1e3:.1f}" for name, size in disk.items())
-    print(f"disk per saga, indexes and all: {sum(disk.values()) / 1e3:.1f} KB ({parts})")
-    updates = figures["updates"]
-    print(f"updates of a saga's row: {updates['per_saga']:.1f}, {updates['hot_share']:.0%} of them without an index")
-    for name, row in figures["reads"].items():
-        print(f"{name}: {row['rows_s']:,.0f} records/s, {row['database_cpu_s'] * 1e6:.0f} us of the database each")
-    for row in figures["renewals"]:
-        spent = row["database_cpu_s"] * 1e3
-        print(f"renewal with {row['shards']:,.0f} shards: {row['ms']:.1f} ms, {spent:.1f} ms of the database")
+def shown(figures: dict[str, Any]) -> str:
+    """Return the tables."""
+    rows = [
+        (
+            f"{row['writers']:.0f}", f"{row['group']:.0f}", f"{row['commits_s']:,.0f}", f"{row['streams_s']:,.0f}",
+            f"{row['records_s']:,.0f}", f"{row['sagas_s']:,.0f}", f"{row['database_cpu_s'] * 1e3:.2f}",
+            f"{row['wal_bytes'] / 1e3:.1f}",
+        )
+        for row in figures["appends"]
+    ]  # fmt: skip
+    headings = (
+        "writers", "group", "commits/s", "appends/s", "records/s", "sagas/s", "database CPU ms a saga", "log KB a saga",
+    )  # fmt: skip
+    disk, updates, reads = figures["disk_bytes"], figures["updates"], figures["reads"]
+    renewals = table(
+        ("renewal of a lease in a store of", "takes", "database CPU", "brings"),
+        [
+            (
+                f"{row['shards']:,.0f} shards", f"{row['ms']:.1f} ms", f"{row['database_cpu_s'] * 1e3:.1f} ms",
+                f"{row['bytes'] / 1e3:,.0f} KB",
+            )
+            for row in figures["renewals"]
+        ],
+    )  # fmt: skip
+    whole, own = sum(disk.values()) / 1e3, disk["records"] / 1e3
+    rates = [f"{reads[way]['rows_s']:,.0f}" for way in ("since", "news")]
+    costs = [f"{reads[way]['database_cpu_s'] * 1e6:.0f}" for way in ("since", "news")]
+    told = (
+        f"A saga leaves {figures['records']:.0f} records and {whole:.1f} KB on disk with all indexes, {own:.1f} of "
+        f"them its records. It updates its row {updates['per_saga']:.1f} times, {updates['hot_share']:.0%} of them "
+        f"without an index. Read back by position: {rates[0]} records/s shard by shard, {rates[1]} over all shards at "
+        f"once, for {costs[0]} and {costs[1]} us of the database each."
+    )
+    return f"{table(headings, rows)}\n\n{told}\n\n{renewals}"

@@ -5,37 +5,30 @@ where it has a core of its own follows from the processor time of each process p
 """
 
 import statistics
-from contextlib import ExitStack, closing
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from tests.benchmarks.kept import ROUNDS, SAGAS, keep
+from tests.benchmarks.kept import ROUNDS, SAGAS
 from tests.benchmarks.nodes import Nodes, cluster
-from tests.benchmarks.programs import Listening, Meter, Worker, cpu_s, passed, program, read
-from tests.benchmarks.rounds import Run
-from tests.benchmarks.sagas import percentile
+from tests.benchmarks.programs import Listening, Meter, Worker, cpu_s, passed, read
+from tests.benchmarks.rounds import Run, percentile
+from tests.benchmarks.shown import table
+from tests.benchmarks.stage import stage
 
 CONCURRENCY = 64
 """Of the bare client, and of all clients together."""
 SIDES = ("one process", "two processes", "two processes, any id")
 
 
-async def main() -> None:
+async def measure() -> list[dict[str, Any]]:
     """Take the sides in turn."""
-    with ExitStack() as stack:
-        services = stack.enter_context(program("tests.benchmarks.stubs"))
-        bare = stack.enter_context(closing(Worker("tests.benchmarks.bare", services.address)))
-        clients = [stack.enter_context(closing(Worker("tests.benchmarks.clients"))) for _ in range(2)]
-        async with cluster(services) as nodes:
+    with stage() as on:
+        bare, clients = on.bare(), [on.client() for _ in range(2)]
+        async with cluster(on.services) as nodes:
             await nodes.start("a")
             await nodes.shared("a")
             await _ask(nodes, clients, SAGAS // 4, "warm")
             rounds = [await _round(nodes, bare, clients, number) for number in range(ROUNDS)]
-    rows = [_row(side, [each[side] for each in rounds]) for side in SIDES]
-    show(rows)
-    keep("cluster", rows)
+    return [_row(side, [each[side] for each in rounds]) for side in SIDES]
 
 
 async def _round(nodes: Nodes, bare: Worker, clients: list[Worker], number: int) -> dict[str, dict[str, float]]:
@@ -113,16 +106,22 @@ def own_cores(rows: list[dict[str, Any]]) -> float:
     return float(2 * by_side[SIDES[0]] / by_side[SIDES[1]])
 
 
-def show(rows: list[dict[str, Any]]) -> None:
-    """Print the table."""
-    table = Table(
-        title=f"over the gRPC API, C={CONCURRENCY} in all; CPU in ms per saga, all processes on the same cores"
+def shown(rows: list[dict[str, Any]]) -> str:
+    """Return the table, and what follows from it."""
+    told = table(
+        ("", "sagas/s", "ratio to bare", "p50 ms", "p99 ms", "CPU ms: processes", "database", "services", "clients"),
+        [
+            (
+                row["side"], f"{row['sagas_s']:,.0f}", f"{row['ratio']:.2f}", f"{row['p50_ms']:.0f}",
+                f"{row['p99_ms']:.0f}",
+                *(f"{row[f'{name}_cpu_s'] * 1e3:.2f}" for name in ("nodes", "database", "services", "clients")),
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+    one, two, anywhere = (row["nodes_cpu_s"] for row in rows)
+    return (
+        f"{told}\n\nBy processor time a process carries {1 / one:,.0f} sagas/s on a core of its own where it is "
+        f"alone, and {1 / two:,.0f} where it is one of two. Two on two free cores, with all else elsewhere, are then "
+        f"{own_cores(rows):.2f} of one; {2 * one / anywhere:.2f} where clients ask either for any saga."
     )
-    for heading in ("", "sagas/s", "ratio to bare", "p50 ms", "p99 ms", "nodes", "database", "services", "clients"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for row in rows:
-        costs = [f"{row[f'{name}_cpu_s'] * 1e3:.2f}" for name in ("nodes", "database", "services", "clients")]
-        rates = (f"{row['sagas_s']:,.0f}", f"{row['ratio']:.2f}", f"{row['p50_ms']:.0f}", f"{row['p99_ms']:.0f}")
-        table.add_row(row["side"], *rates, *costs)
-    Console(width=140).print(table)
-    print(f"two processes with a core each, over one with a core: {own_cores(rows):.2f} (by processor time per saga)")

@@ -7,7 +7,7 @@ until the other process owns all shards, and until all sagas are done there. The
 import signal
 import statistics
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -15,9 +15,11 @@ import grpc
 from orchestrator.bootstrap.clock import elapsed
 from orchestrator.limits import LEASE_S_DEFAULT, LEASE_S_MIN
 from tests.benchmarks import flows
-from tests.benchmarks.kept import IS_SMOKE, ROUNDS, keep
+from tests.benchmarks.kept import IS_SMOKE, ROUNDS
 from tests.benchmarks.nodes import STOP_S_MAX, Nodes, cluster, until
-from tests.benchmarks.programs import Worker, program
+from tests.benchmarks.programs import Worker
+from tests.benchmarks.shown import table
+from tests.benchmarks.stage import stage
 
 PARKED = 40 if IS_SMOKE else 2_000
 KILLS = min(ROUNDS, 3)
@@ -38,12 +40,12 @@ class Gate:
         return await ask(b"")
 
 
-async def main() -> None:
+async def measure() -> dict[str, Any]:
     """Measure each length of a lease."""
     figures: dict[str, Any] = {"parked": PARKED, "killed": [], "left": []}
     async with AsyncExitStack() as stack:
-        services = stack.enter_context(program("tests.benchmarks.stubs"))
-        client = stack.enter_context(closing(Worker("tests.benchmarks.clients")))
+        on = stack.enter_context(stage())
+        services, client = on.services, on.client()
         gate = Gate(await stack.enter_async_context(grpc.aio.insecure_channel(services.address)))
         for lease_s in (LEASE_S_DEFAULT, LEASE_S_MIN):
             async with cluster(services, lease_s) as nodes:
@@ -54,10 +56,7 @@ async def main() -> None:
                 leaves = [await _leave(nodes, client, number) for number in range(KILLS)]
             figures["killed"].append({"lease_s": lease_s, **_middle(kills)})
             figures["left"].append({"lease_s": lease_s, **_middle(leaves)})
-    for what in ("killed", "left"):
-        for row in figures[what]:
-            print(what, ", ".join(f"{name} {value:.2f}" for name, value in row.items()))
-    keep("failover", figures)
+    return figures
 
 
 async def _kill(nodes: Nodes, client: Worker, gate: Gate, number: int) -> dict[str, float]:
@@ -127,3 +126,31 @@ def _middle(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
     """Return the median and the longest of each."""
     middle = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
     return middle | {f"{name}_max": max(each[name] for each in rounds) for name in rounds[0]}
+
+
+def shown(figures: dict[str, Any]) -> str:
+    """Return the table."""
+    sagas = f"{figures['parked']:,.0f}"
+    rows = [
+        (f"killed, lease {row['lease_s']:g} s: all its shards are another's", *_both(row, "owned_s"))
+        for row in figures["killed"]
+    ]
+    rows += [
+        (f"... all of its {sagas} parked sagas are done there, lease {row['lease_s']:g} s", *_both(row, "done_s"))
+        for row in figures["killed"]
+    ]
+    rows += [
+        (f"... of which taking up and doing them, lease {row['lease_s']:g} s", *_both(row, "work_s"))
+        for row in figures["killed"]
+    ]
+    left = figures["left"][0]
+    rows += [
+        ("drained under load: all its shards are another's", *_both(left, "handed_s")),
+        ("... its process has ended", *_both(left, "ended_s")),
+        ("... the longest of all sagas asked for meanwhile", *_both(left, "longest_saga_s")),
+    ]
+    return table(("from the signal until", "median", "longest"), rows)
+
+
+def _both(row: dict[str, float], name: str) -> tuple[str, str]:
+    return f"{row[name]:.2f} s", f"{row[f'{name}_max']:.2f} s"

@@ -239,7 +239,7 @@ def _key(opened: journal_pb2.AttemptOpened, body: bytes) -> Patch:
     (at,) = _places(body, opened.key.encode())
     about = StepId(opened.step), opened.operation, opened.manual_epoch
     assert at > 0
-    return _written(body, at, len(opened.key), lambda uid, _: idempotency_key.__wrapped__(uid, *about).encode())
+    return _written(body, at, len(opened.key), lambda uid, _: idempotency_key(uid, *about).encode())
 
 
 def _written(body: bytes, at: int, length: int, made: Callable[[UUID, str], bytes]) -> Patch:

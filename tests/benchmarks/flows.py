@@ -91,6 +91,21 @@ steps:
 DEFINITIONS = {EPRO: DEFINITION, PARKED: PARKED_DEFINITION, SIGNALLED: SIGNALLED_DEFINITION}
 
 
+# What a saga costs that has very many steps: each of them is one call of about a kilobyte.
+STEPS = 1_000
+CHAIN, WIDE = "chain_bench", "wide_bench"
+
+
+def long_definition(name: str) -> str:
+    """Return a saga of so many reads, one after the other (`CHAIN`) or all at once (`WIDE`)."""
+    head = (
+        f"saga: {name}\ninput: epro.v1.Report\ndeadline: {{forward: 10m, compensation: 60s}}\ntargets: [epro]\nsteps:\n"
+    )
+    call = '    call: epro/epro.v1.Scoring/Score\n    kind: read\n    request: {report: "${input}"}\n'
+    follows = [f"    after: [s{number - 1}]\n" if number and name == CHAIN else "" for number in range(STEPS)]
+    return head + "".join(f"  s{number}:\n{after}{call}" for number, after in enumerate(follows))
+
+
 def report(*, failing: bool = False, parked: bool = False) -> report_pb2.Report:
     """Return about one kilobyte of questionnaire."""
     answers = [report_pb2.ItemAnswer(item=item, value=2) for item in range(1, 10)]
@@ -135,13 +150,32 @@ def bare(channel: grpc.aio.Channel, *, failing: bool) -> Flow:
     return one
 
 
-def embedded(orchestrator: Orchestrator, *, failing: bool) -> Flow:
+def bare_long(channel: grpc.aio.Channel, *, definition: str) -> Flow:
+    """Return the calls of a saga of very many steps, as somebody without an orchestrator writes them."""
+    scoring = scoring_service_pb2_grpc.ScoringStub(channel)
+    given = report()
+
+    async def score() -> None:
+        scored = await scoring.Score(scoring_service_pb2.ScoreRequest(report=given), timeout=WAIT_S)
+        assert scored.total > 8
+
+    async def one() -> None:
+        if definition == CHAIN:
+            for _ in range(STEPS):
+                await score()
+        else:
+            await asyncio.gather(*(score() for _ in range(STEPS)))
+
+    return one
+
+
+def embedded(orchestrator: Orchestrator, *, failing: bool, definition: str = EPRO) -> Flow:
     """Return a saga started and awaited inside the orchestrator's own process."""
     data = report(failing=failing).SerializeToString()
     wanted = SagaStatus.COMPENSATED if failing else SagaStatus.COMPLETED
 
     async def one() -> None:
-        started = await orchestrator.start(StartRequest(definition=EPRO, input=Payload("epro.v1.Report", data)))
+        started = await orchestrator.start(StartRequest(definition=definition, input=Payload("epro.v1.Report", data)))
         ended = await orchestrator.wait(started.saga_id, Until.TERMINAL, 0, WAIT_S)
         assert ended.status is wanted, ended.cause
 

@@ -8,21 +8,19 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
-from rich.console import Console
-from rich.table import Table
 
 from orchestrator.ids import SagaId
 from orchestrator.ports.ownership import shard_of
 from orchestrator.v1 import saga_pb2, saga_service_pb2, saga_service_pb2_grpc
 from tests.benchmarks import flows
-from tests.benchmarks.kept import SAGAS, keep
+from tests.benchmarks.kept import SAGAS
 from tests.benchmarks.nodes import Nodes, cluster
-from tests.benchmarks.programs import program
-from tests.benchmarks.rounds import run
-from tests.benchmarks.sagas import percentile
+from tests.benchmarks.rounds import percentile, run
+from tests.benchmarks.shown import table
+from tests.benchmarks.stage import stage
 
 if TYPE_CHECKING:  # a name of the stubs, for types only
     from orchestrator.v1.saga_service_pb2_grpc import SagaServiceAsyncStub as Stub
@@ -34,10 +32,10 @@ ON_ITS_WAY_S = 0.02
 """For a wait to arrive."""
 
 
-async def main() -> None:
-    """Ask, and print the medians."""
+async def measure() -> dict[str, Any]:
+    """Ask, and return the medians."""
     async with AsyncExitStack() as stack:
-        services = stack.enter_context(program("tests.benchmarks.stubs"))
+        services = stack.enter_context(stage()).services
         to_services = await stack.enter_async_context(grpc.aio.insecure_channel(services.address))
         nodes = await stack.enter_async_context(cluster(services))
         stubs: dict[str, Stub] = {}
@@ -50,8 +48,7 @@ async def main() -> None:
         bare = await run(flows.bare(to_services, failing=False), TIMES, 1)
         rows = {what: await _in_turn(ask, stubs, names) for what, ask in QUESTIONS.items()}
     bare_p50_ms = percentile(bare.latencies_ms, 50)
-    show(bare_p50_ms, rows)
-    keep("forwarding", {"bare_p50_ms": bare_p50_ms, "times": TIMES, "rows": rows})
+    return {"bare_p50_ms": bare_p50_ms, "times": TIMES, "rows": rows}
 
 
 def owned_names(nodes: Nodes) -> Callable[[], str]:
@@ -145,13 +142,17 @@ QUESTIONS: dict[str, Question] = {
 }
 
 
-def show(bare_p50_ms: float, rows: dict[str, dict[str, float]]) -> None:
-    """Print the table."""
-    table = Table(title=f"asked at C=1, ms; bare p50 of five calls in this run: {bare_p50_ms:.1f} ms")
-    for heading in ("", "owner p50", "other p50", "added", "ratio", "owner p99", "other p99"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for what, row in rows.items():
-        owner, other = row["owner_p50_ms"], row["other_p50_ms"]
-        values = (owner, other, other - owner, other / owner, row["owner_p99_ms"], row["other_p99_ms"])
-        table.add_row(what, *(f"{value:.2f}" for value in values))
-    Console(width=120).print(table)
+def shown(figures: dict[str, Any]) -> str:
+    """Return the table."""
+    rows = [
+        (
+            what, f"{row['owner_p50_ms']:.1f}", f"{row['other_p50_ms']:.1f}",
+            f"{row['other_p50_ms'] / row['owner_p50_ms']:.2f}", f"{row['owner_p99_ms']:.1f}",
+            f"{row['other_p99_ms']:.1f}",
+        )
+        for what, row in figures["rows"].items()
+    ]  # fmt: skip
+    headings = ("asked, C=1", "p50 ms at the owner", "at the other", "ratio", "p99 ms at the owner", "at the other")
+    return (
+        f"{table(headings, rows)}\n\nThe bare client's p50 for five calls in this run: {figures['bare_p50_ms']:.1f} ms."
+    )

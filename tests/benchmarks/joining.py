@@ -8,30 +8,29 @@ import asyncio
 import signal
 import statistics
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
-from pathlib import Path
+from typing import Any
 
 from orchestrator.bootstrap.clock import elapsed
 from tests.benchmarks import plots
-from tests.benchmarks.kept import IS_SMOKE, keep
+from tests.benchmarks.kept import IS_SMOKE
 from tests.benchmarks.nodes import STOP_S_MAX, Nodes, cluster
-from tests.benchmarks.programs import Worker, program
+from tests.benchmarks.shown import table
+from tests.benchmarks.stage import stage
 
 BIN_S = 0.25
 CONCURRENCY = 64
 CALM_S = 2.0 if IS_SMOKE else 8.0
 """Between two events, and before the first: what a level is taken from."""
 WARM_S = 1.0 if IS_SMOKE else 5.0
-PICTURE = Path("build/joining.svg")
+PICTURE = "joining.svg"
 JOINS, LEAVES, BACK, DIES = EVENTS = ("starts", "is told to leave", "starts again", "is killed")
 
 
-async def main() -> None:
-    """Run the story and print it."""
-    with ExitStack() as stack:
-        services = stack.enter_context(program("tests.benchmarks.stubs"))
-        client = stack.enter_context(closing(Worker("tests.benchmarks.clients")))
-        async with cluster(services) as nodes:
+async def measure() -> dict[str, Any]:
+    """Run the story."""
+    with stage() as on:
+        client = on.client()
+        async with cluster(on.services) as nodes:
             first = await nodes.start("a")
             await nodes.shared("a")
             client.tell(
@@ -49,7 +48,7 @@ async def main() -> None:
     begin = answer["began"] + WARM_S
     rates = binned([at - begin for at in answer["ended"]])
     seen = {what: at - begin for what, at in marks.items()}
-    figures = {
+    return {
         "bin_s": BIN_S,
         "concurrency": CONCURRENCY,
         "rates": rates,
@@ -57,13 +56,26 @@ async def main() -> None:
         "refused": answer["refused"],
         "dips": dips(rates, seen),
     }
-    title = f"sagas ended per second while a second process starts, leaves and dies (C={CONCURRENCY})"
-    print(plots.text(rates, BIN_S, seen))
-    for what, dip in figures["dips"].items():
-        print(f"{what}: {dip}")
-    PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_text(plots.picture(rates, BIN_S, seen, title), encoding="utf-8")  # noqa: ASYNC240  # all is over
-    keep("joining", figures)
+
+
+def shown(figures: dict[str, Any]) -> str:
+    """Return the table, under the picture."""
+    rows = [
+        (
+            f"a second process {what}", f"{dip['before_s']:,.0f}", f"{dip['after_s']:,.0f}", f"{dip['lowest_s']:,.0f}",
+            f"{dip['below_80_percent_s']:.2f} s", f"{dip['below_half_s']:.2f} s",
+        )
+        for what, dip in figures["dips"].items()
+    ]  # fmt: skip
+    headings = ("event", "sagas/s before", "after", "lowest quarter of a second", "below 80 %", "below half")
+    told = f"Requests refused meanwhile: {sum(figures['refused'].values())}."
+    return f"![sagas ended per second]({PICTURE})\n\n{table(headings, rows)}\n\n{told}"
+
+
+def pictures(figures: dict[str, Any]) -> dict[str, str]:
+    """Return the picture."""
+    title = f"sagas ended per second while a second process starts, leaves and dies (C={figures['concurrency']})"
+    return {PICTURE: plots.series(figures["rates"], figures["bin_s"], figures["marks"], title)}
 
 
 async def _story(nodes: Nodes) -> dict[str, float]:

@@ -1,22 +1,15 @@
-"""A series of counts as text, and as a picture for the pages."""
+"""Pictures for the pages, as SVG: a rate over time, and how a cost grows over decades."""
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-_BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH, _HEIGHT, _LEFT, _BELOW = 900, 220, 50, 30
+_COLOURS = ("#1f5fa8", "#c0392b", "#2e8b57", "#8e44ad", "#b9770e", "#555")
 
 
-def text(rates: Sequence[float], bin_s: float, marks: Mapping[str, float]) -> str:
-    """Return one line of bars a bin each, and one line for each mark, under the bin where it is."""
-    highest = max(rates, default=0.0) or 1.0
-    lines = ["".join(_BARS[round(rate / highest * 8)] for rate in rates) + f"  0..{highest:,.0f}/s"]
-    lines += [" " * int(at / bin_s) + f"^ {at:.1f} s: {what}" for what, at in sorted(marks.items(), key=lambda m: m[1])]
-    return "\n".join(lines)
-
-
-def picture(rates: Sequence[float], bin_s: float, marks: Mapping[str, float], title: str) -> str:
-    """Return the same as SVG."""
+def series(rates: Sequence[float], bin_s: float, marks: Mapping[str, float], title: str) -> str:
+    """Return a rate, bin by bin, with a dashed line where something happened."""
     highest = max(rates, default=0.0) or 1.0
     whole_s = len(rates) * bin_s
     across, up = (_WIDTH - _LEFT) / whole_s, _HEIGHT - 2 * _BELOW
@@ -27,18 +20,72 @@ def picture(rates: Sequence[float], bin_s: float, marks: Mapping[str, float], ti
         for number, rate in enumerate(rates)
     )
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT + _BELOW}" font-size="11">',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT + _BELOW}" fill="white"/>',
-        f'<text x="{_LEFT}" y="14" font-size="13">{escape(title)}</text>',
+        *_frame(_WIDTH, _HEIGHT + _BELOW, title),
         f'<line x1="{_LEFT}" y1="{floor}" x2="{_WIDTH}" y2="{floor}" stroke="#888"/>',
-        f'<text x="4" y="{floor - up + 4}">{highest:,.0f}/s</text><text x="4" y="{floor}">0</text>',
-        f'<polyline points="{points}" fill="none" stroke="#1f5fa8" stroke-width="1.5"/>',
+        _text(4, floor - up + 4, f"{highest:,.0f}/s"),
+        _text(4, floor, "0"),
+        f'<polyline points="{points}" fill="none" stroke="{_COLOURS[0]}" stroke-width="1.5"/>',
     ]
     for number, (what, at) in enumerate(sorted(marks.items(), key=lambda mark: mark[1])):
         x = _LEFT + at * across
-        y = floor + 12 + number % 3 * 13
-        parts.append(
-            f'<line x1="{x:.1f}" y1="{_BELOW}" x2="{x:.1f}" y2="{floor}" stroke="#c33" stroke-dasharray="3 3"/>'
-        )
-        parts.append(f'<text x="{x + 2:.1f}" y="{y}" fill="#c33">{escape(what)}</text>')
+        parts += [
+            f'<line x1="{x:.1f}" y1="{_BELOW}" x2="{x:.1f}" y2="{floor}" stroke="#c33" stroke-dasharray="3 3"/>',
+            _text(x + 2, floor + 12 + number % 3 * 13, what, "#c33"),
+        ]
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+_SIDE, _TOP, _TALL, _LEGEND = 60, 30, 260, 18
+
+
+def growth(lines: Mapping[str, Sequence[tuple[float, float]]], title: str, across: str, up: str) -> str:
+    """Return lines over decades, each with its places marked; the upper edge is twice as high as needed, at least 2.
+
+    `across` and `up` say what is counted and what is told of it.
+    """
+    xs = [x for points in lines.values() for x, _ in points]
+    first, last = math.floor(math.log10(min(xs))), math.ceil(math.log10(max(xs)))
+    highest = max(2.0, 1.2 * max(y for points in lines.values() for _, y in points))
+    floor = _TOP + _TALL
+    wide = (_WIDTH - _SIDE - 20) / max(last - first, 1)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return _SIDE + (math.log10(x) - first) * wide, floor - y / highest * _TALL
+
+    parts = _frame(_WIDTH, floor + 40 + _LEGEND * len(lines), title)
+    for decade in range(first, last + 1):
+        x, _ = place(10.0**decade, 0.0)
+        parts.append(f'<line x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{floor}" stroke="#ddd"/>')
+        parts.append(_text(x - 12, floor + 14, f"{10.0**decade:,.0f}"))
+    for tick in _ticks(highest):
+        _, y = place(10.0**first, tick)
+        parts.append(f'<line x1="{_SIDE}" y1="{y:.1f}" x2="{_WIDTH - 20}" y2="{y:.1f}" stroke="#ddd"/>')
+        parts.append(_text(8, y + 4, f"{tick:g}"))
+    parts += [_text(_SIDE, floor + 28, across), _text(8, _TOP - 4, up)]
+    for number, (name, points) in enumerate(lines.items()):
+        colour, placed = _COLOURS[number % len(_COLOURS)], [place(*point) for point in points]
+        drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
+        parts.append(f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in placed]
+        parts.append(_text(_SIDE, floor + 46 + _LEGEND * number, f"● {name}", colour))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _ticks(highest: float) -> list[float]:
+    """Return round steps up to a height, some five of them."""
+    rough = highest / 5
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
+    return [round(step * number, 10) for number in range(int(highest / step) + 1)]
+
+
+def _frame(width: int, height: int, title: str) -> list[str]:
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-size="11">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{_LEFT}" y="14" font-size="13">{escape(title)}</text>',
+    ]
+
+
+def _text(x: float, y: float, said: str, colour: str = "black") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}">{escape(said)}</text>'

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 Meter = Mapping[str, Callable[[], float]]
 """Readings that only grow, by name; what is between two of them is what happened in between."""
+LEAVE_S_MAX = 15.0
 _TICKS_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -32,6 +34,18 @@ def family_cpu_s(pid: int) -> float:
         except FileNotFoundError:  # it has ended since, and is counted next time
             continue
     return total
+
+
+def rss_mib(pid: int) -> float:
+    """Return the resident size of a process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def peak_rss_mib(pid: int) -> float:
+    """Return the largest resident size that a process ever had."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 2**10
 
 
 def read(meter: Meter) -> dict[str, float]:
@@ -62,8 +76,21 @@ def program(module: str, *arguments: str) -> Generator[Listening]:
         assert said, f"{module} ended before it listened, with exit code {process.wait()}"
         yield Listening(said.split()[-1], process.pid)
     finally:
-        process.terminate()
+        end(process)
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    """Ask a process to leave, and make it."""
+    process.terminate()
+    process.send_signal(signal.SIGCONT)  # who was stopped would not hear
+    try:
+        process.wait(LEAVE_S_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
         process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 class Worker:
@@ -97,8 +124,7 @@ class Worker:
 
     def close(self) -> None:
         """End it."""
-        self._process.terminate()
-        self._process.wait()
+        end(self._process)
 
     def _answer(self) -> str:
         assert self._process.stdout is not None

@@ -7,7 +7,6 @@ client on the same event loop, so both sides of it count.
 
 import asyncio
 import gzip
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from orchestrator.saga.events import Phase, Report
 from orchestrator.telemetry import Metrics
 from orchestrator.telemetry.exposition import OPENMETRICS
 from orchestrator.values import TraceContext
-from tests.benchmarks import kept
+from tests.benchmarks.shown import table
 from tests.integration.api.rig import Listen, running
 from tests.unit.telemetry.histories import CALLER, UNSAMPLED, Teller
 from tests.unit.telemetry.many import brimming, calls, filled
@@ -48,13 +47,32 @@ class Told:
         return cls(state=teller.state, appends=appends, calls=tuple(calls(trace))[:5])
 
 
-async def main() -> None:
-    """Measure, print, keep."""
+async def measure() -> dict[str, Any]:
+    """Measure pages, a request, and what a saga's observations cost."""
     pages = [page_figures("100 definitions", filled()), page_figures("largest", brimming())]
     pages[0]["http_ms"] = round(await over_http(filled()), 2)
-    figures = {"pages": pages, "saga_us": of_a_saga()}
-    print(json.dumps(figures, indent=1))
-    kept.keep("scrape", figures)
+    return {"pages": pages, "saga_us": of_a_saga()}
+
+
+def shown(figures: dict[str, Any]) -> str:
+    """Return the tables."""
+    pages = table(
+        ("page", "samples", "text ms", "KB", "OpenMetrics ms", "KB", "packed ms", "KB"),
+        [
+            (
+                page["page"], f"{page['samples']:,}",
+                *(
+                    cell
+                    for form in ("text", "openmetrics", "gzip")
+                    for cell in (f"{page[f'{form}_ms']:.1f}", f"{page[f'{form}_bytes'] / 1e3:,.0f}")
+                ),
+            )
+            for page in figures["pages"]
+        ],
+    )  # fmt: skip
+    told = ", ".join(f"{cost:.0f} us where it is {name}" for name, cost in figures["saga_us"].items())
+    whole = f"A request in whole, over HTTP and packed: {figures['pages'][0]['http_ms']:.1f} ms for the first page."
+    return f"{pages}\n\n{whole} What is told of a saga of five calls costs {told}."
 
 
 def page_figures(name: str, metrics: Metrics) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.sleepers [COUNT]`: what a saga that sleeps costs, and how late it wakes.
+"""What a saga that sleeps costs, and how late it wakes.
 
 One process on an SQLite journal starts COUNT sagas that sleep for ever so long, then a thousand that are due within
 ten seconds; a second process opens the same journal, as after a restart. Memory is the process's resident size after
@@ -9,6 +9,7 @@ import asyncio
 import ctypes
 import gc
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -25,11 +26,13 @@ from orchestrator.saga import SagaState
 from orchestrator.saga.plan import Plan, Sleep, Step, StepKind
 from orchestrator.testing import FixedPlans
 from orchestrator.values import Payload
+from tests.benchmarks.kept import IS_SMOKE
+from tests.benchmarks.shown import table
 from tests.kit.runtime import ScriptedInvoker
 
-COUNT = 100_000
-DUE = 1_000
-SPREAD_S = 10.0
+COUNT = 2_000 if IS_SMOKE else 100_000
+DUE = 100 if IS_SMOKE else 1_000
+SPREAD_S = 1.0 if IS_SMOKE else 10.0
 AHEAD_S = 6.0
 """Until the first is due: above what keeps a saga in memory."""
 AT_ONCE = 256
@@ -162,22 +165,39 @@ async def second_life(file: Path) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Run both lives, each in a process of its own, and print the figures."""
-    calm_collector()
-    if len(sys.argv) == 4:
-        file, count = Path(sys.argv[2]), int(sys.argv[3])
-        life = first_life(file, count) if sys.argv[1] == "first" else second_life(file)
-        print(json.dumps(asyncio.run(life)))
-        return
-    asked = sys.argv[1] if len(sys.argv) > 1 else str(COUNT)
-    with tempfile.TemporaryDirectory() as folder:
+async def measure() -> dict[str, float]:
+    """Run both lives, each in a process of its own."""
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
         for which in ("first", "second"):
-            command = [sys.executable, "-m", "tests.benchmarks.sleepers", which, f"{folder}/saga.sqlite", asked]
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            for name, value in json.loads(said).items():
-                print(f"{name:>24} {value:,.1f}")
+            command = [sys.executable, "-m", "tests.benchmarks.sleepers", which, f"{folder}/saga.sqlite"]
+            done = await asyncio.to_thread(subprocess.run, command, check=True, stdout=subprocess.PIPE)
+            figures |= json.loads(done.stdout)
+    return figures
+
+
+def shown(figures: dict[str, float]) -> str:
+    """Return the table."""
+    late = ", ".join(f"{figures[f'late_{name}_ms']:.1f} ms" for name in ("p50", "p99", "max"))
+    return table(
+        (f"{figures['sleepers']:,} asleep", "figure"),
+        [
+            (f"starts, {AT_ONCE} at a time, in one process with their journal", f"{figures['starts_s']:,.0f} sagas/s"),
+            ("resident memory for each sleeper, after a collection and `malloc_trim`", _bytes(figures["bytes_each"])),
+            ("actors and tasks while they sleep", f"{figures['active_actors']:.0f}, {figures['tasks']:.0f}"),
+            ("from due to recorded: p50, p99, longest", late),
+            ("restart: journal open and runtime ready", f"{figures['restart_ready_ms']:.1f} ms"),
+            ("... until the first start is answered", f"{figures['restart_first_start_ms']:.1f} ms"),
+            ("... sagas read back", f"{figures['restart_taken_up']:.0f}"),
+        ],
+    )
+
+
+def _bytes(count: float) -> str:
+    return f"{count:,.0f} bytes"
 
 
 if __name__ == "__main__":
-    main()
+    calm_collector()
+    life = first_life(Path(sys.argv[2]), COUNT) if sys.argv[1] == "first" else second_life(Path(sys.argv[2]))
+    print(json.dumps(asyncio.run(life)))

@@ -1,0 +1,159 @@
+"""What a saga costs as the work grows, over decades of: finished, sleeping and running sagas, definitions, history.
+
+Each line has a process for each of its places, and these take turns at the saga of five calls; the last line is one
+saga that grows long. The cost is processor time of the engine's process, its client included, by which a busy
+machine shows least. Ratios are to the first place of the line.
+"""
+
+import statistics
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+
+from tests.benchmarks import flows, plots, prefilled
+from tests.benchmarks.beside import Beside
+from tests.benchmarks.failover import Gate
+from tests.benchmarks.items import life
+from tests.benchmarks.kept import IS_SMOKE, ROUNDS
+from tests.benchmarks.programs import Worker
+from tests.benchmarks.rounds import Side, compared, in_turns
+from tests.benchmarks.shown import table
+from tests.benchmarks.stage import Stage, stage
+
+DECADES = 2 if IS_SMOKE else 5
+"""Places of a line; a smoke run has the first ones."""
+FINISHED, SLEEPING, RUNNING, DEFINITIONS, HISTORY = LINES = (
+    "finished sagas in the store",
+    "sleeping sagas in the store",
+    "sagas running at once, each with an open call",
+    "definitions loaded",
+    "records of one saga",
+)
+PLACES: dict[str, Sequence[int]] = {
+    FINISHED: [10**n for n in range(2, 7)][:DECADES],
+    SLEEPING: [10**n for n in range(1, 6)][:DECADES],
+    RUNNING: [10**n for n in range(5)][:DECADES],
+    DEFINITIONS: [10**n for n in range(4)][:DECADES],
+    HISTORY: [3, 33, 333, 3_333, 33_333][:DECADES],  # items, of three records each
+}
+LIVES_RECORDS = 30_000
+"""Of short histories so many lives are run that they have some so many records in all."""
+SMALL_MS = "records of one saga, ten of them"
+
+
+async def prepare() -> None:
+    """Have the stores ready."""
+    for finished in PLACES[FINISHED]:
+        await prefilled.kept(finished, 0)
+    for sleeping in PLACES[SLEEPING]:
+        await prefilled.kept(1, sleeping)
+
+
+async def measure() -> dict[str, Any]:
+    """Measure line after line."""
+    figures = {line: await _of_processes(PLACES[line], make) for line, make in MAKERS.items()}
+    return {**figures, HISTORY: await _history()}
+
+
+Make = Callable[[Stage, int], Awaitable[Worker]]
+
+
+async def _of_processes(places: Sequence[int], make: Make) -> list[dict[str, float]]:
+    """Let a process for each place take turns."""
+    usual = Beside(concurrency=64)
+    async with _gated() as on:
+        sides = [
+            Side(
+                name=str(place), worker=await make(on, place), sagas=usual.sagas, wanted=usual.wanted, meter=on.meter()
+            )
+            for place in places
+        ]
+        sums = compared(await in_turns(sides, ROUNDS), sides[0].name)
+    return [
+        {"place": place, "cpu_ms": side["cpu_ms"], "ratio": side["cpu_ratio"], "rate_ratio": side["ratio"]}
+        for place, side in zip(places, sums.values(), strict=True)
+    ]
+
+
+@asynccontextmanager
+async def _gated() -> AsyncGenerator[Stage]:
+    """Give a stage whose services keep the calls of parked sagas open."""
+    with stage() as on:
+        async with grpc.aio.insecure_channel(on.services.address) as channel:
+            await Gate(channel).ask("Shut")
+            yield on
+
+
+async def _finished(on: Stage, count: int) -> Worker:
+    return on.embedded(f"sqlite:{await prefilled.copied(on, count, 0)}")
+
+
+async def _sleeping(on: Stage, count: int) -> Worker:
+    return on.embedded(f"sqlite:{await prefilled.copied(on, 1, count)}")
+
+
+async def _running(on: Stage, count: int) -> Worker:
+    worker = on.embedded()
+    await worker.ask({"park": count})
+    return worker
+
+
+async def _definitions(on: Stage, count: int) -> Worker:
+    folder = on.folder()
+    for number in range(count - 1):
+        text = flows.DEFINITION.replace(f"saga: {flows.EPRO}", f"saga: other_{number}")
+        (folder / f"other_{number}.yaml").write_text(text)
+    (folder / f"{flows.EPRO}.yaml").write_text(flows.DEFINITION)
+    return on.embedded(definitions=[str(folder)])
+
+
+MAKERS: dict[str, Make] = {
+    FINISHED: _finished,
+    SLEEPING: _sleeping,
+    RUNNING: _running,
+    DEFINITIONS: _definitions,
+}
+
+
+async def _history() -> list[dict[str, float]]:
+    """Run sagas that grow long, without services; the cost is that of a record."""
+    found: list[dict[str, float]] = []
+    for items in PLACES[HISTORY]:
+        times = max(1, min(LIVES_RECORDS // (3 * items), 20))
+        lives = [await life(items, fails=False) for _ in range(times)]
+        record_us = statistics.median(each["record_us"] for each in lives)
+        found.append({"place": lives[0]["records"], "record_us": record_us})
+    return [{**each, "ratio": each["record_us"] / found[0]["record_us"]} for each in found]
+
+
+def shown(figures: dict[str, Any]) -> str:
+    """Return the table, under the pictures."""
+    told = "\n".join(f"![{name}]({name})" for name in pictures(figures))
+    rows = [
+        (line, *(_cell(points[number]) if number < len(points) else "" for number in range(5)))
+        for line, points in figures.items()
+    ]
+    headings = ("number of", *(f"{nth} place" for nth in ("first", "second", "third", "fourth", "fifth")))
+    return f"{told}\n\n{table(headings, rows)}"
+
+
+def _cell(point: dict[str, float]) -> str:
+    cost = f"{point['cpu_ms']:.2f} ms" if "cpu_ms" in point else f"{point['record_us']:.0f} us a record"
+    return f"{point['place']:,.0f}: {cost}, {point['ratio']:.2f}"
+
+
+def pictures(figures: dict[str, Any]) -> dict[str, str]:
+    """Return the ratios to the first place of each line, and the processor time itself."""
+    ratios = {line: [(point["place"], point["ratio"]) for point in points] for line, points in figures.items()}
+    spent = {
+        line if line != HISTORY else SMALL_MS: [
+            (point["place"], point.get("cpu_ms", point.get("record_us", 0.0) / 100)) for point in points
+        ]
+        for line, points in figures.items()
+    }
+    return {
+        "growth.svg": plots.growth(ratios, "what a saga costs, over what it costs at the first place", "number of", ""),
+        "growth-cpu.svg": plots.growth(spent, "processor time of a saga of five calls, ms", "number of", "ms"),
+    }
