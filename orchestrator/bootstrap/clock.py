@@ -4,6 +4,7 @@ import os
 import random  # noqa: TID251  # the one home of luck: the system clock below
 import time
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 from orchestrator.ports.clock import SteadyTime
@@ -12,9 +13,8 @@ _SINCE_BOOT: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 """Linux's clock that counts the time suspended, too; elsewhere `monotonic` has to do."""
 
 
-def elapsed() -> float:
-    """Return seconds since some instant before the process; they never go back."""
-    return time.monotonic() if _SINCE_BOOT is None else time.clock_gettime(_SINCE_BOOT)  # noqa: TID251  # as below
+elapsed: Callable[[], float] = time.monotonic if _SINCE_BOOT is None else partial(time.clock_gettime, _SINCE_BOOT)  # noqa: TID251  # as below
+"""Seconds since some instant before the process; they never go back."""
 
 
 wall_clock = time.time  # noqa: TID251  # this is the clock
@@ -26,18 +26,10 @@ class SystemClock:
 
     def __init__(self, wall: Callable[[], float] = wall_clock, elapsed: Callable[[], float] = elapsed) -> None:
         """Read the wall clock, and seed from the operating system; tests give both readings."""
-        self._time = SteadyTime(wall, elapsed)
-        self.now = self._time.now
+        self.now = SteadyTime(wall, elapsed).now
+        self.monotonic = time.monotonic  # noqa: TID251  # this is the clock
         # Jitter needs no secrets, and asking the kernel for each draw costs more than the decision it is for.
-        self._luck = random.Random(os.urandom(16))  # noqa: S311
-
-    def monotonic(self) -> float:
-        """Return seconds that never go back."""
-        return time.monotonic()  # noqa: TID251  # this is the clock
-
-    def entropy(self) -> float:
-        """Return a uniform draw from [0, 1)."""
-        return self._luck.random()
+        self.entropy = random.Random(os.urandom(16)).random  # noqa: S311
 
     def new_uid(self) -> UUID:
         """Return a fresh version-4 UUID."""

@@ -51,6 +51,7 @@ class SteadyTime:
             return said
         at = said + passed_s
         slew_s = passed_s * CLOCK_SLEW_MAX
-        at += min(max(self._wall() - at, -slew_s), slew_s)
+        ahead_s = self._wall() - at
+        at += ahead_s if -slew_s <= ahead_s <= slew_s else slew_s if ahead_s > 0.0 else -slew_s
         self._read = (elapsed, at)
         return at

@@ -4,8 +4,7 @@
 
        tell(command)
             |
-            v
-        [mailbox] --- control lane first
+            v  during a commit: [mailbox] --- control lane first
             |
             v  every message that waits is decided on, one after the other, into one append
         decide ... decide            nothing hangs on it? wait a moment for the next message, and share its append
@@ -23,8 +22,8 @@ there is one append in flight at most, and the next decision is taken on the sta
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVarTuple
 
 from orchestrator.errors import Fenced, NotOwner, OrchestratorError, RequestError
 from orchestrator.ids import SagaId, StepId
@@ -47,6 +46,8 @@ from orchestrator.saga.events import Event
 from orchestrator.values import TraceContext
 
 logger = logging.getLogger("orchestrator.actor")
+
+Given = TypeVarTuple("Given")
 
 
 class Surroundings:
@@ -82,7 +83,7 @@ class Surroundings:
 class Keeper(Protocol):
     """Who looks after an actor: the directory, with the supervisor behind it."""
 
-    def guard(self, actor: "Actor", work: Callable[[], None]) -> None:
+    def guard(self, actor: "Actor", work: Callable[[*Given], None], *given: *Given) -> None:
         """Run a piece of the actor's work; whatever it raises ends this actor and no other."""
         ...
 
@@ -94,13 +95,15 @@ class Keeper(Protocol):
 class _Turn:
     """What one turn decided: events, the state they lead to, and who waits for which answer."""
 
-    __slots__ = ("answers", "epoch", "events", "owed", "state")
+    __slots__ = ("answers", "epoch", "events", "owed", "records", "state")
 
     def __init__(self, state: SagaState, epoch: int) -> None:
         self.state = state
         self.epoch = epoch
         """Under which it was decided, and is written."""
         self.events: list[Event] = []
+        self.records: Sequence[Record] = ()
+        """The events as they are written, from when that begins."""
         self.answers: list[tuple[Answer, RequestError | None]] = []
         self.owed: frozenset[Effect] = frozenset()
 
@@ -140,9 +143,10 @@ class Actor:
         self._around = around
         self._keeper = keeper
         self._mailbox = Mailbox()
-        self._hands = Hands(around.invoker, around.children, around.clock, around.observer, self.tell)
+        self._hands = Hands(around.invoker, around.children, around.clock, around.observer)
         self._owed: frozenset[Effect] = frozenset()
-        self._in_commit = False
+        self._in_commit: _Turn | None = None
+        """What is on its way to the store; whatever comes meanwhile waits in the mailbox."""
         self._held: _Turn | None = None
         self._flush: asyncio.TimerHandle | None = None
         self._stopped: OrchestratorError | None = None
@@ -152,12 +156,12 @@ class Actor:
     @property
     def is_idle(self) -> bool:
         """Return whether the actor has nothing to do until a timer or a message comes."""
-        return not (self._in_commit or self._held or len(self._mailbox) or self._hands.open_calls)
+        return self._in_commit is None and self._held is None and not self._hands.open_calls
 
     @property
     def is_in_commit(self) -> bool:
         """Return whether more may be durable than `state` has: what is on its way to the store is there before it."""
-        return self._in_commit
+        return self._in_commit is not None
 
     @property
     def has_children(self) -> bool:
@@ -188,7 +192,7 @@ class Actor:
         )
 
     def _doing(self, wakes_at: float | None) -> str:
-        if self._in_commit:
+        if self._in_commit is not None:
             return "commit"
         if self._held is not None:
             return "held"
@@ -200,7 +204,7 @@ class Actor:
 
     def resume(self) -> None:
         """Go on where this process left off: all that was open are children, which know no interruption."""
-        self._keeper.guard(self, lambda: self._perform(owed(self.state)))
+        self._keeper.guard(self, self._perform, owed(self.state))
 
     def about(self) -> About:
         """Return what a line of the log says that is written in a turn of this saga."""
@@ -212,10 +216,12 @@ class Actor:
             if answer is not None:
                 answer(self._stopped)
             return
-        self._mailbox.put(Envelope(command, answer))
-        self._around.observer.mailbox(len(self._mailbox))
-        if not self._in_commit:
-            self._keeper.guard(self, self._take_turn)
+        if self._in_commit is None:
+            self._around.observer.mailbox(1)
+            self._keeper.guard(self, self._take_turn, Envelope(command, answer))
+        else:
+            self._mailbox.put(Envelope(command, answer))
+            self._around.observer.mailbox(len(self._mailbox))
 
     def fire_due(self, now_at: float) -> None:
         """Fire what is due by the wall clock: timers run on another clock, which a clock step leaves behind."""
@@ -226,7 +232,7 @@ class Actor:
     def flush(self) -> None:
         """Commit a turn that waits for company."""
         if (held := self._let_go_of_held()) is not None:
-            self._keeper.guard(self, lambda: self._append(held))
+            self._keeper.guard(self, self._append, held)
 
     def stop(self, error: OrchestratorError) -> None:
         """Never write again; abort what is open, answer whoever waits."""
@@ -235,12 +241,13 @@ class Actor:
         self._hands.let_go()
         self._mailbox.close(error)
 
-    def _take_turn(self) -> None:
-        """Decide on every message that waits, one after the other, then append once."""
+    def _take_turn(self, envelope: Envelope | None) -> None:
+        """Decide on a message and on every other that waits, one after the other, then append once."""
         epoch = self._around.ownership.epoch(self.shard)
         turn = self._let_go_of_held() or _Turn(self.state, epoch)
+        is_leaving = self._around.is_leaving(self.shard)
         try:
-            self._decide(turn)
+            self._decide(turn, envelope, is_leaving=is_leaving)
         except BaseException:
             turn.answer(self.state, OrchestratorError(f"saga {self.saga_id!r} was set aside; see its log"))
             raise
@@ -249,7 +256,7 @@ class Actor:
             turn.answer(self.state)
             # Owe again what fired too early: the wall clock may have been set back while the timer ran.
             self._perform(turn.owed)
-        elif self._can_wait(turn):
+        elif not is_leaving and self._can_wait(turn):
             self._held = turn
             self._flush = asyncio.get_running_loop().call_later(COMMIT_HOLD_S, self.flush)
         else:
@@ -261,33 +268,36 @@ class Actor:
         It is what a branch that ends before its sibling decides. The sibling's end then shares the append: a third
         fewer commits for a saga that runs two and two. A crash meanwhile loses what a crash during the commit would.
         """
-        is_urgent = turn.answers or turn.state.is_terminal or self._around.is_leaving(self.shard)
+        is_urgent = turn.answers or turn.state.is_terminal or len(turn.events) >= RECORDS_PER_APPEND_MAX
         return not is_urgent and turn.owed <= self._owed
 
     def _let_go_of_held(self) -> _Turn | None:
-        if self._flush is not None:
-            self._flush.cancel()
-        held, self._held, self._flush = self._held, None, None
+        if (held := self._held) is None:
+            return None
+        assert self._flush is not None  # armed when a turn is held
+        self._flush.cancel()
+        self._held = self._flush = None
         return held
 
-    def _decide(self, turn: _Turn) -> None:
-        is_leaving = self._around.is_leaving(self.shard)
-        while len(turn.events) < RECORDS_PER_APPEND_MAX and (envelope := self._mailbox.take()) is not None:
-            if isinstance(envelope.command, TimerFired):
-                self._forget(envelope.command.timer)
+    def _decide(self, turn: _Turn, envelope: Envelope | None, *, is_leaving: bool) -> None:
+        while envelope is not None:
+            command, answer = envelope
+            if isinstance(command, TimerFired):
+                self._forget(command.timer)
             moment = self._around.moment(turn.epoch, is_draining=is_leaving)
             self._decided_at = moment.at
-            decision = decide(turn.state, envelope.command, moment)
+            decision = decide(turn.state, command, moment)
             turn.state = decision.state
             turn.events.extend(decision.events)
-            if envelope.answer is not None:
-                turn.answers.append((envelope.answer, decision.rejected))
+            if answer is not None:
+                turn.answers.append((answer, decision.rejected))
+            envelope = self._mailbox.take() if len(turn.events) < RECORDS_PER_APPEND_MAX else None
         check_steps(turn.state, _touched(turn.events))
 
     def _append(self, turn: _Turn) -> None:
         epoch, version = turn.epoch, self.state.version
-        records = tuple(
-            Record(version=number, epoch=epoch, event=event) for number, event in enumerate(turn.events, version + 1)
+        turn.records = records = tuple(
+            [Record(version=number, epoch=epoch, event=event) for number, event in enumerate(turn.events, version + 1)]
         )
         rest = rest_of(turn.state, turn.owed, is_draining=self._around.is_leaving(self.shard))
         row = row_of(turn.state, wake_at(turn.owed), rest, epoch=epoch, shard=self.shard)
@@ -295,19 +305,20 @@ class Actor:
         if logger.isEnabledFor(logging.DEBUG):
             span = version + 1, version + len(records)
             logger.debug("decided %d to %d: %s", *span, _shown(turn.events), extra=_about(self.saga_id, turn.state))
-        self._in_commit = True
+        self._in_commit = turn
+        self._around.committer.submit(append, self._heard)
 
-        def committed(error: OrchestratorError | None) -> None:
-            self._keeper.guard(self, lambda: self._committed(turn, records, error))
+    def _heard(self, error: OrchestratorError | None) -> None:
+        """Hear what became of the append that is on its way."""
+        assert self._in_commit is not None  # it is answered once
+        self._keeper.guard(self, self._committed, self._in_commit, error)
 
-        self._around.committer.submit(append, committed)
-
-    def _committed(self, turn: _Turn, records: Sequence[Record], error: OrchestratorError | None) -> None:
-        self._in_commit = False
-        if isinstance(error, Fenced):
-            error = NotOwner(f"{error.message}; its shard has another owner by now", shard=self.shard)
+    def _committed(self, turn: _Turn, error: OrchestratorError | None) -> None:
         if error is not None:
+            self._in_commit = None
             logger.debug("not recorded: %s", error.reason)
+            if isinstance(error, Fenced):
+                error = NotOwner(f"{error.message}; its shard has another owner by now", shard=self.shard)
             turn.answer(self.state, error)
             raise error
         self.state = turn.state
@@ -317,12 +328,13 @@ class Actor:
         if stopped is None:
             # What is owed goes first: the services work while the rest of this is done.
             self._perform(turn.owed)
-        self._around.observer.recorded(self.state, records)
+        self._around.observer.recorded(self.state, turn.records)
         turn.answer(self.state)
+        self._in_commit = None
         if stopped is not None:  # durable, and so answered; what is owed is for whoever goes on
             raise stopped
-        if len(self._mailbox):
-            self._take_turn()
+        if (waiting := self._mailbox.take()) is not None:
+            self._take_turn(waiting)
         self._keeper.advanced(self)
 
     def _disowned(self, turn: _Turn) -> OrchestratorError | None:
@@ -334,14 +346,18 @@ class Actor:
 
     def _perform(self, new: frozenset[Effect]) -> None:
         old, self._owed = self._owed, new
-        for effect in sorted(old - new, key=in_order):
+        for effect in _in_order(old - new):
             self._hands.release(effect)
-        for effect in sorted(new - old, key=in_order):
+        for effect in _in_order(new - old):
             if not (isinstance(effect, SetTimer) and self._around.is_leaving(self.shard)):
-                self._hands.perform(self.state, effect)
+                self._hands.perform(self.state, effect, self.tell)
 
     def _forget(self, timer: Timer) -> None:
         self._owed = frozenset(e for e in self._owed if not (isinstance(e, SetTimer) and e.timer == timer))
+
+
+def _in_order(effects: frozenset[Effect]) -> Iterable[Effect]:
+    return effects if len(effects) < 2 else sorted(effects, key=in_order)  # noqa: PLR2004  # one has no order
 
 
 def _moved(actor: Actor) -> NotOwner:

@@ -11,8 +11,7 @@ one stream, and takes the others) is given to it again, alone, until it has an e
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from orchestrator.errors import JournalUnavailable, OrchestratorError
@@ -40,15 +39,17 @@ class Committer:
         self._observer = observer
         self._on_failed = on_failed
         self._waiting: list[_Waiting] = []
+        self._group: Sequence[_Waiting] = ()
+        """What is on its way to the journal."""
+        self._put_off: list[_Waiting] = []
+        """What the journal refuses for now."""
         self._wake = asyncio.Event()
         self._closed = False
-        self._open: Counter[int] = Counter()
-        """How many appends of each shard have no end yet."""
         self._given_up: set[int] = set()
         """Shards that are left: what the journal puts off there is not tried again."""
         self._progress = asyncio.Event()
         self._again = Tasks()
-        """For what the journal refuses for now."""
+        """For what was put off."""
         self.failure: str | None = None
         """Why nothing is acknowledged any more."""
 
@@ -58,7 +59,6 @@ class Committer:
             asyncio.get_running_loop().call_soon(on_committed, JournalUnavailable(self.failure))
             return
         self._waiting.append(_Waiting(append, on_committed))
-        self._open[append.row.shard] += 1
         self._wake.set()
 
     async def run(self) -> None:
@@ -74,11 +74,15 @@ class Committer:
         """Return once everything submitted of some shards has its end; what the journal puts off is given up."""
         self._given_up.update(shards)
         try:
-            while any(self._open[shard] for shard in shards):
+            while self._has_open(shards):
                 self._progress.clear()
                 await self._progress.wait()
         finally:
             self._given_up.difference_update(shards)
+
+    def _has_open(self, shards: Collection[int]) -> bool:
+        """Return whether an append of these shards has no end yet: counted when asked, and not at every append."""
+        return any(each.append.row.shard in shards for each in (*self._waiting, *self._group, *self._put_off))
 
     def close(self) -> None:
         """Let `run` end when everything submitted so far is committed."""
@@ -92,27 +96,33 @@ class Committer:
             self._on_failed(error.message)
         lost, self._waiting = self._waiting, []
         for waiting in lost:
-            self._end(waiting, error)
+            waiting.on_committed(error)
+        self._progress.set()
 
     def _next_group(self) -> list[_Waiting]:
         group, self._waiting = self._waiting[:COMMIT_STREAMS_MAX], self._waiting[COMMIT_STREAMS_MAX:]
         return group
 
-    async def _commit(self, group: list[_Waiting]) -> None:
+    async def _commit(self, group: Sequence[_Waiting]) -> None:
         began = self._clock.monotonic()
+        self._group = group
         try:
             results = await self._journal.append([waiting.append for waiting in group])
         except JournalUnavailable as error:
+            self._group = ()
             self._waiting = [*group, *self._waiting]
             self.fail(error)
             return
         took_s = self._clock.monotonic() - began
-        self._observer.committed(len(group), sum(len(waiting.append.records) for waiting in group), took_s)
+        self._group = ()
+        self._observer.committed(len(group), sum([len(waiting.append.records) for waiting in group]), took_s)
         for waiting, result in zip(group, results, strict=True):
-            if is_put_off(result):
+            if result is not None and is_put_off(result):
+                self._put_off.append(waiting)
                 self._again.spawn(self._commit_alone(waiting, result), name="append again")
             else:
-                self._end(waiting, result)
+                waiting.on_committed(result)
+        self._progress.set()
 
     async def _commit_alone(self, waiting: _Waiting, result: OrchestratorError | None) -> None:
         """Give the journal again what it put off, until it has an end, or nothing is committed any more."""
@@ -124,12 +134,6 @@ class Committer:
                 except JournalUnavailable as error:
                     result = error
         finally:
-            self._end(waiting, result)
-
-    def _end(self, waiting: _Waiting, result: OrchestratorError | None) -> None:
-        shard = waiting.append.row.shard
-        self._open[shard] -= 1
-        if not self._open[shard]:
-            del self._open[shard]
-        self._progress.set()
-        waiting.on_committed(result)
+            self._put_off.remove(waiting)
+            self._progress.set()
+            waiting.on_committed(result)

@@ -8,9 +8,8 @@ saga read its records once.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import partial
+from typing import TypeVarTuple
 
-from orchestrator import logscope
 from orchestrator.errors import (
     IntegrityError,
     JournalCorrupted,
@@ -44,6 +43,8 @@ from orchestrator.saga.commands import Recovered
 from orchestrator.saga.events import SagaStarted
 from orchestrator.saga.plan import Plan
 
+Given = TypeVarTuple("Given")
+
 
 class Directory:
     """All actors of this process."""
@@ -54,7 +55,7 @@ class Directory:
         self._plans = plans
         self._around = around
         self._watchers = watchers
-        self.supervisor = Supervisor(around.observer, self._set_aside)
+        self.supervisor = Supervisor[Actor](around.observer, self._set_aside, self._crashed)
         self._active: dict[SagaId, Actor] = {}
         self._by_shard: dict[int, dict[SagaId, Actor]] = {}
         """The same: many shards may be left at once, and each asks for its own actors again and again."""
@@ -185,21 +186,18 @@ class Directory:
             return False
         return not actor.is_in_commit
 
-    def guard(self, actor: Actor, work: Callable[[], None]) -> None:
+    def guard(self, actor: Actor, work: Callable[[*Given], None], *given: *Given) -> None:
         """Run a piece of an actor's work; a failure ends this actor and no other."""
-        before, logscope.turn.subject = logscope.turn.subject, actor
-        try:
-            self.supervisor.guard(actor.saga_id, work, partial(self._crashed, actor))
-        finally:
-            logscope.turn.subject = before
+        self.supervisor.guard(actor, work, *given)
 
     def advanced(self, actor: Actor) -> None:
         """Tell whoever watches, and let the actor go where it has nothing to do."""
-        if actor.state.is_terminal:
+        state = actor.state
+        self._watchers.tell(actor.saga_id, state)
+        if state.is_terminal:
             self.supervisor.well(actor.saga_id)
-        self._watchers.tell(actor.saga_id, actor.state)
-        if actor.state.is_terminal and actor.state.parent is not None:
-            self._around.children.ended(actor.state)
+            if state.parent is not None:
+                self._around.children.ended(state)
         self.rest(actor)
 
     def rest(self, actor: Actor) -> None:
@@ -207,16 +205,14 @@ class Directory:
 
         One that waits for children goes when none of them has ended for a while: most end soon, and one after another.
         """
-        if self._active.get(actor.saga_id) is not actor:
-            return
         if not actor.has_children:
-            if self._may_leave(actor):
+            if self._may_leave(actor) and self._active.get(actor.saga_id) is actor:
                 self._let_rest(actor)
-        elif actor.saga_id not in self._leaving:
+        elif actor.saga_id not in self._leaving and self._active.get(actor.saga_id) is actor:
             self._leave_later(actor)
 
     def _may_leave(self, actor: Actor) -> bool:
-        return actor.is_idle and may_leave(actor.state, actor.wake_at, self._around.clock.now())
+        return actor.is_idle and may_leave(actor.state, actor.wake_at, self._around.clock)
 
     def _leave_later(self, actor: Actor) -> None:
         loop, version = asyncio.get_running_loop(), actor.state.version

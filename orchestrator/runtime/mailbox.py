@@ -2,10 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, get_args
+from typing import Final, NamedTuple, get_args
 
 from orchestrator.errors import OrchestratorError, Overloaded
-from orchestrator.frozen import frozen_tuple
 from orchestrator.limits import MAILBOX_MESSAGES_MAX, RETRY_AFTER_S_DEFAULT
 from orchestrator.saga.commands import CancelSaga, Command, Recovered, Repair, UndoChild
 from orchestrator.saga.state import SagaState
@@ -13,11 +12,10 @@ from orchestrator.saga.state import SagaState
 Answer = Callable[[SagaState | OrchestratorError], None]
 """Called once: with the state after the command is durable, or with why it was not done."""
 
-_CONTROL: Final = (CancelSaga, UndoChild, Recovered, *get_args(Repair))
+_CONTROL: Final = frozenset({CancelSaga, UndoChild, Recovered, *get_args(Repair)})
 
 
-@frozen_tuple
-class Envelope:
+class Envelope(NamedTuple):
     """A command and whoever waits for what became of it."""
 
     command: Command
@@ -25,18 +23,21 @@ class Envelope:
 
 
 class Mailbox:
-    """Two lanes. What stops or mends the saga overtakes everything else that waits (I34); signals wait their turn."""
+    """Two lanes. What stops or mends the saga overtakes everything else that waits (I34); signals wait their turn.
+
+    Each lane is made when something has to wait in it: for most sagas nothing ever does.
+    """
 
     __slots__ = ("_control", "_data")
 
     def __init__(self) -> None:
         """Begin empty."""
-        self._control: deque[Envelope] = deque()
-        self._data: deque[Envelope] = deque()
+        self._control: deque[Envelope] | None = None
+        self._data: deque[Envelope] | None = None
 
     def __len__(self) -> int:
         """Return how many messages wait."""
-        return len(self._control) + len(self._data)
+        return len(self._control or ()) + len(self._data or ())
 
     def put(self, envelope: Envelope) -> None:
         """Queue a message; raise `Overloaded` where somebody outside would make its lane grow past its bound.
@@ -44,7 +45,10 @@ class Mailbox:
         What the actor itself has coming (reports, timers) is bounded by its open calls, and is never refused. A flood
         of signals does not keep a cancel out.
         """
-        lane = self._control if isinstance(envelope.command, _CONTROL) else self._data
+        if type(envelope.command) in _CONTROL:
+            lane = self._control = deque() if self._control is None else self._control
+        else:
+            lane = self._data = deque() if self._data is None else self._data
         if envelope.answer is not None and len(lane) >= MAILBOX_MESSAGES_MAX:
             raise Overloaded(
                 "MAILBOX_FULL",

@@ -20,14 +20,13 @@ from orchestrator.saga import SagaState
 from orchestrator.saga.commands import AttemptReported, Command, TimerFired
 from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Timer
 from orchestrator.saga.events import Report
-from orchestrator.saga.plan import CHILD_TARGET, Operation
+from orchestrator.saga.plan import CHILD_TARGET
 from orchestrator.saga.state import operation_of
 from orchestrator.values import TraceContext
 
 logger = logging.getLogger("orchestrator.actor")
 
 Tell = Callable[[Command], None]
-CallId = tuple[str, Operation, int]
 
 
 class OpenChild(OpenCall, Protocol):
@@ -67,30 +66,30 @@ class Hands:
         "_children",
         "_clock",
         "_invoker",
-        "_keys",
         "_observer",
         "_open_children",
-        "_tell",
         "_timers",
     )
 
-    def __init__(self, invoker: Invoker, children: ChildCalls, clock: Clock, observer: Observer, tell: Tell) -> None:
-        """`tell` brings what comes back to the actor's mailbox."""
+    def __init__(self, invoker: Invoker, children: ChildCalls, clock: Clock, observer: Observer) -> None:
+        """Begin with nothing going on."""
         self._invoker = invoker
         self._children = children
         self._clock = clock
         self._observer = observer
-        self._tell = tell
-        self._calls: dict[CallId, OpenCall] = {}
-        self._keys: dict[CallId, str] = {}
-        """Whose report is waited for: attempts are counted anew when a step runs again, its key is another one then."""
-        self._open_children: dict[CallId, OpenChild] = {}
+        self._calls: dict[SendCall, tuple[CallRequest, OpenCall]] = {}
+        """Whose report is waited for: attempts are counted anew when a step runs again, with another request then."""
+        self._open_children: dict[SendCall, OpenChild] = {}
+        """Those of them that are child sagas."""
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
 
     @property
     def open_calls(self) -> int:
         """Return how many calls are on the wire, or on their way to a child."""
-        return len(self._calls) + sum(not child.is_waiting for child in self._open_children.values())
+        count = len(self._calls)
+        if self._open_children:
+            count -= sum(child.is_waiting for child in self._open_children.values())
+        return count
 
     @property
     def has_children(self) -> bool:
@@ -100,82 +99,82 @@ class Hands:
     @property
     def begun_calls(self) -> int:
         """Return how many calls have not reported, those to children included."""
-        return len(self._calls) + len(self._open_children)
+        return len(self._calls)
 
     @property
     def armed_timers(self) -> int:
         """Return how many timers are running."""
         return len(self._timers)
 
-    def perform(self, state: SagaState, effect: Effect) -> None:
-        """Do what is newly owed."""
+    def perform(self, state: SagaState, effect: Effect, tell: Tell) -> None:
+        """Do what is newly owed; `tell` brings what comes of it to the actor.
+
+        It is given with each effect and goes with it: an actor with hands that knew it would be a cycle, and every
+        saga that ends would be left to the collector.
+        """
         match effect:
-            case SendCall(step=step, operation=operation, attempt=attempt):
-                request = call_request(state, effect)
-                on_report = partial(self._reported, request, operation)
-                if logger.isEnabledFor(logging.DEBUG):
-                    what = request.operation, request.attempt, request.method, request.target
-                    logger.debug("%s attempt %d calls %s at %s", *what, extra=_about(request))
-                self._keys[step, operation, attempt] = request.key
-                if request.target == CHILD_TARGET:
-                    self._open_children[step, operation, attempt] = self._children.begin(request, on_report)
-                else:
-                    self._calls[step, operation, attempt] = self._invoker.begin(request, on_report)
+            case SendCall():
+                self._send(call_request(state, effect), effect, tell)
             case AbortCall(step=step, operation=operation, attempt=attempt):
-                call_id = (step, operation, attempt)
-                call = self._calls.get(call_id) or self._open_children.get(call_id)
-                if call is not None:
-                    call.abort()
+                if (call := self._calls.get(SendCall(step, operation, attempt))) is not None:
+                    call[1].abort()
             case SetTimer(timer=timer, due_at=due_at):
                 delay_s = max(due_at - self._clock.now(), 0.0)
-                self._timers[timer] = asyncio.get_running_loop().call_later(delay_s, self._fired, timer)
+                self._timers[timer] = asyncio.get_running_loop().call_later(delay_s, self._fired, timer, tell)
             case _:
                 assert_never(effect)
 
+    def _send(self, request: CallRequest, effect: SendCall, tell: Tell) -> None:
+        on_report = partial(self._reported, request, effect, tell)
+        if logger.isEnabledFor(logging.DEBUG):
+            what = request.operation, request.attempt, request.method, request.target
+            logger.debug("%s attempt %d calls %s at %s", *what, extra=_about(request))
+        if request.target == CHILD_TARGET:
+            child = self._open_children[effect] = self._children.begin(request, on_report)
+            self._calls[effect] = request, child
+        else:
+            self._calls[effect] = request, self._invoker.begin(request, on_report)
+
     def release(self, effect: Effect) -> None:
         """Let go of what is owed no longer."""
-        if isinstance(effect, SetTimer) and (handle := self._timers.pop(effect.timer, None)) is not None:
+        if isinstance(effect, SendCall):
+            if effect in self._calls:
+                self._give_up(effect)
+        elif isinstance(effect, SetTimer) and (handle := self._timers.pop(effect.timer, None)) is not None:
             handle.cancel()
-        elif isinstance(effect, SendCall):
-            self._give_up((effect.step, effect.operation, effect.attempt))
 
     def let_go(self) -> None:
         """Stop everything; reports of aborted calls go to a mailbox that is closed. Children go on by themselves."""
-        for child in self._open_children.values():
-            child.let_go()
-        self._open_children.clear()
-        for call in self._calls.values():
-            call.abort()
+        for effect in tuple(self._calls):
+            self._give_up(effect)
         for handle in self._timers.values():
             handle.cancel()
-        self._calls.clear()
-        self._keys.clear()
         self._timers.clear()
 
-    def _give_up(self, call_id: CallId) -> None:
+    def _give_up(self, effect: SendCall) -> None:
         """Nobody waits for this call any more, and it has not reported: the saga was ended, or goes on without it."""
-        self._keys.pop(call_id, None)
-        if (call := self._calls.pop(call_id, None)) is not None:
-            call.abort()
-        if (child := self._open_children.pop(call_id, None)) is not None:
+        _, call = self._calls.pop(effect)
+        if (child := self._open_children.pop(effect, None)) is not None:
             child.let_go()
+        else:
+            call.abort()
 
-    def _reported(self, request: CallRequest, operation: Operation, report: Report) -> None:
-        call_id = (request.step, operation, request.attempt)
-        if self._keys.get(call_id) != request.key:
+    def _reported(self, request: CallRequest, effect: SendCall, tell: Tell, report: Report) -> None:
+        waited_for = self._calls.get(effect)
+        if waited_for is None or waited_for[0] is not request:
             return  # of a call that was given up; the step may have another one of that number by now
-        del self._keys[call_id]
-        self._calls.pop(call_id, None)
-        self._open_children.pop(call_id, None)
+        del self._calls[effect]
+        if self._open_children:
+            self._open_children.pop(effect, None)
         self._observer.called(request, report)
         if logger.isEnabledFor(logging.DEBUG):
-            what = operation, request.attempt, report.code, report.phase  # not the service's own words
+            what = effect.operation, effect.attempt, report.code, report.phase  # not the service's own words
             logger.debug("%s attempt %d ended %s, %s", *what, extra=_about(request))
-        self._tell(AttemptReported(step=request.step, operation=operation, attempt=request.attempt, report=report))
+        tell(AttemptReported(step=effect.step, operation=effect.operation, attempt=effect.attempt, report=report))
 
-    def _fired(self, timer: Timer) -> None:
+    def _fired(self, timer: Timer, tell: Tell) -> None:
         self._timers.pop(timer, None)
-        self._tell(TimerFired(timer=timer))
+        tell(TimerFired(timer=timer))
 
 
 def _about(call: CallRequest) -> dict[str, str]:

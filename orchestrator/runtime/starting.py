@@ -84,9 +84,9 @@ class Starting:
         plan = await self._plans.plan(request.definition, request.revision)
         payload = self._plans.input(plan, request.input)
         with_signal = None if signal is None else signal_command(self._plans, plan, signal)
-        uid = self._clock.new_uid() if request.saga_id else self._own_uid()
-        name = checked(request.saga_id) if request.saga_id else SagaId(str(uid))
-        shard = self._shard_of(name) if family is None else family.shard
+        uid, name, shard = self._named(request.saga_id)
+        if family is not None:
+            shard = family.shard
         while self._directory.active(name) is not None:
             try:
                 return await self._existing(name, request, payload)
@@ -118,18 +118,24 @@ class Starting:
             return await self._conflict(name, request, payload)
         return Started(saga_id=name, state=state, created=True)
 
-    def _own_uid(self) -> UUID:
-        """Return a fresh uid whose shard this process owns, if it owns any: a saga without a name begins where it is.
+    def _named(self, given: str) -> tuple[UUID, SagaId, int]:
+        """Return a saga's uid, its name, which is the uid's where it was given none, and the shard of that name.
 
-        On average it takes as many draws as there are processes that share the shards evenly.
+        A saga without a name begins where it is, in a shard that this process owns, if it owns any. On average it takes
+        as many draws as there are processes that share the shards evenly.
         """
-        owned = frozenset(self._around.ownership.owned()) - self._around.leaving
         uid = self._clock.new_uid()
-        for _ in range(UID_DRAWS_MAX if owned else 0):
-            if self._shard_of(SagaId(str(uid))) in owned:
-                break
-            uid = self._clock.new_uid()
-        return uid
+        name = checked(given) if given else SagaId(str(uid))
+        shard = self._shard_of(name)
+        if not given and self._around.ownership.shard_count > 1:
+            owned = frozenset(self._around.ownership.owned()) - self._around.leaving
+            for _ in range(UID_DRAWS_MAX if owned else 0):
+                if shard in owned:
+                    break
+                uid = self._clock.new_uid()
+                name = SagaId(str(uid))
+                shard = self._shard_of(name)
+        return uid, name, shard
 
     def _shard_of(self, name: SagaId) -> int:
         return shard_of(name, self._around.ownership.shard_count)

@@ -10,6 +10,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar, TypeVarTuple
 
 from orchestrator.errors import (
     ActorFailed,
@@ -22,19 +23,36 @@ from orchestrator.errors import (
 )
 from orchestrator.ids import SagaId
 from orchestrator.limits import CRASHES_MAX, QUARANTINED_MAX
-from orchestrator.logscope import of_saga
+from orchestrator.logscope import Subject, of_saga, turn
 from orchestrator.ports.observer import Observer
 
 logger = logging.getLogger("orchestrator.supervisor")
 
+Given = TypeVarTuple("Given")
 
-class Supervisor:
+
+class Worker(Subject, Protocol):
+    """Whose work is guarded: an actor."""
+
+    saga_id: SagaId
+
+
+Guarded = TypeVar("Guarded", bound=Worker)
+
+
+class Supervisor(Generic[Guarded]):
     """Decides what becomes of an actor that raised."""
 
-    def __init__(self, observer: Observer, on_quarantined: Callable[[SagaId, IntegrityError], None]) -> None:
-        """Begin with nobody set aside."""
+    def __init__(
+        self,
+        observer: Observer,
+        on_quarantined: Callable[[SagaId, IntegrityError], None],
+        on_crash: Callable[[Guarded, OrchestratorError, bool], None],
+    ) -> None:
+        """Begin with nobody set aside; `on_crash` hears who raised what, and whether to activate the saga again."""
         self._observer = observer
         self._on_quarantined = on_quarantined
+        self._on_crash = on_crash
         self._crashes: dict[SagaId, int] = {}
         """By the last crash, the oldest first."""
         self._quarantined: dict[SagaId, IntegrityError] = {}
@@ -53,18 +71,18 @@ class Supervisor:
         if (error := self._quarantined.get(saga_id)) is not None:
             raise error
 
-    def guard(
-        self, saga_id: SagaId, work: Callable[[], None], on_crash: Callable[[OrchestratorError, bool], None]
-    ) -> None:
-        """Run a piece of one saga's work; `on_crash` hears the error and whether to activate the saga again."""
+    def guard(self, actor: Guarded, work: Callable[[*Given], None], *given: *Given) -> None:
+        """Run a piece of one saga's work, as its turn; whatever it raises ends this actor and no other."""
+        before, turn.subject = turn.subject, actor
         try:
-            work()
+            work(*given)
         except (VersionConflict, Fenced, NotOwner, JournalUnavailable) as error:
-            on_crash(error, False)
+            self._on_crash(actor, error, False)
         except IntegrityError as error:
-            self.quarantine(saga_id, error)
-            on_crash(error, False)
+            self.quarantine(actor.saga_id, error)
+            self._on_crash(actor, error, False)
         except Exception as error:  # the isolation this module is for
+            saga_id = actor.saga_id
             count = self._crashed(saga_id)
             logger.exception("saga %s: a turn failed (%d of %d)", saga_id, count, CRASHES_MAX, extra=of_saga(saga_id))
             # Not the error's own text: it may quote a payload, and this one goes to callers.
@@ -72,7 +90,9 @@ class Supervisor:
             wrapped = ActorFailed(f"saga {saga_id!r} failed {count} times: {what}")
             if count >= CRASHES_MAX:
                 self.quarantine(saga_id, wrapped)
-            on_crash(wrapped, count < CRASHES_MAX)
+            self._on_crash(actor, wrapped, count < CRASHES_MAX)
+        finally:
+            turn.subject = before
 
     def _crashed(self, saga_id: SagaId) -> int:
         """Count a crash; the saga whose last one is longest ago is forgotten, since many never end."""

@@ -8,8 +8,8 @@ IN_RUNTIME = (
         breaks="I36",
         module="runtime.actor",
         says="what comes while a commit is under way waits for ever",
-        old="""        if len(self._mailbox):
-            self._take_turn()
+        old="""        if (waiting := self._mailbox.take()) is not None:
+            self._take_turn(waiting)
         self._keeper.advanced(self)""",
         new="        self._keeper.advanced(self)",
     ),
@@ -26,8 +26,8 @@ IN_RUNTIME = (
         breaks="I35",
         module="runtime.actor",
         says="a saga whose only work is on the wire is put out of memory",
-        old="or len(self._mailbox) or self._hands.open_calls)",
-        new="or len(self._mailbox))",
+        old="self._held is None and not self._hands.open_calls",
+        new="self._held is None",
     ),
     Defect(
         name="drained-put-to-sleep",

@@ -7,6 +7,7 @@ import pytest
 from orchestrator.errors import IntegrityError, OrchestratorError
 from orchestrator.ids import SagaId
 from orchestrator.limits import CRASH_PAUSE_S, CRASHES_MAX
+from orchestrator.logscope import About, turn
 from orchestrator.ports.observer import Silence
 from orchestrator.runtime import supervisor as module
 from orchestrator.runtime.supervisor import Supervisor
@@ -17,36 +18,74 @@ from tests.kit.machine import report
 from tests.kit.runtime import Process, run, until
 
 
+class Ward:
+    """Whose work is guarded."""
+
+    def __init__(self, name: str) -> None:
+        self.saga_id = SagaId(name)
+
+    def about(self) -> About:
+        return {}
+
+
+class Crashes:
+    """What became of those whose work failed: whether each is to be taken up again."""
+
+    def __init__(self) -> None:
+        self.again: list[bool] = []
+
+    def heard(self, _ward: Ward, _error: OrchestratorError, again: bool) -> None:
+        self.again.append(again)
+
+
+def supervised() -> tuple[Supervisor[Ward], Crashes]:
+    crashes = Crashes()
+    return Supervisor[Ward](Silence(), lambda _saga, _error: None, crashes.heard), crashes
+
+
 def _fail() -> None:
     raise ZeroDivisionError("a bug")
 
 
-def crash(supervisor: Supervisor, name: str) -> bool:
+def crash(supervised: tuple[Supervisor[Ward], Crashes], name: str) -> bool:
     """Let a saga's turn fail; return whether the saga is to be taken up again."""
-    heard: list[bool] = []
+    supervisor, crashes = supervised
+    supervisor.guard(Ward(name), _fail)
+    return crashes.again[-1]
 
-    def on_crash(_error: OrchestratorError, again: bool) -> None:
-        heard.append(again)
 
-    supervisor.guard(SagaId(name), _fail, on_crash)
-    return heard[0]
+def test_a_turn_is_about_its_saga_and_ends_with_it_also_where_it_fails() -> None:
+    supervisor, _ = supervised()
+    outer, inner, seen = Ward("outer"), Ward("inner"), list[object]()
+
+    def fails(named: str) -> None:
+        seen.append((named, turn.subject))
+        _fail()
+
+    def nested() -> None:
+        supervisor.guard(inner, fails, "inner")
+        seen.append(("outer", turn.subject))
+
+    supervisor.guard(outer, nested)
+    assert seen == [("inner", inner), ("outer", outer)]
+    assert turn.subject is None
 
 
 def test_the_sagas_that_crashed_longest_ago_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "QUARANTINED_MAX", 3)
-    supervisor = Supervisor(Silence(), lambda _saga, _error: None)
+    supervisor = supervised()
     for _ in range(CRASHES_MAX - 1):
         assert all([crash(supervisor, "again"), crash(supervisor, "once")])
     assert all([crash(supervisor, "third"), crash(supervisor, "other")])  # four are more than three
     assert crash(supervisor, "again")
-    assert not supervisor.is_quarantined(SagaId("again"))
+    assert not supervisor[0].is_quarantined(SagaId("again"))
 
 
 def test_a_saga_that_crashes_again_and_again_is_set_aside_among_others_that_do() -> None:
-    supervisor = Supervisor(Silence(), lambda _saga, _error: None)
+    supervisor = supervised()
     told = [(crash(supervisor, "bad"), crash(supervisor, f"once{number}"))[0] for number in range(CRASHES_MAX)]
     assert told == [True] * (CRASHES_MAX - 1) + [False]
-    assert supervisor.is_quarantined(SagaId("bad"))
+    assert supervisor[0].is_quarantined(SagaId("bad"))
 
 
 def test_a_saga_that_is_set_aside_during_its_pause_is_not_taken_up_again() -> None:
