@@ -41,7 +41,7 @@ class Reading:
         """Return a saga in a view; `RESPONSE_TOO_LARGE` where no message may be so large."""
         if view == pb.SAGA_VIEW_FULL:
             await self.readable(state.plan)
-        saga = views.saga(state, view, self._plans, await self.children(state, state.steps.values()))
+        saga = views.saga(state, view, self._plans, await self.children(state, state.in_plan_order()))
         if saga.ByteSize() > limits.API_MESSAGE_BYTES_MAX - _ENVELOPE_BYTES:
             raise Rejected(
                 "RESPONSE_TOO_LARGE",

@@ -90,13 +90,13 @@ def saga(state: SagaState, view: int, plans: Plans, children: Children | None = 
     for root, rollback in state.rollbacks.items():
         part = message.rollbacks.add(step=root, steps=sorted(rollback.steps))
         part.cause.CopyFrom(_cause(rollback.cause))
-    for step, key in child_calls(state, state.steps.values()):
+    for step, key in child_calls(state, state.in_plan_order()):
         if children and key in children:
             definition, _, revision = state.plan.step_of(step.id).call.method.partition("/")
             message.children.add(step=step.id, saga_id=children[key], definition=definition, revision=revision)
     if view in {pb.SAGA_VIEW_STEPS, pb.SAGA_VIEW_FULL}:
         shown = _Shown(plans, state.plan) if view == pb.SAGA_VIEW_FULL else None
-        message.steps.extend(_step(state.plan, step, shown, children or {}) for step in state.steps.values())
+        message.steps.extend(_step(state.plan, step, shown, children or {}) for step in state.in_plan_order())
         message.pending_signals.extend(_signals(state, shown))
         # Sentences with instants: dear beside the rest, and nobody reads them in the answer to a start.
         message.waiting_for.extend(_wait(each) for each in explain.waits_of(state))

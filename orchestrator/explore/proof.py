@@ -49,7 +49,7 @@ class Flaw:
 
 def end_of(state: SagaState) -> End:
     """Return the end in words."""
-    told = {step.id: word_of(state, step) for step in state.steps.values() if _has_a_story(state, step.id)}
+    told = {step.id: word_of(state, step) for step in state.in_plan_order() if _has_a_story(state, step.id)}
     attention = tuple(dict.fromkeys(reason.value for reason in state.attention))
     return End(status=state.status, attention=attention, steps=tuple(told.items()))
 

@@ -290,7 +290,7 @@ def _start() -> Command:
 
 def _shape(state: SagaState) -> Hashable:
     """Return what a state can still do, without when and how often it did what it did."""
-    steps = [*state.steps.values(), *(state.items[path] for path in sorted(state.items))]
+    steps = [*state.in_plan_order(), *(state.items[path] for path in sorted(state.items))]
     return (
         state.status,
         state.cause is not None,

@@ -53,8 +53,8 @@ def begin(draft: Draft, cause: Cause, trace: TraceContext | None = None) -> None
 
 def _stuck(state: SagaState) -> list[StepState]:
     """Return the steps and items whose undo asks for a person."""
-    found = [step for step in state.steps.values() if step.status is StepStatus.STUCK]
-    for step in state.steps.values():
+    found = [step for step in state.in_plan_order() if step.status is StepStatus.STUCK]
+    for step in state.in_plan_order():
         if step.items is not None and step.items.stuck:
             found += [item for item in state.items_of(step.id) if item.status is StepStatus.STUCK]
     return found
@@ -197,7 +197,7 @@ def compensation_of(plan: Plan, step: StepId) -> Compensation:
 
 def remaining(state: SagaState, root: StepId | None = None) -> list[StepState]:
     """Return the steps that are still to be undone, stuck ones included (R20), in the saga or in one part of it."""
-    inside = list(state.steps.values())
+    inside = list(state.in_plan_order())
     if root is not None:
         inside = [step for step in inside if step.id in state.rollbacks[root].steps]
     return [s for s in inside if _is_left(s) and state.plan.steps[s.id].is_undoable]

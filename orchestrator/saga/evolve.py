@@ -1,7 +1,8 @@
 """Fold: one event onto one state. Asks nothing, evaluates nothing, and cannot fail on a legal journal."""
 
-from collections.abc import Iterable
-from typing import assert_never
+from collections.abc import Callable, Iterable, Mapping
+from operator import sub
+from typing import Any
 
 from immutables import Map
 
@@ -43,12 +44,14 @@ from orchestrator.saga.state import (
     ItemsState,
     Rollback,
     SagaState,
+    SagaStatus,
     Signal,
     StepState,
     StepStatus,
     operations_of,
 )
 from orchestrator.saga.traceparts import (
+    TraceParts,
     compensation_begins,
     rollback_begins,
     step_begins,
@@ -71,9 +74,12 @@ _LIVE = frozenset(
 _UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})
 _PENDING = StepStatus.PENDING
 _TO_UNDO = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED})
-# What ends a step with the record that it begins with. As a tuple, which a union would be made into at every call.
-_AT_ONCE = (StepSkipped, StepSettled)
 _NOTHING = Payload("", b"")
+_NONE_LIVE = Map[StepId, None]()
+_BEGINS = (AttemptOpened, StepStuck)
+"""What an undo may begin with; as a tuple, which a union would be made into at every call."""
+_Weight = tuple[bool, bool, bool, bool, bool, bool, bool]
+_NO_WEIGHT: _Weight = (False,) * 7
 _PAUSED = {Verb.PAUSE: True, Verb.RESUME: False}
 
 
@@ -87,62 +93,14 @@ def fold(state: SagaState, events: Iterable[Event]) -> SagaState:
 def evolve(state: SagaState, event: Event) -> SagaState:
     """Return the state after one event; `JournalCorrupted` where it cannot follow."""
     status = next_saga(state.status, event, is_backward=state.cause is not None)
-    match event:
-        case (
-            AttemptOpened()
-            | AttemptSettled()
-            | RetryScheduled()
-            | StepSkipped()
-            | StepSettled()
-            | StepUndone()
-            | StepStuck()
-            | StepBegan()
-            | StepReopened()
-            | StepLeft()
-        ):
-            # First, because nine of ten events are one of these.
-            return _step(state, event)
-        case SagaStarted():
-            return _started(state, event)
-        case CancelRequested():
-            return _saga(state, event, cancel_reason=event.reason)
-        case CompensationBegan():
-            return _saga(
-                state,
-                event,
-                status=status,
-                cause=event.cause,
-                compensation_began_at=event.at,
-                compensation_deadline_at=event.deadline_at,
-                ended_at=None,
-                attention=(),
-                rollbacks={},
-                ahead=_ahead(state) if state.rollbacks else state.ahead,
-                trace_parts=compensation_begins(state.trace_parts, event, state.version + 1, state.started_at),
-            )
-        case SignalReceived():
-            return _signalled(state, event)
-        case RollbackBegan() | ElseBegan() | StepsReset():
-            return _part(state, event)
-        case AttentionRaised():
-            return _saga(state, event, status=status, attention=(*state.attention, event.reason))
-        case AttentionCleared():
-            return _saga(state, event, status=status, attention=())
-        case OperatorActed():
-            return _acted(state, event)
-        case SagaCompleted():
-            return _ended(state, event, status=status, output=event.output)
-        case SagaCompensated() | SagaTerminated():
-            return _ended(state, event, status=status)
-        case _:
-            assert_never(event)
+    return FOLDS[type(event)](state, event, status)
 
 
-def _started(state: SagaState, event: SagaStarted) -> SagaState:
+def _started(state: SagaState, event: SagaStarted, status: SagaStatus) -> SagaState:
     return _saga(
         state,
         event,
-        status=next_saga(state.status, event),
+        status=status,
         saga_id=event.saga_id,
         uid=event.uid,
         input=event.input,
@@ -161,16 +119,48 @@ def _saga(state: SagaState, event: Event, **changes: object) -> SagaState:
     return changed(state, version=state.version + 1, updated_at=event.at, **changes)
 
 
-def _ended(state: SagaState, event: Event, **changes: object) -> SagaState:
+def _cancel_requested(state: SagaState, event: CancelRequested, _status: SagaStatus) -> SagaState:
+    return _saga(state, event, cancel_reason=event.reason)
+
+
+def _compensation_began(state: SagaState, event: CompensationBegan, status: SagaStatus) -> SagaState:
     return _saga(
         state,
         event,
+        status=status,
+        cause=event.cause,
+        compensation_began_at=event.at,
+        compensation_deadline_at=event.deadline_at,
+        ended_at=None,
+        attention=(),
+        rollbacks={},
+        ahead=_ahead(state) if state.rollbacks else state.ahead,
+        trace_parts=compensation_begins(state.trace_parts, event, state.version + 1, state.started_at),
+    )
+
+
+def _attention_raised(state: SagaState, event: AttentionRaised, status: SagaStatus) -> SagaState:
+    return _saga(state, event, status=status, attention=(*state.attention, event.reason))
+
+
+def _attention_cleared(state: SagaState, event: AttentionCleared, status: SagaStatus) -> SagaState:
+    return _saga(state, event, status=status, attention=())
+
+
+def _completed(state: SagaState, event: SagaCompleted, status: SagaStatus) -> SagaState:
+    return changed(_ended(state, event, status), output=event.output)
+
+
+def _ended(state: SagaState, event: SagaCompleted | SagaCompensated | SagaTerminated, status: SagaStatus) -> SagaState:
+    return _saga(
+        state,
+        event,
+        status=status,
         ended_at=event.at,
         attention=(),
-        live=frozenset[StepId](),
+        live=_NONE_LIVE,
         is_paused=False,
         rollbacks={},
-        **changes,
     )
 
 
@@ -179,7 +169,7 @@ def _ahead(state: SagaState) -> frozenset[StepId]:
     return state.ahead.union(step.id for step in state.steps.values() if step.undo is not None)
 
 
-def _acted(state: SagaState, event: OperatorActed) -> SagaState:
+def _acted(state: SagaState, event: OperatorActed, _status: SagaStatus) -> SagaState:
     if event.verb in _PAUSED:
         return _saga(state, event, is_paused=_PAUSED[event.verb])
     if event.outcome is not Outcome.NOT_APPLIED or event.step is None or event.operation is not Operation.FORWARD:
@@ -190,40 +180,42 @@ def _acted(state: SagaState, event: OperatorActed) -> SagaState:
     # A person's word settles what the wire left in doubt.
     new = changed(old, forward=changed(old.forward, unknown=False, polled=False), stuck=None)
     if event.step in state.steps:
-        return _saga(state, event, steps={**state.steps, event.step: new})
+        return _saga(state, event, steps=state.steps.set(event.step, new))
     return _saga(state, event, items=state.items.set(event.step, new))
 
 
-def _signalled(state: SagaState, event: SignalReceived) -> SagaState:
+def _signalled(state: SagaState, event: SignalReceived, _status: SagaStatus) -> SagaState:
     waiting = (*state.signals.get(event.signal, ()), Signal(request_id=event.request_id, payload=event.payload))
     signals = {**state.signals, event.signal: waiting}
     return _saga(state, event, signals=signals, signal_ids=state.signal_ids.set(event.request_id, None))
 
 
-def _part(state: SagaState, event: RollbackBegan | ElseBegan | StepsReset) -> SagaState:
-    """Fold what concerns a part of the saga: it is being undone, it has an alternative, it begins anew."""
-    rollbacks = {root: rollback for root, rollback in state.rollbacks.items() if root != event.step}
-    match event:
-        case RollbackBegan():
-            _known(state, event.step)
-            rollbacks[event.step] = Rollback(steps=frozenset(event.steps), cause=event.cause)
-            ahead = _ahead(state) if state.rollbacks else state.ahead
-            parts = rollback_begins(state.trace_parts, event, state.version + 1, state.started_at)
-            return _saga(state, event, rollbacks=rollbacks, ahead=ahead, trace_parts=parts)
-        case ElseBegan():
-            scope, body = _known(state, event.step), state.plan.steps[event.step].body
-            timeout_s = body.timeout_s if isinstance(body, Scope) else None
-            due_at = None if timeout_s is None else event.at + timeout_s
-            steps = {**state.steps, event.step: changed(scope, in_else=True, due_at=due_at)}
-            return _saga(state, event, rollbacks=rollbacks, steps=steps)
-        case StepsReset():
-            return _saga(state, event, rollbacks=rollbacks, **_reset(state, event))
-        case _:
-            assert_never(event)
+def _without(state: SagaState, root: StepId) -> dict[StepId, Rollback]:
+    """Return the parts that are being undone but one."""
+    return {each: rollback for each, rollback in state.rollbacks.items() if each != root}
 
 
-def _reset(state: SagaState, event: StepsReset) -> dict[str, object]:
-    steps, items = dict(state.steps), state.items
+def _rollback_began(state: SagaState, event: RollbackBegan, _status: SagaStatus) -> SagaState:
+    _known(state, event.step)
+    # Where it was begun before it takes its place anew, behind the others.
+    rollbacks = _without(state, event.step)
+    rollbacks[event.step] = Rollback(steps=frozenset(event.steps), cause=event.cause)
+    ahead = _ahead(state) if state.rollbacks else state.ahead
+    parts = rollback_begins(state.trace_parts, event, state.version + 1, state.started_at)
+    return _saga(state, event, rollbacks=rollbacks, ahead=ahead, trace_parts=parts)
+
+
+def _else_began(state: SagaState, event: ElseBegan, _status: SagaStatus) -> SagaState:
+    scope, body = _known(state, event.step), state.plan.steps[event.step].body
+    timeout_s = body.timeout_s if isinstance(body, Scope) else None
+    due_at = None if timeout_s is None else event.at + timeout_s
+    steps = state.steps.set(event.step, changed(scope, in_else=True, due_at=due_at))
+    return _saga(state, event, rollbacks=_without(state, event.step), steps=steps)
+
+
+def _reset(state: SagaState, event: StepsReset, _status: SagaStatus) -> SagaState:
+    """Fold that a part of the saga begins anew."""
+    steps, items = state.steps, state.items
     for step_id in event.steps:
         old = _known(state, step_id)
         lives = [old]
@@ -232,11 +224,18 @@ def _reset(state: SagaState, event: StepsReset) -> dict[str, object]:
             lives.append(items[item_path(step_id, index)])
             items = items.delete(item_path(step_id, index))
         again = max(max([each.manual_epoch, *(of.manual_epoch for _, of in operations_of(each))]) for each in lives) + 1
-        steps[step_id] = StepState(id=step_id, status=next_step(old.status, event), manual_epoch=again)
-    live = frozenset(path for path in state.live if item_of(path)[0] not in event.steps)
-    ahead = frozenset(path for path in state.ahead if item_of(path)[0] not in event.steps)
-    parts = steps_begin_anew(state.trace_parts, event.steps)
-    return {"steps": steps, "items": items, "live": live, "ahead": ahead, "trace_parts": parts}
+        anew = StepState(id=step_id, status=next_step(old.status, event), manual_epoch=again)
+        steps = steps.set(step_id, anew)
+    return _saga(
+        state,
+        event,
+        steps=steps,
+        items=items,
+        live=Map[StepId, None]({path: None for path in state.live if item_of(path)[0] not in event.steps}),
+        ahead=frozenset(path for path in state.ahead if item_of(path)[0] not in event.steps),
+        rollbacks=_without(state, event.step),
+        trace_parts=steps_begin_anew(state.trace_parts, event.steps),
+    )
 
 
 def _known(state: SagaState, path: StepId) -> StepState:
@@ -250,48 +249,84 @@ def _known(state: SagaState, path: StepId) -> StepState:
     return StepState(id=path, manual_epoch=state.steps[step].manual_epoch)
 
 
-def _step(state: SagaState, event: StepEvent) -> SagaState:
+def _step(state: SagaState, event: StepEvent, _status: SagaStatus) -> SagaState:
+    """Fold what concerns a step or an item, and nothing of the saga beside it."""
     path, version = event.step, state.version + 1
-    old = state.steps.get(path) or _known(state, path)
-    status = old.status
-    new = with_event(old, event, version, next_step(status, event))
-    epoch = max(state.epoch, event.epoch) if isinstance(event, AttemptOpened) else state.epoch
-    if state.rollbacks and status in _TO_UNDO:
-        state = _undo_begins(state, event)
     if path not in state.steps:
-        if isinstance(event, StepBegan):
-            raise JournalCorrupted(f"item {path!r} began as a step without a call, which items never are")
-        return _item(state, event, old, new, epoch)
-    more: dict[str, object] = {}
-    if status is _PENDING and not isinstance(event, _AT_ONCE):
+        return _item(state, event)
+    old = state.steps[path]
+    new = with_event(old, event, version, next_step(old.status, event))
+    steps = state.steps.set(path, new)
+    return changed(state, version=version, updated_at=event.at, steps=steps, live=_live(state, new))
+
+
+def _begins(state: SagaState, event: AttemptOpened | StepStuck, _status: SagaStatus) -> SagaState:
+    """Fold a record with which a step's way forward may begin, or its undo, in a part of the trace."""
+    path, version = event.step, state.version + 1
+    if path not in state.steps:
+        return _item(state, event)
+    old = state.steps[path]
+    new = with_event(old, event, version, next_step(old.status, event))
+    if old.status is _PENDING:
         parts = step_begins(state.trace_parts, event, version, state.started_at)
-        if parts is not state.trace_parts:
-            more["trace_parts"] = parts
-    if isinstance(event, StepBegan) and not _can_begin(state.plan.steps[path], event):
+    else:
+        parts = _undo_begins(state, event, old)
+    return changed(
+        state,
+        version=version,
+        updated_at=event.at,
+        steps=state.steps.set(path, new),
+        live=_live(state, new),
+        epoch=_epoch(state, event),
+        trace_parts=parts,
+    )
+
+
+def _epoch(state: SagaState, event: AttemptOpened | StepStuck) -> int:
+    return max(state.epoch, event.epoch) if isinstance(event, AttemptOpened) else state.epoch
+
+
+def _undo_begins(state: SagaState, event: AttemptOpened | StepStuck, old: StepState) -> TraceParts:
+    """Fold to which part of the trace an undo belongs that begins now, of a path that has a span."""
+    if not state.rollbacks or old.status not in _TO_UNDO or not is_traced(event.step):
+        return state.trace_parts
+    return undo_begins(state.trace_parts, event.step, state.rollbacks)
+
+
+def _began(state: SagaState, event: StepBegan, _status: SagaStatus) -> SagaState:
+    """Fold that a step without a call of its own is under way."""
+    path, version = event.step, state.version + 1
+    old = _known(state, path)
+    new = with_event(old, event, version, next_step(old.status, event))
+    if path not in state.steps:
+        raise JournalCorrupted(f"item {path!r} began as a step without a call, which items never are")
+    if not _can_begin(state.plan.steps[path], event):
         told = f"due at {event.due_at}, {event.count} items"
         raise JournalCorrupted(f"step {path!r} cannot begin as it did ({told}): its plan has no such step")
-    if isinstance(event, StepSettled):
-        if path in state.rollbacks and path not in state.rollbacks[path].steps:
-            more["rollbacks"] = {root: rollback for root, rollback in state.rollbacks.items() if root != path}
-        body = state.plan.steps[path].body
-        if isinstance(body, Wait) and event.reason is SettleReason.DONE:
-            taken, *left = state.signals.get(body.signal, ()) or (None,)
-            if taken is None:
-                raise JournalCorrupted(f"step {path!r} took signal {body.signal!r}, which had not come")
-            more["signals"] = {**state.signals, body.signal: tuple(left)}
-            new = changed(new, reply=taken.payload)
-    steps = dict(state.steps)
-    steps[path] = new
-    # As `_saga` does, without handing the keywords on twice: nine of ten records end here.
-    live = _live(state, new)
-    return changed(state, version=version, updated_at=event.at, steps=steps, live=live, epoch=epoch, **more)
+    parts = step_begins(state.trace_parts, event, version, state.started_at)
+    return _saga(state, event, steps=state.steps.set(path, new), live=_live(state, new), trace_parts=parts)
 
 
-def _undo_begins(state: SagaState, event: StepEvent) -> SagaState:
-    """Fold to which part of the trace an undo belongs that begins now, of a path that has a span."""
-    if not isinstance(event, AttemptOpened | StepStuck) or not is_traced(event.step):
-        return state
-    return changed(state, trace_parts=undo_begins(state.trace_parts, event.step, state.rollbacks))
+def _settled(state: SagaState, event: StepSettled, _status: SagaStatus) -> SagaState:
+    """Fold the end of a step's way forward: of a wait it takes the signal, of a scope it ends the rollback."""
+    path, version = event.step, state.version + 1
+    if path not in state.steps:
+        return _item(state, event)
+    old = state.steps[path]
+    new = with_event(old, event, version, next_step(old.status, event))
+    rollbacks, signals, body = state.rollbacks, state.signals, state.plan.steps[path].body
+    if path in rollbacks and path not in rollbacks[path].steps:
+        rollbacks = _without(state, path)
+    if isinstance(body, Wait) and event.reason is SettleReason.DONE:
+        taken, *left = signals.get(body.signal, ()) or (None,)
+        if taken is None:
+            raise JournalCorrupted(f"step {path!r} took signal {body.signal!r}, which had not come")
+        signals = {**signals, body.signal: tuple(left)}
+        new = changed(new, reply=taken.payload)
+    steps, live = state.steps.set(path, new), _live(state, new)
+    return changed(
+        state, version=version, updated_at=event.at, steps=steps, live=live, rollbacks=rollbacks, signals=signals
+    )
 
 
 def _can_begin(step: Step, event: StepBegan) -> bool:
@@ -303,66 +338,81 @@ def _can_begin(step: Step, event: StepBegan) -> bool:
     return event.due_at is not None or not isinstance(step.body, Sleep)
 
 
-def _live(state: SagaState, step: StepState) -> frozenset[StepId]:
-    """Keep the set of steps that may owe something."""
+def _live(state: SagaState, step: StepState) -> Map[StepId, None]:
+    """Keep the paths that may owe something."""
+    live, path = state.live, step.id
     if step.status in _LIVE:
-        return state.live if step.id in state.live else state.live | {step.id}
-    return state.live - {step.id} if step.id in state.live else state.live
+        return live if path in live else live.set(path, None)
+    return live.delete(path) if path in live else live
 
 
-def _item(state: SagaState, event: StepEvent, old: StepState, new: StepState, epoch: int) -> SagaState:
+def _item(state: SagaState, event: StepEvent) -> SagaState:
     """Fold an item's event, and what it means for the step that the item belongs to."""
-    step_id, index = item_of(new.id)
-    assert index is not None  # `_known` has made sure
+    path, version, step_id = event.step, state.version + 1, item_of(event.step)[0]
+    is_new, old = path not in state.items, _known(state, path)
+    new = with_event(old, event, version, next_step(old.status, event))
     if isinstance(event, StepSettled) and new.forward is not None:
         # Of 100,000 items only what undoing them may need is kept.
         slim = changed(new.forward, request=_NOTHING, last=None)
         new = changed(new, forward=slim, awaiting=None, probe=None, stop=None)
-    items = state.items.set(new.id, new)
-    step = state.steps[step_id]
-    assert step.items is not None  # an item exists only while its step has begun
-    counted = _counted(
-        step.items,
-        old,
-        new,
-        is_undoable=state.plan.steps[step_id].is_undoable,
-        is_new=old is not state.items.get(new.id),
+    items, step = state.items.set(path, new), state.steps[step_id]
+    counted = step.items
+    assert counted is not None  # an item exists only while its step has begun
+    if is_new or _counts_as(new) != _counts_as(old):
+        is_undoable = state.plan.steps[step_id].is_undoable
+        before = _NO_WEIGHT if is_new else _weight(old, is_undoable=is_undoable)
+        counted = _counted(counted, before, new, _weight(new, is_undoable=is_undoable))
+    epoch, parts = state.epoch, state.trace_parts
+    if isinstance(event, _BEGINS):
+        epoch, parts = _epoch(state, event), _undo_begins(state, event, old)
+        if event.operation is Operation.COMPENSATE:
+            counted = changed(counted, undo_next=_undo_next(items, step_id, counted))
+    if counted is not step.items or new.settled_version > step.settled_version:
+        step = changed(step, items=counted, settled_version=max(step.settled_version, new.settled_version))
+    return changed(
+        state,
+        version=version,
+        updated_at=event.at,
+        steps=state.steps.set(step_id, step),
+        items=items,
+        live=_live(state, new),
+        epoch=epoch,
+        trace_parts=parts,
     )
-    if isinstance(event, AttemptOpened | StepStuck) and event.operation is Operation.COMPENSATE:
-        counted = changed(counted, undo_next=_undo_next(items, step_id, counted))
-    steps = dict(state.steps)
-    ended = max(step.settled_version, new.settled_version)
-    steps[step_id] = changed(step, items=counted, settled_version=ended)
-    return _saga(state, event, steps=steps, items=items, live=_live(state, new), epoch=epoch)
 
 
-def _counted(items: ItemsState, old: StepState, new: StepState, *, is_undoable: bool, is_new: bool) -> ItemsState:
-    before, after = (0,) * 6 if is_new else _weight(old, is_undoable=is_undoable), _weight(new, is_undoable=is_undoable)
-    gain = [now - then for then, now in zip(before, after, strict=True)]
-    failed = gain[2] > 0 and items.first_failed is None
+def _counts_as(item: StepState) -> tuple[StepStatus, Outcome | None, SettleReason | None]:
+    """Return all of an item that its weight follows from."""
+    return item.status, item.outcome, item.settle_reason
+
+
+def _counted(items: ItemsState, before: _Weight, item: StepState, after: _Weight) -> ItemsState:
+    began, under_way, applied, failed, to_undo, undoing, stuck = map(sub, after, before)
     return changed(
         items,
-        began=items.began + is_new,
-        under_way=items.under_way + gain[0],
-        applied=items.applied + gain[1],
-        failed=items.failed + gain[2],
-        to_undo=items.to_undo + gain[3],
-        undoing=items.undoing + gain[4],
-        stuck=items.stuck + gain[5],
-        first_failed=new.id if failed else items.first_failed,
+        began=items.began + began,
+        under_way=items.under_way + under_way,
+        applied=items.applied + applied,
+        failed=items.failed + failed,
+        to_undo=items.to_undo + to_undo,
+        undoing=items.undoing + undoing,
+        stuck=items.stuck + stuck,
+        first_failed=item.id if failed > 0 and items.first_failed is None else items.first_failed,
     )
 
 
-def _weight(item: StepState, *, is_undoable: bool) -> tuple[int, ...]:
-    """Return what an item adds to each count of `ItemsState`, from `under_way` on."""
-    good = item.outcome is Outcome.APPLIED and item.settle_reason in GOOD_REASONS
-    stuck = item.status is StepStatus.STUCK
+def _weight(item: StepState, *, is_undoable: bool) -> _Weight:
+    """Return what an item that has begun adds to each count of `ItemsState`, in the order of `_counted`."""
+    status, outcome = item.status, item.outcome
+    good = outcome is Outcome.APPLIED and item.settle_reason in GOOD_REASONS
+    stuck = status is StepStatus.STUCK
     return (
-        item.outcome is None and item.status is not StepStatus.SKIPPED,
+        True,
+        outcome is None and status is not StepStatus.SKIPPED,
         good,
-        item.outcome is not None and not good,
-        is_undoable and (item.status in _UNDO_OPEN or (stuck and item.outcome is not None)),
-        item.status is StepStatus.UNDOING,
+        outcome is not None and not good,
+        is_undoable and (status in _UNDO_OPEN or (stuck and outcome is not None)),
+        status is StepStatus.UNDOING,
         stuck,
     )
 
@@ -373,3 +423,31 @@ def _undo_next(items: Map[StepId, StepState], step: StepId, counted: ItemsState)
     while index >= 0 and items[item_path(step, index)].status not in {StepStatus.APPLIED, StepStatus.UNSETTLED}:
         index -= 1
     return index
+
+
+FOLDS: Mapping[type[Event], Callable[[SagaState, Any, SagaStatus], SagaState]] = {
+    SagaStarted: _started,
+    StepBegan: _began,
+    SignalReceived: _signalled,
+    RollbackBegan: _rollback_began,
+    ElseBegan: _else_began,
+    StepsReset: _reset,
+    StepSkipped: _step,
+    AttemptOpened: _begins,
+    AttemptSettled: _step,
+    RetryScheduled: _step,
+    StepSettled: _settled,
+    CancelRequested: _cancel_requested,
+    CompensationBegan: _compensation_began,
+    StepUndone: _step,
+    StepStuck: _begins,
+    StepReopened: _step,
+    StepLeft: _step,
+    AttentionRaised: _attention_raised,
+    AttentionCleared: _attention_cleared,
+    OperatorActed: _acted,
+    SagaCompleted: _completed,
+    SagaCompensated: _ended,
+    SagaTerminated: _ended,
+}
+"""What an event does to a saga whose next status is known; the event's class says what the function is given."""

@@ -1,6 +1,7 @@
 """Fold: one event onto one step. What it means for the saga is in `evolve.py`."""
 
-from typing import assert_never
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from orchestrator.errors import JournalCorrupted
 from orchestrator.frozen import changed
@@ -47,62 +48,25 @@ StepEvent = (
 )
 
 _FOUND = frozenset(FOUND.values())
+_FORWARD, _PROBE = Operation.FORWARD, Operation.PROBE
+_UNKNOWN, _APPLIED = Outcome.UNKNOWN, Outcome.APPLIED
+_NOT_BY_ITS_REPLY = frozenset({SettleReason.PROBED, SettleReason.RESOLVED})
 
 
 def with_event(step: StepState, event: StepEvent, version: int, status: StepStatus) -> StepState:
     """Return the step after one event; `version` is the number of the record, `status` what the table says."""
-    match event:
-        case AttemptOpened():
-            return _opened(step, event, version, status)
-        case AttemptSettled():
-            return _with_operation(step, event.operation, _closed(_operation(step, event.operation), event), status)
-        case RetryScheduled():
-            return _scheduled(step, event, status)
-        case StepSettled():
-            return _settled(step, event, version, status)
-        case StepBegan(count=count):
-            items = None if count is None else ItemsState(count=count)
-            return changed(
-                step, status=status, started_version=version, began_at=event.at, due_at=event.due_at, items=items
-            )
-        case StepStuck():
-            return changed(step, status=status, stuck=event.reason, message=event.message, stop=_asked(step))
-        case StepReopened():
-            return _reopened(step, event, status)
-        case StepSkipped() | StepUndone() | StepLeft():
-            return changed(step, status=status, stuck=None)
-        case _:
-            assert_never(event)
+    return FOLDS[type(event)](step, event, version, status)
 
 
 def _opened(step: StepState, event: AttemptOpened, version: int, status: StepStatus) -> StepState:
-    before = operation_of(step, event.operation)
-    attempt = AttemptState(number=event.attempt, epoch=event.epoch, opened_at=event.at, deadline_at=event.deadline_at)
+    operation, before = event.operation, operation_of(step, event.operation)
     following = 1 if before is None else before.attempts + 1
     if event.attempt != following or (before is not None and before.open is not None):
         raise JournalCorrupted(f"attempt {event.attempt} of step {event.step!r} is opened, yet {following} must follow")
     if before is not None:
-        if event.operation is Operation.FORWARD and step.started_version == 0:
-            # It never got so far before a person changed its request.
-            step = changed(step, started_version=version, began_at=event.at)
-        after = changed(
-            before,
-            request=before.request if event.request is None else event.request,
-            key=event.key,
-            manual_epoch=event.manual_epoch,
-            attempts=event.attempt,
-            open=attempt,
-            opened_at=event.at,
-            retry_at=None,
-            parked=False,
-        )
-        if event.operation is not Operation.FORWARD:
-            step = _asked_no_more(step)
-        if event.operation is Operation.PROBE:
-            step = changed(step, stop=_asked(step))
-        return _with_operation(step, event.operation, after, status)
+        return _opened_again(step, event, before, version, status)
     if event.request is None:
-        raise JournalCorrupted(f"the first attempt of {event.operation.value} of step {step.id!r} has no request")
+        raise JournalCorrupted(f"the first attempt of {operation.value} of step {step.id!r} has no request")
     first = OperationState(
         request=event.request,
         key=event.key,
@@ -110,14 +74,55 @@ def _opened(step: StepState, event: AttemptOpened, version: int, status: StepSta
         started_at=event.at,
         budget_at=event.at,
         attempts=event.attempt,
-        open=attempt,
+        open=_attempt(event),
         opened_at=event.at,
     )
-    if event.operation is Operation.FORWARD:
+    if operation is _FORWARD:
         return changed(step, status=status, forward=first, started_version=version, began_at=event.at)
-    if event.operation is Operation.PROBE:
-        step = changed(step, stop=_asked(step))
-    return _with_operation(_asked_no_more(step), event.operation, first, status)
+    if operation is _PROBE:
+        step = changed(step, stop=_called_off(step.stop))
+    return _with_operation(_asked_no_more(step), operation, first, status)
+
+
+def _opened_again(
+    step: StepState, event: AttemptOpened, before: OperationState, version: int, status: StepStatus
+) -> StepState:
+    if event.operation is _FORWARD and step.started_version == 0:
+        # It never got so far before a person changed its request.
+        step = changed(step, started_version=version, began_at=event.at)
+    after = changed(
+        before,
+        request=before.request if event.request is None else event.request,
+        key=event.key,
+        manual_epoch=event.manual_epoch,
+        attempts=event.attempt,
+        open=_attempt(event),
+        opened_at=event.at,
+        retry_at=None,
+        parked=False,
+    )
+    if event.operation is not _FORWARD:
+        step = _asked_no_more(step)
+    if event.operation is _PROBE:
+        step = changed(step, stop=_called_off(step.stop))
+    return _with_operation(step, event.operation, after, status)
+
+
+def _attempt(event: AttemptOpened) -> AttemptState:
+    return AttemptState(number=event.attempt, epoch=event.epoch, opened_at=event.at, deadline_at=event.deadline_at)
+
+
+def _began(step: StepState, event: StepBegan, version: int, status: StepStatus) -> StepState:
+    items = None if event.count is None else ItemsState(count=event.count)
+    return changed(step, status=status, started_version=version, began_at=event.at, due_at=event.due_at, items=items)
+
+
+def _stuck(step: StepState, event: StepStuck, _version: int, status: StepStatus) -> StepState:
+    return changed(step, status=status, stuck=event.reason, message=event.message, stop=_called_off(step.stop))
+
+
+def _over(step: StepState, _event: StepSkipped | StepUndone | StepLeft, _version: int, status: StepStatus) -> StepState:
+    return changed(step, status=status, stuck=None)
 
 
 def _asked_no_more(step: StepState) -> StepState:
@@ -127,34 +132,31 @@ def _asked_no_more(step: StepState) -> StepState:
     return changed(step, forward=changed(step.forward, retry_at=None, parked=False))
 
 
-def _asked(step: StepState) -> OperationState | None:
-    """Call off the asking to stop: what was to be stopped is awaited no more, and nobody need answer."""
-    return _called_off(step.stop)
-
-
 def _called_off(operation: OperationState | None) -> OperationState | None:
+    """Call an operation off that nobody need answer any more: what it was for is awaited no more, or known."""
     return None if operation is None else changed(operation, open=None, retry_at=None)
 
 
-def _closed(operation: OperationState, event: AttemptSettled) -> OperationState:
+def _attempt_settled(step: StepState, event: AttemptSettled, _version: int, status: StepStatus) -> StepState:
     """Fold one attempt's end: what it may still be doing at the peer, and whether it cost retry budget."""
+    report, operation = event.report, _operation(step, event.operation)
     if operation.open is None or operation.open.number != event.attempt:
         raise JournalCorrupted(f"attempt {event.attempt} of step {event.step!r} is settled but not open")
-    free = is_parked(event.report) or event.report.phase is Phase.LOST
-    unknown = event.outcome is Outcome.UNKNOWN
-    late = unknown and not (event.report.phase is Phase.REPLIED and event.report.code in NEVER_FROM_THE_LIBRARY)
-    return changed(
-        operation,
-        open=None,
-        spent=operation.spent + (0 if free else 1),
-        unknown=operation.unknown or unknown,
-        drained_at=max(operation.drained_at, operation.open.deadline_at) if unknown else operation.drained_at,
-        late_at=max(operation.late_at, operation.open.deadline_at) if late else operation.late_at,
-        last=event.report,
-    )
+    free = is_parked(report) or report.phase is Phase.LOST
+    after = changed(operation, open=None, spent=operation.spent + (0 if free else 1), last=report)
+    if event.outcome is _UNKNOWN:
+        deadline_at = operation.open.deadline_at
+        answered = report.phase is Phase.REPLIED and report.code in NEVER_FROM_THE_LIBRARY
+        after = changed(
+            after,
+            unknown=True,
+            drained_at=max(operation.drained_at, deadline_at),
+            late_at=operation.late_at if answered else max(operation.late_at, deadline_at),
+        )
+    return _with_operation(step, event.operation, after, status)
 
 
-def _scheduled(step: StepState, event: RetryScheduled, status: StepStatus) -> StepState:
+def _scheduled(step: StepState, event: RetryScheduled, _version: int, status: StepStatus) -> StepState:
     waiting = changed(_operation(step, event.operation), retry_at=event.due_at, parked=event.parked)
     if event.reason == POLL:
         # An answer that says "not yet" is no failure: only failures in a row count.
@@ -171,7 +173,7 @@ def _scheduled(step: StepState, event: RetryScheduled, status: StepStatus) -> St
     return _with_operation(step, event.operation, waiting, status)
 
 
-def _reopened(step: StepState, event: StepReopened, status: StepStatus) -> StepState:
+def _reopened(step: StepState, event: StepReopened, _version: int, status: StepStatus) -> StepState:
     before = operation_of(step, event.operation)
     again: OperationState
     if before is None:
@@ -197,17 +199,20 @@ def _is_in_doubt(step: StepState, operation: Operation) -> bool:
 
 def _settled(step: StepState, event: StepSettled, version: int, status: StepStatus) -> StepState:
     reply, forward = event.reply, step.forward
-    told = event.reason not in {SettleReason.PROBED, SettleReason.RESOLVED} and step.awaiting is None
-    if reply is None and told and event.outcome is Outcome.APPLIED and forward is not None and forward.last is not None:
-        reply = forward.last.reply
+    if forward is not None:
+        told = event.reason not in _NOT_BY_ITS_REPLY and step.awaiting is None
+        if reply is None and told and event.outcome is _APPLIED and forward.last is not None:
+            reply = forward.last.reply
+        if forward.retry_at is not None or forward.parked:
+            forward = changed(forward, retry_at=None, parked=False)
     return changed(
         step,
         status=status,
-        forward=None if forward is None else changed(forward, retry_at=None, parked=False),
+        forward=forward,
         # Settled by a person, it is not asked about any more.
         awaiting=_called_off(step.awaiting),
         probe=_called_off(step.probe),
-        stop=_asked(step),
+        stop=_called_off(step.stop),
         outcome=event.outcome,
         settle_reason=event.reason,
         code=event.code,
@@ -229,4 +234,20 @@ def _operation(step: StepState, operation: Operation) -> OperationState:
 
 
 def _with_operation(step: StepState, operation: Operation, state: OperationState, status: StepStatus) -> StepState:
+    if operation is _FORWARD:
+        return changed(step, status=status, forward=state)  # as nearly all are
     return changed(step, status=status, **{FIELD_OF[operation]: state})
+
+
+FOLDS: Mapping[type[StepEvent], Callable[[StepState, Any, int, StepStatus], StepState]] = {
+    AttemptOpened: _opened,
+    AttemptSettled: _attempt_settled,
+    RetryScheduled: _scheduled,
+    StepSettled: _settled,
+    StepBegan: _began,
+    StepStuck: _stuck,
+    StepReopened: _reopened,
+    StepSkipped: _over,
+    StepUndone: _over,
+    StepLeft: _over,
+}

@@ -230,7 +230,7 @@ def _stuck(state: SagaState) -> Iterator[Attention]:
 
 def stuck_steps(state: SagaState) -> Iterator[StepState]:
     """Yield the steps and items that only a person can decide, in the order of the plan."""
-    for step in state.steps.values():
+    for step in state.in_plan_order():
         if step.status is StepStatus.STUCK:
             yield step
         if step.items is not None and step.items.stuck:
@@ -362,7 +362,7 @@ def _remarks(state: SagaState) -> Iterator[str]:
     for signal, waiting in state.signals.items():
         if waiting and not state.is_terminal:
             yield f"{len(waiting)} of signal {signal} have come and wait for a step to take them"
-    for step in state.steps.values():
+    for step in state.in_plan_order():
         if step.items is not None and step.status is StepStatus.WAITING:
             items = step.items
             done = f"{items.applied} applied, {items.failed} failed, {items.under_way} under way"

@@ -216,11 +216,12 @@ class SagaState:
     compensation_deadline_at: float | None = None
     epoch: int = 0
     """M11: never decreases."""
-    steps: Mapping[StepId, StepState] = field(default_factory=dict[StepId, StepState])
-    """In plan order; one entry per step of the plan."""
+    steps: Map[StepId, StepState] = field(default_factory=Map[StepId, StepState])
+    """One entry per step of the plan, in no order: `in_plan_order` has one. A change costs the same with five and with
+    1,000."""
     items: Map[StepId, StepState] = field(default_factory=Map[StepId, StepState])
     """Path -> item that was begun, of all `for_each` steps; a change costs the same with ten and with 100,000."""
-    live: frozenset[StepId] = frozenset()
+    live: Map[StepId, None] = field(default_factory=Map[StepId, None])
     """Paths with an operation that is open, waiting to be retried, or under way: all that `owed` must look at."""
     signals: Mapping[str, tuple[Signal, ...]] = field(default_factory=dict[str, tuple[Signal, ...]])
     """Signal -> those that no step has taken yet, in order of arrival."""
@@ -271,8 +272,7 @@ class SagaState:
 
     def step(self, path: StepId) -> StepState:
         """Return a step or an item by its path."""
-        found = self.steps.get(path)
-        return found if found is not None else self.items[path]
+        return self.steps[path] if path in self.steps else self.items[path]
 
     def find(self, path: StepId) -> StepState | None:
         """Return a step or an item by its path; None where there is none, or the item has not begun."""
@@ -284,9 +284,14 @@ class SagaState:
         for index in range(items.began if items is not None else 0):
             yield self.items[item_path(step, index)]
 
+    def in_plan_order(self) -> Iterator[StepState]:
+        """Yield every step, in the order of the plan."""
+        steps = self.steps
+        return (steps[step] for step in self.plan.steps)
+
     def everything(self) -> Iterator[StepState]:
         """Yield every step in plan order, each followed by its items by position: the same order in every process."""
-        for step in self.steps.values():
+        for step in self.in_plan_order():
             yield step
             if step.items is not None:
                 yield from self.items_of(step.id)
@@ -310,7 +315,7 @@ UNDECIDED = frozenset(
 
 def blank(plan: Plan) -> SagaState:
     """Return the state before the first record."""
-    return SagaState(plan=plan, steps={step: StepState(id=step) for step in plan.steps})
+    return SagaState(plan=plan, steps=Map({step: StepState(id=step) for step in plan.steps}))
 
 
 def operation_of(step: StepState, operation: Operation) -> OperationState | None:

@@ -201,48 +201,50 @@ _OPENED_AS: Mapping[Operation, Step] = {
 }
 
 
+_FIXED: Mapping[EventType, Step] = {
+    StepBegan: Step.WAITING,
+    StepSkipped: Step.SKIPPED,
+    StepUndone: Step.UNDONE,
+    StepStuck: Step.STUCK,
+    StepLeft: Step.LEFT,
+    StepsReset: Step.PENDING,
+}
+"""The status that an event brings whatever it says; of those that it says more of, `_wanted` knows."""
+_NONE = frozenset[Step]()
+_FORWARD_CALL, _UNDO_CALL = Operation.FORWARD, Operation.COMPENSATE
+_RUNNING, _COMPENSATING = Saga.RUNNING, Saga.COMPENSATING
+
+
 def next_saga(status: Saga, event: Event, *, is_backward: bool = False) -> Saga:
     """Return the saga's status after the event; `JournalCorrupted` where the pair is not in the table."""
-    try:
-        found = SAGA[status][type(event)]
-    except KeyError:
-        raise JournalCorrupted(f"{type(event).__name__} cannot follow in a saga that is {status.value}") from None
-    return Saga.COMPENSATING if is_backward and found is Saga.RUNNING else found
+    found = SAGA[status].get(type(event))
+    if found is None:
+        raise JournalCorrupted(f"{type(event).__name__} cannot follow in a saga that is {status.value}")
+    return _COMPENSATING if is_backward and found is _RUNNING else found
 
 
 def next_step(status: Step, event: Event) -> Step:
     """Return the step's status after the event; `JournalCorrupted` where the pair is not in the table."""
-    allowed = STEP[status].get(type(event), frozenset[Step]())
-    wanted = _wanted(status, event)
-    if wanted not in allowed:
+    wanted = _FIXED.get(type(event)) or _wanted(status, event)
+    if wanted not in STEP[status].get(type(event), _NONE):
         raise JournalCorrupted(f"{type(event).__name__} cannot follow in a step that is {status.value}")
     return wanted
 
 
 def _wanted(status: Step, event: Event) -> Step:
-    """Return the status that the event itself asks for, legal or not."""
+    """Return the status that the event itself asks for, legal or not; the most frequent first."""
     match event:
-        case AttemptOpened(operation=operation):
-            return _OPENED_AS[operation]
-        case RetryScheduled(operation=operation, parked=parked):
-            if operation is Operation.FORWARD:
-                return Step.PARKED if parked else Step.BACKING_OFF
-            return _OPENED_AS[operation]
-        case StepSettled(outcome=outcome):
-            return SETTLED_AS[outcome]
-        case StepBegan():
-            return Step.WAITING
-        case StepSkipped():
-            return Step.SKIPPED
-        case StepUndone():
-            return Step.UNDONE
-        case StepStuck():
-            return Step.STUCK
-        case StepReopened(operation=operation):
-            return Step.UNDOING if operation is Operation.COMPENSATE else Step.BACKING_OFF
-        case StepLeft():
-            return Step.LEFT
-        case StepsReset():
-            return Step.PENDING
+        case AttemptSettled():
+            return status
+        case AttemptOpened():
+            return _OPENED_AS[event.operation]
+        case StepSettled():
+            return SETTLED_AS[event.outcome]
+        case RetryScheduled():
+            if event.operation is _FORWARD_CALL:
+                return Step.PARKED if event.parked else Step.BACKING_OFF
+            return _OPENED_AS[event.operation]
+        case StepReopened():
+            return Step.UNDOING if event.operation is _UNDO_CALL else Step.BACKING_OFF
         case _:
             return status

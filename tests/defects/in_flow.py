@@ -76,8 +76,8 @@ IN_FLOW = (
         breaks="I29",
         module="saga.evolve",
         says="a signal that a step has taken is there for the next one",
-        old='            more["signals"] = {**state.signals, body.signal: tuple(left)}\n',
-        new='            more["signals"] = {**state.signals, body.signal: (taken, *left)}\n',
+        old="        signals = {**signals, body.signal: tuple(left)}\n",
+        new="        signals = {**signals, body.signal: (taken, *left)}\n",
     ),
     Defect(
         name="signal-overwritten",

@@ -363,7 +363,7 @@ def _effect(effect: Effect) -> str:
 
 def _where(machine: Machine) -> str:
     state = machine.state
-    steps = " ".join(_step(state, step) for step in state.steps.values())
+    steps = " ".join(_step(state, step) for step in state.in_plan_order())
     attention = f" ({', '.join(state.attention)})" if state.attention else ""
     more = " paused" if state.is_paused else ""
     more += "".join(f" {signal}*{len(waiting)}" for signal, waiting in state.signals.items() if waiting)

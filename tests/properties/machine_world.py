@@ -262,7 +262,7 @@ class World:
     def _person(self) -> None:
         """Any verb on anything that may take one; what is said about the world is true."""
         machine, tape = self.machine, self.tape
-        everything = list(machine.state.steps.values())
+        everything = list(machine.state.in_plan_order())
         stuck = [each for each in self._everything() if each.status is StepStatus.STUCK]
         if stuck and not tape.chance(5):
             everything = stuck
@@ -323,7 +323,7 @@ class World:
 
     def _everything(self) -> list[StepState]:
         state = self.machine.state
-        return [*state.steps.values(), *(item for step in state.steps for item in state.items_of(step))]
+        return [*state.in_plan_order(), *(item for step in state.plan.steps for item in state.items_of(step))]
 
     def settle_everything(self) -> None:
         """Be the person who decides whatever is put before them, until the saga has ended."""

@@ -75,7 +75,7 @@ def test_an_operation_that_reached_the_limit_of_records_asks_a_person() -> None:
     undo: Any = machine.state.steps[A].undo
     tired = replace(undo, attempts=ATTEMPTS_MAX, open=replace(undo.open, number=ATTEMPTS_MAX))
     machine.state = replace(
-        machine.state, steps={**machine.state.steps, A: replace(machine.state.steps[A], undo=tired)}
+        machine.state, steps=machine.state.steps.set(A, replace(machine.state.steps[A], undo=tired))
     )
     machine.reply("a", "UNAVAILABLE")
     assert machine.state.steps[A].status is StepStatus.STUCK

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from immutables import Map
 
 from orchestrator.errors import InvariantViolated
 from orchestrator.ids import StepId
@@ -29,7 +30,7 @@ def backward() -> Machine:
 
 
 def with_step(state: SagaState, name: StepId, **changes: Any) -> SagaState:
-    return replace(state, steps={**state.steps, name: replace(state.steps[name], **changes)})
+    return replace(state, steps=state.steps.set(name, replace(state.steps[name], **changes)))
 
 
 def with_forward(state: SagaState, name: StepId, **changes: Any) -> SagaState:
@@ -51,7 +52,7 @@ def broken() -> dict[str, list[SagaState]]:
     attempt: Any = undoing.steps[A].undo and undo.open
     opened: Any = running.steps[B].forward
     return {
-        "M1": [replace(done, live=frozenset({A}))],
+        "M1": [replace(done, live=Map[StepId, None]({A: None}))],
         "M2": [with_forward(undoing, A, open=attempt)],
         "M3": [with_step(running, B, status=StepStatus.APPLIED)],
         "M4": [
@@ -65,12 +66,12 @@ def broken() -> dict[str, list[SagaState]]:
             replace(
                 with_step(undoing, A, status=StepStatus.STUCK, undo=replace(undo, open=None)),
                 compensation_deadline_at=None,
-                live=frozenset(),
+                live=Map[StepId, None](),
             ),
             replace(
                 with_step(undoing, A, status=StepStatus.STUCK, undo=replace(undo, open=None)),
                 compensation_deadline_at=None,
-                live=frozenset(),
+                live=Map[StepId, None](),
                 status=SagaStatus.NEEDS_ATTENTION,
             ),
         ],

@@ -1,6 +1,7 @@
 """What the fold keeps, where no transcript shows it."""
 
 from dataclasses import fields, replace
+from typing import get_args
 from uuid import UUID
 
 import pytest
@@ -9,7 +10,10 @@ from orchestrator.ids import SagaId, StepId
 from orchestrator.limits import MESSAGE_CHARS_MAX
 from orchestrator.saga import blank, evolve
 from orchestrator.saga.commands import RetryStep
-from orchestrator.saga.events import AttemptSettled, SagaStarted
+from orchestrator.saga.events import AttemptSettled, Event, SagaStarted
+from orchestrator.saga.evolve import FOLDS
+from orchestrator.saga.evolve_step import FOLDS as STEP_FOLDS
+from orchestrator.saga.evolve_step import StepEvent
 from orchestrator.testing.shorthand import items, plan, step
 from orchestrator.values import Payload, TraceContext
 from tests.kit.machine import BEGIN_AT, PARENT, report, started
@@ -68,6 +72,11 @@ def test_a_report_of_a_call_that_is_not_open_is_news_from_the_past() -> None:
     machine.reply("a", "UNAVAILABLE")
     assert machine.reply("a", "OK") == ()
     assert machine.rejected is None
+
+
+def test_every_event_has_a_fold() -> None:
+    assert set(FOLDS) == set(get_args(Event))
+    assert set(STEP_FOLDS) == set(get_args(StepEvent))
 
 
 def test_a_saga_knows_all_that_its_start_said() -> None:

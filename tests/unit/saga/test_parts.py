@@ -28,7 +28,7 @@ def tired(machine: Machine, operation: Operation) -> None:
     of: Any = getattr(old, FIELD_OF[operation])
     worn = replace(of, attempts=ATTEMPTS_MAX, open=replace(of.open, number=ATTEMPTS_MAX))
     step_state = replace(old, **{FIELD_OF[operation]: worn})
-    machine.state = replace(machine.state, steps={**machine.state.steps, A: step_state})
+    machine.state = replace(machine.state, steps=machine.state.steps.set(A, step_state))
 
 
 def awaiting() -> Machine:

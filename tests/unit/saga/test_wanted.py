@@ -21,7 +21,7 @@ def used_up(code: str) -> Machine:
     old: Any = machine.state.steps[A]
     opened = replace(old.forward.open, number=ATTEMPTS_MAX)
     worn = replace(old, forward=replace(old.forward, attempts=ATTEMPTS_MAX, open=opened))
-    machine.state = replace(machine.state, steps={A: worn})
+    machine.state = replace(machine.state, steps=machine.state.steps.set(A, worn))
     machine.reply("a", code)
     assert machine.state.attention == (AttentionReason.ATTEMPTS_EXCEEDED,)
     return machine

@@ -285,7 +285,7 @@ def no() -> Report:
 
 
 def _verb(luck: Random, told: Guide, audit: Audit) -> Command:
-    stuck = [each.id for each in (*told.state.steps.values(), *told.state.items.values()) if each.status == "STUCK"]
+    stuck = [each.id for each in (*told.state.in_plan_order(), *told.state.items.values()) if each.status == "STUCK"]
     paths = stuck or [*told.state.steps, *told.state.items]
     path = luck.choice(sorted(paths))
     retry = RetryStep(audit=audit, step=path, as_new=luck.random() < 0.5)
