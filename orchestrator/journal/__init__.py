@@ -30,6 +30,7 @@ to back up is better than three.
 
 ==================  ===============================================================================================
 `codec.py`          event <-> (type name, bytes), made from the dataclasses and the descriptors by reflection
+`wire.py`           the half of it that writes
 `memory.py`         `MemoryJournal`, the contract in its plainest form; `reopen()` plays a restart
 `sqlite/`           `SqliteJournal.open(path)`, the one for real use by one process
 `memory_leases.py`  several members over one memory: leases and letter boxes in their plainest form

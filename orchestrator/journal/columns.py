@@ -4,13 +4,12 @@ A damaged page gives whatever its bytes say, whatever type the table was declare
 """
 
 import json
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.errors import JournalCorrupted
 from orchestrator.ids import SagaId
-from orchestrator.journal.codec import EVENT_TYPES, corrupted, decode_record, instant_from
+from orchestrator.journal.codec import SEEDS, checksum, corrupted, decode_record, instant_from
 from orchestrator.ports.journal import Record, Rest, SearchRow
 from orchestrator.saga.state import SagaStatus
 from orchestrator.values import AttributeValue
@@ -21,12 +20,6 @@ Columns = tuple[Any, ...]
 _INTEGER_MAX = 2**63 - 1
 _REST = {rest.value: rest for rest in Rest}
 _STATUS = {status.value: status for status in SagaStatus}
-_SEED = {event_type.__name__: zlib.crc32(event_type.__name__.encode()) for event_type in EVENT_TYPES}
-
-
-def checksum(type_name: str, body: bytes) -> int:
-    """Return the CRC-32 of type and body: many a flipped bit still makes a readable, different record."""
-    return zlib.crc32(body, _SEED.get(type_name, 0))
 
 
 def record_of(saga_id: SagaId, columns: Columns) -> Record:
@@ -34,7 +27,7 @@ def record_of(saga_id: SagaId, columns: Columns) -> Record:
     version, epoch, type_name, expected, body = columns
     if not (isinstance(epoch, int) and isinstance(type_name, str) and isinstance(body, bytes)):
         raise corrupted(saga_id, version, "a column holds what the table does not allow")
-    if type_name in _SEED and checksum(type_name, body) != expected:
+    if type_name in SEEDS and checksum(type_name, body) != expected:
         raise corrupted(saga_id, version, "its checksum does not match its bytes")
     return decode_record(saga_id, version, epoch, type_name, body)
 

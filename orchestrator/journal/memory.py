@@ -270,7 +270,7 @@ def _append(contents: _Contents, append: Append) -> OrchestratorError | None:
     if current is not None:
         row = replace(row, attributes=current.attributes, shard=current.shard, parent=current.parent)
     contents.rows[saga] = row
-    contents.streams.setdefault(saga, []).extend(encoded)
+    contents.streams.setdefault(saga, []).extend((entry[0], entry[1], entry[3], entry[5]) for entry in encoded)
     contents.positions.extend((saga, entry[0]) for entry in encoded)
     if row.request_id:
         contents.requests[row.request_id] = saga

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from orchestrator.frozen import frozen
 from orchestrator.journal.codec import encode_append
-from orchestrator.journal.columns import attributes_text, checksum
+from orchestrator.journal.columns import attributes_text
 from orchestrator.ports.journal import Append, SearchRow
 from orchestrator.values import AttributeValue
 
@@ -39,8 +39,8 @@ def stream_of(place: int, append: Append) -> Stream:
         place=place,
         append=append,
         records=tuple(
-            (uid, version, record.event.at, type_name, checksum(type_name, body), body)
-            for (version, _, type_name, body), record in zip(encode_append(append), append.records, strict=True)
+            (uid, version, at, type_name, checksum, body)
+            for version, _, at, type_name, checksum, body in encode_append(append)
         ),
     )
 

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import apsw
 
-from orchestrator.journal.columns import Columns, attributes_text, checksum, record_of, row_of
+from orchestrator.journal.columns import Columns, attributes_text, record_of, row_of
 from orchestrator.ports.journal import Append
 
 __all__ = [
     "Columns",
     "attributes_text",
-    "checksum",
     "columns_of_advance",
     "columns_of_new",
     "fetched",

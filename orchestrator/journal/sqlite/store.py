@@ -11,7 +11,7 @@ import apsw
 from orchestrator.errors import InvariantViolated, JournalCorrupted, JournalUnavailable, OrchestratorError
 from orchestrator.ids import SagaId
 from orchestrator.journal import reading
-from orchestrator.journal.codec import encode_append
+from orchestrator.journal.codec import Encoded, encode_append
 from orchestrator.journal.recent import Recent
 from orchestrator.journal.refusals import refusal, request_taken
 from orchestrator.journal.search import check_query
@@ -28,7 +28,7 @@ from orchestrator.ports.promotion import Entry
 _T = TypeVar("_T")
 # SQLite's own largest row id.
 _MAX_POSITION: Final = 2**63 - 1
-_Encoded = list[tuple[int, int, str, bytes]]
+_Group = Sequence[tuple[Append, list[Encoded] | InvariantViolated]]
 
 
 class SqliteJournal:
@@ -257,16 +257,14 @@ class SqliteJournal:
             raise JournalUnavailable(f"the journal {self._opened.file} is closed; nothing was recorded, open it again")
 
 
-def _encoded(append: Append) -> _Encoded | InvariantViolated:
+def _encoded(append: Append) -> list[Encoded] | InvariantViolated:
     try:
         return encode_append(append)
     except InvariantViolated as wrong:
         return wrong
 
 
-def _write_group(
-    cursor: apsw.Cursor, group: Sequence[tuple[Append, _Encoded | InvariantViolated]]
-) -> tuple[list[AppendResult], int]:
+def _write_group(cursor: apsw.Cursor, group: _Group) -> tuple[list[AppendResult], int]:
     """Write every stream that may be written, inside the caller's transaction; the others get their refusal.
 
     Return the position of the last record besides. Those of the records before it are the numbers before it.
@@ -285,16 +283,14 @@ def _write_group(
             results.append(_refusal(cursor, append))
             continue
         results.append(None)
-        for (version, epoch, type_name, body), record in zip(encoded, append.records, strict=True):
-            at = record.event.at
-            records.append((saga, version, epoch, at, type_name, rows.checksum(type_name, body), body))
+        records += [(saga, *columns) for columns in encoded]
     cursor.executemany(SQL["add_record"], records)
     return results, cursor.connection.last_insert_rowid()
 
 
 def _keep(
     recent: Recent,
-    group: Sequence[tuple[Append, _Encoded | InvariantViolated]],
+    group: _Group,
     results: Sequence[AppendResult],
     last: int,
 ) -> None:
@@ -302,8 +298,8 @@ def _keep(
     written: list[tuple[SagaId, Record, int]] = []
     for (append, encoded), result in zip(group, results, strict=True):
         if result is None and not isinstance(encoded, InvariantViolated):
-            for record, (_, _, _, body) in zip(append.records, encoded, strict=True):
-                written.append((append.saga_id, record, len(body)))
+            for record, columns in zip(append.records, encoded, strict=True):
+                written.append((append.saga_id, record, len(columns[-1])))
     recent.add(last, written)
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from orchestrator.errors import InvariantViolated, JournalCorrupted
+from orchestrator.frozen import changed
 from orchestrator.ids import SagaId, StepId
 from orchestrator.journal import codec
 from orchestrator.ports.journal import Append
@@ -133,7 +134,16 @@ def test_a_field_of_a_newer_release_is_passed_over() -> None:
     [
         CancelRequested(at=1.0, reason="\ud800"),
         StepSkipped(at="now", step=StepId("score"), reason=events.SkipReason.GUARD_FALSE),  # type: ignore[arg-type]
+        StepSkipped(at=1.0, step=7, reason=events.SkipReason.GUARD_FALSE),  # type: ignore[arg-type]
+        events.StepBegan(at=1.0, step=StepId("score"), due_at=None, count=-1),
+        events.StepBegan(at=1.0, step=StepId("score"), due_at=None, count=2**32),
+        changed(started("s"), attributes={"n": 2**63}),
+        changed(started("s"), attributes={"n": -(2**63) - 1}),
+        changed(started("s"), attributes={"n": None}),
+        changed(started("s"), input=None),
+        changed(started("s"), trace=TraceContext(trace_id=2**128, span_id=1, sampled=False)),
     ],
+    ids=str,
 )
 def test_a_value_that_does_not_fit_is_refused_before_it_is_written(event: events.Event) -> None:
     with pytest.raises(InvariantViolated, match="cannot be recorded"):
@@ -149,4 +159,7 @@ def test_a_corrupt_record_is_named_with_saga_and_version() -> None:
 def test_an_append_is_encoded_in_order_with_its_versions() -> None:
     wanted: Append = append("a", cancelled(3), cancelled(4), after=2, epoch=9)
     encoded = codec.encode_append(wanted)
-    assert [entry[:3] for entry in encoded] == [(3, 9, "CancelRequested"), (4, 9, "CancelRequested")]
+    assert [entry[:4] for entry in encoded] == [(3, 9, 1.0, "CancelRequested"), (4, 9, 1.0, "CancelRequested")]
+    assert [codec.checksum(*columns) for columns in [(name, body) for *_, name, _, body in encoded]] == [
+        entry[4] for entry in encoded
+    ]
