@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import orchestrator.journal
+from orchestrator.v1 import journal_pb2
 from tests.benchmarks import flows
 from tests.benchmarks.beside import Beside
 from tests.benchmarks.filling import fill
@@ -65,15 +66,10 @@ def _new(prefix: str) -> Generator[Path]:
 
 
 def _form() -> str:
-    """Return a digest of what decides how such a file looks."""
-    package = Path(orchestrator.journal.__file__).parent
-    sources = [
-        *sorted((package / "sqlite/migrations").glob("*.sql")),
-        *package.glob("c*.py"),
-        Path(__file__).parent / "filling.py",
-    ]
-    told = hashlib.sha256(flows.DEFINITION.encode())
-    for source in sources:
+    """Return a digest of what decides how such a file looks: tables, records, the definition, the filling."""
+    migrations = Path(orchestrator.journal.__file__).parent / "sqlite/migrations"
+    told = hashlib.sha256(flows.DEFINITION.encode() + journal_pb2.DESCRIPTOR.serialized_pb)
+    for source in (*sorted(migrations.glob("*.sql")), Path(__file__).with_name("filling.py")):
         told.update(source.read_bytes())
     return told.hexdigest()[:12]
 
