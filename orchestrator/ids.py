@@ -97,12 +97,12 @@ def _span_id(uid: UUID, path: str) -> int:
 
 def root_span_id(uid: UUID, part: int = 1) -> int:
     """Return the id of the span of the whole saga, or of one part of it where its trace has several."""
-    return span_id(uid, "@saga") if part == 1 else span_id(uid, "@saga", part)
+    return _span_id(uid, "@saga") if part == 1 else span_id(uid, "@saga", part)
 
 
 def start_span_id(uid: UUID, part: int = 1) -> int:
     """Return the id of the short span that makes a running saga, and each part of its trace, findable (T4)."""
-    return span_id(uid, "@start") if part == 1 else span_id(uid, "@start", part)
+    return _span_id(uid, "@start") if part == 1 else span_id(uid, "@start", part)
 
 
 def compensation_span_id(uid: UUID) -> int:
@@ -115,7 +115,7 @@ def operation_span_id(uid: UUID, step: StepId, operation: str, run: int = 0) -> 
 
     `run` counts how often the step was begun anew (`StepsReset`), so that a second life is another span (T8).
     """
-    return span_id(uid, step, _numbered(operation, run))
+    return _span_id(uid, f"{step}/{_numbered(operation, run)}")
 
 
 def attempt_span_id(uid: UUID, step: StepId, operation: str, attempt: int, manual_epoch: int = 0) -> int:

@@ -9,7 +9,7 @@ a trace of the spike.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import assert_never
+from typing import assert_never, get_args
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.gc_collector import GCCollector
@@ -51,6 +51,19 @@ _SagaEvent = (
     | ev.AttentionRaised
     | ev.OperatorActed
 )
+_Uncounted = (
+    ev.AttemptOpened
+    | ev.StepBegan
+    | ev.ElseBegan
+    | ev.StepsReset
+    | ev.StepSkipped
+    | ev.StepStuck
+    | ev.StepReopened
+    | ev.StepLeft
+    | ev.AttentionCleared
+    | ev.CancelRequested
+)
+_UNCOUNTED = frozenset[type](get_args(_Uncounted))  # asked first: of a saga's records every third is one
 
 
 class Metrics:
@@ -130,9 +143,9 @@ class Metrics:
         """Have a definition on the page before the first of its sagas, with every end and cause that alerts compare."""
         self._sagas_started.expect(definition)
         for status in _ENDED_AS.values():
-            self._sagas_ended.expect(definition, status.value)
+            self._sagas_ended.expect(definition, status)
         for cause in _EXPECTED_CAUSES:
-            self._compensations.expect(definition, cause.value)
+            self._compensations.expect(definition, cause)
 
     async def sample(self, store: Countable, backlog: Callable[[], Awaitable[Backlog]]) -> None:
         """Measure what no observation tells until cancelled; see `sampling`."""
@@ -156,38 +169,40 @@ class Metrics:
     def recorded(self, state: SagaState, records: Sequence[Record]) -> None:
         for at, record in enumerate(records):
             event = record.event
+            if type(event) in _UNCOUNTED:
+                continue
             match event:
                 case ev.AttemptSettled():
                     target = _target(state, event)
-                    code = event.report.code or event.report.phase.value
-                    self._attempts.of(target, event.operation.value, event.outcome.value, code).inc()
+                    code = event.report.code or event.report.phase
+                    self._attempts.of(target, event.operation, event.outcome, code).inc()
                     if event.operation is Operation.PROBE:
                         self._probes.of(target, _answer(event.step, records[at + 1 :])).inc()
+                case ev.StepSettled():
+                    if event.step[-1] == "]":
+                        good = event.outcome is Outcome.APPLIED and event.reason in ev.GOOD_REASONS
+                        self._item(state, event.step, "applied" if good else "failed")
+                case ev.StepUndone():
+                    self._item(state, event.step, "undone")
                 case ev.RetryScheduled():
                     if event.reason == ev.POLL:
                         self._polls.of(_target(state, event)).inc()
                     else:
                         self._retries.of(_target(state, event), "true" if event.parked else "false").inc()
-                case ev.StepSettled():
-                    good = event.outcome is Outcome.APPLIED and event.reason in ev.GOOD_REASONS
-                    self._item(state, event.step, "applied" if good else "failed")
-                case ev.StepUndone():
-                    self._item(state, event.step, "undone")
                 case (
-                    ev.AttemptOpened()
-                    | ev.StepBegan()
-                    | ev.ElseBegan()
-                    | ev.StepsReset()
-                    | ev.StepSkipped()
-                    | ev.StepStuck()
-                    | ev.StepReopened()
-                    | ev.StepLeft()
-                    | ev.AttentionCleared()
-                    | ev.CancelRequested()
+                    ev.SagaStarted()
+                    | ev.SagaCompleted()
+                    | ev.SagaCompensated()
+                    | ev.SagaTerminated()
+                    | ev.CompensationBegan()
+                    | ev.RollbackBegan()
+                    | ev.SignalReceived()
+                    | ev.AttentionRaised()
+                    | ev.OperatorActed()
                 ):
-                    continue
-                case _:
                     self._saga(state, event)
+                case _:
+                    _not_counted(event)
 
     def _saga(self, state: SagaState, event: _SagaEvent) -> None:
         definition = state.plan.definition
@@ -197,7 +212,7 @@ class Metrics:
             case ev.SagaStarted():
                 self._sagas_started.of(definition).inc()
             case ev.SagaCompleted() | ev.SagaCompensated() | ev.SagaTerminated():
-                status = _ENDED_AS[type(event)].value
+                status = _ENDED_AS[type(event)]
                 self._sagas_ended.of(definition, status).inc()
                 seconds = max(0.0, event.at - event.started_at)  # a clock may be behind between two lives
                 duration = self._saga_duration.of(definition, status)
@@ -205,15 +220,15 @@ class Metrics:
                 if state.trace.sampled and duration.wants_exemplar(seconds, event.at):
                     duration.tell(_exemplar(state, seconds, event.at))
             case ev.CompensationBegan():
-                _count(self._compensations.of(definition, event.cause.kind.value), state, event.at)
+                _count(self._compensations.of(definition, event.cause.kind), state, event.at)
             case ev.RollbackBegan():
                 self._rollbacks.of(definition, event.step).inc()
             case ev.SignalReceived():
                 self._signals.of(definition, event.signal).inc()
             case ev.AttentionRaised():
-                _count(self._attentions.of(definition, event.reason.value), state, event.at)
+                _count(self._attentions.of(definition, event.reason), state, event.at)
             case ev.OperatorActed():
-                self._operator_actions.of(definition, event.verb.value).inc()
+                self._operator_actions.of(definition, event.verb).inc()
             case _:
                 assert_never(event)
 
@@ -308,6 +323,10 @@ def _count(counter: Counter, state: SagaState, at: float) -> None:
 def _exemplar(state: SagaState, value: float, at: float) -> Exemplar:
     trace_id = state.trace.trace_id or ids.trace_id(state.uid)
     return Exemplar(trace_id=trace_id, span_id=ids.root_span_id(state.uid), value=value, at=at)
+
+
+def _not_counted(_event: _Uncounted) -> None:
+    """Hold whoever adds an event to say whether it is counted: the types do not agree otherwise."""
 
 
 def _target(state: SagaState, event: ev.AttemptSettled | ev.RetryScheduled) -> str:

@@ -308,10 +308,12 @@ def _cut_off_calls(view: SagaView, keys: Iterable[OperationKey], at: float, why:
 
 
 def _ended(view: SagaView, event: spans.Ending) -> Told:
-    view, calls = _cut_off_calls(view, list(view.calls), event.at, "SAGA_ENDED")
-    view, left = _cut_off(view, innermost_first(view), event.at, "SAGA_ENDED")
-    view, rolled_back = _closed_rollbacks(view, event.at)
-    told = [*calls, *left, *rolled_back]
+    told: list[SpanData] = []
+    if view.calls or view.under_way or view.rollbacks:
+        view, calls = _cut_off_calls(view, list(view.calls), event.at, "SAGA_ENDED")
+        view, left = _cut_off(view, innermost_first(view), event.at, "SAGA_ENDED")
+        view, rolled_back = _closed_rollbacks(view, event.at)
+        told += (*calls, *left, *rolled_back)
     if view.compensation is not None and not isinstance(event, ev.SagaCompleted):
         told.append(spans.compensation_span(view, view.compensation, event))
     if not view.is_told:

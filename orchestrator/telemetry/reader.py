@@ -18,6 +18,7 @@ from orchestrator.telemetry.spandata import SpanData
 from orchestrator.telemetry.views import SagaView, Shape, shape_of, view_of
 
 _log = logging.getLogger(__name__)
+_ENDS = frozenset[type]({SagaCompleted, SagaCompensated, SagaTerminated})
 
 
 @frozen_tuple
@@ -68,7 +69,7 @@ class Reader:
     def _spans(self, next_one: PositionedRecord, view: SagaView) -> tuple[SpanData, ...]:
         saga_id, record = next_one.saga_id, next_one.record
         view, spans = project(view, record.event, record.version)
-        if isinstance(record.event, SagaCompleted | SagaCompensated | SagaTerminated):
+        if type(record.event) in _ENDS:
             self._seen.pop(saga_id, None)
         else:
             self._seen[saga_id] = _Seen(record.version, view, next_one.shard)

@@ -135,6 +135,7 @@ class Family(Generic[Child]):
         yield from self._children.items()
 
     def _bind(self, values: tuple[str, ...]) -> Child:
+        values = tuple(map(str, values))  # a word of an enumeration finds it, being equal; what is kept is plain text
         if len(self._children) >= METRIC_LABEL_SETS_MAX:
             values = (OTHER,) * len(values)
             if (others := self._children.get(values)) is not None:

@@ -18,6 +18,7 @@ from orchestrator.telemetry import names
 from orchestrator.telemetry.notes import ns, sentence
 from orchestrator.telemetry.spandata import Said, SpanData, SpanLink, Words
 from orchestrator.telemetry.views import (
+    NO_NOTES,
     Callee,
     Identity,
     ItemCounts,
@@ -30,9 +31,10 @@ from orchestrator.telemetry.views import (
     Undoing,
 )
 
+_Reported = tuple[Outcome, ev.Phase, bool, str, str]
+"""What a report said of an attempt: outcome, phase, whether it was parked, code, reason. A text: why it was cut off."""
 Ending = ev.SagaCompleted | ev.SagaCompensated | ev.SagaTerminated
 _STATUS = {ev.SagaCompleted: "COMPLETED", ev.SagaCompensated: "COMPENSATED", ev.SagaTerminated: "TERMINATED"}
-_NO_NOTES = Notes()
 
 
 def start_span(view: SagaView, at: float) -> SpanData:
@@ -210,11 +212,10 @@ def _operation_span(
     error: str | None = None,
 ) -> SpanData:
     path, operation = key
-    run = view.run_of(path) if view.runs else 0
     items = view.items.get(path) if view.items and operation is Operation.FORWARD else None
     return _span(
         view,
-        _of_operation(key, run, items, words, error),
+        _of_operation(key, view.run_of(path), items, words, error),
         part=entry.part,
         span_id=entry.span_id,
         parent_id=entry.parent_id,
@@ -248,17 +249,19 @@ def attempt_span(view: SagaView, event: ev.AttemptSettled, call: OpenAttempt) ->
     """Return the span of one attempt: what the called service's own span is a child of."""
     report = event.report
     failed = report.phase is ev.Phase.LOST or report.code != "OK"
-    words = _ended_as(event.outcome, report.phase, report.parked, report.code, report.error_reason)
+    how = event.outcome, report.phase, report.parked, report.code, report.error_reason
     # On the wire, but never outside of what the records say: a clock that was set back must not bend the tree.
     opened_at, at = event.opened_at, event.at
     begin_at = max(min(max(report.sent_at or opened_at, opened_at), at), call.opened_at)
     end_at = max(min(report.ended_at or at, at), begin_at)
     key, error = (event.step, event.operation), report.message if failed else None
-    return _attempt_span(view, key, call, (begin_at, end_at), words, error=error)
+    return _attempt_span(view, key, call, (begin_at, end_at), how, error=error)
 
 
-@lru_cache(maxsize=SPANS_SAID_KEPT_MAX)
-def _ended_as(outcome: Outcome, phase: ev.Phase, parked: bool, code: str, reason: str) -> Words:  # noqa: FBT001
+def _ended_as(how: _Reported | str) -> Words:
+    if isinstance(how, str):
+        return ((names.SAGA_REASON, how), (names.ERROR_TYPE, how))
+    outcome, phase, parked, code, reason = how
     words: Words = ((names.SAGA_OUTCOME, outcome.value), (names.SAGA_PHASE, phase.value))
     if parked:
         words += ((names.SAGA_PARKED, True),)
@@ -274,19 +277,24 @@ def _ended_as(outcome: Outcome, phase: ev.Phase, parked: bool, code: str, reason
 
 def cut_off_attempt(view: SagaView, key: OperationKey, call: OpenAttempt, end_at: float, why: str) -> SpanData:
     """Return the span of an attempt whose end nobody records any more."""
-    words = ((names.SAGA_REASON, why), (names.ERROR_TYPE, why))
-    return _attempt_span(view, key, call, (call.opened_at, end_at), words, error="its end is not recorded")
+    return _attempt_span(view, key, call, (call.opened_at, end_at), why, error="its end is not recorded")
 
 
 def _attempt_span(
-    view: SagaView, key: OperationKey, call: OpenAttempt, ends: tuple[float, float], words: Words, *, error: str | None
+    view: SagaView,
+    key: OperationKey,
+    call: OpenAttempt,
+    ends: tuple[float, float],
+    how: _Reported | str,
+    *,
+    error: str | None,
 ) -> SpanData:
     path, operation = key
     step = item_of(path)[0]
     callee = view.who.shape.callees.get((step, operation))
     return _span(
         view,
-        _of_attempt(key, (call.attempt, call.manual_epoch), callee, words, error),
+        _of_attempt(key, (call.attempt, call.manual_epoch), callee, how, error),
         part=view.parts.part_of(path, operation),
         span_id=view.attempt_id(path, operation, call),
         parent_id=call.parent_id,
@@ -296,9 +304,9 @@ def _attempt_span(
 
 @lru_cache(maxsize=SPANS_SAID_KEPT_MAX)
 def _of_attempt(
-    key: OperationKey, numbers: tuple[int, int], callee: Callee | None, words: Words, error: str | None
+    key: OperationKey, numbers: tuple[int, int], callee: Callee | None, how: _Reported | str, error: str | None
 ) -> Said:
-    (path, operation), (attempt, manual_epoch) = key, numbers
+    (path, operation), (attempt, manual_epoch), words = key, numbers, _ended_as(how)
     name = f"{item_of(path)[0]} {operation.value}" if callee is None else callee.method
     about: Words = (
         (names.SAGA_STEP, path),
@@ -327,7 +335,7 @@ def _span(
     ends: tuple[float, float],
     parent_is_remote: bool = False,
     uid: str = "",
-    notes: Notes = _NO_NOTES,
+    notes: Notes = NO_NOTES,
     links: tuple[SpanLink, ...] = (),
 ) -> SpanData:
     start_ns, end_ns = ns(ends[0]), ns(ends[1])

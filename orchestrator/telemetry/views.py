@@ -56,6 +56,9 @@ class Notes:
     spans_untold: int = 0
 
 
+NO_NOTES = Notes()
+
+
 @frozen
 class UnderWay:
     """A step or an undo that has begun and whose span is not told yet."""
@@ -65,7 +68,7 @@ class UnderWay:
     begin_at: float
     span_id: int
     parent_id: int
-    notes: Notes = field(default_factory=Notes)
+    notes: Notes = NO_NOTES
 
 
 @frozen
@@ -91,7 +94,7 @@ class Undoing:
     steps: frozenset[StepId]
     """Of a part; empty of the whole saga."""
     undone: int = 0
-    notes: Notes = field(default_factory=Notes)
+    notes: Notes = NO_NOTES
 
 
 @frozen_tuple
@@ -135,24 +138,24 @@ class Identity:
 
 @frozen
 class SagaView:
-    """One saga, as far as its trace needs it."""
+    """One saga, as far as its trace needs it. What is empty is the same for all: it cannot be changed."""
 
     who: Identity
     parts: TraceParts
-    earlier: Map[int, RolledOver] = field(default_factory=Map[int, RolledOver])
+    earlier: Map[int, RolledOver] = Map[int, RolledOver]()
     """Parts that are rolled over, and whose own span is not told yet."""
-    under_way: Map[OperationKey, UnderWay] = field(default_factory=Map[OperationKey, UnderWay])
-    calls: Map[OperationKey, OpenAttempt] = field(default_factory=Map[OperationKey, OpenAttempt])
-    last: Map[StepId, OpenAttempt | None] = field(default_factory=Map[StepId, OpenAttempt | None])
+    under_way: Map[OperationKey, UnderWay] = Map[OperationKey, UnderWay]()
+    calls: Map[OperationKey, OpenAttempt] = Map[OperationKey, OpenAttempt]()
+    last: Map[StepId, OpenAttempt | None] = Map[StepId, OpenAttempt | None]()
     """The last forward attempt of each path, what its undo links to (T6); None where it has no span of its own."""
-    items: Map[StepId, ItemCounts] = field(default_factory=Map[StepId, ItemCounts])
-    runs: Map[StepId, int] = field(default_factory=Map[StepId, int])
+    items: Map[StepId, ItemCounts] = Map[StepId, ItemCounts]()
+    runs: Map[StepId, int] = Map[StepId, int]()
     """How often each step was begun anew."""
     rollbacks: Mapping[StepId, Undoing] = field(default_factory=dict[StepId, Undoing])
     """Parts of the saga that are being undone, by what caused it, in the order in which they began."""
-    rollback_counts: Map[StepId, int] = field(default_factory=Map[StepId, int])
+    rollback_counts: Map[StepId, int] = Map[StepId, int]()
     compensation: Undoing | None = None
-    notes: Notes = field(default_factory=Notes)
+    notes: Notes = NO_NOTES
     """Of the saga's own span, or of that of the last part of its trace."""
     is_told: bool = False
     """That span is told: a child that had completed and is undone later has no second one in the same trace."""
@@ -176,15 +179,15 @@ class SagaView:
 
     def run_of(self, path: StepId) -> int:
         """Return how often the step of a path was begun anew."""
-        return self.runs.get(item_of(path)[0], 0)
+        return self.runs.get(item_of(path)[0], 0) if self.runs else 0
 
     def span_id(self, path: StepId, operation: Operation) -> int:
         """Return the id of a step's span, or of its undo's."""
-        return ids.operation_span_id(self.who.uid, path, operation.value, self.run_of(path))
+        return ids.operation_span_id(self.who.uid, path, operation, self.run_of(path))
 
     def attempt_id(self, path: StepId, operation: Operation, call: OpenAttempt) -> int:
         """Return the id of an attempt's span, as the runtime has injected it."""
-        return ids.attempt_span_id(self.who.uid, path, operation.value, call.attempt, call.manual_epoch)
+        return ids.attempt_span_id(self.who.uid, path, operation, call.attempt, call.manual_epoch)
 
     def undoing(self, path: StepId) -> Undoing | None:
         """Return what a path is undone as a part of: the latest rollback that holds it, otherwise the whole saga."""

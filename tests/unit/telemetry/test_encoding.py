@@ -79,7 +79,7 @@ def test_what_sagas_say_alike_is_put_together_and_encoded_once() -> None:
 
 
 def test_what_is_kept_of_texts_is_bounded() -> None:
-    kept = (spans._said, spans._settled_as, spans._ended_as, spans._of_operation, spans._of_attempt)
+    kept = (spans._said, spans._settled_as, spans._of_operation, spans._of_attempt)
     assert {each.cache_info().maxsize for each in kept} == {SPANS_SAID_KEPT_MAX}
     assert encoding._attribute.cache_info().maxsize == SPAN_OWN_KEPT_MAX
 
