@@ -259,6 +259,20 @@ def _copy(into: Message, message: Message, field_: FieldDescriptor) -> None:
         setattr(into, field_.name, value)
 
 
+def way(start: Descriptor, parts: Sequence[str]) -> Sequence[FieldDescriptor] | None:
+    """Return the fields along a path; None where it leaves plain messages, as in a map's key."""
+    way: list[FieldDescriptor] = []
+    message: Descriptor | None = start
+    for part in parts:
+        # the engine reads well-known types as types of its own: below them there are no fields
+        if message is None or message.full_name.startswith("google.protobuf."):
+            return None
+        field = message.fields_by_name[part]
+        way.append(field)
+        message = None if field.is_repeated else field.message_type
+    return way
+
+
 def is_map(field: FieldDescriptor) -> bool:
     """Say whether a field is a map."""
     message = field.message_type

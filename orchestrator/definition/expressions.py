@@ -13,7 +13,7 @@ What the library does that its callers must never see (each was tried out, tests
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -22,12 +22,13 @@ from typing import Final, cast
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_encoders, ext_math, ext_optional, ext_strings
 from google.protobuf.descriptor import Descriptor
-from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 
+from orchestrator.definition import checked
+from orchestrator.definition.checked import Path, Tree
 from orchestrator.limits import EXPRESSION_BYTES_MAX
+from orchestrator.saga.plan import Facts
 
 _ERROR: Final = cel.Type.ERROR
 _REPORT: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
@@ -79,6 +80,10 @@ class Fault:
     is_syntax: bool = False
 
 
+Plain = Callable[[Facts], object]
+"""An expression's value where nothing is wrong; raises `EvaluationFailed` where the engine has to say what is."""
+
+
 class EvaluationFailed(Exception):
     """An expression has no value; private to this package, where it becomes an `ExpressionFailure`."""
 
@@ -116,6 +121,8 @@ class Expression:
     """For a plain path such as `steps.score.reply.total`: the name, then the fields. Empty for everything else."""
     fields: Mapping[str, frozenset[str]]
     """Name -> the fields that are read of it, where it is read by its fields alone."""
+    plain: Plain | None
+    """Gives its value without the engine; None where only the engine can."""
     _program: cel.Expression
 
     def evaluate(self, bindings: Bindings) -> Value:
@@ -135,8 +142,13 @@ class Expression:
 class Language:
     """The names and types one place of a definition may use."""
 
-    def __init__(self, pool: DescriptorPool, names: Mapping[str, ValueType]) -> None:
-        """Declare the names; message types are looked up in the pool."""
+    def __init__(
+        self,
+        pool: DescriptorPool,
+        names: Mapping[str, ValueType],
+        plainly: Callable[[Tree], Plain | None] = lambda _: None,
+    ) -> None:
+        """Declare the names; message types are looked up in the pool. `plainly` says what needs no engine."""
         self._env = cel.NewEnv(
             descriptor_pool=pool,
             variables={name: _declared(type_) for name, type_ in names.items()},
@@ -149,6 +161,7 @@ class Language:
             ],
         )
         self._names: Final = frozenset(names)
+        self._plainly: Final = plainly
 
     def compile(self, source: str) -> Expression | Sequence[Fault]:
         """Compile and type-check; every error comes back at once, with its place in the source."""
@@ -160,9 +173,16 @@ class Language:
             return [Fault(0, "half of a surrogate pair is not a character", is_syntax=True)]
         except RuntimeError as error:
             return _faults(source, str(error))
-        names, path, fields = _read(program.serialize(), self._names)
-        type_ = _type(program.return_type().name())
-        return Expression(source=source, type=type_, names=names, path=path, fields=fields, _program=program)
+        found = checked.read(program.serialize(), self._names)
+        return Expression(
+            source=source,
+            type=_type(program.return_type().name()),
+            names=found.names,
+            path=_path(found.tree),
+            fields=found.fields,
+            plain=None if found.tree is None else self._plainly(found.tree),
+            _program=program,
+        )
 
     def as_text(self, expression: Expression) -> Expression | Sequence[Fault]:
         """Return the expression converted to a text by CEL's own `string()`; too long or too deep ones do not fit."""
@@ -223,6 +243,10 @@ def _type(name: str) -> ValueType:
         else:
             parts[-1] += char
     return ValueType(head, tuple(_type(part.strip()) for part in parts))
+
+
+def _path(tree: Tree | None) -> tuple[str, ...]:
+    return (tree.name, *tree.fields) if isinstance(tree, Path) and not tree.is_asked else ()
 
 
 def _failure(text: str, source: str) -> EvaluationFailed:
@@ -288,86 +312,3 @@ def _plainly(message: str) -> str:
             hint = "; CEL never converts numbers by itself: write int(x), uint(x) or double(x)"
         return f"`{sign}` does not work on ({overload[2]}){hint}"
     return message
-
-
-_REPEATED: Final = frozenset({"references", "args", "elements", "entries"})
-
-
-def _checked_expression() -> type[Message]:
-    """Describe the part of `cel.expr.CheckedExpr` that is read here: which names, what of them, is it a plain path."""
-    file = FileDescriptorProto(name="checked.proto", package="checked", syntax="proto3")
-
-    def message(name: str, *fields: tuple[str, int, str]) -> None:
-        made: DescriptorProto = file.message_type.add(name=name)
-        for field, number, kind in fields:
-            label = FieldDescriptorProto.LABEL_REPEATED if field in _REPEATED else FieldDescriptorProto.LABEL_OPTIONAL
-            added: FieldDescriptorProto = made.field.add(name=field, number=number, label=label)
-            added.type = {"string": 9, "int64": 3, "bool": 8}.get(kind, 11)  # type: ignore[assignment]  # by number
-            if added.type == FieldDescriptorProto.TYPE_MESSAGE:
-                added.type_name = f".checked.{kind}"
-
-    message("Any", ("value", 2, "Checked"))
-    message("Checked", ("references", 2, "Entry"), ("expr", 4, "Expr"))
-    message("Entry", ("value", 2, "Reference"))
-    message("Reference", ("name", 1, "string"))
-    message(
-        "Expr",
-        ("ident", 4, "Ident"),
-        ("select", 5, "Select"),
-        ("call", 6, "Call"),
-        ("list", 7, "List"),
-        ("struct", 8, "Struct"),
-        ("comprehension", 9, "Comprehension"),
-    )
-    message("Ident", ("name", 1, "string"))
-    message("Select", ("operand", 1, "Expr"), ("field", 2, "string"), ("test_only", 3, "bool"))
-    message("Call", ("target", 1, "Expr"), ("args", 3, "Expr"))
-    message("List", ("elements", 1, "Expr"))
-    message("Struct", ("entries", 2, "Part"))
-    message("Part", ("map_key", 3, "Expr"), ("value", 4, "Expr"))
-    parts = ("iter_range", 2), ("accu_init", 4), ("loop_condition", 5), ("loop_step", 6), ("result", 7)
-    message("Comprehension", *((name, number, "Expr") for name, number in parts))
-    pool = DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    found: type[Message] = GetMessageClass(pool.FindMessageTypeByName("checked.Any"))
-    return found
-
-
-_Checked: Final = _checked_expression()
-
-
-def _read(
-    serialised: bytes, declared: frozenset[str]
-) -> tuple[frozenset[str], tuple[str, ...], Mapping[str, frozenset[str]]]:
-    checked = getattr(_Checked.FromString(serialised), "value")  # noqa: B009  (the class is made at run time)
-    names = frozenset(entry.value.name for entry in checked.references) & declared
-    fields: list[str] = []
-    expr = checked.expr
-    while expr.HasField("select") and not expr.select.test_only:
-        fields.append(expr.select.field)
-        expr = expr.select.operand
-    is_path = expr.HasField("ident") and expr.ident.name in declared
-    path = (expr.ident.name, *reversed(fields)) if is_path else ()
-    return names, path, _fields_read(checked.expr, names)
-
-
-def _fields_read(root: Message, names: frozenset[str]) -> Mapping[str, frozenset[str]]:
-    """Return which fields are read of each name; a name that is also read as a whole is left out."""
-    read: dict[str, set[str]] = {}
-    whole: set[str] = set()
-    todo: list[tuple[Message, str]] = [(root, "")]
-    while todo:
-        node, selected = todo.pop()
-        kind = node.DESCRIPTOR.name
-        if kind == "Ident":
-            name = str(getattr(node, "name"))  # noqa: B009  (the class is made at run time)
-            if selected:
-                read.setdefault(name, set()).add(selected)
-            else:
-                whole.add(name)
-            continue
-        below = str(getattr(node, "field")) if kind == "Select" else selected if kind == "Expr" else ""  # noqa: B009  (as above)
-        for field, value in node.ListFields():
-            if field.message_type is not None:
-                todo.extend((each, below) for each in (value if field.is_repeated else (value,)))
-    return {name: frozenset(fields) for name, fields in read.items() if name in names and name not in whole}

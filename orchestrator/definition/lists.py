@@ -12,13 +12,13 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct, Value
 
 from orchestrator.definition import holes
-from orchestrator.definition.descriptors import is_map
+from orchestrator.definition.descriptors import is_map, way
 from orchestrator.definition.diagnostics import At, Code
 from orchestrator.definition.expressions import DYN, EvaluationFailed, Expression, ValueType
 from orchestrator.definition.fits import STRUCT_TYPE
 from orchestrator.definition.misfit import kind
 from orchestrator.definition.names import Names, Reading
-from orchestrator.definition.paths import Evaluate, way
+from orchestrator.definition.paths import Evaluate
 from orchestrator.saga.plan import ExpressionFailure, Facts, RenderItems
 
 Elements = Sequence[object]

@@ -49,6 +49,7 @@ from orchestrator.definition.expressions import (
     list_of,
     message_type,
 )
+from orchestrator.definition.plainly import plain
 from orchestrator.ids import StepId
 from orchestrator.limits import WHOLE_BYTES_MAX
 from orchestrator.saga.plan import Facts
@@ -227,6 +228,14 @@ class Reading:
 
     def evaluate(self, expression: Expression) -> object:
         """Return an expression's value; raise `EvaluationFailed`."""
+        if expression.plain is not None:
+            try:
+                return expression.plain(self._facts)
+            except (EvaluationFailed, UnicodeDecodeError):
+                pass  # the engine knows whether that matters, and what to say
+        return self._computed(expression)
+
+    def _computed(self, expression: Expression) -> object:
         parts = self._parts(expression)
         if parts:
             bindings = self._bound(expression.names, parts)
@@ -278,7 +287,9 @@ class Reading:
 
 
 def _names(types: Types, names: Mapping[str, Name], offers: Mapping[str, Offer], uses: list[Use]) -> Names:
-    language = Language(types.pool, {name: found.type for name, found in names.items()})
+    language = Language(
+        types.pool, {name: found.type for name, found in names.items()}, lambda tree: plain(tree, names)
+    )
     return Names(types=types, names=names, offers=offers, language=language, uses=uses)
 
 

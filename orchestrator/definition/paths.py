@@ -9,10 +9,10 @@ evaluated.
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from orchestrator.definition.descriptors import enum_of, is_map, message_of
+from orchestrator.definition.descriptors import enum_of, is_map, message_of, way
 from orchestrator.definition.expressions import Expression
 from orchestrator.definition.names import Names, Reading
 
@@ -53,20 +53,6 @@ def _reader(name: str, fields: Sequence[FieldDescriptor], *, keeps_presence: boo
         return cast("object", getattr(found, last))
 
     return read
-
-
-def way(start: Descriptor, parts: Sequence[str]) -> Sequence[FieldDescriptor] | None:
-    """Return the fields along a path; None where it leaves plain messages, as in a map's key."""
-    way: list[FieldDescriptor] = []
-    message: Descriptor | None = start
-    for part in parts:
-        # the engine reads well-known types as types of its own: below them there are no fields
-        if message is None or message.full_name.startswith("google.protobuf."):
-            return None
-        field = message.fields_by_name[part]
-        way.append(field)
-        message = None if field.is_repeated else field.message_type
-    return way
 
 
 def _same_type(one: FieldDescriptor, other: FieldDescriptor, *, is_list: bool) -> bool:
