@@ -1,8 +1,8 @@
 """`python -m tests.benchmarks.tables`: the figures of `build/bench.json` into the tables of the pages.
 
 A page has a place for each table, between `<!-- figures: NAME -->` and `<!-- end of figures -->`: that of a case, or
-one of several cases, below. What was not measured says so, and says which command measures it. Figures of smoke runs
-lie elsewhere and reach no page.
+one of several cases, below. What this file has no figures of stays as it was; what nobody measured says so, and which
+command does. Figures of smoke runs lie elsewhere and reach no page.
 """
 
 import re
@@ -56,6 +56,8 @@ def filled(text: str, sections: Sections) -> str:
             told = TABLES[found["name"]](of)
             return f"{found[1]}{told}\n\n*Measured {', '.join(dict.fromkeys(asked))}.*\n{found[3]}"
         except NotMeasured as missing:
+            if "*Measured " in found[0]:
+                return found[0]
             return f"{found[1]}*Not measured yet: `make bench CASE={missing}`.*\n{found[3]}"
 
     return _PLACE.sub(place, text)
