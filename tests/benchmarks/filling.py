@@ -27,7 +27,7 @@ import uvloop
 from google.protobuf.message import Message
 
 from orchestrator.ids import StepId, idempotency_key
-from orchestrator.journal.columns import checksum
+from orchestrator.journal.codec import checksum
 from orchestrator.runtime import Orchestrator, StartRequest, Until
 from orchestrator.v1 import journal_pb2
 from orchestrator.values import Payload
