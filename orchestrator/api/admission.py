@@ -6,9 +6,10 @@ that a thousand patient callers cannot keep one new saga from starting.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from enum import Enum
+from types import TracebackType
 
 from orchestrator import limits
 from orchestrator.errors import Draining, Overloaded
@@ -62,49 +63,38 @@ class Admission:
         """Return whether the server drains: nothing new is let in, and nobody waits any longer."""
         return self._is_closed
 
-    @contextmanager
-    def admit(self, room: Room) -> Iterator[None]:
+    def admit(self, room: Room) -> AbstractContextManager[None]:
         """Count a call while it is in flight; raise `Draining` or `Overloaded` where it may not begin."""
-        if room is Room.FREE:
-            yield
-            return
+        return _NOT_COUNTED if room is Room.FREE else _Admitted(self, room)
+
+    def enter(self, room: Room) -> None:
+        """Count one more, or raise; each that entered leaves once."""
         if self._is_closed and room not in {Room.DIAGNOSTICS, Room.FIGURES}:
             raise Draining("the server drains and takes no new calls; ask another one, or this one after its restart")
-        if self._counts[room] >= self._bounds[room]:
+        count = self._counts[room]
+        if count >= self._bounds[room]:
             raise Overloaded(
                 "QUEUE_FULL",
-                f"the server has {self._counts[room]} {room.value} in flight, its bound; come back a little later",
+                f"the server has {count} {room.value} in flight, its bound; come back a little later",
                 limits.API_RETRY_AFTER_S,
             )
-        self._counts[room] += 1
+        self._counts[room] = count + 1
         if self.in_flight:
             self._idle.clear()
-        try:
-            yield
-        finally:
-            self._counts[room] -= 1
-            if self.in_flight == 0:
-                self._idle.set()
 
-    @asynccontextmanager
-    async def patience(self, timeout_s: float) -> AsyncIterator[None]:
+    def leave(self, room: Room) -> None:
+        """Count one less."""
+        self._counts[room] -= 1
+        if self.in_flight == 0:
+            self._idle.set()
+
+    def patience(self, timeout_s: float) -> AbstractAsyncContextManager[None]:
         """Bound a wait by time and by the drain; either ends it with `TimeoutError`."""
-        async with asyncio.timeout(0 if self._is_closed else timeout_s) as scope:
-            self._scopes.add(scope)
-            try:
-                yield
-            finally:
-                self._scopes.discard(scope)
+        return _Bound(self._scopes, 0 if self._is_closed else timeout_s)
 
-    @asynccontextmanager
-    async def bounded(self, timeout_s: float | None) -> AsyncIterator[None]:
+    def bounded(self, timeout_s: float | None) -> AbstractAsyncContextManager[None]:
         """Bound work by time and by the end of the drain; either ends it with `TimeoutError`."""
-        async with asyncio.timeout(timeout_s) as scope:
-            self._works.add(scope)
-            try:
-                yield
-            finally:
-                self._works.discard(scope)
+        return _Bound(self._works, timeout_s)
 
     def close(self) -> None:
         """Let nothing in any more, and end every wait."""
@@ -123,6 +113,48 @@ class Admission:
         except TimeoutError:
             return False
         return True
+
+
+# Around every call, and three times as dear where they are written as generators.
+
+
+class _Admitted:
+    """A call that is counted while the block runs."""
+
+    __slots__ = ("_admission", "_room")
+
+    def __init__(self, admission: Admission, room: Room) -> None:
+        self._admission = admission
+        self._room = room
+
+    def __enter__(self) -> None:
+        self._admission.enter(self._room)
+
+    def __exit__(self, *_: object) -> None:
+        self._admission.leave(self._room)
+
+
+class _Bound:
+    """A timeout that is also held in a set, while the block runs."""
+
+    __slots__ = ("_held", "_scope")
+
+    def __init__(self, held: set[asyncio.Timeout], timeout_s: float | None) -> None:
+        self._held = held
+        self._scope = asyncio.timeout(timeout_s)
+
+    async def __aenter__(self) -> None:
+        await self._scope.__aenter__()
+        self._held.add(self._scope)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.discard(self._scope)
+        await self._scope.__aexit__(kind, error, trace)
+
+
+_NOT_COUNTED = nullcontext()
 
 
 def _expire(scopes: set[asyncio.Timeout]) -> None:

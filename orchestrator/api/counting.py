@@ -5,11 +5,7 @@ their caller likes or a saga needs, and among them the latency of everything els
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import grpc
 import grpc.aio
@@ -21,20 +17,14 @@ from orchestrator.api.watch import AGE
 from orchestrator.errors import BusyError
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.observer import Observer
+from orchestrator.values import TraceContext
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
+_OK = grpc.StatusCode.OK.name
 _BUSY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 _AGED = "STREAM_AGED"
 """Counted instead of its reason, DRAINING: every stream ends so after an hour, and nobody is to look for who stops."""
-
-
-@dataclass(slots=True)
-class Course:
-    """A request while it is under way, as far as it matters here."""
-
-    room: Room
-    """The bound that it counts against."""
 
 
 class Counting:
@@ -45,23 +35,41 @@ class Counting:
         self._observer = observer
         self._clock = clock
 
-    @contextmanager
-    def counted(self, method: str, context: Context, *, is_stream: bool) -> Iterator[Course]:
-        """Count a request by how it ends; whatever it raises goes on."""
-        course = Course(Room.WAIT if is_stream else Room.CALL)
-        began = self._clock.monotonic()
-        code = grpc.StatusCode.OK.name
-        try:
-            yield course
-        except BaseException as error:
-            code, reason = _ended_by(error, context)
+    def counted(self, method: str, context: Context, *, is_stream: bool) -> "Course":
+        """Count a request by how the block ends; whatever it raises goes on."""
+        return Course(self._observer, self._clock, method.removeprefix("/"), context, is_stream=is_stream)
+
+
+class Course:
+    """A request while it is under way, as far as it matters here."""
+
+    __slots__ = ("_began", "_clock", "_context", "_method", "_observer", "room")
+
+    def __init__(self, observer: Observer, clock: Clock, method: str, context: Context, *, is_stream: bool) -> None:
+        self._observer = observer
+        self._clock = clock
+        self._method = method
+        self._context = context
+        self._began = clock.monotonic()
+        self.room = Room.WAIT if is_stream else Room.CALL
+        """The bound that it counts against."""
+
+    def __enter__(self) -> Self:
+        """Begin; how long it takes is counted from when this was made."""
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Say how it ended."""
+        code = _OK
+        if error is not None:
+            code, reason = _ended_by(error, self._context)
             if reason:
                 self._observer.refused(reason)
-            raise
-        finally:
-            seconds = None if course.room is Room.WAIT else self._clock.monotonic() - began
-            trace = partial(caller.trace_of, context)
-            self._observer.answered(method.removeprefix("/"), code, self._clock.now(), seconds, trace)
+        seconds = None if self.room is Room.WAIT else self._clock.monotonic() - self._began
+        self._observer.answered(self._method, code, self._clock.now(), seconds, self._trace)
+
+    def _trace(self) -> TraceContext | None:
+        return caller.trace_of(self._context)
 
 
 def _ended_by(error: BaseException, context: Context) -> tuple[str, str]:

@@ -13,7 +13,6 @@ it does not take stays in our memory.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import grpc
@@ -161,34 +160,56 @@ class Edge(grpc.aio.ServerInterceptor):
         finally:
             await messages.aclose()  # type: ignore[attr-defined]  # the same
 
-    @asynccontextmanager
-    async def _guarded(self, name: str, context: Context) -> AsyncIterator[None]:
-        request = caller.Request(name, context, self._clock)
-        if request.given:
-            context.set_trailing_metadata(((REQUEST_ID_KEY, request.given),))
-        scope = logscope.begin(request)
+    def _guarded(self, name: str, context: Context) -> "_Guarded":
+        return _Guarded(caller.Request(name, context, self._clock), context)
+
+
+class _Guarded:
+    """A request from its name to its status: whatever the block raises is turned into what its caller gets."""
+
+    __slots__ = ("_context", "_request", "_scope")
+
+    def __init__(self, request: caller.Request, context: Context) -> None:
+        self._request = request
+        self._context = context
+
+    async def __aenter__(self) -> None:
+        if self._request.given:
+            self._context.set_trailing_metadata(((REQUEST_ID_KEY, self._request.given),))
+        self._scope = logscope.begin(self._request)
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            try:
-                yield
+            if error is None:
                 _log.debug("answered OK")
                 return
-            except asyncio.CancelledError:
-                if context.cancelled() or context.done():
-                    raise
-                wire = status.cancelled(request.given)
-            except Refused as refused:
-                wire = status.passed(refused.details)
-            except grpc.aio.AbortError:  # a standard service said its own status
-                raise
-            except Exception as error:  # noqa: BLE001  (the edge: a bug in one request must not reach its caller or the next request)
-                wire = _wire(error, request)
-            _log.debug("answered %s", wire.code.name)
-            trailing: list[tuple[str, str | bytes]] = [(status.DETAILS_KEY, wire.details)]
-            if request.given:
-                trailing.append((REQUEST_ID_KEY, request.given))
-            await context.abort(wire.code, wire.message, tuple(trailing))
+            wire = self._status(error)
+            if wire is not None:
+                _log.debug("answered %s", wire.code.name)
+                await self._abort(wire)
         finally:
-            logscope.end(scope)
+            logscope.end(self._scope)
+
+    def _status(self, error: BaseException) -> status.WireStatus | None:
+        """Return what the caller gets; None where the call is over, or has a status already."""
+        match error:
+            case asyncio.CancelledError():
+                is_over = self._context.cancelled() or self._context.done()
+                return None if is_over else status.cancelled(self._request.given)
+            case Refused():
+                return status.passed(error.details)
+            case grpc.aio.AbortError():  # a standard service said its own status
+                return None
+            case Exception():  # the edge: a bug in one request must not reach its caller or the next request
+                return _wire(error, self._request)
+            case _:
+                return None
+
+    async def _abort(self, wire: status.WireStatus) -> None:
+        trailing: list[tuple[str, str | bytes]] = [(status.DETAILS_KEY, wire.details)]
+        if self._request.given:
+            trailing.append((REQUEST_ID_KEY, self._request.given))
+        await self._context.abort(wire.code, wire.message, tuple(trailing))
 
 
 def _wire(error: Exception, request: caller.Request) -> status.WireStatus:

@@ -46,6 +46,7 @@ CONFLICT = {
     rpc.ID_CONFLICT_POLICY_UNSPECIFIED: ConflictPolicy.SAME_REQUEST,
     **{rpc.IdConflictPolicy.Value(f"ID_CONFLICT_POLICY_{policy.name}"): policy for policy in ConflictPolicy},
 }
+_VIEWS = frozenset(pb.SagaView.values())
 UNTIL = {
     rpc.WAIT_UNTIL_UNSPECIFIED: Until.TERMINAL,
     **{rpc.WaitUntil.Value(f"WAIT_UNTIL_{until.name}"): until for until in Until},
@@ -221,7 +222,7 @@ def bounded_reason(text: str) -> str:
 
 def view(asked: int) -> int:
     """Return a view that this server knows."""
-    if asked not in pb.SagaView.values():
+    if asked not in _VIEWS:
         raise InputInvalid("view", f"{asked} is not a value this server knows")
     return asked
 

@@ -239,11 +239,12 @@ class SagaService(wire.SagaServiceServicer):
         return shown
 
 
+_STARTS = frozenset(rpc.StartWait.values())
 _EITHER = frozenset({rpc.ID_CONFLICT_POLICY_UNSPECIFIED, rpc.ID_CONFLICT_POLICY_USE_EXISTING})
 
 
 def _waits(request: rpc.StartSagaRequest) -> bool:
-    if request.wait not in rpc.StartWait.values():
+    if request.wait not in _STARTS:
         raise InputInvalid("wait", f"{request.wait} is not a value this server knows")
     return request.wait == rpc.START_WAIT_TERMINAL
 
