@@ -7,15 +7,15 @@ from typing import Any
 
 from tests.benchmarks import flows
 from tests.benchmarks.database import Database
-from tests.benchmarks.kept import ROUNDS, SAGAS
+from tests.benchmarks.kept import IS_SMOKE, ROUNDS, SAGAS
 from tests.benchmarks.rounds import Side, compared, in_turns
 from tests.benchmarks.stage import Stage, of_client, stage
 
 BARE, OURS = "bare", "ours"
 
 
-async def _compared(sides: Sequence[Side], concurrency: int) -> dict[str, Any]:
-    turns = await in_turns(sides, ROUNDS)
+async def _compared(sides: Sequence[Side], concurrency: int, rounds: int = ROUNDS) -> dict[str, Any]:
+    turns = await in_turns(sides, rounds)
     return {"concurrency": concurrency, "sides": compared(turns, sides[0].name)}
 
 
@@ -76,6 +76,7 @@ class Beside:
                 wanted={**self.wanted, "address": server.address, "is_named": False},
                 meter=on.meter(server=server.pid),
                 reads=of_client,
+                holds=server.pid,
             )
             return await _compared([self.bare(on), ours], self.concurrency)
 
@@ -106,7 +107,9 @@ async def tracing() -> dict[str, Any]:
 
 
 LONG_CONCURRENCY = 4
-LONG_SAGAS = 4 if SAGAS >= 500 else 1
+LONG_SAGAS = 1 if IS_SMOKE else 4
+LONG_ROUNDS = min(ROUNDS, 3)
+"""Some seconds each."""
 
 
 async def long() -> dict[str, Any]:
@@ -129,7 +132,7 @@ async def long() -> dict[str, Any]:
                 Side(name=name, worker=worker, sagas=sagas, wanted=wanted, meter=on.meter())
                 for name, worker in ((BARE, bare), (OURS, ours))
             ]
-            figures = await _compared(sides, LONG_CONCURRENCY)
+            figures = await _compared(sides, LONG_CONCURRENCY, LONG_ROUNDS)
             over_us = figures["sides"][OURS]["over_ms"] / steps * 1e3
             found[definition] = {**figures, "steps": steps, "step_us": over_us}
     return found

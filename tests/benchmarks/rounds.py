@@ -73,6 +73,8 @@ class Side:
     reads: Callable[[Any], Run] = told
     settles: bool = False
     """Whether its work goes on after its answer: it is asked until it has settled, within its turn."""
+    holds: int = 0
+    """The process whose memory is told; the worker's own where none is named."""
     stands_still: bool = False
     """Whether it is stopped while others have their turn, because it would work all the time."""
 
@@ -89,7 +91,7 @@ class Side:
         costs = passed(before, read(self.meter), sagas)
         if self.stands_still:
             os.kill(self.worker.pid, signal.SIGSTOP)
-        return Turn(run=done, cpu_ms=cpu_ms, costs=costs, rss_mib=rss_mib(self.worker.pid))
+        return Turn(run=done, cpu_ms=cpu_ms, costs=costs, rss_mib=rss_mib(self.holds or self.worker.pid))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
