@@ -18,6 +18,7 @@ from tests.benchmarks import (
     items,
     joining,
     prefilled,
+    recovery,
     scrape,
     shown,
     sleepers,
@@ -164,6 +165,17 @@ POSTGRES = (
     _beside("postgres-failing", Beside(concurrency=64, failing=True).on_postgres, by_name_only=True),
 )
 WHOLE = (
+    Case(
+        name="recovery",
+        run=recovery.measure,
+        shows=recovery.shown,
+        aims=(
+            Aim(
+                what="2,000 parked sagas, killed, begun again, all done", must=4.0, goal=1.5, unit="s", is_least=False,
+                reached=lambda figures: float(figures[recovery.LAST]["s"]),
+            ),
+        ),
+    ),
     Case(
         name="sleepers",
         run=sleepers.measure,
