@@ -166,7 +166,7 @@ class Actor:
     @property
     def has_children(self) -> bool:
         """Return whether the saga waits for a child."""
-        return self._hands.has_children
+        return bool(self._hands.open_children)
 
     @property
     def wake_at(self) -> float | None:
@@ -198,7 +198,7 @@ class Actor:
             return "held"
         if self._hands.open_calls:
             return "calls"
-        if self._hands.has_children:
+        if self._hands.open_children:
             return "children"
         return "idle" if wakes_at is None else "timer"
 
@@ -256,20 +256,20 @@ class Actor:
             turn.answer(self.state)
             # Owe again what fired too early: the wall clock may have been set back while the timer ran.
             self._perform(turn.owed)
-        elif not is_leaving and self._can_wait(turn):
+        elif self._can_wait(turn, is_leaving=is_leaving):
             self._held = turn
             self._flush = asyncio.get_running_loop().call_later(COMMIT_HOLD_S, self.flush)
         else:
             self._append(turn)
 
-    def _can_wait(self, turn: _Turn) -> bool:
+    def _can_wait(self, turn: _Turn, *, is_leaving: bool) -> bool:
         """Return whether nothing hangs on this turn's commit: nobody waits for it, and nothing new is owed after it.
 
         It is what a branch that ends before its sibling decides. The sibling's end then shares the append: a third
         fewer commits for a saga that runs two and two. A crash meanwhile loses what a crash during the commit would.
         """
-        is_urgent = turn.answers or turn.state.is_terminal or len(turn.events) >= RECORDS_PER_APPEND_MAX
-        return not is_urgent and turn.owed <= self._owed
+        is_urgent = turn.answers or is_leaving or turn.state.is_terminal
+        return not is_urgent and len(turn.events) < RECORDS_PER_APPEND_MAX and turn.owed <= self._owed
 
     def _let_go_of_held(self) -> _Turn | None:
         if (held := self._held) is None:

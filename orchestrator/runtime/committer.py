@@ -115,13 +115,14 @@ class Committer:
             return
         took_s = self._clock.monotonic() - began
         self._group = ()
-        self._observer.committed(len(group), sum([len(waiting.append.records) for waiting in group]), took_s)
         for waiting, result in zip(group, results, strict=True):
             if result is not None and is_put_off(result):
                 self._put_off.append(waiting)
                 self._again.spawn(self._commit_alone(waiting, result), name="append again")
             else:
                 waiting.on_committed(result)
+        # Last, so that the services work while it is told.
+        self._observer.committed(len(group), sum([len(waiting.append.records) for waiting in group]), took_s)
         self._progress.set()
 
     async def _commit_alone(self, waiting: _Waiting, result: OrchestratorError | None) -> None:

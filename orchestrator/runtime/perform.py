@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
 from orchestrator.errors import IntegrityError
 from orchestrator.ids import SagaId, attempt_span_id, is_traced
@@ -21,12 +21,13 @@ from orchestrator.saga.commands import AttemptReported, Command, TimerFired
 from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Timer
 from orchestrator.saga.events import Report
 from orchestrator.saga.plan import CHILD_TARGET
-from orchestrator.saga.state import operation_of
+from orchestrator.saga.state import OperationState, operation_of
 from orchestrator.values import TraceContext
 
 logger = logging.getLogger("orchestrator.actor")
 
 Tell = Callable[[Command], None]
+_SPAN_ID_MAX: Final = 2**64 - 1
 
 
 class OpenChild(OpenCall, Protocol):
@@ -67,8 +68,8 @@ class Hands:
         "_clock",
         "_invoker",
         "_observer",
-        "_open_children",
         "_timers",
+        "open_children",
     )
 
     def __init__(self, invoker: Invoker, children: ChildCalls, clock: Clock, observer: Observer) -> None:
@@ -79,22 +80,17 @@ class Hands:
         self._observer = observer
         self._calls: dict[SendCall, tuple[CallRequest, OpenCall]] = {}
         """Whose report is waited for: attempts are counted anew when a step runs again, with another request then."""
-        self._open_children: dict[SendCall, OpenChild] = {}
-        """Those of them that are child sagas."""
+        self.open_children: dict[SendCall, OpenChild] = {}
+        """Those of them that are child sagas, and wait for the child or are on their way to it."""
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
 
     @property
     def open_calls(self) -> int:
         """Return how many calls are on the wire, or on their way to a child."""
         count = len(self._calls)
-        if self._open_children:
-            count -= sum(child.is_waiting for child in self._open_children.values())
+        if self.open_children:
+            count -= sum(child.is_waiting for child in self.open_children.values())
         return count
-
-    @property
-    def has_children(self) -> bool:
-        """Return whether the saga waits for a child."""
-        return bool(self._open_children)
 
     @property
     def begun_calls(self) -> int:
@@ -130,7 +126,7 @@ class Hands:
             what = request.operation, request.attempt, request.method, request.target
             logger.debug("%s attempt %d calls %s at %s", *what, extra=_about(request))
         if request.target == CHILD_TARGET:
-            child = self._open_children[effect] = self._children.begin(request, on_report)
+            child = self.open_children[effect] = self._children.begin(request, on_report)
             self._calls[effect] = request, child
         else:
             self._calls[effect] = request, self._invoker.begin(request, on_report)
@@ -154,7 +150,7 @@ class Hands:
     def _give_up(self, effect: SendCall) -> None:
         """Nobody waits for this call any more, and it has not reported: the saga was ended, or goes on without it."""
         _, call = self._calls.pop(effect)
-        if (child := self._open_children.pop(effect, None)) is not None:
+        if (child := self.open_children.pop(effect, None)) is not None:
             child.let_go()
         else:
             call.abort()
@@ -164,8 +160,8 @@ class Hands:
         if waited_for is None or waited_for[0] is not request:
             return  # of a call that was given up; the step may have another one of that number by now
         del self._calls[effect]
-        if self._open_children:
-            self._open_children.pop(effect, None)
+        if self.open_children:
+            self.open_children.pop(effect, None)
         self._observer.called(request, report)
         if logger.isEnabledFor(logging.DEBUG):
             what = effect.operation, effect.attempt, report.code, report.phase  # not the service's own words
@@ -188,7 +184,6 @@ def call_request(state: SagaState, effect: SendCall) -> CallRequest:
     assert operation is not None and operation.open is not None  # noqa: PT018  # only an open attempt is owed
     assert step.forward is not None  # everything else follows a forward
     call = state.plan.step_of(effect.step).call_of(effect.operation)
-    trace, part = state.trace, state.trace_parts.part_of(effect.step, effect.operation)
     return CallRequest(
         target=call.target,
         method=call.method,
@@ -203,13 +198,18 @@ def call_request(state: SagaState, effect: SendCall) -> CallRequest:
         attempt=effect.attempt,
         epoch=operation.open.epoch,
         forward_key=step.forward.key,
-        trace=TraceContext(
-            trace_id=state.trace_id_of(part),
-            span_id=attempt_span_id(
-                state.uid, effect.step, effect.operation.value, effect.attempt, operation.manual_epoch
-            ),
-            sampled=trace.sampled and is_traced(effect.step, effect.attempt),
-            state=trace.state,
-        ),
+        trace=_place(state, effect, operation),
         baggage=state.baggage,
     )
+
+
+def _place(state: SagaState, effect: SendCall, operation: OperationState) -> TraceContext:
+    """Return an attempt's place in its saga's trace. Where nobody records that, none has a span, and one id does."""
+    trace, step, kind = state.trace, effect.step, effect.operation
+    is_told = trace.sampled and is_traced(step, effect.attempt)
+    if is_told:
+        span_id = attempt_span_id(state.uid, step, kind.value, effect.attempt, operation.manual_epoch)
+    else:
+        span_id = trace.span_id or state.uid.int & _SPAN_ID_MAX or 1
+    trace_id = state.trace_id_of(state.trace_parts.part_of(step, kind))
+    return TraceContext(trace_id=trace_id, span_id=span_id, sampled=is_told, state=trace.state)

@@ -30,7 +30,7 @@ def row_of(state: SagaState, wake_at: float | None, rest: Rest, *, epoch: int, s
         ended_at=state.ended_at,
         wake_at=wake_at,
         rest=rest,
-        attention=",".join(dict.fromkeys(reason.value for reason in state.attention)),
+        attention=",".join(dict.fromkeys(reason.value for reason in state.attention)) if state.attention else "",
         failure=state.cause.message if state.cause is not None else "",
         shard=shard,
         parent=state.parent.saga_id if state.parent is not None else "",

@@ -12,7 +12,7 @@ from orchestrator.saga.commands import Audit, RerunFromStep, TerminateSaga
 from orchestrator.saga.events import AttentionReason, CompensationBegan
 from orchestrator.saga.plan import Operation, Plan, StepKind
 from orchestrator.testing.shorthand import fails, plan, step
-from orchestrator.values import Payload
+from orchestrator.values import Payload, TraceContext
 from tests.kit.machine import report
 from tests.kit.parts import child, each, named, wait
 from tests.kit.runtime import Process, run, until
@@ -278,7 +278,7 @@ def test_a_child_that_is_undone_knows_the_attempt_of_its_parent_that_undoes_it()
     async def story() -> None:
         process = Process(answering(b=NO), PARENT, CHILD)
         async with process.orchestrator.running():
-            await process.start()
+            await process.start(trace=TraceContext(trace_id=7, span_id=9, sampled=True))
             parent = await process.ended()
             records = await process.orchestrator.events("s.c", 0, 100)
             (turned,) = [each.event for each in records if isinstance(each.event, CompensationBegan)]

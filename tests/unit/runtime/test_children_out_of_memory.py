@@ -176,12 +176,12 @@ def test_a_call_that_comes_while_the_one_before_still_starts_the_child_finds_tha
             began = process.orchestrator._directory.active(SagaId("s"))
             assert began is not None
             await until(lambda: began.has_children)
-            ((call_id, opened),) = began._hands._open_children.items()
+            ((effect, opened),) = began._hands.open_children.items()
             assert isinstance(opened, ChildCall)
             reports: list[Report] = []
             opened.let_go()
             again = process.orchestrator._children.begin(opened.call, reports.append)
-            began._hands._open_children[call_id] = again
+            began._hands.open_children[effect] = again
             await process.orchestrator.wait("s", Until.TERMINAL, 0, 1.0)
             assert not again.is_waiting
             gate.set()
