@@ -28,7 +28,8 @@ The files are split by question, in the order a reader needs them:
 `state.py`          the fold, with its invariants at the fields; `evolve.py` and `evolve_step.py` make it
 `commands.py`       what may be asked or reported; `effects.py`: what may be owed
 `decide.py`         from a command to events; `draft.py`: a decision under construction
-`forward.py`        which steps may start, trigger rules, the end of a saga that went well
+`forward.py`        what starts, the first error, the end of a saga that went well
+`frontier.py`       which steps may start: trigger rules, and what a decision has freed
 `parts.py`          steps that are more than a call: waits, the items of a list, scopes
 `backward.py`       which undo may start, and in which order, of the whole saga or of a part
 `calls.py`          the life of one operation, attempt by attempt

@@ -12,7 +12,7 @@ from orchestrator.errors import InvariantViolated
 from orchestrator.ids import StepId, idempotency_key
 from orchestrator.saga.backward import comes_before, remaining
 from orchestrator.saga.events import SettleReason
-from orchestrator.saga.forward import can_begin
+from orchestrator.saga.frontier import can_begin
 from orchestrator.saga.owed import owes
 from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import SagaState, SagaStatus, StepState, StepStatus, operations_of

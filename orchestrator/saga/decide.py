@@ -47,11 +47,14 @@ from orchestrator.saga.events import (
     SignalReceived,
 )
 from orchestrator.saga.facts import RecordedFacts
+from orchestrator.saga.frontier import is_at_rest
 from orchestrator.saga.plan import ExpressionFailure, Operation, Scope
 from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, insists, operation_of
 
 _NEWS = (AttemptReported, TimerFired, Recovered)
 """Commands whose sender waits for no answer."""
+_ORDINARY = (AttemptReported, TimerFired, SignalSaga)
+"""Commands that let nothing begin but what follows from what they end."""
 _LOST = Report(code="UNKNOWN", phase=Phase.LOST, message="the orchestrator stopped before it saw the end of this call")
 
 
@@ -66,14 +69,17 @@ class Decision:
 
 def decide(state: SagaState, command: Command, moment: Moment) -> Decision:
     """Return what follows from a command; total over every command in every state."""
-    draft = Draft(state, moment)
     rejected: RequestError | None = _out_of_place(state, command)
     if rejected is not None or (state.version == 0 and not isinstance(command, StartSaga)):
         # Nobody waits for an answer to a report, a timer or a recovery: it is late or early, and decides nothing.
         return Decision((), state, rejected)
     if state.is_terminal and not isinstance(command, UndoChild):
         return Decision((), state)
+    draft = Draft(state, moment, was_at_rest=isinstance(command, _ORDINARY) and is_at_rest(state, moment))
     match command:
+        case AttemptReported():
+            # First, because nearly every command is one.
+            _report(draft, command)
         case StartSaga():
             rejected = _start(draft, command)
         case CancelSaga():
@@ -82,8 +88,6 @@ def decide(state: SagaState, command: Command, moment: Moment) -> Decision:
             rejected = _undo_child(draft, command)
         case SignalSaga():
             rejected = _signal(draft, command)
-        case AttemptReported():
-            _report(draft, command)
         case TimerFired(timer=timer):
             _fire(draft, timer)
         case Recovered():
@@ -341,6 +345,6 @@ def in_order(state: SagaState) -> list[StepId]:
     """Return what is live in plan order, items by position: the same order in every process."""
     if not state.live:
         return []
-    places = {step: place for place, step in enumerate(state.plan.steps)}
+    places = state.plan.places
     split = {path: item_of(path) for path in state.live}
     return sorted(state.live, key=lambda path: (places[split[path][0]], split[path][1] or 0, path))

@@ -1,17 +1,14 @@
-"""What can start: the frontier, trigger rules and guards (R14), and the end of a saga that went well."""
+"""What starts: the frontier and guards, the first error (R14), and the end of a saga that went well."""
 
 from collections.abc import Iterable
-from enum import Enum, auto
-from typing import assert_never
+from typing import Final, assert_never
 
-from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import StepId
-from orchestrator.limits import FORWARD_PARALLEL_MAX, ITEMS_MAX, SLEEP_S_MAX
+from orchestrator.limits import ITEMS_MAX, SLEEP_S_MAX
 from orchestrator.saga import calls, parts
 from orchestrator.saga.backward import begin
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.events import (
-    GOOD_REASONS,
     AttentionReason,
     Cause,
     CauseKind,
@@ -24,6 +21,7 @@ from orchestrator.saga.events import (
     StepSkipped,
 )
 from orchestrator.saga.facts import RecordedFacts, facts_of
+from orchestrator.saga.frontier import Readiness, ended_in, freed, has_failed, has_room, is_open, readiness_of
 from orchestrator.saga.plan import (
     Call,
     ExpressionFailure,
@@ -34,42 +32,19 @@ from orchestrator.saga.plan import (
     Scope,
     Sleep,
     Step,
-    Trigger,
-    TriggerRule,
     Wait,
 )
-from orchestrator.saga.state import (
-    SETTLED,
-    SagaState,
-    StepState,
-    StepStatus,
-    insists,
-    is_stopped,
-    is_undecided,
-)
+from orchestrator.saga.state import SETTLED, SagaState, StepState, StepStatus, insists, is_stopped, is_undecided
 
-
-class Readiness(Enum):
-    """What a step's predecessors allow."""
-
-    WAIT = auto()
-    START = auto()
-    SKIP = auto()
-
-
-@frozen_tuple
-class Tally:
-    """How a step's predecessors ended."""
-
-    total: int
-    applied: int
-    failed: int
-    skipped: int
-
-    @property
-    def done(self) -> int:
-        """Return how many have ended in any way."""
-        return self.applied + self.failed + self.skipped
+# Named once: looking up a member of an enumeration costs as much as ten comparisons.
+_FORWARD: Final = Operation.FORWARD
+_PENDING: Final = StepStatus.PENDING
+_WAIT: Final = Readiness.WAIT
+_SKIP: Final = Readiness.SKIP
+_FAILED_AT_ONCE = frozenset({StepStatus.NOT_APPLIED, StepStatus.STUCK})
+_ENDED_AT_ONCE = frozenset({StepStatus.SKIPPED, StepStatus.WAITING})
+# As a tuple, which a union would be made into at every call.
+_ENDS = (StepSettled, ElseBegan)
 
 
 def advance(draft: Draft) -> None:
@@ -85,8 +60,9 @@ def advance(draft: Draft) -> None:
         if _stopped_by_failure(draft):
             return
     state = draft.state
-    over = all(state.steps[step].status in SETTLED for step in state.plan.top)
-    if over and not (state.rollbacks or any(is_undecided(state.step(path)) for path in state.live)):
+    if state.rollbacks or any(is_undecided(state.step(path)) for path in state.live):
+        return
+    if all(state.steps[step].status in SETTLED for step in state.plan.top):
         complete(draft)
 
 
@@ -107,9 +83,11 @@ def cancelled(reason: str) -> Cause:
 
 def _stopped_by_failure(draft: Draft) -> bool:
     """Go backward if a step that settled in this very decision failed; an earlier one has had its consequences."""
-    if not any(isinstance(event, StepSettled) for event in draft.events):
-        return False
-    cause = failure(draft.state, draft.state.plan.top)
+    cause: Cause | None = None
+    if draft.was_at_rest:
+        cause = failure(draft.state, ended_in(draft, None))
+    elif any(isinstance(event, StepSettled) for event in draft.events):
+        cause = failure(draft.state, draft.state.plan.top)
     if cause is not None:
         begin(draft, cause)
     return cause is not None
@@ -117,13 +95,14 @@ def _stopped_by_failure(draft: Draft) -> bool:
 
 def failure(state: SagaState, among: Iterable[StepId]) -> Cause | None:
     """Return why the saga, or a scope, cannot go on: the first required step, by settling, that failed (R14)."""
-    steps = [state.steps[step] for step in among]
-    failed = [step for step in steps if has_failed(step) and not state.plan.steps[step.id].optional]
+    steps = state.plan.steps
+    failed = [step for each in among if has_failed(step := state.steps[each]) and not steps[each].optional]
     if state.rollbacks:
         failed = [step for step in failed if not is_stopped(state, step.id)]
-    if not failed:
-        return None
-    first = min(failed, key=lambda step: step.settled_version)
+    return _cause_of(min(failed, key=lambda step: step.settled_version)) if failed else None
+
+
+def _cause_of(first: StepState) -> Cause:
     kind = CauseKind.STEP_FAILED
     if first.settle_reason in {SettleReason.EXPRESSION_FAILED, SettleReason.UNDO_NOT_RENDERED}:
         kind = CauseKind.EXPRESSION_FAILED
@@ -132,55 +111,6 @@ def failure(state: SagaState, among: Iterable[StepId]) -> Cause | None:
     reason = first.settle_reason.value if first.settle_reason is not None else ""
     path = first.items.first_failed or first.id if first.items is not None else first.id
     return Cause(kind=kind, message=first.message, step=path, code=first.code, reason=reason)
-
-
-def has_failed(step: StepState) -> bool:
-    """Return whether a step settled, and not well."""
-    if step.status is StepStatus.APPLIED:
-        return step.settle_reason not in GOOD_REASONS
-    return step.status is StepStatus.NOT_APPLIED or step.status is StepStatus.UNSETTLED
-
-
-def readiness(trigger: Trigger, tally: Tally) -> Readiness:
-    """Return what the trigger rule says: the truth table of R14."""
-    over = tally.done == tally.total
-    met: bool
-    lost: bool
-    match trigger.rule:
-        case TriggerRule.ALL_SUCCESS:
-            met, lost = tally.applied == tally.total, tally.failed + tally.skipped > 0
-        case TriggerRule.ALL_DONE:
-            met, lost = over, False
-        case TriggerRule.ONE_SUCCESS:
-            met, lost = tally.applied > 0, over
-        case TriggerRule.ONE_DONE:
-            met, lost = tally.done > 0, False
-        case TriggerRule.ALL_FAILED:
-            met, lost = tally.failed == tally.total, tally.applied + tally.skipped > 0
-        case TriggerRule.NONE_FAILED:
-            met, lost = over and tally.failed == 0, tally.failed > 0
-        case TriggerRule.AT_LEAST:
-            met = tally.applied >= trigger.count
-            lost = tally.applied + tally.total - tally.done < trigger.count
-        case _:
-            assert_never(trigger.rule)
-    if tally.total == 0 or met:
-        return Readiness.START
-    return Readiness.SKIP if lost else Readiness.WAIT
-
-
-def tally_of(state: SagaState, needs: frozenset[StepId]) -> Tally:
-    """Count how the predecessors ended."""
-    applied = failed = skipped = 0
-    for need in needs:
-        step = state.steps[need]
-        if has_failed(step):
-            failed += 1
-        elif step.status is StepStatus.APPLIED:
-            applied += 1
-        elif step.status is StepStatus.SKIPPED:
-            skipped += 1
-    return Tally(total=len(needs), applied=applied, failed=failed, skipped=skipped)
 
 
 def _move(draft: Draft) -> bool:
@@ -203,7 +133,7 @@ def _move_parts(draft: Draft) -> bool:
 
 def _has_ended(draft: Draft, seen: int) -> bool:
     """Return whether something came to an end since: others may be free now, or it was the first error (R14)."""
-    return any(isinstance(event, StepSettled | ElseBegan) for event in draft.events[seen:])
+    return any(isinstance(event, _ENDS) for event in draft.events[seen:])
 
 
 def _is_held(draft: Draft) -> bool:
@@ -212,49 +142,30 @@ def _is_held(draft: Draft) -> bool:
 
 
 def _may_begin_item(draft: Draft) -> bool:
-    return not _is_held(draft) and calls.open_count(draft.state, Operation.FORWARD) < FORWARD_PARALLEL_MAX
+    return not _is_held(draft) and has_room(draft.state)
 
 
 def _start_frontier(draft: Draft) -> bool:
     """Walk the pending steps once; return whether any of them came to an end on the spot, so others may be free now."""
     ended = False
-    for step in draft.state.plan.steps.values():
-        if draft.state.steps[step.id].status is not StepStatus.PENDING or not _is_open(draft.state, step):
+    for step in freed(draft) if draft.was_at_rest else draft.state.plan.order:
+        if draft.state.steps[step.id].status is not _PENDING or not is_open(draft.state, step):
             continue
-        ready = readiness(step.trigger, tally_of(draft.state, step.needs))
-        if ready is Readiness.WAIT:
+        ready = readiness_of(draft.state, step)
+        if ready is _WAIT:
             continue
-        if ready is Readiness.SKIP:
+        if ready is _SKIP:
             draft.record(StepSkipped(at=draft.moment.at, step=step.id, reason=SkipReason.TRIGGER_UNMET))
-        elif calls.open_count(draft.state, Operation.FORWARD) < FORWARD_PARALLEL_MAX:
+        elif has_room(draft.state):
             _start(draft, step)
         else:
             break
         status = draft.state.steps[step.id].status
-        if status is StepStatus.NOT_APPLIED or status is StepStatus.STUCK:
+        if status in _FAILED_AT_ONCE:
             # It may be the first error, past which nothing starts (R14).
             return True
-        ended = ended or status in {StepStatus.SKIPPED, StepStatus.WAITING}
+        ended = ended or status in _ENDED_AT_ONCE
     return ended
-
-
-def can_begin(state: SagaState) -> bool:
-    """Return whether some step is free to begin."""
-    pending = (step for step in state.plan.steps.values() if state.steps[step.id].status is StepStatus.PENDING)
-    return any(
-        _is_open(state, step) and readiness(step.trigger, tally_of(state, step.needs)) is not Readiness.WAIT
-        for step in pending
-    )
-
-
-def _is_open(state: SagaState, step: Step) -> bool:
-    """Return whether the part of the saga that a step belongs to is under way."""
-    if step.scope is not None:
-        scope, body = state.steps[step.scope], state.plan.steps[step.scope].body
-        assert isinstance(body, Scope)  # only a scope has members
-        if scope.status is not StepStatus.WAITING or (step.id in body.otherwise) is not scope.in_else:
-            return False
-    return not state.rollbacks or not is_stopped(state, step.id)
 
 
 def _start(draft: Draft, step: Step) -> None:
@@ -308,7 +219,7 @@ def _call(draft: Draft, step: Step, path: StepId, call: Call) -> None:
     request = calls.bounded(call.render(facts_of(draft.state, path)))
     if isinstance(request, ExpressionFailure):
         _fail(draft, step, path, SettleReason.EXPRESSION_FAILED, f"request: {request.message}")
-    elif not calls.open_with(draft, path, Operation.FORWARD, request):
+    elif not calls.open_with(draft, path, _FORWARD, request):
         message = "the saga's forward deadline passed before the step began"
         _fail(draft, step, path, SettleReason.DEADLINE_EXCEEDED, message)
 

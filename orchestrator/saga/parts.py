@@ -1,13 +1,17 @@
 """The parts of a saga that are more than a call: waits, the items of a `for_each` step, and scopes (R18)."""
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from orchestrator.ids import StepId, item_path
 from orchestrator.saga import backward, calls
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.events import AttentionReason, Cause, CauseKind, SettleReason
+from orchestrator.saga.frontier import ended_in
 from orchestrator.saga.plan import OnFailure, Operation, Outcome, Scope, Sleep, Step, Wait
 from orchestrator.saga.state import SETTLED, ItemsState, SagaState, SagaStatus, StepState, StepStatus, insists
+
+_WAITING: Final = StepStatus.WAITING
 
 Failure = Callable[[SagaState, Iterable[StepId]], Cause | None]
 MayBegin = Callable[[Draft], bool]
@@ -26,20 +30,21 @@ def asks_forward(state: SagaState) -> bool:
     return False
 
 
-def _waiting(draft: Draft) -> list[StepState]:
-    """Return the steps that are under way without a call, in plan order."""
-    state = draft.state
-    live = [step for step in state.live if step in state.steps and state.steps[step].status is StepStatus.WAITING]
-    if len(live) > 1:
-        live = [step for step in state.plan.steps if step in live]
-    return [state.steps[step] for step in live]
+def _waiting(state: SagaState, among: frozenset[StepId]) -> list[StepState]:
+    """Return those of some steps that are under way without a call, in plan order."""
+    fewer, others = (among, state.live) if len(among) <= len(state.live) else (state.live, among)
+    found = [step for each in fewer if each in others and (step := state.steps[each]).status is _WAITING]
+    if len(found) > 1:
+        places = state.plan.places
+        found.sort(key=lambda step: places[step.id])
+    return found
 
 
 def advance_waits(draft: Draft) -> None:
     """Hand signals that have come to the steps that wait for them, in order of arrival."""
     if not any(draft.state.signals.values()):
         return
-    for step in _waiting(draft):
+    for step in _waiting(draft.state, draft.state.plan.waits):
         body = draft.state.plan.steps[step.id].body
         if isinstance(body, Wait) and (waiting := draft.state.signals.get(body.signal)):
             payload, began_at = waiting[0].payload, step.began_at
@@ -74,7 +79,7 @@ def _waited_in_vain(draft: Draft, step: StepState, message: str) -> None:
 
 def advance_items(draft: Draft, may_begin: MayBegin, start: Start) -> None:
     """Begin the next items of every `for_each` step as its window has room, and settle the step when it is over."""
-    for step in _waiting(draft):
+    for step in _waiting(draft.state, draft.state.plan.lists):
         if step.items is not None and _advance_items(draft, draft.state.plan.steps[step.id], may_begin, start):
             return  # it may be the first error, past which nothing begins (R14)
 
@@ -119,17 +124,21 @@ def _items(draft: Draft, step: StepId) -> ItemsState:
 
 def advance_scopes(draft: Draft, failure: Failure) -> None:
     """Settle every scope whose members have all come to a good end, and undo one of which a member failed."""
-    if not draft.state.plan.members:
+    if not draft.state.plan.scopes:
         return
-    for step in reversed(_waiting(draft)):  # inner ones come after outer ones
+    for step in reversed(_waiting(draft.state, draft.state.plan.scopes)):  # inner ones come after outer ones
         body = draft.state.plan.steps[step.id].body
         if not isinstance(body, Scope) or step.id in draft.state.rollbacks:
             continue
         branch = body.otherwise if step.in_else else body.steps
-        cause = failure(draft.state, branch)
+        ended: Iterable[StepId] = branch
+        if draft.was_at_rest:
+            # Whatever failed before would not have left the scope at rest.
+            ended = [each for each in ended_in(draft, step.id) if (each in body.otherwise) is step.in_else]
+        cause = failure(draft.state, ended)
         if cause is not None:
             _roll_back(draft, step.id, body, cause)
-        elif all(draft.state.steps[each].status in SETTLED for each in branch):
+        elif all(draft.state.steps[each].status in SETTLED for each in reversed(branch)):  # the last to end, mostly
             calls.settle(draft, step.id, Outcome.APPLIED, SettleReason.DONE, None, started_at=step.began_at)
 
 

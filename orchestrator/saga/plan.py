@@ -5,10 +5,10 @@ into `needs`, every expression turned into a pure and total function over record
 functions; what they gave is recorded in the event, so `evolve` never evaluates anything.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol
 from uuid import UUID
 
 from orchestrator.frozen import frozen, frozen_tuple
@@ -330,11 +330,27 @@ class Step:
     poll: Poll | None = None
     awaits: Await | None = None
     probe: Probe | None = None
+    is_undoable: bool = field(init=False)
+    """It has an undo at all: it is not a read, nor the pivot, and not `compensate: none` (R20)."""
+    calls: Mapping[Operation, Call] = field(init=False, hash=False)
+    """What each of its operations calls."""
 
-    @property
-    def is_undoable(self) -> bool:
-        """Return whether the step has an undo at all: not a read, nor the pivot, and not `compensate: none` (R20)."""
-        return self.compensation is not None and self.kind not in _NEVER_UNDONE
+    def __post_init__(self) -> None:
+        """Derive once what the machine asks for at every turn."""
+        undoable = self.compensation is not None and self.kind not in _NEVER_UNDONE
+        object.__setattr__(self, "is_undoable", undoable)
+        awaits, calls = self.awaits, dict[Operation, Call]()
+        if isinstance(self.body, Call):
+            calls[Operation.FORWARD] = self.body
+        if awaits is not None:
+            calls[Operation.AWAIT] = awaits.call
+        if self.probe is not None:
+            calls[Operation.PROBE] = self.probe.call
+        if awaits is not None and awaits.stop is not None:
+            calls[Operation.STOP] = awaits.stop
+        if self.compensation is not None:
+            calls[Operation.COMPENSATE] = self.compensation.call
+        object.__setattr__(self, "calls", calls)
 
     @property
     def call(self) -> Call:
@@ -344,24 +360,7 @@ class Step:
 
     def call_of(self, operation: Operation) -> Call:
         """Return what an operation calls; a step is never asked for one that it does not have."""
-        match operation:
-            case Operation.FORWARD:
-                return self.call
-            case Operation.COMPENSATE:
-                assert self.compensation is not None  # backward.py undoes only what has a compensation
-                return self.compensation.call
-            case Operation.PROBE:
-                assert self.probe is not None  # outcome.py probes only what has a probe
-                return self.probe.call
-            case Operation.AWAIT:
-                assert self.awaits is not None  # calls.py awaits only what is to be awaited
-                return self.awaits.call
-            case Operation.STOP:
-                assert self.awaits is not None  # as above
-                assert self.awaits.stop is not None  # backward.py stops only what can be stopped
-                return self.awaits.stop
-            case _:
-                assert_never(operation)
+        return self.calls[operation]
 
 
 @frozen
@@ -381,12 +380,24 @@ class Plan:
     output: Render | None = None
     dependents: Mapping[StepId, frozenset[StepId]] = field(init=False)
     """Step -> every step that needs it, directly or not: the reversed edges of R19."""
+    order: tuple[Step, ...] = field(init=False)
+    """The steps by place, which is where they stand in `steps`."""
+    places: Mapping[StepId, int] = field(init=False)
+    followers: Mapping[StepId, tuple[int, ...]] = field(init=False)
+    """Step -> the places of those that need it directly: whom its end may free."""
+    inside: Mapping[StepId, tuple[int, ...]] = field(init=False)
+    """Scope -> the places of its direct members, both branches: whom its beginning may free."""
     members: Mapping[StepId, tuple[StepId, ...]] = field(init=False)
     """Scope -> every step inside it, at any depth, both branches, in the order of `steps`."""
     signals: Mapping[str, str] = field(init=False)
     """Signal that some step waits for -> its message type."""
     top: tuple[StepId, ...] = field(init=False)
     """The steps outside every scope."""
+    waits: frozenset[StepId] = field(init=False)
+    """The steps that wait for a signal."""
+    scopes: frozenset[StepId] = field(init=False)
+    lists: frozenset[StepId] = field(init=False)
+    """The steps with items."""
     has_parts: bool = field(init=False)
     """Some step is more than a call that is made once: a wait, a scope, or one with items."""
     pivot: StepId | None = field(init=False)
@@ -396,17 +407,26 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Derive once what the machine would look for at every turn."""
-        steps = self.steps.values()
-        object.__setattr__(self, "dependents", _close(self.steps))
-        object.__setattr__(self, "members", _members(self.steps))
-        waits = [step.body for step in steps if isinstance(step.body, Wait)]
-        object.__setattr__(self, "signals", {wait.signal: wait.type_name for wait in waits})
-        object.__setattr__(self, "top", tuple(step.id for step in steps if step.scope is None))
-        parts = (isinstance(step.body, Wait | Scope) or step.for_each is not None for step in steps)
-        object.__setattr__(self, "has_parts", any(parts))
-        object.__setattr__(self, "pivot", next((s.id for s in steps if s.kind is StepKind.PIVOT), None))
+        steps = tuple(self.steps.values())
+        derived: dict[str, object] = {
+            "dependents": _close(self.steps),
+            "order": steps,
+            "places": {step.id: place for place, step in enumerate(steps)},
+            "followers": _places_by(steps, lambda step: step.needs),
+            "inside": _places_by(steps, lambda step: () if step.scope is None else (step.scope,)),
+            "members": _members(self.steps),
+            "signals": {step.body.signal: step.body.type_name for step in steps if isinstance(step.body, Wait)},
+            "top": tuple(step.id for step in steps if step.scope is None),
+            "waits": frozenset(step.id for step in steps if isinstance(step.body, Wait)),
+            "scopes": frozenset(step.id for step in steps if isinstance(step.body, Scope)),
+            "lists": frozenset(step.id for step in steps if step.for_each is not None),
+            "pivot": next((step.id for step in steps if step.kind is StepKind.PIVOT), None),
+        }
+        derived["has_parts"] = bool(derived["waits"] or derived["scopes"] or derived["lists"])
         own = [step.compensation for step in steps if step.compensation is not None]
-        object.__setattr__(self, "has_own_order", any(each.after or each.first for each in own))
+        derived["has_own_order"] = any(each.after or each.first for each in own)
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     def step_of(self, path: StepId) -> Step:
         """Return the step of a path, which is a step's id or an item's: `reserve[17]` is an item of `reserve`."""
@@ -419,6 +439,15 @@ class Plan:
         while outermost.scope is not None:
             outermost = self.steps[outermost.scope]
         return self.pivot is not None and outermost.id in self.dependents[self.pivot]
+
+
+def _places_by(steps: Sequence[Step], ahead: Callable[[Step], Collection[StepId]]) -> Mapping[StepId, tuple[int, ...]]:
+    """Turn around what each step names: step -> the places, in order, of those that name it."""
+    found: dict[StepId, list[int]] = {}
+    for place, step in enumerate(steps):
+        for each in ahead(step):
+            found.setdefault(each, []).append(place)
+    return {step: tuple(places) for step, places in found.items()}
 
 
 def _close(steps: Mapping[StepId, Step]) -> Mapping[StepId, frozenset[StepId]]:

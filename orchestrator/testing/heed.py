@@ -13,7 +13,7 @@ from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.journal import Journal, Record, Rest, SearchQuery
 from orchestrator.ports.observer import Observer, TraceOf
 from orchestrator.saga.events import AttemptOpened, AttemptSettled, AttentionReason, Report, StepStuck
-from orchestrator.saga.forward import can_begin
+from orchestrator.saga.frontier import can_begin
 from orchestrator.saga.plan import CHILD_TARGET, Operation, Plan
 from orchestrator.saga.state import SagaState, SagaStatus
 from orchestrator.testing.fates import Fault, Kind

@@ -34,18 +34,18 @@ IN_FLOW = (
     Defect(
         name="doubt-passed-for-success",
         breaks="I24, I27, R14",
-        module="saga.forward",
+        module="saga.frontier",
         says="a step of which nobody knows the end does not fail the saga",
-        old="    return step.status is StepStatus.NOT_APPLIED or step.status is StepStatus.UNSETTLED",
-        new="    return step.status is StepStatus.NOT_APPLIED",
+        old="_FAILED = frozenset({StepStatus.NOT_APPLIED, StepStatus.UNSETTLED})",
+        new="_FAILED = frozenset({StepStatus.NOT_APPLIED})",
     ),
     Defect(
         name="optional-failure-stops",
         breaks="I27, R14",
         module="saga.forward",
         says="an optional step's failure undoes the saga",
-        old="failed = [step for step in steps if has_failed(step) and not state.plan.steps[step.id].optional]",
-        new="failed = [step for step in steps if has_failed(step)]",
+        old="if has_failed(step := state.steps[each]) and not steps[each].optional]",
+        new="if has_failed(step := state.steps[each])]",
     ),
     Defect(
         name="window-one-too-wide",

@@ -15,7 +15,7 @@ from orchestrator.definition import edges, pivot
 from orchestrator.definition.diagnostics import At, Code, Findings, Nowhere
 from orchestrator.definition.flat import flatten
 from orchestrator.definition.model import Definition
-from orchestrator.saga.forward import Readiness, Tally, readiness
+from orchestrator.saga.frontier import Readiness, Tally, readiness
 from orchestrator.saga.plan import Trigger, TriggerRule
 from tests.unit.definition.probe import CANCEL, PLACE, tree
 

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from orchestrator.saga.forward import Readiness, Tally, readiness
+from orchestrator.saga.frontier import Readiness, Tally, readiness
 from orchestrator.saga.plan import Trigger, TriggerRule
 
 OPEN, APPLIED, FAILED, SKIPPED = "open", "applied", "failed", "skipped"

@@ -1,0 +1,199 @@
+"""Which steps are free to begin: trigger rules (R14), and where to look for those that a decision has freed.
+
+A saga is *at rest* when everything that may begin has begun. From there a decision can free only what follows the
+steps that ended in it, or what is inside the scopes that began: `freed` looks at these alone, so that a decision costs
+the same in a saga of five steps and of a thousand. Whoever cannot be sure that it was at rest looks at all of them, in
+the same order.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import Enum, auto
+from typing import Final, assert_never
+
+from orchestrator.frozen import frozen_tuple
+from orchestrator.ids import StepId
+from orchestrator.limits import FORWARD_PARALLEL_MAX
+from orchestrator.saga import calls
+from orchestrator.saga.commands import Moment
+from orchestrator.saga.draft import Draft
+from orchestrator.saga.events import GOOD_REASONS, ElseBegan, Event, StepBegan, StepSettled, StepSkipped
+from orchestrator.saga.plan import Operation, Scope, Step, Trigger, TriggerRule
+from orchestrator.saga.state import SagaState, SagaStatus, StepState, StepStatus, is_stopped
+
+# Named once: looking up a member of an enumeration costs as much as ten comparisons.
+_APPLIED: Final = StepStatus.APPLIED
+_SKIPPED: Final = StepStatus.SKIPPED
+_PENDING: Final = StepStatus.PENDING
+_WAITING: Final = StepStatus.WAITING
+_RUNNING: Final = SagaStatus.RUNNING
+_FORWARD: Final = Operation.FORWARD
+_ALL_SUCCESS: Final = TriggerRule.ALL_SUCCESS
+_FAILED = frozenset({StepStatus.NOT_APPLIED, StepStatus.UNSETTLED})
+# As tuples, which unions would be made into at every call.
+_ENDED = (StepSettled, StepSkipped)
+_BEGAN = (StepBegan, ElseBegan)
+
+
+class Readiness(Enum):
+    """What a step's predecessors allow."""
+
+    WAIT = auto()
+    START = auto()
+    SKIP = auto()
+
+
+_WAIT: Final = Readiness.WAIT
+_START: Final = Readiness.START
+_SKIP: Final = Readiness.SKIP
+
+
+@frozen_tuple
+class Tally:
+    """How a step's predecessors ended."""
+
+    total: int
+    applied: int
+    failed: int
+    skipped: int
+
+    @property
+    def done(self) -> int:
+        """Return how many have ended in any way."""
+        return self.applied + self.failed + self.skipped
+
+
+def readiness(trigger: Trigger, tally: Tally) -> Readiness:
+    """Return what the trigger rule says: the truth table of R14."""
+    over = tally.done == tally.total
+    met: bool
+    lost: bool
+    match trigger.rule:
+        case TriggerRule.ALL_SUCCESS:
+            met, lost = tally.applied == tally.total, tally.failed + tally.skipped > 0
+        case TriggerRule.ALL_DONE:
+            met, lost = over, False
+        case TriggerRule.ONE_SUCCESS:
+            met, lost = tally.applied > 0, over
+        case TriggerRule.ONE_DONE:
+            met, lost = tally.done > 0, False
+        case TriggerRule.ALL_FAILED:
+            met, lost = tally.failed == tally.total, tally.applied + tally.skipped > 0
+        case TriggerRule.NONE_FAILED:
+            met, lost = over and tally.failed == 0, tally.failed > 0
+        case TriggerRule.AT_LEAST:
+            met = tally.applied >= trigger.count
+            lost = tally.applied + tally.total - tally.done < trigger.count
+        case _:
+            assert_never(trigger.rule)
+    if tally.total == 0 or met:
+        return _START
+    return _SKIP if lost else _WAIT
+
+
+def readiness_of(state: SagaState, step: Step) -> Readiness:
+    """Return what a step's trigger rule says now."""
+    if not step.needs:
+        return _START
+    applied = failed = skipped = 0
+    for need in step.needs:
+        before = state.steps[need]
+        if has_failed(before):
+            failed += 1
+        elif before.status is _APPLIED:
+            applied += 1
+        elif before.status is _SKIPPED:
+            skipped += 1
+    total = len(step.needs)
+    if applied == total and step.trigger.rule is _ALL_SUCCESS:
+        return _START  # without further ado, because nearly every step begins so
+    return readiness(step.trigger, Tally(total, applied, failed, skipped))
+
+
+def has_failed(step: StepState) -> bool:
+    """Return whether a step settled, and not well."""
+    if step.status is _APPLIED:
+        return step.settle_reason not in GOOD_REASONS
+    return step.status in _FAILED
+
+
+def can_begin(state: SagaState) -> bool:
+    """Return whether some step is free to begin."""
+    pending = (step for step in state.plan.order if state.steps[step.id].status is _PENDING)
+    return any(is_open(state, step) and readiness_of(state, step) is not _WAIT for step in pending)
+
+
+def is_open(state: SagaState, step: Step) -> bool:
+    """Return whether the part of the saga that a step belongs to is under way."""
+    if step.scope is not None:
+        scope, body = state.steps[step.scope], state.plan.steps[step.scope].body
+        assert isinstance(body, Scope)  # only a scope has members
+        if scope.status is not _WAITING or (step.id in body.otherwise) is not scope.in_else:
+            return False
+    return not state.rollbacks or not is_stopped(state, step.id)
+
+
+def has_room(state: SagaState) -> bool:
+    """Return whether one more forward call may be opened. What is not live has none open, and is quick to count."""
+    return len(state.live) < FORWARD_PARALLEL_MAX or calls.open_count(state, _FORWARD) < FORWARD_PARALLEL_MAX
+
+
+def is_at_rest(state: SagaState, moment: Moment) -> bool:
+    """Return whether everything that may begin has begun, as far as a glance can tell.
+
+    False wherever something may have been held back: while a person had the word, while a process drained or another
+    one wrote, while a part was being undone, or by the bound on open calls.
+    """
+    return (
+        state.status is _RUNNING
+        and not (state.is_paused or state.rollbacks or moment.is_draining)
+        and state.cancel_reason is None
+        and state.epoch == moment.epoch
+        and has_room(state)
+    )
+
+
+def ended_in(draft: Draft, scope: StepId | None) -> list[StepId]:
+    """Return the direct members of a scope, or of the saga, that came to an end in this decision."""
+    steps = draft.state.plan.steps
+    ended = (event.step for event in draft.events if isinstance(event, _ENDED))
+    return [step for step in ended if step in steps and steps[step].scope == scope]
+
+
+def freed(draft: Draft) -> Iterator[Step]:
+    """Yield, in plan order, what the events so far may have freed, and those that are decided meanwhile."""
+    order, events = draft.state.plan.order, draft.events
+    places: list[int] = []
+    seen, last = 0, -1
+    while True:
+        found = [place for event in events[seen:] for place in _freed_by(draft.state, event) if place > last]
+        seen = len(events)
+        if found:
+            places = sorted({*places, *found}, reverse=True)
+        if not places:
+            return
+        last = places.pop()
+        yield order[last]
+
+
+def _freed_by(state: SagaState, event: Event) -> Iterable[int]:
+    """Return the places of the steps that an event may free."""
+    plan = state.plan
+    if isinstance(event, _BEGAN):
+        return plan.inside.get(event.step, ())
+    if not isinstance(event, _ENDED):
+        return ()
+    places = plan.followers.get(event.step, ())
+    if not places or not _went_well(state.steps[event.step]):
+        return places
+    # Who wants all to go well has not lost anything, so that it need not be looked at before the last of them.
+    return [place for place in places if not _waits_for_more(state, plan.order[place])]
+
+
+def _went_well(step: StepState) -> bool:
+    return step.status is _APPLIED and step.settle_reason in GOOD_REASONS
+
+
+def _waits_for_more(state: SagaState, step: Step) -> bool:
+    if step.trigger.rule is not _ALL_SUCCESS:
+        return False
+    return not all(_went_well(state.steps[need]) for need in step.needs)

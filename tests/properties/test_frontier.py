@@ -1,0 +1,64 @@
+"""What a decision may have freed is all that may begin: looking at it alone decides what a look at every step does."""
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.saga import Decision, SagaState, decide
+from orchestrator.saga.commands import Command, Moment
+from orchestrator.saga.frontier import is_at_rest
+from tests.kit import machine
+from tests.properties.test_machine import tapes, world_of
+
+DECIDE, FRONTIER = "orchestrator.saga.decide", "orchestrator.saga.frontier"
+"""As modules: the first has the name of its function."""
+
+
+def never(_state: SagaState, _moment: Moment) -> bool:
+    return False
+
+
+class Compared:
+    """Decides everything twice: with a look at what was freed alone, and with one at every step."""
+
+    def __init__(self) -> None:
+        self.quick = 0
+
+    def decide(self, state: SagaState, command: Command, moment: Moment) -> Decision:
+        given = decide(state, command, moment)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys.modules[DECIDE], "is_at_rest", never)
+            whole = decide(state, command, moment)
+        assert (given.events, given.state) == (whole.events, whole.state), command
+        self.quick += bool(given.events) and is_at_rest(state, moment)
+        return given
+
+
+@contextmanager
+def compared(*, calls_max: int) -> Generator[Compared]:
+    """Compare in every machine, with so few calls at once that the bound is felt."""
+    both = Compared()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[FRONTIER], "FORWARD_PARALLEL_MAX", calls_max)
+        patch.setattr(machine, "decide", both.decide)
+        yield both
+
+
+@settings(max_examples=500)
+@given(tapes, st.sampled_from([1, 2, 100]))
+def test_what_was_freed_is_all_that_may_begin(data: bytes, calls_max: int) -> None:
+    with compared(calls_max=calls_max):
+        world = world_of(data)
+        world.run()
+        world.settle_everything()
+
+
+def test_most_decisions_look_at_what_was_freed_alone() -> None:
+    with compared(calls_max=100) as both:
+        world = world_of(b"")
+        world.run()
+    assert both.quick == len(world.machine.plan.steps)

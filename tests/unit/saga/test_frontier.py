@@ -1,0 +1,92 @@
+"""Where a decision looks for steps that may begin: what ended frees what follows it, in the order of the plan."""
+
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from orchestrator.saga import decide
+from orchestrator.saga.commands import AttemptReported, Moment
+from orchestrator.saga.plan import Step
+from orchestrator.testing.shorthand import items, plan, scope, step
+from tests.kit.machine import names, report, started
+
+
+def test_what_is_freed_behind_the_look_waits_for_the_next_one() -> None:
+    """As it does where every step is looked at: `a` was passed when `c` had not ended, so that `d` begins first."""
+    given = (step("a", "c", trigger="all_done"), step("b", "r"), step("c", "r", when=lambda _facts: False))
+    machine = started(plan(*given, step("d", "r"), step("r")))
+    assert names(machine.reply("r"))[2:] == ["AttemptOpened b", "StepSkipped c", "AttemptOpened d", "AttemptOpened a"]
+
+
+def test_what_was_freed_while_a_cancel_waited_for_the_pivot_begins_when_that_is_applied() -> None:
+    machine = started(plan(step("a"), step("p", "a", pivot=True), step("b", "a", read=True), step("c", "b", read=True)))
+    machine.reply("a")
+    machine.cancel()
+    assert "AttemptOpened c" not in names(machine.reply("b"))
+    assert "AttemptOpened c" in names(machine.reply("p"))
+
+
+def test_what_one_process_left_when_it_stopped_begins_with_the_first_end_in_the_next() -> None:
+    """It does so also where nothing had to be recovered, because only a child of the next one's own was under way."""
+    machine = started(plan(step("a"), step("b", "a"), step("c", child=True)))
+    machine.is_draining = True
+    assert "AttemptOpened b" not in names(machine.reply("a"))
+    machine.is_draining = False
+    machine.crash()
+    assert "AttemptOpened b" in names(machine.events)
+
+
+def chain(length: int, **more: Any) -> list[Step]:
+    return [step(f"s{each}", *([f"s{each - 1}"] if each else []), **more) for each in range(length)]
+
+
+def in_a_scope(length: int) -> list[Step]:
+    return [scope("whole", steps=[f"s{each}" for each in range(length)]), *chain(length, inside="whole")]
+
+
+def side_by_side(length: int) -> list[Step]:
+    """Ten chains of the same length, and a step that waits for all."""
+    found = [
+        step(f"s{each}_{row}", *([f"s{each - 1}_{row}"] if each else []))
+        for row in range(10)
+        for each in range(length // 10)
+    ]
+    return [*found, step("last", *(each.id for each in found))]
+
+
+def of_items(length: int) -> list[Step]:
+    return [step("a", for_each=items(length), parallel=10), step("b", "a")]
+
+
+@pytest.mark.parametrize("shape", [chain, in_a_scope, side_by_side, of_items])
+def test_a_decision_takes_as_long_in_a_saga_of_a_thousand_steps_as_in_one_of_fifty(
+    shape: Callable[[int], Sequence[Step]],
+) -> None:
+    few, many = (lines_of_a_decision(shape(length)) for length in (50, 1_000))
+    assert many <= few * 1.2  # how soon it is seen that the last step waits for more is a matter of luck
+
+
+def lines_of_a_decision(steps: Sequence[Step]) -> int:
+    """Return how many lines run when a step ends and another begins, once the saga is well under way."""
+    machine = started(plan(*steps))
+    for _ in range(25):
+        machine.reply(machine.calls[0].step)
+    call, lines = machine.calls[0], 0
+    ended = AttemptReported(step=call.step, operation=call.operation, attempt=call.attempt, report=report())
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return trace if "orchestrator/saga" in frame.f_code.co_filename else None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        decision = decide(machine.state, ended, Moment(at=machine.at, entropy=0.5, epoch=1, is_draining=False))
+    finally:
+        sys.settrace(before)
+    assert any(name.startswith("AttemptOpened") for name in names(decision.events)), "something begins"
+    return lines
