@@ -10,7 +10,7 @@ it at different times, which is no conflict.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -33,9 +33,8 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from orchestrator.definition import operations
-from orchestrator.limits import PARSED_PAYLOADS_BYTES_MAX
+from orchestrator.limits import PARSED_PAYLOADS_BYTES_MAX, SHARED_BYTES_MIN
 from orchestrator.v1 import annotations_pb2
-from orchestrator.values import Payload
 
 File = descriptor_pb2.FileDescriptorProto
 _OWN: Final[Sequence[FileDescriptor]] = (
@@ -176,13 +175,29 @@ class Types:
         except KeyError:
             return operations.MESSAGES.get(name)
 
-    def parse(self, payload: Payload, descriptor: Descriptor) -> Message:
-        """Return a payload as a message, shared with other readers: never change it. Raise `DecodeError`."""
-        return self._parsed.get(payload.data, descriptor)
+    def parser(self, descriptor: Descriptor) -> Callable[[bytes], Message]:
+        """Return what parses a type's messages; they are shared with other readers: never change one.
 
-    def part(self, payload: Payload, descriptor: Descriptor, fields: frozenset[str]) -> Message:
-        """Return a payload as a message that has only some of its fields; as `parse` otherwise."""
-        return self._parsed.part(payload.data, descriptor, fields)
+        It raises `DecodeError`.
+        """
+        return self._parsed.parser(descriptor)
+
+    def part(self, descriptor: Descriptor, fields: frozenset[str], data: bytes) -> Message:
+        """Return a message that has only some of its fields; shared, and raises, as `parser` says."""
+        return self._parsed.part(data, descriptor, fields)
+
+
+def has_order(descriptor: Descriptor) -> bool:
+    """Say whether one message has one serialised form anyway: nowhere in it is a map, whose entries have no order."""
+    todo, seen = [descriptor], {descriptor.full_name}
+    while todo:
+        message = todo.pop()
+        if message.is_extendable or any(is_map(field) for field in message.fields):
+            return False
+        below = [field.message_type for field in message.fields if field.message_type is not None]
+        todo += [each for each in below if each.full_name not in seen]
+        seen |= {each.full_name for each in below}
+    return True
 
 
 def message_class(descriptor: Descriptor) -> type[Message]:
@@ -201,16 +216,23 @@ class _Parsed:
     """With its size; no field stands for all of them."""
     size_bytes: int = 0
 
-    def get(self, data: bytes, descriptor: Descriptor) -> Message:
-        key = (descriptor, data, _ALL)
-        found = self._known(key)
-        return found if found is not None else self._keep(key, message_class(descriptor).FromString(data), len(data))
+    def parser(self, descriptor: Descriptor) -> Callable[[bytes], Message]:
+        parse = message_class(descriptor).FromString
+
+        def parsed(data: bytes) -> Message:
+            if len(data) < SHARED_BYTES_MIN:
+                return parse(data)
+            key = (descriptor, data, _ALL)
+            found = self._known(key)
+            return found if found is not None else self._keep(key, parse(data), len(data))
+
+        return parsed
 
     def part(self, data: bytes, descriptor: Descriptor, fields: frozenset[str]) -> Message:
         key = (descriptor, data, fields)
         found = self._known(key)
         if found is None:
-            part = _part_of(self.get(data, descriptor), fields)
+            part = _part_of(self.parser(descriptor)(data), fields)
             found = self._keep(key, part, part.ByteSize())
         return found
 

@@ -9,7 +9,7 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -47,6 +47,45 @@ class _Map(Protocol):
 
     def __getitem__(self, key: object, /) -> Message: ...
     def __setitem__(self, key: object, value: object, /) -> None: ...
+
+
+Put = Callable[[Message, object], None]
+"""Fills one field of a message; raises `Misfit`."""
+
+
+def putting(field: FieldDescriptor) -> Put:
+    """Return `put` for one field, which is looked at once."""
+    if field.is_repeated or field.cpp_type == F.CPPTYPE_MESSAGE:
+        return lambda message, value: put(message, field, value)
+    name, convert = field.name, _converter(field)
+
+    def into(message: Message, value: object) -> None:
+        if value is None:
+            _put_null(message, field)
+        else:
+            setattr(message, name, convert(field, value))
+
+    return into
+
+
+def copying(field: FieldDescriptor) -> Put:
+    """Return the same for what was read from a field of the very same type: what was there fits, None was absent."""
+    name, message_type = field.name, field.message_type
+    if field.cpp_type == F.CPPTYPE_ENUM or (message_type is not None and message_type.full_name == VALUE_TYPE):
+        return putting(field)  # a number without a name fits not, an absent JSON value is a null
+
+    def several(message: Message, value: object) -> None:
+        getattr(message, name).MergeFrom(value)
+
+    def one(message: Message, value: object) -> None:
+        if value is not None:
+            getattr(message, name).CopyFrom(value)
+
+    def scalar(message: Message, value: object) -> None:
+        if value is not None:
+            setattr(message, name, value)
+
+    return several if field.is_repeated else one if message_type is not None else scalar
 
 
 def put(message: Message, field: FieldDescriptor, value: object) -> None:
@@ -186,24 +225,32 @@ def check_names(descriptor: Descriptor, names: Iterable[str]) -> None:
 
 def scalar(field: FieldDescriptor, value: object) -> object:
     """Return a value in the form its scalar field takes; raise `Misfit` where it does not fit."""
+    return _converter(field)(field, value)
+
+
+def _converter(field: FieldDescriptor) -> Callable[[FieldDescriptor, object], object]:
     match field.cpp_type:
         case F.CPPTYPE_STRING if field.type == F.TYPE_BYTES:
-            return _bytes(value)
+            return _bytes
         case F.CPPTYPE_STRING:
-            return _string(value)
+            return _string
         case F.CPPTYPE_BOOL:
-            if isinstance(value, bool):
-                return value
-            raise needed("bool is", value)
+            return _bool
         case F.CPPTYPE_DOUBLE | F.CPPTYPE_FLOAT:
-            return _float(field, value)
+            return _float
         case F.CPPTYPE_ENUM:
-            return _enum(field, value)
+            return _enum
         case _:
-            return _int(field, value)
+            return _int
 
 
-def _string(value: object) -> str:
+def _bool(_field: FieldDescriptor, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise needed("bool is", value)
+
+
+def _string(_field: FieldDescriptor, value: object) -> str:
     if not isinstance(value, str):
         raise needed("string is", value, "quote it, or write string(…) in an expression")
     if not value.isascii() and _SURROGATE.search(value):
@@ -258,7 +305,7 @@ def _enum(field: FieldDescriptor, value: object) -> int:
     return number
 
 
-def _bytes(value: object) -> bytes:
+def _bytes(_field: FieldDescriptor, value: object) -> bytes:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
     if not isinstance(value, str):

@@ -262,8 +262,9 @@ class Reading:
             if payload is None or one.message is None or payload.size_bytes < WHOLE_BYTES_MAX:
                 continue
             if payload.type_name == one.message.full_name:  # what is not is told where it is read
-                types, message = self._known.types, one.message
-                found[name] = _parsed(payload, message, partial(types.part, payload, message, fields))
+                found[name] = _parsed(
+                    payload, one.message.full_name, partial(self._known.types.part, one.message, fields)
+                )
         return found
 
     def message(self, name: str) -> Message:
@@ -321,9 +322,13 @@ def _message_name(types: Types, descriptor: Descriptor | None, recorded: Callabl
     if descriptor is None:  # its type is not known, which is a finding elsewhere; nothing is evaluated then
         return Name(DYN, lambda _: None)
 
+    name, parse = descriptor.full_name, types.parser(descriptor)
+
     def read(facts: Facts) -> object:
         payload = recorded(facts)
-        return None if payload is None else _parsed(payload, descriptor, lambda: types.parse(payload, descriptor))
+        if payload is None:
+            return None
+        return _parsed(payload, name, parse)
 
     return Name(message_type(descriptor), read, descriptor, recorded)
 
@@ -331,22 +336,21 @@ def _message_name(types: Types, descriptor: Descriptor | None, recorded: Callabl
 def _list_name(descriptor: Descriptor | None, recorded: Callable[[Facts], Iterable[Payload]]) -> Name:
     if descriptor is None:
         return Name(DYN, lambda _: None)
-    make = message_class(descriptor)
+    # not kept parsed: so many would put aside what others read again and again
+    name, parse = descriptor.full_name, message_class(descriptor).FromString
+    return Name(
+        list_of(message_type(descriptor)),
+        lambda facts: [_parsed(payload, name, parse) for payload in recorded(facts)],
+    )
 
-    def one(payload: Payload) -> Message:
-        # not kept parsed: so many would put aside what others read again and again
-        return _parsed(payload, descriptor, lambda: make.FromString(payload.data))
 
-    return Name(list_of(message_type(descriptor)), lambda facts: [one(payload) for payload in recorded(facts)])
-
-
-def _parsed(payload: Payload, descriptor: Descriptor, parse: Callable[[], Message]) -> Message:
-    if payload.type_name != descriptor.full_name:
-        raise EvaluationFailed(f"a {payload.type_name} is recorded where a {descriptor.full_name} is expected")
+def _parsed(payload: Payload, name: str, parse: Callable[[bytes], Message]) -> Message:
+    if payload.type_name != name:
+        raise EvaluationFailed(f"a {payload.type_name} is recorded where a {name} is expected")
     try:
-        return parse()
+        return parse(payload.data)
     except DecodeError as error:
-        raise EvaluationFailed(f"the recorded {descriptor.full_name} cannot be read") from error
+        raise EvaluationFailed(f"the recorded {name} cannot be read") from error
 
 
 def _started_at(facts: Facts) -> Timestamp:

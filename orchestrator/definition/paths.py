@@ -7,6 +7,8 @@ evaluated.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import cast
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -19,7 +21,16 @@ from orchestrator.definition.names import Names, Reading
 Evaluate = Callable[[Reading], object]
 
 
-def copied(expression: Expression, into: FieldDescriptor, known: Names, *, is_element: bool) -> Evaluate | None:
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Reads what a plain path names, None where it is absent."""
+
+    read: Evaluate
+    is_recorded: bool
+    """It is read from a message that was recorded as one, so that nothing of another type can come of it."""
+
+
+def copied(expression: Expression, into: FieldDescriptor, known: Names, *, is_element: bool) -> Copy | None:
     """Return a reader of the field a plain path names; None where it must be evaluated.
 
     `is_element` says that the value is one element of a repeated field or of a map, not a whole field.
@@ -31,26 +42,28 @@ def copied(expression: Expression, into: FieldDescriptor, known: Names, *, is_el
     start = known.names[name].message
     if start is None:
         return None
+    is_recorded = known.names[name].recorded is not None
     if not rest:
         same = not is_list and into.message_type is not None and into.message_type.full_name == start.full_name
-        return (lambda reading: reading.message(name)) if same else None
+        return Copy(lambda reading: reading.message(name), is_recorded) if same else None
     fields = way(start, rest)
     if fields is None or not _same_type(fields[-1], into, is_list=is_list):
         return None
     keeps_presence = fields[-1].has_presence and into.has_presence and not is_element
-    return _reader(name, fields, keeps_presence=keeps_presence)
+    return Copy(_reader(name, fields, keeps_presence=keeps_presence), is_recorded)
 
 
 def _reader(name: str, fields: Sequence[FieldDescriptor], *, keeps_presence: bool) -> Evaluate:
+    get = attrgetter(".".join(field.name for field in fields))
+    if not keeps_presence:
+        return lambda reading: get(reading.message(name))
     *over, last = (field.name for field in fields)
 
     def read(reading: Reading) -> object:
         found = reading.message(name)
         for part in over:
             found = cast("Message", getattr(found, part))
-        if keeps_presence and not found.HasField(last):
-            return None
-        return cast("object", getattr(found, last))
+        return cast("object", getattr(found, last)) if found.HasField(last) else None
 
     return read
 

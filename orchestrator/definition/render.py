@@ -5,7 +5,7 @@ Each returns its value or an `ExpressionFailure` that names the place in the def
 
 import datetime
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -13,13 +13,14 @@ from google.protobuf.message import EncodeError, Message
 from pydantic import JsonValue
 
 from orchestrator.definition import fields, holes, template
-from orchestrator.definition.descriptors import message_class
+from orchestrator.definition.descriptors import has_order, message_class
 from orchestrator.definition.diagnostics import At, Code
 from orchestrator.definition.durations import seconds
 from orchestrator.definition.expressions import EvaluationFailed, Expression
 from orchestrator.definition.misfit import Misfit, joined, kind
 from orchestrator.definition.model import Probe
 from orchestrator.definition.names import OWN_REPLY, Names, Reading
+from orchestrator.definition.paths import Evaluate
 from orchestrator.definition.template import Node
 from orchestrator.limits import ATTRIBUTE_CHARS_MAX, PAYLOAD_BYTES_MAX
 from orchestrator.saga.plan import (
@@ -133,21 +134,31 @@ def compile_message(tree: JsonValue, descriptor: Descriptor, at: At, known: Name
     if nodes is None:
         return None
     make, where = message_class(descriptor), at.dotted
+    written = _writing(descriptor, where)
     prototype = make()
     for field, node in nodes:
         if node.evaluate is None:
             fields.put(prototype, field, node.constant)
-    dynamic = [(field, node) for field, node in nodes if node.evaluate is not None]
+    dynamic = [_filled(field, node) for field, node in nodes if node.evaluate is not None]
     if not dynamic:
-        constant = _payload(prototype, where)
+        constant = written(prototype)
         return lambda _: constant
-    names = template.names_of(node for _, node in dynamic)
+    names = template.names_of(node for _, node in nodes)
+    has_constants = len(dynamic) < len(nodes)
 
     def render(facts: Facts) -> Payload | ExpressionFailure:
         message = make()
-        message.CopyFrom(prototype)
-        failure = _put_all(message, dynamic, Reading(known, names, facts), where)
-        return failure or _payload(message, where)
+        if has_constants:
+            message.CopyFrom(prototype)
+        reading = Reading(known, names, facts)
+        for name, evaluate, put in dynamic:
+            try:
+                put(message, evaluate(reading))
+            except EvaluationFailed as failed:
+                return _failure(f"{where}.{name}", failed.why)
+            except Misfit as misfit:
+                return _failure(joined(f"{where}.{name}", misfit.path), misfit.why)
+        return written(message)
 
     return render
 
@@ -230,6 +241,7 @@ def compile_probe(probe: Probe, reply: Descriptor | None, at: At, known: Names) 
 
 def _filling(node: Node, descriptor: Descriptor, at: At, known: Names) -> Render:
     make, where = message_class(descriptor), at.dotted
+    written = _writing(descriptor, where)
 
     def render(facts: Facts) -> Payload | ExpressionFailure:
         message = make()
@@ -239,33 +251,32 @@ def _filling(node: Node, descriptor: Descriptor, at: At, known: Names) -> Render
             return _failure(where, failed.why)
         except Misfit as misfit:
             return _failure(joined(where, misfit.path), misfit.why)
-        return _payload(message, where)
+        return written(message)
 
     return render
 
 
-def _put_all(
-    message: Message, nodes: list[tuple[FieldDescriptor, Node]], reading: Reading, where: str
-) -> ExpressionFailure | None:
-    for field, node in nodes:
+def _filled(field: FieldDescriptor, node: Node) -> tuple[str, Evaluate, fields.Put]:
+    """Return what fills a field: its name, what gives its value, and what takes it."""
+    assert node.evaluate is not None  # asked of these alone
+    return field.name, node.evaluate, fields.copying(field) if node.is_copy else fields.putting(field)
+
+
+def _writing(descriptor: Descriptor, where: str) -> Callable[[Message], Payload | ExpressionFailure]:
+    """Return what serialises messages of a type, the same bytes for the same message."""
+    name, is_ordered = descriptor.full_name, has_order(descriptor)
+
+    def payload(message: Message) -> Payload | ExpressionFailure:
         try:
-            fields.put(message, field, node.value(reading))
-        except EvaluationFailed as failed:
-            return _failure(f"{where}.{field.name}", failed.why)
-        except Misfit as misfit:
-            return _failure(joined(f"{where}.{field.name}", misfit.path), misfit.why)
-    return None
+            # to be asked for the order of maps costs as much as the rest, where there are none
+            data = message.SerializeToString() if is_ordered else message.SerializeToString(deterministic=True)
+        except (EncodeError, ValueError) as error:
+            return _failure(where, f"this {name} cannot be written: {error}")
+        if len(data) > PAYLOAD_BYTES_MAX:
+            return _failure(where, f"this {name} has {len(data)} bytes, more than the {PAYLOAD_BYTES_MAX} allowed")
+        return Payload(name, data)
 
-
-def _payload(message: Message, where: str) -> Payload | ExpressionFailure:
-    name = message.DESCRIPTOR.full_name
-    try:
-        data = message.SerializeToString(deterministic=True)
-    except (EncodeError, ValueError) as error:
-        return _failure(where, f"this {name} cannot be written: {error}")
-    if len(data) > PAYLOAD_BYTES_MAX:
-        return _failure(where, f"this {name} has {len(data)} bytes, more than the {PAYLOAD_BYTES_MAX} allowed")
-    return Payload(name, data)
+    return payload
 
 
 def _failure(where: str, why: str, source: str = "") -> ExpressionFailure:

@@ -32,6 +32,8 @@ class Node:
     evaluate: Evaluate | None = None
     names: frozenset[str] = frozenset()
     """What the evaluation reads."""
+    is_copy: bool = False
+    """It gives what was recorded in a field of the very type of the field that it is for; None where it was absent."""
 
     def value(self, reading: Reading) -> object:
         """Return the value; raise `EvaluationFailed`."""
@@ -192,8 +194,10 @@ def _expression(text: str, field: FieldDescriptor, at: At, known: Names, *, is_e
         need = element_name(field) if is_element else field_name(field)
         _wrong_type(at, hole.offset, need, expression.type)
         return None
-    read = copied(expression, field, known, is_element=is_element)
-    return Node(evaluate=read or (lambda reading: reading.evaluate(expression)), names=expression.names)
+    copy = copied(expression, field, known, is_element=is_element)
+    if copy is not None:
+        return Node(evaluate=copy.read, names=expression.names, is_copy=copy.is_recorded and not is_element)
+    return Node(evaluate=lambda reading: reading.evaluate(expression), names=expression.names)
 
 
 def _wrong_type(at: At, offset: int, need: str, given: ValueType) -> None:
@@ -218,7 +222,7 @@ def _interpolated(parts: Parts, at: At, known: Names) -> Node | None:
         return Node("".join(piece for piece in kept if isinstance(piece, str)))
 
     def evaluate(reading: Reading) -> object:
-        return "".join(piece if isinstance(piece, str) else str(reading.evaluate(piece)) for piece in kept)
+        return "".join([piece if isinstance(piece, str) else str(reading.evaluate(piece)) for piece in kept])
 
     return Node(evaluate=evaluate, names=frozenset[str]().union(*(one.names for one in expressions)))
 

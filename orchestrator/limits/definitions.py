@@ -16,6 +16,8 @@ DIAGNOSTICS_MAX = 100
 DESCRIPTORS_BYTES_MAX = 16 * 1024 * 1024
 # Recorded payloads that one revision keeps parsed, by their wire size; thousands of sagas' replies of ordinary size.
 PARSED_PAYLOADS_BYTES_MAX = 8 * 1024 * 1024
+# Smaller payloads are parsed anew each time: that takes no longer than to find them again.
+SHARED_BYTES_MIN = 128
 # The expression engine copies what it is given, ten nanoseconds a byte: of larger messages it gets the fields it reads.
 WHOLE_BYTES_MAX = 4 * 1024
 # Compiled plans kept, the least recently asked for put aside first; a catalogue in real use has dozens.

@@ -19,8 +19,7 @@ from orchestrator.definition.expressions import (
     Language,
     ValueType,
 )
-from orchestrator.limits import EXPRESSION_BYTES_MAX
-from orchestrator.values import Payload
+from orchestrator.limits import EXPRESSION_BYTES_MAX, SHARED_BYTES_MIN
 from tests.unit.definition.probe import ORDER, RECEIPT, TYPES, message
 from tests.unit.definition.shop import as_set, shop_file
 from tests.unit.definition.world import descriptor_set
@@ -235,30 +234,52 @@ def test_no_source_makes_the_compiler_raise(source: str) -> None:
 # --- types -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_payload_is_parsed_once() -> None:
-    types = Types(as_set(shop_file()))
-    descriptor = types.message(ORDER)
-    assert descriptor is not None
-    order = Payload(ORDER, message(ORDER, order_id="x").SerializeToString())
+def order_bytes(size: int) -> bytes:
+    return message(ORDER, order_id="x" * size).SerializeToString()
 
-    assert types.parse(order, descriptor) is types.parse(Payload(ORDER, bytes(bytearray(order.data))), descriptor)
+
+def test_a_payload_is_parsed_once() -> None:
+    descriptor = TYPES.message(ORDER)
+    assert descriptor is not None
+    order = order_bytes(SHARED_BYTES_MIN)
+
+    assert TYPES.parser(descriptor)(order) is TYPES.parser(descriptor)(bytes(bytearray(order)))
+
+
+def test_a_small_payload_is_parsed_each_time_which_takes_no_longer_than_to_find_it() -> None:
+    descriptor = TYPES.message(ORDER)
+    assert descriptor is not None
+    parse, order = TYPES.parser(descriptor), order_bytes(3)
+
+    assert parse(order) == parse(order)
+    assert parse(order) is not parse(order)
 
 
 def test_parsed_payloads_are_bounded_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(descriptors, "PARSED_PAYLOADS_BYTES_MAX", 10)
+    monkeypatch.setattr(descriptors, "PARSED_PAYLOADS_BYTES_MAX", 2 * SHARED_BYTES_MIN)
     types = Types(as_set(shop_file()))
     descriptor = types.message(ORDER)
     assert descriptor is not None
-    small, other, large = (
-        Payload(ORDER, message(ORDER, order_id="x" * size).SerializeToString()) for size in (3, 4, 50)
-    )
+    parse = types.parser(descriptor)
+    small, other, large = (order_bytes(SHARED_BYTES_MIN + more) for more in (0, 1, 5 * SHARED_BYTES_MIN))
 
-    first = types.parse(small, descriptor)
-    assert types.parse(small, descriptor) is first
-    types.parse(other, descriptor)
-    assert types.parse(small, descriptor) is not first
-    kept = types.parse(large, descriptor)
-    assert types.parse(large, descriptor) is kept
+    first = parse(small)
+    assert parse(small) is first
+    parse(other)
+    assert parse(small) is not first
+    kept = parse(large)
+    assert parse(large) is kept
+
+
+@pytest.mark.parametrize(
+    ("name", "has"),
+    [("shop.v1.Item", True), ("shop.v1.Order", False), ("shop.v1.Receipt", False), ("google.protobuf.Struct", False)],
+)
+def test_a_type_has_an_order_of_its_own_where_no_map_is_in_it_nor_below_it(name: str, has: bool) -> None:
+    descriptor = TYPES.message(name)
+
+    assert descriptor is not None
+    assert descriptors.has_order(descriptor) is has
 
 
 def test_a_services_own_copy_of_a_well_known_type_is_not_used() -> None:
