@@ -6,7 +6,7 @@ touched, after every append in production, where it must cost no more than the a
 Violations raise `InvariantViolated`, not `assert`, so that `python -O` cannot remove them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from orchestrator.errors import InvariantViolated
 from orchestrator.ids import StepId, idempotency_key
@@ -15,9 +15,15 @@ from orchestrator.saga.events import SettleReason
 from orchestrator.saga.frontier import can_begin
 from orchestrator.saga.owed import owes
 from orchestrator.saga.plan import Operation, Outcome
-from orchestrator.saga.state import SagaState, SagaStatus, StepState, StepStatus, operations_of
+from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, operations_of
 
-_UNDO_STATUSES = frozenset({StepStatus.UNDOING, StepStatus.UNDONE})
+Operations = Sequence[tuple[Operation, OperationState]]
+"""The operations that a step has had so far, as `operations_of` tells them."""
+
+_BACKWARD = frozenset({SagaStatus.COMPENSATING, SagaStatus.COMPENSATED})
+_FORWARD = frozenset({SagaStatus.RUNNING, SagaStatus.COMPLETED})
+_TOLD = frozenset({SagaStatus.NEEDS_ATTENTION, SagaStatus.TERMINATED, SagaStatus.COMPLETED})
+_HAS_EFFECT = frozenset({Outcome.APPLIED, Outcome.UNKNOWN})
 _CALLING = frozenset({StepStatus.IN_FLIGHT, StepStatus.WAITING, StepStatus.PROBING, StepStatus.UNDOING})
 _ROUNDING_S = 1e-6
 
@@ -28,13 +34,20 @@ def check(state: SagaState) -> None:
 
 
 def check_steps(state: SagaState, steps: Iterable[StepId]) -> None:
-    """Check the saga's own invariants, and those of the named steps."""
+    """Check the saga's own invariants, and those of the named steps and items."""
     for rule in SAGA_RULES:
         rule(state)
     for path in steps:
         step = state.step(path)
-        for step_rule in STEP_RULES:
+        operations = operations_of(step)
+        for operations_rule in OPERATIONS_RULES:
+            operations_rule(state, step, operations)
+        for step_rule in _STATUS_RULES.get(step.status, ()):
             step_rule(state, step)
+        if step.outcome is not None:
+            undo_is_stored(state, step)
+        if step.undo is not None:
+            undo_needs_an_effect(state, step)
 
 
 def terminal_owes_nothing(state: SagaState) -> None:
@@ -57,12 +70,12 @@ def waits_for_something(state: SagaState) -> None:
 
 def backward_has_a_cause(state: SagaState) -> None:
     """M6: going backward has a cause and a beginning, and does not happen past the pivot; going forward has neither."""
-    backward = state.status in {SagaStatus.COMPENSATING, SagaStatus.COMPENSATED}
+    backward = state.status in _BACKWARD
     if backward and (state.cause is None or state.compensation_began_at is None):
         raise _violated("M6", state, f"{state.status.value} without a cause")
     if backward and state.is_past_pivot:
         raise _violated("M6", state, f"{state.status.value} past the pivot {state.plan.pivot}")
-    if state.status in {SagaStatus.RUNNING, SagaStatus.COMPLETED} and state.cause is not None:
+    if state.status in _FORWARD and state.cause is not None:
         raise _violated("M6", state, f"{state.status.value} with a cause")
 
 
@@ -72,11 +85,10 @@ def nothing_is_left(state: SagaState) -> None:
         raise _violated("M13", state, f"compensated, yet {[s.id for s in remaining(state)]} is left")
 
 
-def calls_match_status(state: SagaState, step: StepState) -> None:
+def calls_match_status(state: SagaState, step: StepState, operations: Operations) -> None:
     """M2, M3: a step has at most one open attempt, and only a calling status has one."""
-    open_ones = [kind for kind, of in operations_of(step) if of.open is not None]
     # Asking for a long-running operation to stop goes beside asking how it is doing, and outlives it.
-    serious = [kind for kind in open_ones if kind is not Operation.STOP]
+    serious = [kind for kind, of in operations if of.open is not None and kind is not Operation.STOP]
     if len(serious) > 1:
         raise _violated("M2", state, f"step {step.id} has calls open for {', '.join(serious)}")
     if serious and step.status not in _CALLING:
@@ -85,9 +97,7 @@ def calls_match_status(state: SagaState, step: StepState) -> None:
 
 def undo_needs_an_effect(state: SagaState, step: StepState) -> None:
     """M4: an undo exists only where the step was APPLIED or UNKNOWN, and only for a step that has one."""
-    if step.undo is None and step.status not in _UNDO_STATUSES:
-        return
-    if step.outcome not in {Outcome.APPLIED, Outcome.UNKNOWN} or not state.plan.step_of(step.id).is_undoable:
+    if step.outcome not in _HAS_EFFECT or not state.plan.step_of(step.id).is_undoable:
         raise _violated("M4", state, f"step {step.id} is undone with outcome {step.outcome}")
 
 
@@ -97,7 +107,7 @@ def undo_in_order(state: SagaState, step: StepState) -> None:
     Where an author's own order contradicts itself the machine falls back to the order of completion, so that plans
     with an order of their own are judged by the oracle in the tests instead.
     """
-    if step.status is not StepStatus.UNDOING or state.plan.has_own_order or step.id not in state.steps:
+    if state.plan.has_own_order or step.id not in state.steps:
         return
     if step.id in state.ahead:
         return  # begun while only a part of the saga was being undone
@@ -110,40 +120,40 @@ def undo_in_order(state: SagaState, step: StepState) -> None:
 
 def undo_is_stored(state: SagaState, step: StepState) -> None:
     """M7: a step that may have to be undone has its request stored, or says that it could not be rendered."""
-    if step.outcome not in {Outcome.APPLIED, Outcome.UNKNOWN} or not state.plan.step_of(step.id).is_undoable:
+    if step.undo_request is not None or step.outcome is not Outcome.APPLIED or step.items is not None:
         return
-    if step.undo_request is not None or step.outcome is Outcome.UNKNOWN or step.items is not None:
+    if not state.plan.step_of(step.id).is_undoable or step.settle_reason is SettleReason.UNDO_NOT_RENDERED:
         return
-    if step.settle_reason is not SettleReason.UNDO_NOT_RENDERED and not (state.is_past_pivot or state.is_at_pivot):
+    if not (state.is_past_pivot or state.is_at_pivot):
         raise _violated("M7", state, f"step {step.id} was applied and has no undo request")
 
 
-def attempts_are_dense(state: SagaState, step: StepState) -> None:
+def attempts_are_dense(state: SagaState, step: StepState, operations: Operations) -> None:
     """M9: attempts are numbered 1..n; an open one is the last; those that count are not more than those there were."""
-    for _, operation in operations_of(step):
+    for _, operation in operations:
         wrong = operation.open is not None and operation.open.number != operation.attempts
         never_sent = operation.attempts == 0 and operation.key == ""  # reopened with another request
         if wrong or (operation.attempts < 1 and not never_sent) or operation.spent > operation.attempts:
             raise _violated("M9", state, f"step {step.id} has attempts out of order")
 
 
-def keys_are_derived(state: SagaState, step: StepState) -> None:
+def keys_are_derived(state: SagaState, step: StepState, operations: Operations) -> None:
     """M10: a key is a function of saga, step, operation and manual epoch."""
-    for kind, operation in operations_of(step):
+    for kind, operation in operations:
         if operation.key == "" and operation.open is None:
             continue  # reopened, it takes its new key with its next attempt
-        if operation.key != idempotency_key(state.uid, step.id, kind.value, operation.manual_epoch):
+        if operation.key != idempotency_key(state.uid, step.id, kind, operation.manual_epoch):
             raise _violated("M10", state, f"{kind.value} of step {step.id} has key {operation.key}")
 
 
-def epochs_do_not_fall(state: SagaState, step: StepState) -> None:
+def epochs_do_not_fall(state: SagaState, step: StepState, operations: Operations) -> None:
     """M11: no attempt is open under an epoch later than the saga's, which is the highest ever seen."""
-    for _, operation in operations_of(step):
+    for _, operation in operations:
         if operation.open is not None and operation.open.epoch > state.epoch:
             raise _violated("M11", state, f"step {step.id} is at epoch {operation.open.epoch} of {state.epoch}")
 
 
-def deadlines_nest(state: SagaState, step: StepState) -> None:
+def deadlines_nest(state: SagaState, step: StepState, _operations: Operations) -> None:
     """M12: a forward attempt ends no later than the saga's forward deadline."""
     forward = step.forward
     if forward is None or forward.open is None or state.is_past_pivot:
@@ -157,8 +167,8 @@ def deadlines_nest(state: SagaState, step: StepState) -> None:
 
 def stuck_was_told(state: SagaState, step: StepState) -> None:
     """R24: a stuck step is never silent, until a person ends the saga over its head."""
-    told = state.status in {SagaStatus.NEEDS_ATTENTION, SagaStatus.TERMINATED, SagaStatus.COMPLETED}
-    if step.status is StepStatus.STUCK and (step.stuck is None or not told):
+    told = state.status in _TOLD
+    if step.stuck is None or not told:
         raise _violated("R24", state, f"step {step.id} is stuck ({step.stuck}) and the saga is {state.status.value}")
 
 
@@ -168,17 +178,19 @@ SAGA_RULES: tuple[Callable[[SagaState], None], ...] = (
     backward_has_a_cause,
     nothing_is_left,
 )
-STEP_RULES: tuple[Callable[[SagaState, StepState], None], ...] = (
+OPERATIONS_RULES: tuple[Callable[[SagaState, StepState, Operations], None], ...] = (
     calls_match_status,
-    undo_needs_an_effect,
-    undo_in_order,
-    undo_is_stored,
     attempts_are_dense,
     keys_are_derived,
     epochs_do_not_fall,
     deadlines_nest,
-    stuck_was_told,
 )
+_STATUS_RULES: Mapping[StepStatus, tuple[Callable[[SagaState, StepState], None], ...]] = {
+    StepStatus.UNDOING: (undo_needs_an_effect, undo_in_order),
+    StepStatus.UNDONE: (undo_needs_an_effect,),
+    StepStatus.STUCK: (stuck_was_told,),
+}
+"""What binds a step in one status alone."""
 
 
 def _violated(number: str, state: SagaState, what: str) -> InvariantViolated:

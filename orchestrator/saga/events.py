@@ -9,6 +9,7 @@ closes it with what the wire said and what that means. Around them, `StepSettled
 (R8a) and carries the rendered undo request (R3).
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from uuid import UUID
 
@@ -474,3 +475,8 @@ Event = (
     | SagaCompensated
     | SagaTerminated
 )
+
+
+def touched(events: Iterable[Event]) -> frozenset[StepId]:
+    """Return the steps and items that the events name."""
+    return frozenset([step for event in events if (step := getattr(event, "step", None)) is not None])

@@ -79,7 +79,7 @@ _NONE_LIVE = Map[StepId, None]()
 _BEGINS = (AttemptOpened, StepStuck)
 """What an undo may begin with; as a tuple, which a union would be made into at every call."""
 _Weight = tuple[bool, bool, bool, bool, bool, bool, bool]
-_NO_WEIGHT: _Weight = (False,) * 7
+_NO_WEIGHT: _Weight = (False, False, False, False, False, False, False)
 _PAUSED = {Verb.PAUSE: True, Verb.RESUME: False}
 
 
@@ -179,9 +179,10 @@ def _acted(state: SagaState, event: OperatorActed, _status: SagaStatus) -> SagaS
         return _saga(state, event)
     # A person's word settles what the wire left in doubt.
     new = changed(old, forward=changed(old.forward, unknown=False, polled=False), stuck=None)
+    in_doubt = _in_doubt(state, new)
     if event.step in state.steps:
-        return _saga(state, event, steps=state.steps.set(event.step, new))
-    return _saga(state, event, items=state.items.set(event.step, new))
+        return _saga(state, event, steps=state.steps.set(event.step, new), in_doubt=in_doubt)
+    return _saga(state, event, items=state.items.set(event.step, new), in_doubt=in_doubt)
 
 
 def _signalled(state: SagaState, event: SignalReceived, _status: SagaStatus) -> SagaState:
@@ -231,11 +232,17 @@ def _reset(state: SagaState, event: StepsReset, _status: SagaStatus) -> SagaStat
         event,
         steps=steps,
         items=items,
-        live=Map[StepId, None]({path: None for path in state.live if item_of(path)[0] not in event.steps}),
+        live=_outside(state.live, event),
+        in_doubt=_outside(state.in_doubt, event),
         ahead=frozenset(path for path in state.ahead if item_of(path)[0] not in event.steps),
         rollbacks=_without(state, event.step),
         trace_parts=steps_begin_anew(state.trace_parts, event.steps),
     )
+
+
+def _outside(paths: Map[StepId, None], event: StepsReset) -> Map[StepId, None]:
+    """Return those that do not begin anew."""
+    return Map({path: None for path in paths if item_of(path)[0] not in event.steps})
 
 
 def _known(state: SagaState, path: StepId) -> StepState:
@@ -256,8 +263,14 @@ def _step(state: SagaState, event: StepEvent, _status: SagaStatus) -> SagaState:
         return _item(state, event)
     old = state.steps[path]
     new = with_event(old, event, version, next_step(old.status, event))
-    steps = state.steps.set(path, new)
-    return changed(state, version=version, updated_at=event.at, steps=steps, live=_live(state, new))
+    return changed(
+        state,
+        version=version,
+        updated_at=event.at,
+        steps=state.steps.set(path, new),
+        live=_live(state, new),
+        in_doubt=_in_doubt(state, new),
+    )
 
 
 def _begins(state: SagaState, event: AttemptOpened | StepStuck, _status: SagaStatus) -> SagaState:
@@ -346,6 +359,14 @@ def _live(state: SagaState, step: StepState) -> Map[StepId, None]:
     return live.delete(path) if path in live else live
 
 
+def _in_doubt(state: SagaState, step: StepState) -> Map[StepId, None]:
+    """Keep the paths whose forward call may still be running."""
+    in_doubt, path = state.in_doubt, step.id
+    if step.forward is not None and step.forward.unknown:
+        return in_doubt if path in in_doubt else in_doubt.set(path, None)
+    return in_doubt.delete(path) if path in in_doubt else in_doubt
+
+
 def _item(state: SagaState, event: StepEvent) -> SagaState:
     """Fold an item's event, and what it means for the step that the item belongs to."""
     path, version, step_id = event.step, state.version + 1, item_of(event.step)[0]
@@ -376,6 +397,7 @@ def _item(state: SagaState, event: StepEvent) -> SagaState:
         steps=state.steps.set(step_id, step),
         items=items,
         live=_live(state, new),
+        in_doubt=_in_doubt(state, new),
         epoch=epoch,
         trace_parts=parts,
     )

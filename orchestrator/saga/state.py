@@ -223,6 +223,8 @@ class SagaState:
     """Path -> item that was begun, of all `for_each` steps; a change costs the same with ten and with 100,000."""
     live: Map[StepId, None] = field(default_factory=Map[StepId, None])
     """Paths with an operation that is open, waiting to be retried, or under way: all that `owed` must look at."""
+    in_doubt: Map[StepId, None] = field(default_factory=Map[StepId, None])
+    """Paths whose forward call had an attempt that ended UNKNOWN: all whose undo may have to wait for it (R12)."""
     signals: Mapping[str, tuple[Signal, ...]] = field(default_factory=dict[str, tuple[Signal, ...]])
     """Signal -> those that no step has taken yet, in order of arrival."""
     signal_ids: Map[str, None] = field(default_factory=Map[str, None])

@@ -148,8 +148,8 @@ IN_CALLS = (
         breaks="I26, I27, R14",
         module="saga.owed",
         says="calls that are open when the saga turns back run on to their deadline",
-        old="if operation is Operation.FORWARD and step.id != state.plan.pivot and is_stopped(state, step.id):",
-        new="if operation is Operation.FORWARD and step.id != state.plan.pivot and step.id in state.rollbacks:",
+        old="if operation is _FORWARD and path != state.plan.pivot and is_stopped(state, path):",
+        new="if operation is _FORWARD and path != state.plan.pivot and path in state.rollbacks:",
     ),
     Defect(
         name="polled-work-given-up",
