@@ -31,6 +31,9 @@ SWEEP_INTERVAL_S = 0.5
 # Share of the time that passes by which the process's clock goes faster or slower to follow a wall clock that was set:
 # an hour is made up for in four days, and no timer is off by more than this share of its length.
 CLOCK_SLEW_MAX = 0.01
+# How often at most the process's clock looks at the wall clock, to follow it by that share. Between two looks it goes
+# on by the time that passes: a look costs as much as telling the time does.
+CLOCK_LOOK_S = 0.01
 # Records from which on a saga is read back beside the others rather than before them: half a second of work.
 LONG_RECORDS = 20_000
 # Such sagas read at once: each may be hundreds of megabytes.

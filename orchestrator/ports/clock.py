@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
 
-from orchestrator.limits import CLOCK_SLEW_MAX
+from orchestrator.limits import CLOCK_LOOK_S, CLOCK_SLEW_MAX
 
 
 class Clock(Protocol):
@@ -30,7 +30,7 @@ class Clock(Protocol):
 class SteadyTime:
     """Wall time that no step of the wall clock moves, for whoever makes a `Clock`.
 
-    It is read once, at start, and goes on from there at the pace of the time that passes. Where the wall clock was set
+    It is read at start, and goes on from there at the pace of the time that passes. Where the wall clock was set
     meanwhile, this one follows it by at most `CLOCK_SLEW_MAX` of that time: a sleep is then neither frozen for an hour
     nor over an hour early. Over a restart the wall clock counts, because nothing else outlives a process.
     """
@@ -39,19 +39,23 @@ class SteadyTime:
         """Read both: Unix seconds, and seconds since some instant before, which never go back."""
         self._wall = wall
         self._elapsed = elapsed
-        self._read = (elapsed(), wall())
-        """When it was last asked, by time elapsed, and what it said."""
+        self._looked = elapsed()
+        """When the wall clock was last looked at, by time elapsed."""
+        self._ahead_s = wall() - self._looked
+        """Of this clock before time elapsed, until the next look."""
+        self._said = 0.0
 
     def now(self) -> float:
         """Return wall-clock time, Unix seconds; it never goes back."""
-        before, said = self._read
         elapsed = self._elapsed()
-        passed_s = elapsed - before
-        if passed_s <= 0.0:
-            return said
-        at = said + passed_s
-        slew_s = passed_s * CLOCK_SLEW_MAX
-        ahead_s = self._wall() - at
-        at += ahead_s if -slew_s <= ahead_s <= slew_s else slew_s if ahead_s > 0.0 else -slew_s
-        self._read = (elapsed, at)
+        passed_s = elapsed - self._looked
+        if passed_s >= CLOCK_LOOK_S:
+            slew_s = passed_s * CLOCK_SLEW_MAX
+            off_s = self._wall() - elapsed - self._ahead_s
+            self._ahead_s += off_s if -slew_s <= off_s <= slew_s else slew_s if off_s > 0.0 else -slew_s
+            self._looked = elapsed
+        at = elapsed + self._ahead_s
+        if at < self._said:
+            return self._said
+        self._said = at
         return at

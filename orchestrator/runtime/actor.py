@@ -80,11 +80,20 @@ class Surroundings:
         return Moment(at=self.clock.now(), entropy=self.clock.entropy(), epoch=epoch, is_draining=is_draining)
 
 
+class Guard(Protocol):
+    """Runs a piece of an actor's work; whatever it raises ends this actor and no other."""
+
+    def __call__(self, actor: "Actor", work: Callable[[*Given], None], *given: *Given) -> None:
+        """Run it now, as a turn of the actor's saga."""
+        ...
+
+
 class Keeper(Protocol):
     """Who looks after an actor: the directory, with the supervisor behind it."""
 
-    def guard(self, actor: "Actor", work: Callable[[*Given], None], *given: *Given) -> None:
-        """Run a piece of the actor's work; whatever it raises ends this actor and no other."""
+    @property
+    def guard(self) -> Guard:
+        """Return what every turn of the actor is run by."""
         ...
 
     def advanced(self, actor: "Actor") -> None:
@@ -243,9 +252,10 @@ class Actor:
 
     def _take_turn(self, envelope: Envelope | None) -> None:
         """Decide on a message and on every other that waits, one after the other, then append once."""
-        epoch = self._around.ownership.epoch(self.shard)
+        around, shard = self._around, self.shard
+        epoch = around.ownership.epoch(shard)
         turn = self._let_go_of_held() or _Turn(self.state, epoch)
-        is_leaving = self._around.is_leaving(self.shard)
+        is_leaving = around.is_leaving(shard)
         try:
             self._decide(turn, envelope, is_leaving=is_leaving)
         except BaseException:
@@ -280,6 +290,7 @@ class Actor:
         return held
 
     def _decide(self, turn: _Turn, envelope: Envelope | None, *, is_leaving: bool) -> None:
+        held = len(turn.events)
         while envelope is not None:
             command, answer = envelope
             if isinstance(command, TimerFired):
@@ -292,7 +303,7 @@ class Actor:
             if answer is not None:
                 turn.answers.append((answer, decision.rejected))
             envelope = self._mailbox.take() if len(turn.events) < RECORDS_PER_APPEND_MAX else None
-        check_steps(turn.state, _touched(turn.events))
+        check_steps(turn.state, _touched(turn.events[held:] if held else turn.events))  # what was held has been checked
 
     def _append(self, turn: _Turn) -> None:
         epoch, version = turn.epoch, self.state.version

@@ -7,8 +7,7 @@ saga read its records once.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TypeVarTuple
+from collections.abc import Collection, Iterator, Sequence
 
 from orchestrator.errors import (
     IntegrityError,
@@ -43,8 +42,6 @@ from orchestrator.saga.commands import Recovered
 from orchestrator.saga.events import SagaStarted
 from orchestrator.saga.plan import Plan
 
-Given = TypeVarTuple("Given")
-
 
 class Directory:
     """All actors of this process."""
@@ -56,6 +53,7 @@ class Directory:
         self._around = around
         self._watchers = watchers
         self.supervisor = Supervisor[Actor](around.observer, self._set_aside, self._crashed)
+        self.guard = self.supervisor.guard
         self._active: dict[SagaId, Actor] = {}
         self._by_shard: dict[int, dict[SagaId, Actor]] = {}
         """The same: many shards may be left at once, and each asks for its own actors again and again."""
@@ -185,10 +183,6 @@ class Directory:
         except NotOwner:
             return False
         return not actor.is_in_commit
-
-    def guard(self, actor: Actor, work: Callable[[*Given], None], *given: *Given) -> None:
-        """Run a piece of an actor's work; a failure ends this actor and no other."""
-        self.supervisor.guard(actor, work, *given)
 
     def advanced(self, actor: Actor) -> None:
         """Tell whoever watches, and let the actor go where it has nothing to do."""
