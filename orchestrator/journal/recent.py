@@ -8,6 +8,7 @@ Only what the follower has not asked beyond is kept, and nothing where it is too
 hours, because a collector does not answer, and values that are held for nothing make collections of garbage longer.
 """
 
+from collections import deque
 from collections.abc import Sequence
 
 from orchestrator.ids import SagaId
@@ -18,22 +19,22 @@ from orchestrator.ports.journal import PositionedRecord, Record
 class Recent:
     """For one follower; bounded in records and in bytes."""
 
-    __slots__ = ("_bytes", "_bytes_max", "_first", "_is_followed", "_kept", "_last", "_records_max")
+    __slots__ = ("_bytes", "_bytes_max", "_first", "_groups", "_is_followed", "_last", "_records_max")
 
     def __init__(self, *, records_max: int = RECENT_RECORDS_MAX, bytes_max: int = RECENT_BYTES_MAX) -> None:
         """Begin with none; nothing is kept before `follow`."""
         self._records_max = records_max
         self._bytes_max = bytes_max
         self._is_followed = False
-        self._kept: dict[int, tuple[SagaId, Record, int]] = {}
+        self._groups: deque[tuple[list[PositionedRecord], int]] = deque()
         self._first, self._last, self._bytes = 0, -1, 0
 
     def follow(self) -> None:
         """Keep what is appended from now on: the follower has read all that there was."""
         self._is_followed = True
 
-    def add(self, last: int, written: Sequence[tuple[SagaId, Record, int]]) -> None:
-        """Keep records that are durable, with the bytes each was encoded to; the last of them lies at `last`.
+    def add(self, last: int, written: Sequence[tuple[SagaId, Record]], size: int) -> None:
+        """Keep records that are durable, and were encoded to so many bytes; the last of them lies at `last`.
 
         Where they do not follow on what is kept, that is forgotten.
         """
@@ -42,10 +43,14 @@ class Recent:
         first = last - len(written) + 1
         if first != self._last + 1:
             self._clear(first)
-        self._kept.update(enumerate(written, first))
+        group = [
+            PositionedRecord(position=position, saga_id=saga_id, record=record)
+            for position, (saga_id, record) in enumerate(written, first)
+        ]
+        self._groups.append((group, size))
         self._last = last
-        self._bytes += sum([size for _, _, size in written])
-        if self._bytes > self._bytes_max or len(self._kept) > self._records_max:
+        self._bytes += size
+        if self._bytes > self._bytes_max or self._last - self._first >= self._records_max:
             self._is_followed = False
             self._clear(first=0)
 
@@ -53,15 +58,17 @@ class Recent:
         """Return the records behind a position, and forget those before it; None where the first may not be here."""
         if not self._is_followed or not self._first - 1 <= position <= self._last:
             return None
-        while self._first <= position:
-            self._bytes -= self._kept.pop(self._first)[2]
-            self._first += 1
+        self._first = position + 1
+        while self._groups and self._groups[0][0][-1].position <= position:
+            self._bytes -= self._groups.popleft()[1]
         found: list[PositionedRecord] = []
-        for each in range(position + 1, min(position + limit, self._last) + 1):
-            saga_id, record, _ = self._kept[each]
-            found.append(PositionedRecord(position=each, saga_id=saga_id, record=record))
+        for group, _ in self._groups:
+            begin = max(0, self._first - group[0].position)
+            found += group[begin : begin + limit - len(found)]
+            if len(found) == limit:
+                break
         return found
 
     def _clear(self, first: int) -> None:
-        self._kept = {}
+        self._groups.clear()
         self._first, self._last, self._bytes = first, first - 1, 0

@@ -295,12 +295,13 @@ def _keep(
     last: int,
 ) -> None:
     """Keep what a group commit has made durable."""
-    written: list[tuple[SagaId, Record, int]] = []
+    written: list[tuple[SagaId, Record]] = []
+    size = 0
     for (append, encoded), result in zip(group, results, strict=True):
         if result is None and not isinstance(encoded, InvariantViolated):
-            for record, columns in zip(append.records, encoded, strict=True):
-                written.append((append.saga_id, record, len(columns[-1])))
-    recent.add(last, written)
+            written += [(append.saga_id, record) for record in append.records]
+            size += sum([len(columns[-1]) for columns in encoded])
+    recent.add(last, written, size)
 
 
 def _refusal(cursor: apsw.Cursor, append: Append) -> OrchestratorError:

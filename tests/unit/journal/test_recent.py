@@ -16,7 +16,7 @@ def kept(recent: Recent, position: int, limit: int = 99) -> list[int] | None:
 
 def add(recent: Recent, *positions: int, size: int = 1) -> None:
     written = [Record(version=position, epoch=1, event=cancelled(position)) for position in positions]
-    recent.add(positions[-1], [(SagaId("a"), record, size) for record in written])
+    recent.add(positions[-1], [(SagaId("a"), record) for record in written], size * len(written))
 
 
 def followed(**bounds: int) -> Recent:
@@ -75,3 +75,13 @@ def test_nothing_is_kept_for_nobody() -> None:
     recent = Recent()
     add(recent, 1)
     assert kept(recent, 0) is None
+
+
+def test_what_is_half_read_still_counts_and_is_given_back_when_all_of_it_is_read() -> None:
+    recent = followed(bytes_max=10)
+    add(recent, 1, 2, 3, size=3)
+    assert kept(recent, 1, 1) == [2]
+    assert kept(recent, 0) is None
+    assert kept(recent, 3) == []
+    add(recent, 4, 5, 6, size=3)
+    assert kept(recent, 3) == [4, 5, 6]
