@@ -15,6 +15,9 @@ RECENT_BYTES_MAX = 8 * 1024 * 1024
 # Values of one field of a record that are kept as they were written: steps, definitions, words. All definitions of a
 # store have some hundreds; the items of a long list are steps of their own, and begin it anew.
 RECORD_WORDS_KEPT_MAX = 2_048
+# Sagas under way whose row's number is remembered, so that an append need not look its name up among millions; two
+# megabytes. Of more, those that have been under way longest are looked up.
+JOURNAL_NUMBERS_KEPT_MAX = 16_384
 # Patience with another program (a shell, a backup) that holds the file's write lock, before the journal gives up.
 JOURNAL_BUSY_S = 5.0
 # Pages in the write-ahead log before a commit copies them home: 4 MiB, SQLite's own default and a few milliseconds.

@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from pprint import pformat
 from typing import Any
@@ -75,14 +76,19 @@ async def answers(store: Store, batches: list[list[Append]], asked: list[SearchQ
         results = await store.append(batch)
         told += [f"{type(result).__name__} {result}" for result in results]
     for saga in SAGAS:
-        told += [pformat(await store.row(SagaId(saga))), *map(pformat, await store.read(SagaId(saga), 1))]
+        told += [described(await store.row(SagaId(saga))), *map(described, await store.read(SagaId(saga), 1))]
     told += [str((entry.saga_id, entry.record.version)) for entry in await store.since(0, 100)]
-    told += [pformat(row) for row in [*await store.awake("A", 3), *await store.due(1.0, 3)]]
+    told += [described(row) for row in [*await store.awake("A", 3), *await store.due(1.0, 3)]]
     for query in asked:
-        told += [pformat(row) for row in await store.search(query)]
+        told += [described(row) for row in await store.search(query)]
         told += [str(sorted((await store.count(query, group)).items())) for group in ("", "status", "definition")]
     await store.close()
     return told
+
+
+def described(value: Any) -> str:
+    """Say what each part of a value is, whatever the order of attributes."""
+    return pformat(None if value is None else asdict(value))
 
 
 @settings(max_examples=60)

@@ -5,7 +5,7 @@
     append(group) ──▶ encode ──▶ BEGIN IMMEDIATE                                     ┌─ on the event loop, while
                                  per stream:  UPDATE sagas ... WHERE version = ?     │  commits are fast
                                               AND epoch <= ?   (no row: refused)     │
-                                 all streams: INSERT INTO records ... (executemany)  └─ in the writer's thread,
+                                 all streams: INSERT INTO records ... (many a row)   └─ in the writer's thread,
                                  COMMIT  = one sync                                     while they are not
                                     │
             error of the storage ───┴──▶ failed for good: JournalUnavailable from every call
@@ -24,7 +24,8 @@ Invariants
 * Tables are STRICT; migrations are numbered, applied once, remembered with a checksum; a newer file is refused.
 
 ================  =================================================================================================
-`store.py`        `SqliteJournal`: the four ports, and the group append
+`store.py`        `SqliteJournal`: the four ports
+`appending.py`    the group append: rows and records
 `forgetting.py`   what ended long ago: chosen beside the writer, removed in one short transaction
 `writer.py`       transactions one at a time, where they run, and what happens when one fails
 `reader.py`       the two reading connections

@@ -14,17 +14,29 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 RETURNING id;
 
--- Every later append; attributes, identity and start are the first one's. A stream that another writer moved, or that a
--- later epoch owns, gives no row.
+-- Every later append names the row, by its number and by its name, and what it has to be: a stream that another writer
+-- moved, or that a later epoch owns, is not changed. Attributes, identity and start are the first append's.
 -- name: advance_saga
 UPDATE sagas
-SET status = ?, version = ?, epoch = ?, updated_at = ?, ended_at = ?, wake_at = ?, rest = ?,
-    attention = ?, failure = ?
-WHERE saga_id = ? AND version = ? AND epoch <= ?
-RETURNING id;
+SET version = ?, epoch = ?, updated_at = ?, attention = ?, failure = ?,
+    status = ?, wake_at = ?, rest = ?, ended_at = ?
+WHERE id = ? AND saga_id = ? AND version = ? AND epoch <= ?;
 
--- name: add_record
-INSERT INTO records (saga, version, epoch, at, type, checksum, body) VALUES (?, ?, ?, ?, ?, ?, ?);
+-- The same where all that the saga is found by is as it was. SQLite writes the entries of each index anew that has a
+-- column which an UPDATE names, even where nothing of it changes: this one names none but that of sagas at rest.
+-- name: stay_saga
+UPDATE sagas
+SET version = ?, epoch = ?, updated_at = ?, attention = ?, failure = ?
+WHERE id = ? AND saga_id = ? AND version = ? AND epoch <= ?
+  AND status = ? AND wake_at IS ? AND rest = ? AND ended_at IS NULL;
+
+-- name: number
+SELECT id FROM sagas WHERE saga_id = ?;
+
+-- For so many records at once as the last line is repeated.
+-- name: add_records
+INSERT INTO records (saga, version, epoch, at, type, checksum, body) VALUES
+(?, ?, ?, ?, ?, ?, ?);
 
 -- name: standing
 SELECT version, epoch FROM sagas WHERE saga_id = ?;

@@ -12,6 +12,7 @@ __all__ = [
     "attributes_text",
     "columns_of_advance",
     "columns_of_new",
+    "columns_of_stay",
     "fetched",
     "record_of",
     "row_of",
@@ -27,7 +28,7 @@ def columns_of_new(append: Append) -> Columns:
         row.request_id,
         row.definition,
         row.revision,
-        row.status.value,
+        row.status,
         row.version,
         row.epoch,
         attributes_text(row.attributes),
@@ -35,29 +36,49 @@ def columns_of_new(append: Append) -> Columns:
         row.updated_at,
         row.ended_at,
         row.wake_at,
-        row.rest.value,
+        row.rest,
         row.attention,
         row.failure,
         row.parent,
     )
 
 
-def columns_of_advance(append: Append) -> Columns:
-    """Return the values of `advance_saga`: what may change after the start, then the conditions."""
+def columns_of_advance(append: Append, number: int) -> Columns:
+    """Return the values of `advance_saga`."""
     row = append.row
     return (
-        row.status.value,
         row.version,
         row.epoch,
         row.updated_at,
-        row.ended_at,
-        row.wake_at,
-        row.rest.value,
         row.attention,
         row.failure,
+        row.status,
+        row.wake_at,
+        row.rest,
+        row.ended_at,
+        number,
         append.saga_id,
         append.expected_version,
         append.epoch,
+    )
+
+
+def columns_of_stay(append: Append, number: int) -> Columns:
+    """Return the values of `stay_saga`."""
+    row = append.row
+    return (
+        row.version,
+        row.epoch,
+        row.updated_at,
+        row.attention,
+        row.failure,
+        number,
+        append.saga_id,
+        append.expected_version,
+        append.epoch,
+        row.status,
+        row.wake_at,
+        row.rest,
     )
 
 

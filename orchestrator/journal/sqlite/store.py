@@ -8,14 +8,13 @@ from typing import Final, TypeVar
 
 import apsw
 
-from orchestrator.errors import InvariantViolated, JournalCorrupted, JournalUnavailable, OrchestratorError
+from orchestrator.errors import InvariantViolated, JournalCorrupted, JournalUnavailable
 from orchestrator.ids import SagaId
 from orchestrator.journal import reading
-from orchestrator.journal.codec import Encoded, encode_append
 from orchestrator.journal.recent import Recent
-from orchestrator.journal.refusals import refusal, request_taken
 from orchestrator.journal.search import check_query
 from orchestrator.journal.sqlite import forgetting, leaving, ownership, rows, search
+from orchestrator.journal.sqlite.appending import Appender, Group, encoded
 from orchestrator.journal.sqlite.opening import Opened, open_file
 from orchestrator.journal.sqlite.reader import Reader
 from orchestrator.journal.sqlite.sql import SQL
@@ -28,7 +27,6 @@ from orchestrator.ports.promotion import Entry
 _T = TypeVar("_T")
 # SQLite's own largest row id.
 _MAX_POSITION: Final = 2**63 - 1
-_Group = Sequence[tuple[Append, list[Encoded] | InvariantViolated]]
 
 
 class SqliteJournal:
@@ -41,6 +39,7 @@ class SqliteJournal:
         self._opened = opened
         self._writer = Writer(opened.writer, opened.file, opened.epoch)
         self._reader = Reader(opened.near, opened.far, self._writer)
+        self._appender = Appender()
         self._recent: Recent | None = None
         """Kept from when somebody follows the journal."""
         self._closed = False
@@ -70,11 +69,10 @@ class SqliteJournal:
 
     async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
         self._check_open()
-        group = [_encoded(append) for append in batch]  # before the transaction: the lock is held for writing only
-        pairs = list(zip(batch, group, strict=True))
-        results, last = await self._writer.transact(lambda cursor: _write_group(cursor, pairs))
+        group = encoded(batch)  # before the transaction: the lock is held for writing only
+        results, last = await self._writer.transact(partial(self._appender.write, group=group))
         if self._recent is not None:
-            _keep(self._recent, pairs, results, last)
+            _keep(self._recent, group, results, last)
         return results
 
     async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = READ_RECORDS_MAX) -> Sequence[Record]:
@@ -257,61 +255,15 @@ class SqliteJournal:
             raise JournalUnavailable(f"the journal {self._opened.file} is closed; nothing was recorded, open it again")
 
 
-def _encoded(append: Append) -> list[Encoded] | InvariantViolated:
-    try:
-        return encode_append(append)
-    except InvariantViolated as wrong:
-        return wrong
-
-
-def _write_group(cursor: apsw.Cursor, group: _Group) -> tuple[list[AppendResult], int]:
-    """Write every stream that may be written, inside the caller's transaction; the others get their refusal.
-
-    Return the position of the last record besides. Those of the records before it are the numbers before it.
-    """
-    results: list[AppendResult] = []
-    records: list[tuple[object, ...]] = []
-    for append, encoded in group:
-        if isinstance(encoded, InvariantViolated):
-            results.append(encoded)
-            continue
-        if append.expected_version == 0:
-            saga = cursor.execute(SQL["create_saga"], rows.columns_of_new(append)).get
-        else:
-            saga = cursor.execute(SQL["advance_saga"], rows.columns_of_advance(append)).get
-        if saga is None:
-            results.append(_refusal(cursor, append))
-            continue
-        results.append(None)
-        records += [(saga, *columns) for columns in encoded]
-    cursor.executemany(SQL["add_record"], records)
-    return results, cursor.connection.last_insert_rowid()
-
-
-def _keep(
-    recent: Recent,
-    group: _Group,
-    results: Sequence[AppendResult],
-    last: int,
-) -> None:
+def _keep(recent: Recent, group: Group, results: Sequence[AppendResult], last: int) -> None:
     """Keep what a group commit has made durable."""
     written: list[tuple[SagaId, Record]] = []
     size = 0
-    for (append, encoded), result in zip(group, results, strict=True):
-        if result is None and not isinstance(encoded, InvariantViolated):
+    for (append, records), result in zip(group, results, strict=True):
+        if result is None and not isinstance(records, InvariantViolated):
             written += [(append.saga_id, record) for record in append.records]
-            size += sum([len(columns[-1]) for columns in encoded])
+            size += sum([len(columns[-1]) for columns in records])
     recent.add(last, written, size)
-
-
-def _refusal(cursor: apsw.Cursor, append: Append) -> OrchestratorError:
-    """Find out why a conditional write wrote nothing."""
-    standing = cursor.execute(SQL["standing"], (append.saga_id,)).fetchone()
-    if standing is not None:
-        return refusal(append, *standing)
-    if append.expected_version == 0:
-        return request_taken(append, cursor.execute(SQL["request_owner"], (append.row.request_id,)).get)
-    return refusal(append, 0, 0)
 
 
 def _read_stream(connection: apsw.Connection, saga_id: SagaId, after_version: int, limit: int) -> list[Record]:

@@ -20,7 +20,7 @@ import apsw
 from orchestrator import bootstrap
 from orchestrator.errors import OrchestratorError
 from orchestrator.ids import SagaId
-from orchestrator.journal.columns import checksum
+from orchestrator.journal.codec import checksum
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.ports.journal import Append
 from orchestrator.verify import verify

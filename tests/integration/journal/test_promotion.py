@@ -18,7 +18,7 @@ from orchestrator.bootstrap import Node, open_node, open_records, survey_promoti
 from orchestrator.config import Settings
 from orchestrator.errors import ConfigError
 from orchestrator.ids import SagaId
-from orchestrator.journal.columns import checksum
+from orchestrator.journal.codec import checksum
 from orchestrator.journal.postgres import PostgresJournal
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.ports.leases import Member

@@ -1,6 +1,7 @@
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -9,7 +10,9 @@ from orchestrator.errors import ConfigError
 from orchestrator.journal.migrations import Migration
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.journal.sqlite.schema import migrate, shipped
+from orchestrator.journal.sqlite.search import page
 from orchestrator.journal.sqlite.sql import SQL
+from orchestrator.ports.journal import SearchQuery
 
 
 @pytest.fixture
@@ -146,8 +149,39 @@ async def test_a_file_of_the_first_release_is_brought_up_and_its_sagas_are_awake
     old.close()
     journal = SqliteJournal.open(file)
     assert [(row.saga_id, row.rest) for row in await journal.awake("", 9)] == [("s0", "awake"), ("s1", "awake")]
+    by_update = SearchQuery(order_by="updated_at", descending=False)
+    assert [(row.saga_id, row.rest) for row in await journal.search(by_update)] == [
+        ("s0", "awake"), ("s1", "awake"), ("s2", "asleep")
+    ]  # fmt: skip
     assert [row.saga_id for row in await journal.due(9.0, 9)] == ["s0", "s1"]
     await journal.close()
+
+
+def test_the_sagas_updated_last_are_looked_up_those_that_rest_and_those_that_move() -> None:
+    connection = apsw.Connection(":memory:")
+    migrate(connection, shipped(), "f")
+    sql, values = page(SearchQuery(order_by="updated_at", after=(5.0, "a")))
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+    scans = [said for said in (str(row[3]) for row in plan) if "sagas" in said and "SUBQUERY" not in said]
+    assert len(scans) == 2
+    assert "USING INDEX sagas_by_update" in scans[0]
+    assert "USING INDEX sagas_awake" in scans[1]
+
+
+def test_an_append_that_changes_nothing_a_saga_is_found_by_writes_no_index() -> None:
+    connection = apsw.Connection(":memory:")
+    migrate(connection, shipped(), "f")
+    indexes: dict[Any, Any] = dict(connection.execute("SELECT rootpage, name FROM sqlite_schema WHERE type = 'index'"))
+
+    def written(query: str) -> set[str]:
+        program: Any = connection.execute(f"EXPLAIN {SQL[query]}", [None] * SQL[query].count("?")).fetchall()
+        cursors = {row[2]: indexes[row[3]] for row in program if row[1] == "OpenWrite" and row[3] in indexes}
+        return {cursors[row[2]] for row in program if row[1] in {"IdxInsert", "IdxDelete"}}
+
+    assert written("stay_saga") == {"sagas_by_update"}  # partial: of those that rest, which are not those that stay
+    assert written("advance_saga") == {
+        "sagas_by_update", "sagas_by_status", "sagas_due", "sagas_awake", "sagas_ended"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
