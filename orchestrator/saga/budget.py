@@ -1,41 +1,43 @@
 """Until when, and how long to wait: deadlines and backoff, from given time and given luck."""
 
-import math
+from typing import Final
 
 from orchestrator.ids import StepId
 from orchestrator.limits import RETRY_AFTER_S_MAX
 from orchestrator.saga.commands import Moment
 from orchestrator.saga.events import Report
-from orchestrator.saga.plan import Call, Operation, RetryPolicy
+from orchestrator.saga.plan import Operation, Poll, RetryPolicy, Step
 from orchestrator.saga.state import OperationState, SagaState
+
+_FORWARD: Final = Operation.FORWARD
 
 
 def attempt_deadline_at(
-    state: SagaState, step: StepId, call: Call, operation: Operation, moment: Moment
+    state: SagaState, step: Step, path: StepId, operation: Operation, moment: Moment
 ) -> float | None:
     """Return the instant an attempt opened now must end by; None where the forward budget is over (M12).
 
     Undo is shielded from the saga's deadline (R23), and so is finding out what happened, and all that runs beside the
     pivot or comes after it (R17): they are bounded by their own timeout only, and trying goes on.
     """
-    end_at = moment.at + call.timeout_s
-    if operation is not Operation.FORWARD:
+    end_at = moment.at + step.calls[operation].timeout_s
+    if operation is not _FORWARD:
         return end_at
-    poll_ends_at = _poll_ends_at(state, step, moment)
-    if moment.at < poll_ends_at < end_at:
-        end_at = poll_ends_at
-    if not has_deadline(state, step):
+    if step.poll is not None:
+        poll_ends_at = _poll_ends_at(state, step.poll, path, moment)
+        if moment.at < poll_ends_at < end_at:
+            end_at = poll_ends_at
+    if not has_deadline(state, path):
         return end_at
-    end_at = min(end_at, state.forward_deadline_at, *_scope_ends(state, step))
+    end_at = min(end_at, state.forward_deadline_at)
+    if step.scope is not None:
+        end_at = min([end_at, *_scope_ends(state, step.scope)])
     return end_at if end_at > moment.at else None
 
 
-def _poll_ends_at(state: SagaState, step: StepId, moment: Moment) -> float:
+def _poll_ends_at(state: SagaState, poll: Poll, path: StepId, moment: Moment) -> float:
     """Return until when a poll may go on, a call that does not answer included."""
-    poll = state.plan.step_of(step).poll
-    if poll is None:
-        return math.inf
-    found = state.find(step)
+    found = state.find(path)
     began_at = moment.at if found is None or found.forward is None else found.forward.budget_at
     return began_at + poll.at_most_s
 
@@ -46,10 +48,9 @@ def has_deadline(state: SagaState, step: StepId) -> bool:
     return pivot is None or not (state.is_past_pivot or (state.is_at_pivot and step != pivot))
 
 
-def _scope_ends(state: SagaState, step: StepId) -> list[float]:
-    """Return until when the scopes around a step may take."""
+def _scope_ends(state: SagaState, scope: StepId | None) -> list[float]:
+    """Return until when a scope and those around it may take."""
     ends: list[float] = []
-    scope = state.plan.step_of(step).scope
     while scope is not None:
         if (due_at := state.steps[scope].due_at) is not None:
             ends.append(due_at)

@@ -1,6 +1,6 @@
 """The life of one operation: open an attempt, settle it, open the next or settle the step."""
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from orchestrator.frozen import changed
 from orchestrator.ids import StepId, idempotency_key, item_of
@@ -25,11 +25,20 @@ from orchestrator.saga.events import (
 )
 from orchestrator.saga.facts import facts_of
 from orchestrator.saga.outcome import AttemptEnd, before_probe, believed, judge, meaning
-from orchestrator.saga.plan import ExpressionFailure, Operation, Outcome, Render
+from orchestrator.saga.plan import ExpressionFailure, Facts, Operation, Outcome, Render
 from orchestrator.saga.state import SagaState, StepState, StepStatus, insists, operation_of
 from orchestrator.saga.verdicts import Again, Begin, Settle, Stick, Verdict
 from orchestrator.saga.wanted import known_outcome, wanted
 from orchestrator.values import Payload
+
+# Named once: looking up a member of an enumeration costs as much as ten comparisons.
+_FORWARD: Final = Operation.FORWARD
+_COMPENSATE: Final = Operation.COMPENSATE
+_APPLIED: Final = Outcome.APPLIED
+_NOT_APPLIED: Final = Outcome.NOT_APPLIED
+_REPLIED: Final = SettleReason.REPLIED
+_ASIDE = frozenset({Operation.COMPENSATE, Operation.STOP})
+"""Operations whose end says nothing about the step's own effect."""
 
 
 def clipped(text: str) -> str:
@@ -69,22 +78,22 @@ NEVER_SENT = Report(code="", phase=Phase.NOT_SENT, message="nothing was sent")
 
 
 def _open(draft: Draft, path: StepId, operation: Operation, request: Payload | None) -> bool:
-    step = draft.state.find(path)
+    state, moment = draft.state, draft.moment
+    step = state.find(path)
     before = None if step is None else operation_of(step, operation)
-    call = draft.state.plan.step_of(path).call_of(operation)
-    deadline_at = attempt_deadline_at(draft.state, path, call, operation, draft.moment)
+    deadline_at = attempt_deadline_at(state, state.plan.step_of(path), path, operation, moment)
     if deadline_at is None:
         return False
-    begun = step.manual_epoch if step is not None else draft.state.steps[item_of(path)[0]].manual_epoch
+    begun = step.manual_epoch if step is not None else state.steps[item_of(path)[0]].manual_epoch
     manual_epoch = begun if before is None else before.manual_epoch
     draft.record(
         AttemptOpened(
-            at=draft.moment.at,
+            at=moment.at,
             step=path,
             operation=operation,
             attempt=1 if before is None else before.attempts + 1,
-            epoch=draft.moment.epoch,
-            key=idempotency_key(draft.state.uid, path, operation.value, manual_epoch),
+            epoch=moment.epoch,
+            key=idempotency_key(state.uid, path, operation.value, manual_epoch),
             request=request,
             deadline_at=deadline_at,
             manual_epoch=manual_epoch,
@@ -112,10 +121,9 @@ def end_of(draft: Draft, path: StepId, operation: Operation, report: Report, out
 
 def settle_attempt(draft: Draft, step: StepState, operation: Operation, report: Report) -> None:
     """Close the open attempt with its report, then do what follows from it."""
-    before = operation_of(step, operation)
+    before, plan_step = operation_of(step, operation), draft.state.plan.step_of(step.id)
     assert before is not None and before.open is not None  # noqa: PT018  # the caller has just looked
-    profile = draft.state.plan.step_of(step.id).call_of(operation).profile
-    outcome = meaning(report, unknown_before=before.unknown, profile=profile)
+    outcome = meaning(report, unknown_before=before.unknown, profile=plan_step.calls[operation].profile)
     draft.record(
         AttemptSettled(
             at=draft.moment.at,
@@ -127,11 +135,25 @@ def settle_attempt(draft: Draft, step: StepState, operation: Operation, report: 
             report=report,
         )
     )
-    end = end_of(draft, step.id, operation, report, outcome)
-    verdict = judge(end)
-    if isinstance(verdict, Settle) and operation not in {Operation.COMPENSATE, Operation.STOP}:
-        verdict = _by_reply(end, verdict)
-        verdict = wanted(end, verdict) if isinstance(verdict, Settle) else verdict
+    verdict: Verdict
+    reply = report.reply if operation is _FORWARD and outcome is _APPLIED else None
+    if reply is not None and plan_step.is_answered:
+        # Nearly every attempt ends so: what `judge` and `wanted` say of it is known, unless the reply means no.
+        facts = facts_of(draft.state, step.id, reply)
+        refused = plan_step.refuse is not None and plan_step.refuse(facts)
+        if not refused:
+            started_at, code, text = before.started_at, report.code, report.message
+            settle(draft, step.id, _APPLIED, _REPLIED, reply, started_at=started_at, code=code, message=text)
+            return
+        end = end_of(draft, step.id, operation, report, outcome)
+        verdict = _refused(end, facts, refused=refused)
+    else:
+        end = end_of(draft, step.id, operation, report, outcome)
+        verdict = judge(end)
+        if isinstance(verdict, Settle) and operation not in _ASIDE:
+            verdict = _by_reply(end, verdict)
+    if isinstance(verdict, Settle) and operation not in _ASIDE:
+        verdict = wanted(end, verdict)
     conclude(draft, end, verdict)
 
 
@@ -216,21 +238,25 @@ def stick(draft: Draft, path: StepId, operation: Operation, reason: AttentionRea
 
 
 def _by_reply(end: AttemptEnd, verdict: Settle) -> Settle | Again:
-    """An OK reply may still mean no (`refuse`); a reply that cannot be judged keeps its effect and fails the saga."""
+    """An OK reply may still mean no (`refuse`)."""
     step = end.step
-    if verdict.outcome is not Outcome.APPLIED or verdict.reason not in GOOD_REASONS or step.refuse is None:
+    if verdict.outcome is not _APPLIED or verdict.reason not in GOOD_REASONS or step.refuse is None:
         return verdict
-    reply = verdict.reply or (end.report.reply if end.operation is Operation.FORWARD else None)
+    reply = verdict.reply or (end.report.reply if end.operation is _FORWARD else None)
     facts = facts_of(end.state, end.path, reply)
     # Known to be applied by another word than its reply, a step may have been told no: nobody guesses that it was not.
     refused = step.refuse(facts) if reply is not None else ExpressionFailure("the step was applied without a reply")
+    return _refused(end, facts, refused=refused) if refused else verdict
+
+
+def _refused(end: AttemptEnd, facts: Facts, *, refused: bool | ExpressionFailure) -> Settle | Again:
+    """A reply that means no; one that cannot be judged keeps its effect and fails the saga."""
+    step = end.step
     if isinstance(refused, ExpressionFailure):
-        return Settle(Outcome.APPLIED, SettleReason.EXPRESSION_FAILED, message=f"refuse: {refused.message}")
-    if not refused:
-        return verdict
+        return Settle(_APPLIED, SettleReason.EXPRESSION_FAILED, message=f"refuse: {refused.message}")
     why = step.reason(facts) if step.reason is not None else "the reply means no"
     message = f"reason: {why.message}" if isinstance(why, ExpressionFailure) else why
-    return believed(end, Settle(Outcome.NOT_APPLIED, SettleReason.REFUSED, message=message))
+    return believed(end, Settle(_NOT_APPLIED, SettleReason.REFUSED, message=message))
 
 
 def settle_step(draft: Draft, end: AttemptEnd, verdict: Settle) -> None:
@@ -259,13 +285,13 @@ def settle(
     """Settle a step, with its undo request where it has something to undo. `reply` is the step's own, where known."""
     step = draft.state.plan.step_of(path)
     undo: Payload | ExpressionFailure | None = None
-    if outcome is not Outcome.NOT_APPLIED and step.is_undoable and (step.for_each is None or path != step.id):
-        own_reply = reply if outcome is Outcome.APPLIED else None
-        undo = bounded(step.call_of(Operation.COMPENSATE).render(facts_of(draft.state, path, own_reply)))
+    if outcome is not _NOT_APPLIED and step.is_undoable and (step.for_each is None or path != step.id):
+        own_reply = reply if outcome is _APPLIED else None
+        undo = bounded(step.calls[_COMPENSATE].render(facts_of(draft.state, path, own_reply)))
     if isinstance(undo, ExpressionFailure):
         message = f"compensate.request: {undo.message}" + (f"; {message}" if message else "")
         # Past the pivot nothing is undone any more, so that nothing is amiss (R17).
-        harms = outcome is Outcome.APPLIED and not (draft.state.is_past_pivot or draft.state.is_at_pivot)
+        harms = outcome is _APPLIED and not (draft.state.is_past_pivot or draft.state.is_at_pivot)
         reason = SettleReason.UNDO_NOT_RENDERED if harms else reason
         undo = None
     current = draft.state.find(path)
@@ -288,6 +314,6 @@ def settle(
 
 def bounded(request: Payload | ExpressionFailure) -> Payload | ExpressionFailure:
     """Refuse a message that is larger than any peer need accept."""
-    if isinstance(request, Payload) and request.size_bytes > PAYLOAD_BYTES_MAX:
-        return ExpressionFailure(f"the message has {request.size_bytes} bytes, more than {PAYLOAD_BYTES_MAX}")
+    if isinstance(request, Payload) and len(request.data) > PAYLOAD_BYTES_MAX:
+        return ExpressionFailure(f"the message has {len(request.data)} bytes, more than {PAYLOAD_BYTES_MAX}")
     return request

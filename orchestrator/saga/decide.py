@@ -6,7 +6,7 @@ past that the journal has already settled (M16).
 """
 
 from dataclasses import replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from orchestrator.errors import InputInvalid, Rejected, RequestError
 from orchestrator.frozen import frozen_tuple
@@ -55,6 +55,7 @@ _NEWS = (AttemptReported, TimerFired, Recovered)
 """Commands whose sender waits for no answer."""
 _ORDINARY = (AttemptReported, TimerFired, SignalSaga)
 """Commands that let nothing begin but what follows from what they end."""
+_NEEDS_ATTENTION: Final = SagaStatus.NEEDS_ATTENTION
 _LOST = Report(code="UNKNOWN", phase=Phase.LOST, message="the orchestrator stopped before it saw the end of this call")
 
 
@@ -69,7 +70,7 @@ class Decision:
 
 def decide(state: SagaState, command: Command, moment: Moment) -> Decision:
     """Return what follows from a command; total over every command in every state."""
-    rejected: RequestError | None = _out_of_place(state, command)
+    rejected: RequestError | None = None if isinstance(command, _NEWS) else _out_of_place(state, command)
     if rejected is not None or (state.version == 0 and not isinstance(command, StartSaga)):
         # Nobody waits for an answer to a report, a timer or a recovery: it is late or early, and decides nothing.
         return Decision((), state, rejected)
@@ -105,13 +106,14 @@ def _advance(draft: Draft) -> None:
     """Go on in both directions until nothing moves: what was undone may free what goes forward."""
     while not draft.state.is_terminal:
         forward.advance(draft)
-        if not (draft.state.is_backward or draft.state.rollbacks or draft.state.cancel_reason is not None):
+        state = draft.state
+        if not (state.cause is not None or state.rollbacks or state.cancel_reason is not None):
             break
         seen = len(draft.events)
         backward.advance(draft)
         if len(draft.events) == seen or draft.state.is_backward:
             break
-    if draft.state.status is SagaStatus.NEEDS_ATTENTION and not asks(draft.state):
+    if draft.state.status is _NEEDS_ATTENTION and not asks(draft.state):
         draft.record(AttentionCleared(at=draft.moment.at))
 
 
@@ -136,8 +138,6 @@ def _tried_without_limit(step: StepState) -> tuple[OperationState | None, ...]:
 
 def _out_of_place(state: SagaState, command: Command) -> Rejected | None:
     """Refuse what somebody asks of a saga that has not begun, has ended, or is not the one they looked at."""
-    if isinstance(command, _NEWS):
-        return None
     if state.version == 0:
         if isinstance(command, StartSaga):
             return None

@@ -17,7 +17,7 @@ class RecordedFacts:
     state: SagaState
     own_reply: Payload | None = None
     path: StepId | None = None
-    """The item that the expression belongs to; None outside `for_each`."""
+    """The step, or the item, that the expression belongs to; None where it is the saga's."""
 
     @property
     def saga_id(self) -> SagaId:
@@ -50,8 +50,7 @@ class RecordedFacts:
         if self.path is None:
             return None
         step, index = item_of(self.path)
-        assert index is not None  # a step's own id is never given as an item's path
-        return elements(self.state, step)[index]
+        return None if index is None else elements(self.state, step)[index]
 
     def reply_of(self, step: StepId) -> Payload | None:
         """Return the recorded reply of a step."""
@@ -93,4 +92,4 @@ def elements(state: SagaState, step: StepId) -> Sequence[object]:
 
 def facts_of(state: SagaState, path: StepId, own_reply: Payload | None = None) -> RecordedFacts:
     """Return what the expressions of a step, or of an item, may read."""
-    return RecordedFacts(state, own_reply, path if path not in state.steps else None)
+    return RecordedFacts(state, own_reply, path)

@@ -9,6 +9,7 @@ from orchestrator.saga import calls, parts
 from orchestrator.saga.backward import begin
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.events import (
+    GOOD_REASONS,
     AttentionReason,
     Cause,
     CauseKind,
@@ -21,7 +22,7 @@ from orchestrator.saga.events import (
     StepSkipped,
 )
 from orchestrator.saga.facts import RecordedFacts, facts_of
-from orchestrator.saga.frontier import Readiness, ended_in, freed, has_failed, has_room, is_open, readiness_of
+from orchestrator.saga.frontier import Readiness, freed, has_failed, has_room, is_open, readiness_of
 from orchestrator.saga.plan import (
     Call,
     ExpressionFailure,
@@ -38,6 +39,7 @@ from orchestrator.saga.state import SETTLED, SagaState, StepState, StepStatus, i
 
 # Named once: looking up a member of an enumeration costs as much as ten comparisons.
 _FORWARD: Final = Operation.FORWARD
+_APPLIED: Final = Outcome.APPLIED
 _PENDING: Final = StepStatus.PENDING
 _WAIT: Final = Readiness.WAIT
 _SKIP: Final = Readiness.SKIP
@@ -60,10 +62,14 @@ def advance(draft: Draft) -> None:
         if _stopped_by_failure(draft):
             return
     state = draft.state
-    if state.rollbacks or any(is_undecided(state.step(path)) for path in state.live):
+    if state.rollbacks or (state.live and (draft.was_at_rest or _is_under_way(state))):
         return
     if all(state.steps[step].status in SETTLED for step in state.plan.top):
         complete(draft)
+
+
+def _is_under_way(state: SagaState) -> bool:
+    return any(is_undecided(state.step(path)) for path in state.live)
 
 
 def _is_waiting_for_pivot(draft: Draft, reason: str) -> bool:
@@ -83,14 +89,21 @@ def cancelled(reason: str) -> Cause:
 
 def _stopped_by_failure(draft: Draft) -> bool:
     """Go backward if a step that settled in this very decision failed; an earlier one has had its consequences."""
-    cause: Cause | None = None
-    if draft.was_at_rest:
-        cause = failure(draft.state, ended_in(draft, None))
-    elif any(isinstance(event, StepSettled) for event in draft.events):
-        cause = failure(draft.state, draft.state.plan.top)
+    cause = failure(draft.state, draft.state.plan.top) if _may_have_failed(draft) else None
     if cause is not None:
         begin(draft, cause)
     return cause is not None
+
+
+def _may_have_failed(draft: Draft) -> bool:
+    for event in draft.events:
+        if isinstance(event, StepSettled) and not (draft.was_at_rest and _went_well(event)):
+            return True
+    return False
+
+
+def _went_well(event: StepSettled) -> bool:
+    return event.outcome is _APPLIED and event.reason in GOOD_REASONS
 
 
 def failure(state: SagaState, among: Iterable[StepId]) -> Cause | None:

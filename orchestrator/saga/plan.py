@@ -332,6 +332,8 @@ class Step:
     probe: Probe | None = None
     is_undoable: bool = field(init=False)
     """It has an undo at all: it is not a read, nor the pivot, and not `compensate: none` (R20)."""
+    is_answered: bool = field(init=False)
+    """One reply is all there is to it: nothing is polled, or awaited."""
     calls: Mapping[Operation, Call] = field(init=False, hash=False)
     """What each of its operations calls."""
 
@@ -339,6 +341,7 @@ class Step:
         """Derive once what the machine asks for at every turn."""
         undoable = self.compensation is not None and self.kind not in _NEVER_UNDONE
         object.__setattr__(self, "is_undoable", undoable)
+        object.__setattr__(self, "is_answered", self.poll is None and self.awaits is None)
         awaits, calls = self.awaits, dict[Operation, Call]()
         if isinstance(self.body, Call):
             calls[Operation.FORWARD] = self.body
