@@ -125,6 +125,11 @@ class Expression:
     """Gives its value without the engine; None where only the engine can."""
     _program: cel.Expression
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """Return the names that the engine has to be given for it."""
+        return self.names if self.plain is None else frozenset()
+
     def evaluate(self, bindings: Bindings) -> Value:
         """Return its value; raise `EvaluationFailed` where it has none."""
         try:

@@ -215,12 +215,12 @@ def during_steps(types: Types, input_: Descriptor | None, offers: Mapping[str, O
 
 
 class Reading:
-    """One evaluation's view of the facts: names are read once, when the first expression wants them."""
+    """One evaluation's view of the facts: what the engine is given is read once, when the first expression needs it."""
 
     __slots__ = ("_bindings", "_facts", "_known", "_names")
 
     def __init__(self, known: Names, names: Iterable[str], facts: Facts) -> None:
-        """Remember where to read; nothing is read yet."""
+        """Remember where to read, and what the engine is to be given; nothing is read yet."""
         self._known = known
         self._names = names
         self._facts = facts
@@ -237,7 +237,7 @@ class Reading:
 
     def _computed(self, expression: Expression) -> object:
         parts = self._parts(expression)
-        if parts:
+        if parts or expression.plain is not None:
             bindings = self._bound(expression.names, parts)
         else:
             self._bindings = bindings = self._bindings or self._bound(self._names, {})
@@ -250,8 +250,12 @@ class Reading:
 
     def _bound(self, names: Iterable[str], parts: Mapping[str, Message]) -> Bindings:
         known = self._known.names
-        found = ((name, parts[name] if name in parts else known[name].read(self._facts)) for name in names)
-        return self._known.language.bind({name: value for name, value in found if value is not None})
+        found: dict[str, object] = {}
+        for name in names:
+            value = parts[name] if name in parts else known[name].read(self._facts)
+            if value is not None:
+                found[name] = value
+        return self._known.language.bind(found)
 
     def _parts(self, expression: Expression) -> Mapping[str, Message]:
         """Return what is read of large messages: the engine copies each it is given, whatever it reads of it."""

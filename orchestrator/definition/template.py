@@ -31,7 +31,7 @@ class Node:
     constant: object = None
     evaluate: Evaluate | None = None
     names: frozenset[str] = frozenset()
-    """What the evaluation reads."""
+    """What the engine has to be given for it."""
     is_copy: bool = False
     """It gives what was recorded in a field of the very type of the field that it is for; None where it was absent."""
 
@@ -41,7 +41,7 @@ class Node:
 
 
 def names_of(nodes: Iterable[Node]) -> frozenset[str]:
-    """Return everything that nodes read."""
+    """Return everything that the engine has to be given for nodes."""
     return frozenset[str]().union(*(node.names for node in nodes))
 
 
@@ -82,8 +82,8 @@ def check_whole(text: str, descriptor: Descriptor, at: At, known: Names) -> Node
         return None
     name = expression.path[0] if len(expression.path) == 1 else ""
     if name and known.names[name].message == descriptor:
-        return Node(evaluate=lambda reading: reading.message(name), names=expression.names)
-    return Node(evaluate=lambda reading: reading.evaluate(expression), names=expression.names)
+        return Node(evaluate=lambda reading: reading.message(name))
+    return Node(evaluate=lambda reading: reading.evaluate(expression), names=expression.needs)
 
 
 def check_free(tree: JsonValue, at: At, known: Names) -> Node | None:
@@ -112,7 +112,7 @@ def check_text(text: str, at: At, known: Names, allowed: frozenset[str] | None =
         fix = "write .orValue(…)" if name == "optional_type" else "write string(…)"
         at.inside(Code.RESULT_TYPE, hole.offset, message, fix)
         return None
-    return Node(evaluate=lambda reading: reading.evaluate(expression), names=expression.names)
+    return Node(evaluate=lambda reading: reading.evaluate(expression), names=expression.needs)
 
 
 # --- one field -----------------------------------------------------------------------------------------------------
@@ -196,8 +196,8 @@ def _expression(text: str, field: FieldDescriptor, at: At, known: Names, *, is_e
         return None
     copy = copied(expression, field, known, is_element=is_element)
     if copy is not None:
-        return Node(evaluate=copy.read, names=expression.names, is_copy=copy.is_recorded and not is_element)
-    return Node(evaluate=lambda reading: reading.evaluate(expression), names=expression.names)
+        return Node(evaluate=copy.read, is_copy=copy.is_recorded and not is_element)
+    return Node(evaluate=lambda reading: reading.evaluate(expression), names=expression.needs)
 
 
 def _wrong_type(at: At, offset: int, need: str, given: ValueType) -> None:
@@ -224,7 +224,7 @@ def _interpolated(parts: Parts, at: At, known: Names) -> Node | None:
     def evaluate(reading: Reading) -> object:
         return "".join([piece if isinstance(piece, str) else str(reading.evaluate(piece)) for piece in kept])
 
-    return Node(evaluate=evaluate, names=frozenset[str]().union(*(one.names for one in expressions)))
+    return Node(evaluate=evaluate, names=frozenset[str]().union(*(one.needs for one in expressions)))
 
 
 def _piece(hole: Hole, at: At, known: Names) -> Expression | None:

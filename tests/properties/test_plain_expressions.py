@@ -153,7 +153,9 @@ def test_what_is_evaluated_without_the_engine_is_what_the_engine_gives(source: s
 def test_what_is_plain_is_evaluated_without_the_engine(source: str) -> None:
     left_to_the_engine = "has(input.price)"  # whether -0.0 is there
 
-    assert compiled(source).plain is not None or left_to_the_engine in source
+    expression = compiled(source)
+    assert expression.plain is not None or left_to_the_engine in source
+    assert expression.needs == (expression.names if expression.plain is None else frozenset())
 
 
 @pytest.mark.parametrize(
