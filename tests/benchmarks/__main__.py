@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import uvloop
 
 from orchestrator.bootstrap import calm_collector
-from tests.benchmarks import kept
+from tests.benchmarks import kept, prefilled
 from tests.benchmarks.cases import CASES, Case, aims, chosen
 
 PREPARING_S_MAX = 1_800.0
@@ -41,7 +41,11 @@ def main() -> None:
     if given.run or given.prepare:
         _in_this_process(wanted[0], prepares=given.prepare)
     else:
-        sys.exit(_one_after_the_other(wanted))
+        try:
+            failed = _one_after_the_other(wanted)
+        finally:
+            prefilled.clear()
+        sys.exit(failed)
 
 
 def _in_this_process(case: Case, *, prepares: bool) -> None:
@@ -57,9 +61,9 @@ def _in_this_process(case: Case, *, prepares: bool) -> None:
 
 def _one_after_the_other(cases: Sequence[Case]) -> int:
     """Return the exit status: how many failed, told by name."""
-    unprepared = {
-        case.name for case in cases if case.prepare is not None and not _child(case, PREPARE, PREPARING_S_MAX)
-    }
+    first = {case.prepare: case for case in reversed(cases) if case.prepare is not None}
+    prepared = {prepare for prepare, case in first.items() if _child(case, PREPARE, PREPARING_S_MAX)}
+    unprepared = {case.name for case in cases if case.prepare is not None and case.prepare not in prepared}
     began = time.perf_counter()
     failed = [case.name for case in cases if case.name in unprepared or not _child(case, RUN, case.limit_s)]
     sections = {name: section["figures"] for name, section in kept.load().items() if name not in failed}
@@ -74,8 +78,7 @@ def _one_after_the_other(cases: Sequence[Case]) -> int:
 
 def _child(case: Case, what: str, limit_s: float) -> bool:
     """Let a process of its own do it; return whether it did. Whatever it started ends with it."""
-    if what == RUN:
-        print(f"{case.name} …", file=sys.stderr)
+    print(f"{case.name}{': preparing' if what == PREPARE else ''} …", file=sys.stderr)
     command = [sys.executable, "-m", "tests.benchmarks", case.name, what]
     child = subprocess.Popen(command, start_new_session=True)
     try:

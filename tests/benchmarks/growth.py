@@ -46,9 +46,9 @@ SMALL_MS = "records of one saga, ten of them"
 async def prepare() -> None:
     """Have the stores ready."""
     for finished in PLACES[FINISHED]:
-        await prefilled.kept(finished, 0)
+        await prefilled.fresh(finished, 0)
     for sleeping in PLACES[SLEEPING]:
-        await prefilled.kept(1, sleeping)
+        await prefilled.fresh(1, sleeping)
 
 
 async def measure() -> dict[str, Any]:
@@ -87,11 +87,11 @@ async def _gated() -> AsyncGenerator[Stage]:
 
 
 async def _finished(on: Stage, count: int) -> Worker:
-    return on.embedded(f"sqlite:{await prefilled.copied(on, count, 0)}")
+    return on.embedded(f"sqlite:{prefilled.work(count, 0)}")
 
 
 async def _sleeping(on: Stage, count: int) -> Worker:
-    return on.embedded(f"sqlite:{await prefilled.copied(on, 1, count)}")
+    return on.embedded(f"sqlite:{prefilled.work(1, count)}")
 
 
 async def _running(on: Stage, count: int) -> Worker:

@@ -1,7 +1,7 @@
 """Stores as they are after years, made once for each form that they may have, and what they do to a saga.
 
-Filling takes a minute or more, so the files are kept in `build/filled` and every run takes a copy. Their names tell
-what is in them and by which code: where the schema, the records or the filling change, they are made anew.
+Filling takes a minute or more, so the files are kept in `build/filled`, and every run has copies that go with it. Their
+names tell what is in them and by which code: where the schema, the records or the filling change, they are made anew.
 """
 
 import asyncio
@@ -20,9 +20,10 @@ from tests.benchmarks.beside import Beside
 from tests.benchmarks.filling import fill
 from tests.benchmarks.kept import IS_SMOKE, ROUNDS
 from tests.benchmarks.rounds import Side, compared, in_turns
-from tests.benchmarks.stage import Stage, stage
+from tests.benchmarks.stage import stage
 
 FOLDER = Path("build/filled")
+_WORK = "work-"
 MANY = (10_000, 1_000) if IS_SMOKE else (1_000_000, 100_000)
 """Finished sagas, and sleeping ones."""
 SOME = (2_000, 0) if IS_SMOKE else (100_000, 0)
@@ -32,9 +33,10 @@ KEEPING, FORGETTING = "keeping", "forgetting"
 
 
 async def prepare() -> None:
-    """Have the filled stores ready: this belongs to no case's time."""
-    for wanted in (MANY, SOME):
-        await kept(*wanted)
+    """Have copies of the filled stores ready: this belongs to no case's time."""
+    await fresh(*MANY)
+    for which in (KEEPING, FORGETTING):
+        await fresh(*SOME, which)
 
 
 async def kept(finished: int, sleeping: int) -> Path:
@@ -74,18 +76,30 @@ def _form() -> str:
     return told.hexdigest()[:12]
 
 
-async def copied(on: Stage, finished: int, sleeping: int) -> Path:
-    """Return a copy that may be written to, and goes with the stage."""
-    source, file = await kept(finished, sleeping), on.folder() / "saga.sqlite"
+async def fresh(finished: int, sleeping: int, which: str = "") -> None:
+    """Make a new copy that may be written to, all of it on the disk, so that nobody's sync has to write it."""
+    source, file = await kept(finished, sleeping), work(finished, sleeping, which)
+    clear(file.name)
     await asyncio.to_thread(subprocess.check_call, ["cp", "--reflink=auto", str(source), str(file)])
-    return file
+    await asyncio.to_thread(subprocess.check_call, ["sync", str(file)])
+
+
+def work(finished: int, sleeping: int, which: str = "") -> Path:
+    """Return where such a copy is."""
+    return (FOLDER / f"{_WORK}{finished}-{sleeping}{which}.sqlite").absolute()
+
+
+def clear(name: str = _WORK) -> None:
+    """Remove a copy and what lies beside it, or all copies."""
+    for file in FOLDER.glob(f"{name}*"):
+        file.unlink()
 
 
 async def full() -> dict[str, Any]:
     """Measure a process on a store that is full beside one on a store that is empty."""
     usual = Beside(concurrency=64)
     with stage() as on:
-        file = await copied(on, *MANY)
+        file = work(*MANY)
         size = _bytes(file)
         workers = {EMPTY: on.embedded(), FILLED: on.embedded(f"sqlite:{file}")}
         sides = [
@@ -108,7 +122,7 @@ async def retention() -> dict[str, Any]:
     """
     usual = Beside(concurrency=64)
     with stage() as on:
-        files = {name: await copied(on, *SOME) for name in (KEEPING, FORGETTING)}
+        files = {name: work(*SOME, name) for name in (KEEPING, FORGETTING)}
         settings: dict[str, dict[str, Any]] = {KEEPING: {}, FORGETTING: {"retention": {"default_s": 60}}}
         sides = [
             Side(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.kept import ROUNDS
-from tests.benchmarks.prefilled import MANY, copied
+from tests.benchmarks.prefilled import MANY, work
 from tests.benchmarks.programs import program
 from tests.benchmarks.rounds import spread
 from tests.benchmarks.shown import between, table
@@ -22,7 +22,7 @@ async def measure() -> dict[str, Any]:
     """Begin each in turn; a first round fills the system's caches."""
     took: dict[str, list[float]] = {HELP: [], EMPTY: [], FULL: []}
     with stage() as on:
-        full = on.configured(f"sqlite:{await copied(on, *MANY)}")
+        full = on.configured(f"sqlite:{work(*MANY)}")
         for number in range(-1, ROUNDS):
             ways = {
                 HELP: await asyncio.to_thread(_help_s),
