@@ -25,6 +25,8 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVarTuple
 
+from immutables import Map
+
 from orchestrator.errors import Fenced, NotOwner, OrchestratorError, RequestError
 from orchestrator.ids import SagaId, StepId
 from orchestrator.limits import COMMIT_HOLD_S, RECORDS_PER_APPEND_MAX
@@ -39,10 +41,11 @@ from orchestrator.runtime.committer import Committer
 from orchestrator.runtime.mailbox import Answer, Envelope, Mailbox
 from orchestrator.runtime.perform import ChildCalls, Hands
 from orchestrator.runtime.rows import rest_of, row_of
-from orchestrator.saga import SagaState, check_steps, decide, owed, wake_at
+from orchestrator.saga import SagaState, check_steps, decide
 from orchestrator.saga.commands import Command, Moment, TimerFired
-from orchestrator.saga.effects import Effect, SetTimer, Timer, in_order
-from orchestrator.saga.events import Event
+from orchestrator.saga.effects import SetTimer, Timer, in_order
+from orchestrator.saga.events import Event, touched
+from orchestrator.saga.owed import NO_CHANGE, Change, owed_again, owed_since, timers_after
 from orchestrator.values import TraceContext
 
 logger = logging.getLogger("orchestrator.actor")
@@ -104,7 +107,7 @@ class Keeper(Protocol):
 class _Turn:
     """What one turn decided: events, the state they lead to, and who waits for which answer."""
 
-    __slots__ = ("answers", "epoch", "events", "owed", "records", "state")
+    __slots__ = ("answers", "change", "epoch", "events", "fired", "records", "state")
 
     def __init__(self, state: SagaState, epoch: int) -> None:
         self.state = state
@@ -114,7 +117,9 @@ class _Turn:
         self.records: Sequence[Record] = ()
         """The events as they are written, from when that begins."""
         self.answers: list[tuple[Answer, RequestError | None]] = []
-        self.owed: frozenset[Effect] = frozenset()
+        self.change = NO_CHANGE
+        """What is owed with it beyond what has been performed, and what no longer."""
+        self.fired: list[Timer] = []
 
     def answer(self, state: SagaState, error: OrchestratorError | None = None) -> None:
         for answer, rejected in self.answers:
@@ -134,8 +139,9 @@ class Actor:
         "_in_commit",
         "_keeper",
         "_mailbox",
-        "_owed",
+        "_performed",
         "_stopped",
+        "_timers",
         "saga_id",
         "shard",
         "state",
@@ -153,7 +159,10 @@ class Actor:
         self._keeper = keeper
         self._mailbox = Mailbox()
         self._hands = Hands(around.invoker, around.children, around.clock, around.observer)
-        self._owed: frozenset[Effect] = frozenset()
+        self._performed: SagaState | None = None
+        """The state whose effects have been performed: the durable one, from the first turn on."""
+        self._timers = Map[Timer, float]()
+        """What of that is owed by time, and when."""
         self._in_commit: _Turn | None = None
         """What is on its way to the store; whatever comes meanwhile waits in the mailbox."""
         self._held: _Turn | None = None
@@ -180,7 +189,7 @@ class Actor:
     @property
     def wake_at(self) -> float | None:
         """Return the earliest timer that is owed."""
-        return wake_at(self._owed)
+        return min(self._timers.values(), default=None)
 
     def facts(self) -> ActorFacts:
         """Return what a person is shown who asks what the process has in memory."""
@@ -213,7 +222,7 @@ class Actor:
 
     def resume(self) -> None:
         """Go on where this process left off: all that was open are children, which know no interruption."""
-        self._keeper.guard(self, self._perform, owed(self.state))
+        self._keeper.guard(self, self._perform, owed_since(None, self.state, ()))
 
     def about(self) -> About:
         """Return what a line of the log says that is written in a turn of this saga."""
@@ -234,9 +243,9 @@ class Actor:
 
     def fire_due(self, now_at: float) -> None:
         """Fire what is due by the wall clock: timers run on another clock, which a clock step leaves behind."""
-        due = [e for e in self._owed if isinstance(e, SetTimer) and e.due_at <= now_at]
-        for timer in [e.timer for e in sorted(due, key=in_order)]:
-            self.tell(TimerFired(timer=timer))
+        due = [SetTimer(timer, due_at) for timer, due_at in self._timers.items() if due_at <= now_at]
+        for effect in sorted(due, key=in_order):
+            self.tell(TimerFired(timer=effect.timer))
 
     def flush(self) -> None:
         """Commit a turn that waits for company."""
@@ -261,11 +270,9 @@ class Actor:
         except BaseException:
             turn.answer(self.state, OrchestratorError(f"saga {self.saga_id!r} was set aside; see its log"))
             raise
-        turn.owed = owed(turn.state)
         if not turn.events:
             turn.answer(self.state)
-            # Owe again what fired too early: the wall clock may have been set back while the timer ran.
-            self._perform(turn.owed)
+            self._perform(turn.change)
         elif self._can_wait(turn, is_leaving=is_leaving):
             self._held = turn
             self._flush = asyncio.get_running_loop().call_later(COMMIT_HOLD_S, self.flush)
@@ -279,7 +286,7 @@ class Actor:
         fewer commits for a saga that runs two and two. A crash meanwhile loses what a crash during the commit would.
         """
         is_urgent = turn.answers or is_leaving or turn.state.is_terminal
-        return not is_urgent and len(turn.events) < RECORDS_PER_APPEND_MAX and turn.owed <= self._owed
+        return not is_urgent and len(turn.events) < RECORDS_PER_APPEND_MAX and not turn.change.due
 
     def _let_go_of_held(self) -> _Turn | None:
         if (held := self._held) is None:
@@ -294,7 +301,7 @@ class Actor:
         while envelope is not None:
             command, answer = envelope
             if isinstance(command, TimerFired):
-                self._forget(command.timer)
+                self._forget(command.timer, turn)
             moment = self._around.moment(turn.epoch, is_draining=is_leaving)
             self._decided_at = moment.at
             decision = decide(turn.state, command, moment)
@@ -303,15 +310,25 @@ class Actor:
             if answer is not None:
                 turn.answers.append((answer, decision.rejected))
             envelope = self._mailbox.take() if len(turn.events) < RECORDS_PER_APPEND_MAX else None
-        check_steps(turn.state, _touched(turn.events[held:] if held else turn.events))  # what was held has been checked
+        named = touched(turn.events)
+        check_steps(turn.state, touched(turn.events[held:]) if held else named)  # what was held has been checked
+        turn.change = self._owed_by(turn, named)
+
+    def _owed_by(self, turn: _Turn, named: Iterable[StepId]) -> Change:
+        change = owed_since(self._performed, turn.state, named)
+        # Owe again what fired too early: the wall clock may have been set back while the timer ran.
+        again = [owed_again(turn.state, timer) for timer in turn.fired]
+        early = [effect for effect in again if effect is not None and effect not in change.due]
+        return Change((*change.due, *early), change.over) if early else change
 
     def _append(self, turn: _Turn) -> None:
         epoch, version = turn.epoch, self.state.version
         turn.records = records = tuple(
             [Record(version=number, epoch=epoch, event=event) for number, event in enumerate(turn.events, version + 1)]
         )
-        rest = rest_of(turn.state, turn.owed, is_draining=self._around.is_leaving(self.shard))
-        row = row_of(turn.state, wake_at(turn.owed), rest, epoch=epoch, shard=self.shard)
+        rest = rest_of(turn.state, is_draining=self._around.is_leaving(self.shard))
+        wake_at = min(timers_after(self._timers, turn.change).values(), default=None)
+        row = row_of(turn.state, wake_at, rest, epoch=epoch, shard=self.shard)
         append = Append(saga_id=self.saga_id, expected_version=version, epoch=epoch, records=records, row=row)
         if logger.isEnabledFor(logging.DEBUG):
             span = version + 1, version + len(records)
@@ -338,7 +355,7 @@ class Actor:
         stopped = self._stopped or self._disowned(turn)
         if stopped is None:
             # What is owed goes first: the services work while the rest of this is done.
-            self._perform(turn.owed)
+            self._perform(turn.change)
         self._around.observer.recorded(self.state, turn.records)
         turn.answer(self.state)
         self._in_commit = None
@@ -355,20 +372,19 @@ class Actor:
         except NotOwner as error:
             return error
 
-    def _perform(self, new: frozenset[Effect]) -> None:
-        old, self._owed = self._owed, new
-        for effect in _in_order(old - new):
+    def _perform(self, change: Change) -> None:
+        self._performed, self._timers = self.state, timers_after(self._timers, change)
+        for effect in change.over:
             self._hands.release(effect)
-        for effect in _in_order(new - old):
+        for effect in change.due:
             if not (isinstance(effect, SetTimer) and self._around.is_leaving(self.shard)):
                 self._hands.perform(self.state, effect, self.tell)
 
-    def _forget(self, timer: Timer) -> None:
-        self._owed = frozenset(e for e in self._owed if not (isinstance(e, SetTimer) and e.timer == timer))
-
-
-def _in_order(effects: frozenset[Effect]) -> Iterable[Effect]:
-    return effects if len(effects) < 2 else sorted(effects, key=in_order)  # noqa: PLR2004  # one has no order
+    def _forget(self, timer: Timer, turn: _Turn) -> None:
+        """Note that a timer has fired: where it is owed all the same, it is owed anew."""
+        turn.fired.append(timer)
+        if timer in self._timers:
+            self._timers = self._timers.delete(timer)
 
 
 def _moved(actor: Actor) -> NotOwner:
@@ -384,7 +400,3 @@ def _about(saga_id: SagaId, state: SagaState) -> About:
 def _shown(events: Sequence[Event]) -> str:
     """Return what was decided by names alone: what an event carries may be somebody's data."""
     return ", ".join(f"{type(event).__name__} {getattr(event, 'step', None) or ''}".rstrip() for event in events)
-
-
-def _touched(events: Sequence[Event]) -> set[StepId]:
-    return {step for event in events if (step := getattr(event, "step", None)) is not None}

@@ -38,7 +38,6 @@ from orchestrator.ports.journal import Journal, Rest, SearchRow
 from orchestrator.ports.ownership import Ownership
 from orchestrator.runtime.directory import Directory
 from orchestrator.runtime.rows import rest_of
-from orchestrator.saga import owed
 from orchestrator.tasks import Tasks
 
 BeforeTimers = Callable[[Collection[int]], Awaitable[None]]
@@ -188,7 +187,7 @@ class Recovery:
             state = await self._directory.state(row.saga_id)
         except OrchestratorError:
             return True
-        rests = rest_of(state, owed(state), is_draining=False) is Rest.ASLEEP
+        rests = rest_of(state, is_draining=False) is Rest.ASLEEP
         return not (rests or self._directory.knows(row.saga_id))
 
     async def sweep(self) -> None:

@@ -1,10 +1,7 @@
 """The search row that goes with a state: what List shows, and how the clockwork and recovery find the saga."""
 
-from collections.abc import Iterable
-
 from orchestrator.ports.journal import Rest, SearchRow
 from orchestrator.saga import SagaState
-from orchestrator.saga.effects import Effect, SendCall
 from orchestrator.saga.plan import CHILD_TARGET
 from orchestrator.saga.state import operations_of
 
@@ -12,7 +9,7 @@ from orchestrator.saga.state import operations_of
 def row_of(state: SagaState, wake_at: float | None, rest: Rest, *, epoch: int, shard: int = 0) -> SearchRow:
     """Return the row to be written in the same transaction as the records that led to this state.
 
-    `wake_at` is the earliest timer that the state owes: the actor has just derived what is owed, once for both.
+    `wake_at` is the earliest timer that the state owes, which the actor keeps.
     `epoch` is the writer's: a successor that only settles has opened no attempt under it, which is all a state knows.
     """
     return SearchRow(
@@ -37,8 +34,8 @@ def row_of(state: SagaState, wake_at: float | None, rest: Rest, *, epoch: int, s
     )
 
 
-def rest_of(state: SagaState, effects: Iterable[Effect], *, is_draining: bool) -> Rest:
-    """Return what the saga waits for, given what it owes.
+def rest_of(state: SagaState, *, is_draining: bool) -> Rest:
+    """Return what the saga waits for.
 
     A process that drains leaves undone what the next one has to begin.
     """
@@ -47,11 +44,12 @@ def rest_of(state: SagaState, effects: Iterable[Effect], *, is_draining: bool) -
     if is_draining:
         return Rest.AWAKE
     rest = Rest.ASLEEP
-    for effect in effects:
-        if isinstance(effect, SendCall):
-            if state.plan.step_of(effect.step).call_of(effect.operation).target != CHILD_TARGET:
-                return Rest.AWAKE
-            rest = Rest.CHILDREN
+    for path in state.live:
+        for operation, of in operations_of(state.step(path)):
+            if of.open is not None:
+                if state.plan.step_of(path).call_of(operation).target != CHILD_TARGET:
+                    return Rest.AWAKE
+                rest = Rest.CHILDREN
     return rest
 
 

@@ -28,6 +28,7 @@ class Change:
     """Owed before, and not now: to be let go of, which comes first."""
 
 
+NO_CHANGE = Change((), ())
 _FEW = 2
 """Fewer have no order, and most changes have one of either kind."""
 _NOTHING: Sequence[Effect] = ()

@@ -71,7 +71,7 @@ IN_JOURNAL = (
         breaks="I4, I35",
         module="runtime.actor",
         says="a row's wake-up is the one that was owed before its records",
-        old="row = row_of(turn.state, wake_at(turn.owed), rest, epoch=epoch, shard=self.shard)",
-        new="row = row_of(turn.state, wake_at(self._owed), rest, epoch=epoch, shard=self.shard)",
+        old="wake_at = min(timers_after(self._timers, turn.change).values(), default=None)",
+        new="wake_at = min(self._timers.values(), default=None)",
     ),
 )
