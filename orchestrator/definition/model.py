@@ -74,17 +74,11 @@ class _Part(BaseModel):
         extra="forbid",
         frozen=True,
         strict=True,
+        use_attribute_docstrings=True,
         validate_by_name=False,
         validate_by_alias=True,
         serialize_by_alias=True,
     )
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        schema = handler(core)
-        names = {name: field.alias or name for name, field in cls.model_fields.items()}
-        fielddocs.describe(cls, handler.resolve_ref_schema(schema)["properties"], names)
-        return schema
 
 
 class Retry(_Part):
