@@ -66,7 +66,7 @@ coverage: $(VENV)/.stamp-test ## the machine's branches, all of them, by the qui
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --include='orchestrator/saga/*' --fail-under=100
 
-bench: $(VENV)/.stamp-test ## figures beside the bare client (CASE=name for one)
+bench: $(VENV)/.stamp-test ## speed and cost beside the bare client, in ten minutes (CASE=name for one)
 	@$(BIN)/python -m tests.benchmarks $(CASE)
 
 compose-check: $(VENV)/.stamp-test ## compose/ held to its rules, without an engine; what else could look at it is named

@@ -154,6 +154,6 @@ def pictures(figures: dict[str, Any]) -> dict[str, str]:
         for line, points in figures.items()
     }
     return {
-        "growth.svg": plots.growth(ratios, "what a saga costs, over what it costs at the first place", "number of", ""),
-        "growth-cpu.svg": plots.growth(spent, "processor time of a saga of five calls, ms", "number of", "ms"),
+        "growth.svg": plots.growth(ratios, "what a saga costs, over what it costs at the first place", "number of"),
+        "growth-cpu.svg": plots.growth(spent, "processor time of a saga of five calls, ms", "number of"),
     }

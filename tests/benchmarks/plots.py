@@ -35,19 +35,16 @@ def series(rates: Sequence[float], bin_s: float, marks: Mapping[str, float], tit
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-_SIDE, _TOP, _TALL, _LEGEND = 60, 30, 260, 18
+_SIDE, _RIGHT, _TOP, _TALL, _LEGEND = 60, 50, 30, 260, 18
 
 
-def growth(lines: Mapping[str, Sequence[tuple[float, float]]], title: str, across: str, up: str) -> str:
-    """Return lines over decades, each with its places marked; the upper edge is twice as high as needed, at least 2.
-
-    `across` and `up` say what is counted and what is told of it.
-    """
+def growth(lines: Mapping[str, Sequence[tuple[float, float]]], title: str, across: str) -> str:
+    """Return lines over decades, each with its places marked; `across` says what is counted there."""
     xs = [x for points in lines.values() for x, _ in points]
     first, last = math.floor(math.log10(min(xs))), math.ceil(math.log10(max(xs)))
     highest = max(2.0, 1.2 * max(y for points in lines.values() for _, y in points))
     floor = _TOP + _TALL
-    wide = (_WIDTH - _SIDE - 20) / max(last - first, 1)
+    wide = (_WIDTH - _SIDE - _RIGHT) / max(last - first, 1)
 
     def place(x: float, y: float) -> tuple[float, float]:
         return _SIDE + (math.log10(x) - first) * wide, floor - y / highest * _TALL
@@ -59,9 +56,9 @@ def growth(lines: Mapping[str, Sequence[tuple[float, float]]], title: str, acros
         parts.append(_text(x - 12, floor + 14, f"{10.0**decade:,.0f}"))
     for tick in _ticks(highest):
         _, y = place(10.0**first, tick)
-        parts.append(f'<line x1="{_SIDE}" y1="{y:.1f}" x2="{_WIDTH - 20}" y2="{y:.1f}" stroke="#ddd"/>')
+        parts.append(f'<line x1="{_SIDE}" y1="{y:.1f}" x2="{_WIDTH - _RIGHT}" y2="{y:.1f}" stroke="#ddd"/>')
         parts.append(_text(8, y + 4, f"{tick:g}"))
-    parts += [_text(_SIDE, floor + 28, across), _text(8, _TOP - 4, up)]
+    parts.append(_text(_SIDE, floor + 28, across))
     for number, (name, points) in enumerate(lines.items()):
         colour, placed = _COLOURS[number % len(_COLOURS)], [place(*point) for point in points]
         drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)

@@ -104,7 +104,7 @@ def test_a_place_is_filled_and_dated() -> None:
 
 
 def test_a_picture_of_growth_has_every_place_of_every_line() -> None:
-    drawn = plots.growth({"a": [(10, 1.0), (1_000, 1.5)], "b": [(1, 1.0)]}, "title", "across", "up")
+    drawn = plots.growth({"a": [(10, 1.0), (1_000, 1.5)], "b": [(1, 1.0)]}, "title", "across")
     names = [element.tag.rpartition("}")[2] for element in ElementTree.fromstring(drawn).iter()]
     assert (names.count("circle"), names.count("polyline")) == (3, 2)
 
