@@ -1,6 +1,5 @@
 """Turns the tree of settings into the reference page docs/configuration.md."""
 
-import inspect
 import json
 from collections.abc import Iterator
 from typing import get_args
@@ -9,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from orchestrator import fielddocs
 from orchestrator.cli.serve import FLAGS
 from orchestrator.config import Settings
 
@@ -69,27 +69,28 @@ def page() -> str:
 
 
 def _rows(section: type[BaseModel], prefix: str) -> Iterator[str]:
+    texts = fielddocs.below(section)
     for name, info in section.model_fields.items():
         key = f"{prefix}{name}"
         below = _section(info.annotation)
         if below is None:
-            yield _row(key, info)
+            yield _row(key, info, texts[name])
         elif "dict" in str(info.annotation):
-            yield _row(f"{key}.<name>", info, shown="")
+            yield _row(f"{key}.<name>", info, texts[name], shown="")
             yield from _rows(below, f"{key}.<name>.")
         else:
             if "None" in str(info.annotation):
-                yield _row(key, info)
+                yield _row(key, info, texts[name])
             yield from _rows(below, f"{key}.")
 
 
-def _row(key: str, info: FieldInfo, shown: str | None = None) -> str:
+def _row(key: str, info: FieldInfo, text: str, shown: str | None = None) -> str:
     flag = f"`{FLAG_OF[key]}`" if key in FLAG_OF else ""
-    return f"| `{key}` | {_default(info) if shown is None else shown} | {flag} | {_text(info)} |\n"
+    return f"| `{key}` | {_default(info) if shown is None else shown} | {flag} | {_line(text)} |\n"
 
 
-def _text(info: FieldInfo) -> str:
-    return " ".join(inspect.cleandoc(info.description or "").split()).replace("|", "\\|")
+def _line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _default(info: FieldInfo) -> str:

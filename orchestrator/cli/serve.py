@@ -1,5 +1,6 @@
 """The commands that read settings: serve, and config, which shows what serve would use."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -73,8 +74,15 @@ def serve(*, file: Path | None, definitions: Sequence[str], settings: Sequence[s
     --grace seconds, then the process ends; a second signal ends it at once. Nothing that was acknowledged is lost
     either way.
     """
-    show_on_signal()  # first of all: what is loaded next takes a second, and until here the signal ends the process
-    loaded = load_settings(file, definitions, settings, flags)
+    show_on_signal()  # first of all: what is loaded next takes a while, and until here the signal ends the process
+    gc.disable()  # until `bootstrap.run` calms it: what is loaded stays, and a look at it takes a tenth of the start
+    try:
+        return _serve(load_settings(file, definitions, settings, flags))
+    finally:
+        gc.enable()
+
+
+def _serve(loaded: "Loaded") -> int:
     from orchestrator import bootstrap
     from orchestrator.telemetry.logs import LogFormat, configure_logging, speaker
 

@@ -7,11 +7,21 @@ The docstring below a field is its documentation: it becomes the JSON Schema (`s
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
-from orchestrator import limits
+from orchestrator import fielddocs, limits
 from orchestrator.cluster import wire
 from orchestrator.errors import ConfigError
 from orchestrator.invoker import targets as invoker
@@ -40,7 +50,14 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core)
+        names = {name: name for name in cls.model_fields}
+        fielddocs.describe(cls, handler.resolve_ref_schema(schema)["properties"], names)
+        return schema
 
 
 class ApiSettings(_Section):

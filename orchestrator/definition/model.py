@@ -5,7 +5,7 @@ keys. Wrong shapes are explained by `shapes.py`; which keys go together is `bodi
 (targets, methods, steps, fields) is `check.py`'s.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -14,11 +14,14 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     JsonValue,
     Tag,
     WithJsonSchema,
 )
+from pydantic_core import CoreSchema
 
+from orchestrator import fielddocs
 from orchestrator.definition.durations import Asleep, Duration, Timeout
 from orchestrator.limits import ITEMS_MAX, ITEMS_PARALLEL_DEFAULT, ITEMS_PARALLEL_MAX
 from orchestrator.saga.plan import OnFailure, TriggerRule
@@ -74,11 +77,17 @@ class _Part(BaseModel):
         extra="forbid",
         frozen=True,
         strict=True,
-        use_attribute_docstrings=True,
         validate_by_name=False,
         validate_by_alias=True,
         serialize_by_alias=True,
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core)
+        names = {name: field.alias or name for name, field in cls.model_fields.items()}
+        fielddocs.describe(cls, handler.resolve_ref_schema(schema)["properties"], names)
+        return schema
 
 
 class Retry(_Part):

@@ -1,5 +1,6 @@
 """A whole orchestrator inside this process, over real calls: what the composition root is answerable for."""
 
+import gc
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection
 
-from orchestrator.bootstrap import Store, node, open_node
+from orchestrator.bootstrap import Store, calm_collector, node, open_node
 from orchestrator.bootstrap.stores import open_store
 from orchestrator.config import Settings
 from orchestrator.errors import ConfigError
@@ -107,3 +108,17 @@ async def test_settings_of_a_cluster_that_there_is_none_of_are_told(
 ) -> None:
     async with open_node(Settings.model_validate({"store": "memory:", **section}), environ={}):
         assert ("on memory: this process is alone" in caplog.text) is is_told
+
+
+def test_what_is_loaded_is_not_looked_at_and_the_collector_is_on_afterwards() -> None:
+    seldom = gc.get_threshold()
+    gc.disable()
+    try:
+        calm_collector()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold() > seldom
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*seldom)
+        gc.enable()

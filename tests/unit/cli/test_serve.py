@@ -1,3 +1,4 @@
+import gc
 import json
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def test_the_config_file_may_be_named_by_the_environment(
 def test_a_setting_without_a_value_is_a_usage_error(saga: Saga) -> None:
     ended = saga("serve", "--set", "grace_s")
     assert ended.code == Exit.USAGE
+    assert gc.isenabled()
     assert "write KEY=VALUE" in ended.err
 
 
