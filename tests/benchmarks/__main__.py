@@ -41,6 +41,7 @@ def main() -> None:
     if given.run or given.prepare:
         _in_this_process(wanted[0], prepares=given.prepare)
     else:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leave as after Ctrl-C
         try:
             failed = _one_after_the_other(wanted)
         finally:
