@@ -9,7 +9,7 @@ again (R25). Both are the same walk over fewer steps. A `for_each` step has one 
 are independent of each other, and the last are undone first.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from orchestrator.ids import StepId, item_path
 from orchestrator.limits import UNDO_PARALLEL_MAX
@@ -28,11 +28,10 @@ from orchestrator.saga.events import (
 )
 from orchestrator.saga.facts import facts_of
 from orchestrator.saga.plan import Compensation, ExpressionFailure, Operation, Outcome, Plan, Scope, UndoOrder
-from orchestrator.saga.state import SagaState, StepState, StepStatus, is_stopped, is_undecided
+from orchestrator.saga.state import SagaState, StepState, StepStatus, is_left, is_stopped, is_undecided
 from orchestrator.values import TraceContext
 
 _DONE_FORWARD = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED})
-_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})
 
 
 def begin(draft: Draft, cause: Cause, trace: TraceContext | None = None) -> None:
@@ -139,7 +138,7 @@ def _advance(draft: Draft, root: StepId | None) -> bool:
         _undo(draft, draft.state.step(path))
         if not _has_room(draft.state, root):
             return False
-    return not remaining(draft.state, root)
+    return not (draft.state.to_undo if root is None else remaining(draft.state, root))
 
 
 def _undo(draft: Draft, step: StepState) -> None:
@@ -197,16 +196,18 @@ def compensation_of(plan: Plan, step: StepId) -> Compensation:
 
 def remaining(state: SagaState, root: StepId | None = None) -> list[StepState]:
     """Return the steps that are still to be undone, stuck ones included (R20), in the saga or in one part of it."""
-    inside = list(state.in_plan_order())
-    if root is not None:
-        inside = [step for step in inside if step.id in state.rollbacks[root].steps]
-    return [s for s in inside if _is_left(s) and state.plan.steps[s.id].is_undoable]
+    inside = None if root is None else state.rollbacks[root].steps
+    return [step for step in state.in_plan_order() if (inside is None or step.id in inside) and is_left(state, step)]
 
 
-def _is_left(step: StepState) -> bool:
-    if step.items is not None:
-        return step.items.to_undo > 0
-    return step.status in _UNDO_OPEN or (step.status is StepStatus.STUCK and step.outcome is not None)
+def latest_first(state: SagaState, root: StepId | None) -> Iterator[StepState]:
+    """Yield the same, latest completion first; of a saga that goes backward without a look at what is undone."""
+    if state.cause is None or root is not None:
+        yield from sorted(remaining(state, root), key=lambda step: step.settled_version, reverse=True)
+        return
+    for step_id in reversed(state.to_undo):
+        if is_left(state, step := state.steps[step_id]):
+            yield step
 
 
 def drain_at(state: SagaState, step: StepState) -> float | None:
@@ -232,9 +233,9 @@ def draining(state: SagaState) -> list[tuple[StepId, float]]:
     return found
 
 
-def startable(state: SagaState, now_at: float, root: StepId | None = None) -> list[StepId]:
-    """Return the undos that may start now, latest completion first."""
-    return [step.id for step in _openable(state, root) if (drain_at(state, step) or 0.0) <= now_at]
+def startable(state: SagaState, now_at: float, root: StepId | None = None) -> Iterator[StepId]:
+    """Yield the undos that may start now, latest completion first."""
+    return (step.id for step in _openable(state, root) if (drain_at(state, step) or 0.0) <= now_at)
 
 
 def _has_room(state: SagaState, root: StepId | None) -> bool:
@@ -269,13 +270,12 @@ def _openable_items(state: SagaState, step: StepState) -> Iterator[StepState]:
         index -= 1
 
 
-def _free(state: SagaState, root: StepId | None) -> list[StepState]:
+def _free(state: SagaState, root: StepId | None) -> Iterable[StepState]:
     """Return the steps whose undo no other undo holds back, latest completion first."""
-    left = remaining(state, root)
-    waiting = [step for step in left if _is_waiting(step)]
-    waiting.sort(key=lambda step: step.settled_version, reverse=True)
     if not state.plan.has_own_order:
-        return _latest(state, left, waiting)
+        return _latest(state, latest_first(state, root))
+    left = list(latest_first(state, root))
+    waiting = [step for step in left if _is_waiting(step)]
     free = [step for step in waiting if not any(comes_before(state, other, step) for other in left)]
     if free or any(_is_undoing(step) for step in left):
         return free
@@ -292,23 +292,22 @@ def _is_undoing(step: StepState) -> bool:
     return step.items.undoing > 0 if step.items is not None else step.status is StepStatus.UNDOING
 
 
-def _latest(state: SagaState, left: list[StepState], waiting: list[StepState]) -> list[StepState]:
-    """Return what `comes_before` leaves free in a plan without an order of its own: 1,000 steps have a million pairs.
+def _latest(state: SagaState, left: Iterable[StepState]) -> Iterator[StepState]:
+    """Yield what `comes_before` leaves free in a plan without an order of its own: 1,000 steps have a million pairs.
 
-    What ended before the latest beginning waits for it. Only what was under way then is left to be looked at in pairs.
+    `left` has the latest completion first. What ended before another one began waits for that one, and so does all that
+    comes after it there. Only what was under way at the same time is left to be looked at in pairs.
     """
-    if state.plan.undo_order is UndoOrder.SEQUENTIAL:
-        latest = max((step.settled_version for step in left), default=0)
-        return [step for step in waiting if step.settled_version == latest]
-    began = max((step.started_version for step in left), default=0)
-    found: list[StepState] = []
-    for step in waiting:  # latest completion first
+    began, later = 0, list[StepId]()
+    for step in left:
         if step.settled_version < began:
-            break
-        dependents = state.plan.dependents[step.id]
-        if not any(other.id in dependents and other.settled_version > step.settled_version for other in left):
-            found.append(step)
-    return found
+            return
+        if _is_waiting(step) and state.plan.dependents[step.id].isdisjoint(later):
+            yield step
+        if state.plan.undo_order is UndoOrder.SEQUENTIAL:
+            return
+        began = max(began, step.started_version)
+        later.append(step.id)
 
 
 def _despite_contradiction(state: SagaState, waiting: list[StepState], held: list[StepState]) -> list[StepState]:

@@ -48,6 +48,7 @@ from orchestrator.saga.state import (
     Signal,
     StepState,
     StepStatus,
+    is_left,
     operations_of,
 )
 from orchestrator.saga.traceparts import (
@@ -93,7 +94,30 @@ def fold(state: SagaState, events: Iterable[Event]) -> SagaState:
 def evolve(state: SagaState, event: Event) -> SagaState:
     """Return the state after one event; `JournalCorrupted` where it cannot follow."""
     status = next_saga(state.status, event, is_backward=state.cause is not None)
-    return FOLDS[type(event)](state, event, status)
+    after = FOLDS[type(event)](state, event, status)
+    return after if after.cause is None else _to_undo(after, event)
+
+
+def _to_undo(state: SagaState, event: Event) -> SagaState:
+    """Keep the steps that are left to be undone, of a saga that goes backward."""
+    to_undo, steps = state.to_undo, state.steps
+    if isinstance(event, CompensationBegan):
+        left = [step for step in steps.values() if is_left(state, step)]
+        to_undo = tuple(step.id for step in sorted(left, key=_by_completion))
+    elif isinstance(event, StepSettled):
+        step = steps[item_of(event.step)[0]]
+        if step.settled_version == state.version and is_left(state, step):
+            to_undo = (*(each for each in to_undo if each != step.id), step.id)
+    end = len(to_undo)
+    while end and not is_left(state, steps[to_undo[end - 1]]):
+        end -= 1
+    if end == len(state.to_undo) and to_undo is state.to_undo:
+        return state
+    return changed(state, to_undo=to_undo[:end])
+
+
+def _by_completion(step: StepState) -> int:
+    return step.settled_version
 
 
 def _started(state: SagaState, event: SagaStarted, status: SagaStatus) -> SagaState:

@@ -234,6 +234,9 @@ class SagaState:
     whole goes backward."""
     ahead: frozenset[StepId] = frozenset()
     """What was being undone already, in a part of the saga, when more of it came to be undone: ahead of the order."""
+    to_undo: tuple[StepId, ...] = ()
+    """Once the saga as a whole goes backward: the steps to be undone, in the order in which they ended. The last of
+    them is left; one that was undone before another that had ended later stays in it until that one is undone, too."""
     is_paused: bool = False
     parent: Parent | None = None
     cause: Cause | None = None
@@ -302,6 +305,7 @@ class SagaState:
 TERMINAL = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.TERMINATED})
 SETTLED = frozenset({StepStatus.APPLIED, StepStatus.NOT_APPLIED, StepStatus.UNSETTLED, StepStatus.SKIPPED})
 """The forward operation has come to its end and nothing was undone yet."""
+_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})
 UNDECIDED = frozenset(
     {
         StepStatus.IN_FLIGHT,
@@ -351,6 +355,15 @@ def operations_of(step: StepState) -> list[tuple[Operation, OperationState]]:
     if step.undo is not None:
         found.append((Operation.COMPENSATE, step.undo))
     return found
+
+
+def is_left(state: SagaState, step: StepState) -> bool:
+    """Return whether a step is still to be undone, or, of a `for_each` step, some item of it; stuck ones included."""
+    if not state.plan.steps[step.id].is_undoable:
+        return False
+    if step.items is not None:
+        return step.items.to_undo > 0
+    return step.status in _UNDO_OPEN or (step.status is StepStatus.STUCK and step.outcome is not None)
 
 
 def is_undecided(step: StepState) -> bool:

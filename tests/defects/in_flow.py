@@ -108,7 +108,7 @@ IN_FLOW = (
         breaks="I18, R18",
         module="saga.backward",
         says="a part of the saga counts as undone as soon as nothing more can be started in it",
-        old="    return not remaining(draft.state, root)\n\n\ndef _undo(",
-        new="    return not startable(draft.state, draft.moment.at, root)\n\n\ndef _undo(",
+        old="    return not (draft.state.to_undo if root is None else remaining(draft.state, root))\n",
+        new="    return not list(startable(draft.state, draft.moment.at, root))\n",
     ),
 )

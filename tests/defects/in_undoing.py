@@ -6,7 +6,7 @@ IN_UNDOING = (
     Defect(
         name="unknown-not-undone",
         breaks="I18, I24, R20",
-        module="saga.backward",
+        module="saga.state",
         says="a step of which nobody knows the end is not undone",
         old="_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})",
         new="_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNDOING})",
@@ -22,7 +22,7 @@ IN_UNDOING = (
     Defect(
         name="items-of-a-failed-list-not-undone",
         breaks="I18, I24",
-        module="saga.backward",
+        module="saga.state",
         says="a list that failed leaves the items that were applied",
         old="    if step.items is not None:\n        return step.items.to_undo > 0\n",
         new="""    if step.items is not None and step.status is StepStatus.APPLIED:
@@ -34,15 +34,17 @@ IN_UNDOING = (
         breaks="I20, R19",
         module="saga.backward",
         says="where steps are undone one by one, the first goes first",
-        old="        latest = max((step.settled_version for step in left), default=0)",
-        new="        latest = min((step.settled_version for step in left), default=0)",
+        old="    for step_id in reversed(state.to_undo):\n",
+        new="""    is_turned = state.plan.undo_order is UndoOrder.SEQUENTIAL
+    for step_id in state.to_undo if is_turned else reversed(state.to_undo):
+""",
     ),
     Defect(
         name="undone-at-once",
         breaks="I20, R19",
         module="saga.backward",
         says="what began after a step had ended is undone beside it",
-        old="        if step.settled_version < began:\n            break\n",
+        old="        if step.settled_version < began:\n            return\n",
         new="",
     ),
     Defect(
@@ -58,8 +60,8 @@ IN_UNDOING = (
         breaks="I19, R12",
         module="saga.backward",
         says="a call in doubt is undone while it may still arrive",
-        old="if (drain_at(state, step) or 0.0) <= now_at]",
-        new="if step.status in _DONE_FORWARD]",
+        old="if (drain_at(state, step) or 0.0) <= now_at)",
+        new="if step.status in _DONE_FORWARD)",
     ),
     Defect(
         name="drain-without-skew",

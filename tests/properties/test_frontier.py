@@ -1,4 +1,7 @@
-"""What a decision may have freed is all that may begin: looking at it alone decides what a look at every step does."""
+"""What a decision may have freed is all that may begin: looking at it alone decides what a look at every step does.
+
+And of a saga that goes backward, what is kept as left to be undone is what a look at every step finds.
+"""
 
 import sys
 from collections.abc import Generator
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.saga import Decision, SagaState, decide
+from orchestrator.saga.backward import latest_first, remaining
 from orchestrator.saga.commands import Command, Moment
 from orchestrator.saga.frontier import is_at_rest
 from tests.kit import machine
@@ -35,6 +39,10 @@ class Compared:
             whole = decide(state, command, moment)
         assert (given.events, given.state) == (whole.events, whole.state), command
         self.quick += bool(given.events) and is_at_rest(state, moment)
+        if given.state.is_backward:
+            left = sorted(remaining(given.state), key=lambda step: step.settled_version)
+            assert left == list(latest_first(given.state, None))[::-1], command
+            assert bool(left) is bool(given.state.to_undo), command
         return given
 
 
@@ -50,7 +58,7 @@ def compared(*, calls_max: int) -> Generator[Compared]:
 
 @settings(max_examples=500)
 @given(tapes, st.sampled_from([1, 2, 100]))
-def test_what_was_freed_is_all_that_may_begin(data: bytes, calls_max: int) -> None:
+def test_what_was_freed_is_all_that_may_begin_and_what_is_left_all_that_is_undone(data: bytes, calls_max: int) -> None:
     with compared(calls_max=calls_max):
         world = world_of(data)
         world.run()

@@ -59,7 +59,12 @@ def broken() -> dict[str, list[SagaState]]:
             with_step(undoing, A, outcome=Outcome.NOT_APPLIED),
             with_step(done, R, status=StepStatus.UNDONE),
         ],
-        "M5": [with_step(undoing, B, status=StepStatus.APPLIED, outcome=Outcome.APPLIED, undo_request=undo.request)],
+        "M5": [
+            replace(
+                with_step(undoing, B, status=StepStatus.APPLIED, outcome=Outcome.APPLIED, undo_request=undo.request),
+                to_undo=(A, B),
+            )
+        ],
         "M6": [replace(done, cause=None), replace(running, cause=done.cause), past_pivot()],
         "M7": [with_step(running, A, undo_request=None)],
         "M8": [

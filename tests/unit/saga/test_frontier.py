@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from orchestrator.saga import decide
-from orchestrator.saga.commands import AttemptReported, Moment
+from orchestrator.saga.commands import AttemptReported, Command, Moment
+from orchestrator.saga.events import Event
 from orchestrator.saga.plan import Step
 from orchestrator.testing.shorthand import items, plan, scope, step
-from tests.kit.machine import names, report, started
+from tests.kit.machine import Machine, names, report, started
 
 
 def test_what_is_freed_behind_the_look_waits_for_the_next_one() -> None:
@@ -69,11 +70,32 @@ def test_a_decision_takes_as_long_in_a_saga_of_a_thousand_steps_as_in_one_of_fif
     assert many <= few * 1.2  # how soon it is seen that the last step waits for more is a matter of luck
 
 
-def lines_of_a_decision(steps: Sequence[Step]) -> int:
-    """Return how many lines run when a step ends and another begins, once the saga is well under way."""
-    machine = started(plan(*steps))
-    for _ in range(25):
+def test_an_undo_takes_as_long_in_a_saga_of_a_thousand_steps_as_in_one_of_fifty() -> None:
+    few, many = (lines_of_a_decision(chain(length), cancelled_after=length - 5) for length in (50, 1_000))
+    assert many == few
+
+
+class Unchecked(Machine):
+    """Goes through a long saga without a check of every step at every turn, which is what takes the time there."""
+
+    def tell(self, command: Command) -> tuple[Event, ...]:
+        moment = Moment(at=self.at, entropy=self.entropy, epoch=self.epoch, is_draining=False)
+        decision = decide(self.state, command, moment)
+        self.state = decision.state
+        self.events.extend(decision.events)
+        return decision.events
+
+
+def lines_of_a_decision(steps: Sequence[Step], *, cancelled_after: int = 0) -> int:
+    """Return how many lines run when a call ends and another begins, once the saga is well under way."""
+    machine = Unchecked(plan(*steps, forward_s=1e6))
+    machine.start()
+    for _ in range(cancelled_after or 25):
         machine.reply(machine.calls[0].step)
+    if cancelled_after:
+        machine.cancel()
+        for _ in range(4):
+            machine.reply(machine.calls[0].step)
     call, lines = machine.calls[0], 0
     ended = AttemptReported(step=call.step, operation=call.operation, attempt=call.attempt, report=report())
 
