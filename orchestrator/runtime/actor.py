@@ -22,13 +22,13 @@ there is one append in flight at most, and the next decision is taken on the sta
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVarTuple
 
 from immutables import Map
 
 from orchestrator.errors import Fenced, NotOwner, OrchestratorError, RequestError
-from orchestrator.ids import SagaId, StepId
+from orchestrator.ids import SagaId
 from orchestrator.limits import COMMIT_HOLD_S, RECORDS_PER_APPEND_MAX
 from orchestrator.logscope import About, of_saga
 from orchestrator.ports.clock import Clock
@@ -45,7 +45,7 @@ from orchestrator.saga import SagaState, check_steps, decide
 from orchestrator.saga.commands import Command, Moment, TimerFired
 from orchestrator.saga.effects import SetTimer, Timer, in_order
 from orchestrator.saga.events import Event, touched
-from orchestrator.saga.owed import NO_CHANGE, Change, owed_again, owed_since, timers_after
+from orchestrator.saga.owed_since import NO_CHANGE, Change, owed_since, timers_after
 from orchestrator.values import TraceContext
 
 logger = logging.getLogger("orchestrator.actor")
@@ -312,14 +312,7 @@ class Actor:
             envelope = self._mailbox.take() if len(turn.events) < RECORDS_PER_APPEND_MAX else None
         named = touched(turn.events)
         check_steps(turn.state, touched(turn.events[held:]) if held else named)  # what was held has been checked
-        turn.change = self._owed_by(turn, named)
-
-    def _owed_by(self, turn: _Turn, named: Iterable[StepId]) -> Change:
-        change = owed_since(self._performed, turn.state, named)
-        # Owe again what fired too early: the wall clock may have been set back while the timer ran.
-        again = [owed_again(turn.state, timer) for timer in turn.fired]
-        early = [effect for effect in again if effect is not None and effect not in change.due]
-        return Change((*change.due, *early), change.over) if early else change
+        turn.change = owed_since(self._performed, turn.state, named, turn.fired)
 
     def _append(self, turn: _Turn) -> None:
         epoch, version = turn.epoch, self.state.version
@@ -381,7 +374,7 @@ class Actor:
                 self._hands.perform(self.state, effect, self.tell)
 
     def _forget(self, timer: Timer, turn: _Turn) -> None:
-        """Note that a timer has fired: where it is owed all the same, it is owed anew."""
+        """Note that a timer has fired; what is owed of it all the same is due again."""
         turn.fired.append(timer)
         if timer in self._timers:
             self._timers = self._timers.delete(timer)

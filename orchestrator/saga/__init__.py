@@ -25,7 +25,7 @@ The files are split by question, in the order a reader needs them:
 `events.py`         what happened: the journal's vocabulary
 `transitions.py`    what may happen: two tables, saga status x event and step status x event
 `plan.py`           the compiled definition; `facts.py`: what its expressions may read
-`state.py`          the fold, with its invariants at the fields; `evolve.py` and `evolve_step.py` make it
+`state.py`          the fold, with its invariants at the fields; `evolve*.py` make it
 `commands.py`       what may be asked or reported; `effects.py`: what may be owed
 `decide.py`         from a command to events; `draft.py`: a decision under construction
 `forward.py`        what starts, the first error, the end of a saga that went well
@@ -37,7 +37,7 @@ The files are split by question, in the order a reader needs them:
 `wanted.py`         what the step is for, which has the last word: pivot, retriable, `on_failure`
 `budget.py`         until when, and how long to wait
 `repair.py`         what a person may do
-`owed.py`           what is outstanding
+`owed.py`           what is outstanding; `owed_since.py`: how that has changed with a few records
 `check.py`          the invariants M1 to M13
 `explain.py`        why a saga is not further, and what could be done
 `undoplan.py`       what undoing it would call, by rehearsal

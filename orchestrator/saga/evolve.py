@@ -1,7 +1,7 @@
 """Fold: one event onto one state. Asks nothing, evaluates nothing, and cannot fail on a legal journal."""
 
 from collections.abc import Callable, Iterable, Mapping
-from operator import sub
+from functools import reduce
 from typing import Any
 
 from immutables import Map
@@ -10,7 +10,6 @@ from orchestrator.errors import JournalCorrupted
 from orchestrator.frozen import changed
 from orchestrator.ids import StepId, is_traced, item_of, item_path
 from orchestrator.saga.events import (
-    GOOD_REASONS,
     AttemptOpened,
     AttemptSettled,
     AttentionCleared,
@@ -38,10 +37,10 @@ from orchestrator.saga.events import (
     StepUndone,
     Verb,
 )
+from orchestrator.saga.evolve_items import counted, undo_next
 from orchestrator.saga.evolve_step import StepEvent, with_event
 from orchestrator.saga.plan import Call, Operation, Outcome, Scope, Sleep, Step, Wait
 from orchestrator.saga.state import (
-    ItemsState,
     Rollback,
     SagaState,
     SagaStatus,
@@ -72,23 +71,18 @@ _LIVE = frozenset(
         StepStatus.UNDOING,
     }
 )
-_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})
 _PENDING = StepStatus.PENDING
 _TO_UNDO = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED})
 _NOTHING = Payload("", b"")
 _NONE_LIVE = Map[StepId, None]()
 _BEGINS = (AttemptOpened, StepStuck)
 """What an undo may begin with; as a tuple, which a union would be made into at every call."""
-_Weight = tuple[bool, bool, bool, bool, bool, bool, bool]
-_NO_WEIGHT: _Weight = (False, False, False, False, False, False, False)
 _PAUSED = {Verb.PAUSE: True, Verb.RESUME: False}
 
 
 def fold(state: SagaState, events: Iterable[Event]) -> SagaState:
     """Return the state after the events, in order (M15)."""
-    for event in events:
-        state = evolve(state, event)
-    return state
+    return reduce(evolve, events, state)
 
 
 def evolve(state: SagaState, event: Event) -> SagaState:
@@ -176,16 +170,8 @@ def _completed(state: SagaState, event: SagaCompleted, status: SagaStatus) -> Sa
 
 
 def _ended(state: SagaState, event: SagaCompleted | SagaCompensated | SagaTerminated, status: SagaStatus) -> SagaState:
-    return _saga(
-        state,
-        event,
-        status=status,
-        ended_at=event.at,
-        attention=(),
-        live=_NONE_LIVE,
-        is_paused=False,
-        rollbacks={},
-    )
+    changes = {"attention": (), "live": _NONE_LIVE, "is_paused": False, "rollbacks": {}}
+    return _saga(state, event, status=status, ended_at=event.at, **changes)
 
 
 def _ahead(state: SagaState) -> frozenset[StepId]:
@@ -287,14 +273,8 @@ def _step(state: SagaState, event: StepEvent, _status: SagaStatus) -> SagaState:
         return _item(state, event)
     old = state.steps[path]
     new = with_event(old, event, version, next_step(old.status, event))
-    return changed(
-        state,
-        version=version,
-        updated_at=event.at,
-        steps=state.steps.set(path, new),
-        live=_live(state, new),
-        in_doubt=_in_doubt(state, new),
-    )
+    steps, live, in_doubt = state.steps.set(path, new), _live(state, new), _in_doubt(state, new)
+    return changed(state, version=version, updated_at=event.at, steps=steps, live=live, in_doubt=in_doubt)
 
 
 def _begins(state: SagaState, event: AttemptOpened | StepStuck, _status: SagaStatus) -> SagaState:
@@ -308,15 +288,8 @@ def _begins(state: SagaState, event: AttemptOpened | StepStuck, _status: SagaSta
         parts = step_begins(state.trace_parts, event, version, state.started_at)
     else:
         parts = _undo_begins(state, event, old)
-    return changed(
-        state,
-        version=version,
-        updated_at=event.at,
-        steps=state.steps.set(path, new),
-        live=_live(state, new),
-        epoch=_epoch(state, event),
-        trace_parts=parts,
-    )
+    steps, live, epoch = state.steps.set(path, new), _live(state, new), _epoch(state, event)
+    return changed(state, version=version, updated_at=event.at, steps=steps, live=live, epoch=epoch, trace_parts=parts)
 
 
 def _epoch(state: SagaState, event: AttemptOpened | StepStuck) -> int:
@@ -401,19 +374,15 @@ def _item(state: SagaState, event: StepEvent) -> SagaState:
         slim = changed(new.forward, request=_NOTHING, last=None)
         new = changed(new, forward=slim, awaiting=None, probe=None, stop=None)
     items, step = state.items.set(path, new), state.steps[step_id]
-    counted = step.items
-    assert counted is not None  # an item exists only while its step has begun
-    if is_new or _counts_as(new) != _counts_as(old):
-        is_undoable = state.plan.steps[step_id].is_undoable
-        before = _NO_WEIGHT if is_new else _weight(old, is_undoable=is_undoable)
-        counted = _counted(counted, before, new, _weight(new, is_undoable=is_undoable))
+    assert step.items is not None  # an item exists only while its step has begun
+    counts = counted(step.items, None if is_new else old, new, is_undoable=state.plan.steps[step_id].is_undoable)
     epoch, parts = state.epoch, state.trace_parts
     if isinstance(event, _BEGINS):
         epoch, parts = _epoch(state, event), _undo_begins(state, event, old)
         if event.operation is Operation.COMPENSATE:
-            counted = changed(counted, undo_next=_undo_next(items, step_id, counted))
-    if counted is not step.items or new.settled_version > step.settled_version:
-        step = changed(step, items=counted, settled_version=max(step.settled_version, new.settled_version))
+            counts = changed(counts, undo_next=undo_next(items, step_id, counts))
+    if counts is not step.items or new.settled_version > step.settled_version:
+        step = changed(step, items=counts, settled_version=max(step.settled_version, new.settled_version))
     return changed(
         state,
         version=version,
@@ -425,50 +394,6 @@ def _item(state: SagaState, event: StepEvent) -> SagaState:
         epoch=epoch,
         trace_parts=parts,
     )
-
-
-def _counts_as(item: StepState) -> tuple[StepStatus, Outcome | None, SettleReason | None]:
-    """Return all of an item that its weight follows from."""
-    return item.status, item.outcome, item.settle_reason
-
-
-def _counted(items: ItemsState, before: _Weight, item: StepState, after: _Weight) -> ItemsState:
-    began, under_way, applied, failed, to_undo, undoing, stuck = map(sub, after, before)
-    return changed(
-        items,
-        began=items.began + began,
-        under_way=items.under_way + under_way,
-        applied=items.applied + applied,
-        failed=items.failed + failed,
-        to_undo=items.to_undo + to_undo,
-        undoing=items.undoing + undoing,
-        stuck=items.stuck + stuck,
-        first_failed=item.id if failed > 0 and items.first_failed is None else items.first_failed,
-    )
-
-
-def _weight(item: StepState, *, is_undoable: bool) -> _Weight:
-    """Return what an item that has begun adds to each count of `ItemsState`, in the order of `_counted`."""
-    status, outcome = item.status, item.outcome
-    good = outcome is Outcome.APPLIED and item.settle_reason in GOOD_REASONS
-    stuck = status is StepStatus.STUCK
-    return (
-        True,
-        outcome is None and status is not StepStatus.SKIPPED,
-        good,
-        outcome is not None and not good,
-        is_undoable and (status in _UNDO_OPEN or (stuck and outcome is not None)),
-        status is StepStatus.UNDOING,
-        stuck,
-    )
-
-
-def _undo_next(items: Map[StepId, StepState], step: StepId, counted: ItemsState) -> int:
-    """Return the highest position whose undo is still to begin; each is passed once, so a step pays once for all."""
-    index = counted.began - 1 if counted.undo_next is None else counted.undo_next
-    while index >= 0 and items[item_path(step, index)].status not in {StepStatus.APPLIED, StepStatus.UNSETTLED}:
-        index -= 1
-    return index
 
 
 FOLDS: Mapping[type[Event], Callable[[SagaState, Any, SagaStatus], SagaState]] = {

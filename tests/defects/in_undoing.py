@@ -14,7 +14,7 @@ IN_UNDOING = (
     Defect(
         name="unknown-items-not-undone",
         breaks="I18, I24",
-        module="saga.evolve",
+        module="saga.evolve_items",
         says="an item of which nobody knows the end is not undone",
         old="_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})",
         new="_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNDOING})",

@@ -1,0 +1,120 @@
+"""Two states -> how what is owed differs, found by looking at nothing but what the records between them have touched.
+
+It is `owed(new) - owed(old)` and `owed(old) - owed(new)`, at a cost that does not grow with what lives beside: a saga
+with a thousand calls in flight pays for the one that has ended. What a path owes follows from the path alone as long
+as nothing has changed that bears on all of them, which is seldom: then the wholes are compared.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from immutables import Map
+
+from orchestrator.frozen import frozen_tuple
+from orchestrator.ids import StepId
+from orchestrator.saga.effects import Effect, SetTimer, Timer, in_order
+from orchestrator.saga.owed import of_path, of_saga, owed
+from orchestrator.saga.state import TERMINAL, SagaState
+
+
+@frozen_tuple
+class Change:
+    """How what is owed differs from what was owed, each part in the order of `in_order`."""
+
+    due: tuple[Effect, ...]
+    """Owed now, and not before: to be performed."""
+    over: tuple[Effect, ...]
+    """Owed before, and not now: to be let go of, which comes first."""
+
+
+NO_CHANGE = Change((), ())
+_FEW = 2
+"""Fewer have no order, and most changes have one of either kind."""
+_NOTHING: Sequence[Effect] = ()
+
+
+def owed_since(old: SagaState | None, new: SagaState, touched: Iterable[StepId], fired: Iterable[Timer] = ()) -> Change:
+    """Return how `owed(new)` differs from `owed(old)`; of None, everything is new.
+
+    `touched` are the steps and items that the records between the two name. A timer that has fired meanwhile and is
+    owed still is due again: it came too early, or the wall clock has been set back while it ran.
+    """
+    change = _since(old, new, touched)
+    again = [_owed_still(new, timer) for timer in fired]
+    early = [effect for effect in again if effect is not None and effect not in change.due]
+    return Change((*change.due, *early), change.over) if early else change
+
+
+def _since(old: SagaState | None, new: SagaState, touched: Iterable[StepId]) -> Change:
+    if old is None:
+        return Change(_sorted(owed(new)), ())
+    if not _is_alike(old, new):
+        return _difference(owed(old), owed(new))
+    due: list[Effect] = []
+    over: list[Effect] = []
+    for path in touched:
+        if _ends_items(old, new, path):
+            return _difference(owed(old), owed(new))
+        before = of_path(old, path) if path in old.live else _NOTHING
+        after = of_path(new, path) if path in new.live else _NOTHING
+        if before and after:
+            due += [effect for effect in after if effect not in before]
+            over += [effect for effect in before if effect not in after]
+        else:
+            due += after
+            over += before
+    if new.cause is not None or new.rollbacks:
+        beside = _difference(of_saga(old), of_saga(new))
+        due += beside.due
+        over += beside.over
+    return Change(_sorted(due), _sorted(over))
+
+
+def _owed_still(state: SagaState, timer: Timer) -> SetTimer | None:
+    if state.is_terminal or state.version == 0:
+        return None
+    effects = of_saga(state)
+    if timer.step is not None and timer.step in state.live:
+        effects += of_path(state, timer.step)
+    return next((each for each in effects if isinstance(each, SetTimer) and each.timer == timer), None)
+
+
+def timers_after(timers: Map[Timer, float], change: Change) -> Map[Timer, float]:
+    """Return which timers are owed, and for when, after a change of what is owed."""
+    for effect in change.over:
+        if isinstance(effect, SetTimer) and effect.timer in timers:
+            timers = timers.delete(effect.timer)
+    for effect in change.due:
+        if isinstance(effect, SetTimer):
+            timers = timers.set(effect.timer, effect.due_at)
+    return timers
+
+
+def _difference(before: Collection[Effect], after: Collection[Effect]) -> Change:
+    was, now = frozenset(before), frozenset(after)
+    return Change(_sorted(now - was), _sorted(was - now))
+
+
+def _sorted(effects: Collection[Effect]) -> tuple[Effect, ...]:
+    return tuple(effects if len(effects) < _FEW else sorted(effects, key=in_order))
+
+
+def _is_alike(old: SagaState, new: SagaState) -> bool:
+    """Return whether what a path owes follows from the path alone: nothing else that bears on it has changed."""
+    pivot = new.plan.pivot
+    return (
+        old.version > 0
+        and old.status not in TERMINAL
+        and new.status not in TERMINAL
+        and old.cause is new.cause
+        and old.rollbacks is new.rollbacks
+        and old.is_paused is new.is_paused
+        and (pivot is None or old.steps[pivot] is new.steps[pivot])
+    )
+
+
+def _ends_items(old: SagaState, new: SagaState, path: StepId) -> bool:
+    """Return whether a step with items has come to its end, or begun: with it, nothing new begins in them any more."""
+    if path not in new.steps:
+        return False
+    step = new.steps[path]
+    return step.items is not None and step.status is not old.steps[path].status
