@@ -9,12 +9,11 @@ from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import SagaId
 from orchestrator.limits import TRACE_PAGE_RECORDS_MAX, TRACE_VIEWS_MAX
 from orchestrator.logscope import of_saga
-from orchestrator.ports.journal import Journal, PositionedRecord
+from orchestrator.ports.journal import Journal, Record
 from orchestrator.ports.plans import Plans
 from orchestrator.saga.events import SagaCompensated, SagaCompleted, SagaStarted, SagaTerminated
 from orchestrator.telemetry.outbox import Entry
 from orchestrator.telemetry.project import project
-from orchestrator.telemetry.spandata import SpanData
 from orchestrator.telemetry.views import SagaView, Shape, shape_of, view_of
 
 _log = logging.getLogger(__name__)
@@ -45,8 +44,18 @@ class Reader:
         records = await self._journal.news(after, limit)
         entries: list[Entry] = []
         for found in records:
-            view = self._ready(found) or await self._view_before(found)
-            if view is not None and (spans := self._spans(found, view)):
+            saga_id, record = found.saga_id, found.record
+            seen = self._seen.get(saga_id)
+            is_next = seen is not None and seen.version == record.version - 1
+            view = seen.view if seen is not None and is_next else await self._view_before(saga_id, record)
+            if view is None:
+                continue
+            view, spans = project(view, record.event, record.version)
+            if type(record.event) in _ENDS:
+                self._seen.pop(saga_id, None)
+            else:
+                self._keep(saga_id, _Seen(record.version, view, found.shard))
+            if spans:
                 entries.append(Entry(found.position, spans, found.shard))
         return {found.shard: found.position for found in records}, entries
 
@@ -55,28 +64,16 @@ class Reader:
         for saga_id in [saga_id for saga_id, seen in self._seen.items() if seen.shard in shards]:
             del self._seen[saga_id]
 
-    def _ready(self, next_one: PositionedRecord) -> SagaView | None:
-        """Return what is remembered of a saga up to its next record; None where that has to be looked up."""
-        seen = self._seen.get(next_one.saga_id)
-        return seen.view if seen is not None and seen.version == next_one.record.version - 1 else None
+    def _keep(self, saga_id: SagaId, seen: _Seen) -> None:
+        self._seen[saga_id] = seen
+        self._seen.move_to_end(saga_id)
+        if len(self._seen) > TRACE_VIEWS_MAX:
+            self._seen.popitem(last=False)
 
-    async def _view_before(self, next_one: PositionedRecord) -> SagaView | None:
-        record = next_one.record
+    async def _view_before(self, saga_id: SagaId, record: Record) -> SagaView | None:
         if isinstance(record.event, SagaStarted):
             return view_of(record.event, await self._shape_of(record.event))
-        return await self._folded(next_one.saga_id, record.version - 1)
-
-    def _spans(self, next_one: PositionedRecord, view: SagaView) -> tuple[SpanData, ...]:
-        saga_id, record = next_one.saga_id, next_one.record
-        view, spans = project(view, record.event, record.version)
-        if type(record.event) in _ENDS:
-            self._seen.pop(saga_id, None)
-        else:
-            self._seen[saga_id] = _Seen(record.version, view, next_one.shard)
-            self._seen.move_to_end(saga_id)
-            if len(self._seen) > TRACE_VIEWS_MAX:
-                self._seen.popitem(last=False)
-        return spans
+        return await self._folded(saga_id, record.version - 1)
 
     async def _folded(self, saga_id: SagaId, version: int) -> SagaView | None:
         """Fold the stream up to a version: this process has not seen the saga move, or has forgotten it."""
