@@ -74,7 +74,7 @@ _LIVE = frozenset(
 _PENDING = StepStatus.PENDING
 _TO_UNDO = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED})
 _NOTHING = Payload("", b"")
-_NONE_LIVE = Map[StepId, None]()
+_OVER: Mapping[str, object] = {"attention": (), "live": Map[StepId, None](), "is_paused": False, "rollbacks": {}}
 _BEGINS = (AttemptOpened, StepStuck)
 """What an undo may begin with; as a tuple, which a union would be made into at every call."""
 _PAUSED = {Verb.PAUSE: True, Verb.RESUME: False}
@@ -170,8 +170,7 @@ def _completed(state: SagaState, event: SagaCompleted, status: SagaStatus) -> Sa
 
 
 def _ended(state: SagaState, event: SagaCompleted | SagaCompensated | SagaTerminated, status: SagaStatus) -> SagaState:
-    changes = {"attention": (), "live": _NONE_LIVE, "is_paused": False, "rollbacks": {}}
-    return _saga(state, event, status=status, ended_at=event.at, **changes)
+    return _saga(state, event, status=status, ended_at=event.at, **_OVER)
 
 
 def _ahead(state: SagaState) -> frozenset[StepId]:
