@@ -193,7 +193,7 @@ def _entries(value: object, need: str) -> Iterable[tuple[object, object]]:
 
 def find_field(descriptor: Descriptor, name: str) -> FieldDescriptor:
     """Return a field by its proto or JSON name; raise `Misfit` where there is none."""
-    field = descriptor.fields_by_name.get(name) or descriptor.fields_by_camelcase_name.get(name)
+    field = _field(descriptor, name)
     if field is None:
         names = [one.name for one in descriptor.fields]
         fix = did_you_mean(name, names) or f"its fields: {listing(names, 20)}"
@@ -201,11 +201,17 @@ def find_field(descriptor: Descriptor, name: str) -> FieldDescriptor:
     return field
 
 
+def _field(descriptor: Descriptor, name: str) -> FieldDescriptor | None:
+    if _is_broken(name):  # the library fails over what it cannot even look for
+        return None
+    return descriptor.fields_by_name.get(name) or descriptor.fields_by_camelcase_name.get(name)
+
+
 def check_names(descriptor: Descriptor, names: Iterable[str]) -> None:
     """Raise `Misfit` where a field is given twice, under its two names, or two fields of one oneof are given."""
     taken: dict[str, str] = {}
     for name in names:
-        field = descriptor.fields_by_name.get(name) or descriptor.fields_by_camelcase_name.get(name)
+        field = _field(descriptor, name)
         if field is None:
             continue  # said by `find_field`
         if field.name in taken:
@@ -244,16 +250,21 @@ def _converter(field: FieldDescriptor) -> Callable[[FieldDescriptor, object], ob
             return _int
 
 
-def _bool(_field: FieldDescriptor, value: object) -> bool:
+def _bool(_into: FieldDescriptor, value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise needed("bool is", value)
 
 
-def _string(_field: FieldDescriptor, value: object) -> str:
+def _is_broken(text: str) -> bool:
+    """Say whether there is half of a surrogate pair in a text."""
+    return not text.isascii() and _SURROGATE.search(text) is not None
+
+
+def _string(_into: FieldDescriptor, value: object) -> str:
     if not isinstance(value, str):
         raise needed("string is", value, "quote it, or write string(…) in an expression")
-    if not value.isascii() and _SURROGATE.search(value):
+    if _is_broken(value):
         raise Misfit("half of a surrogate pair is not a character", fix="remove it")
     return value
 
@@ -291,7 +302,7 @@ def _enum(field: FieldDescriptor, value: object) -> int:
     enum = enum_of(field)
     names = list(enum.values_by_name)
     if isinstance(value, str):
-        if value not in enum.values_by_name:
+        if value not in names:
             fix = did_you_mean(value, names) or f"one of {listing(names)}"
             why = f"{enum.full_name} has no such value"
             raise Misfit(why, fix=fix, told=f"{enum.full_name} has no value `{clipped(value)}`")
@@ -305,7 +316,7 @@ def _enum(field: FieldDescriptor, value: object) -> int:
     return number
 
 
-def _bytes(_field: FieldDescriptor, value: object) -> bytes:
+def _bytes(_into: FieldDescriptor, value: object) -> bytes:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
     if not isinstance(value, str):

@@ -22,7 +22,8 @@ def from_json(values: Mapping[str, object], descriptor: Descriptor, types: Types
     try:
         json_format.ParseDict(cast("dict[str, Any]", values), message, descriptor_pool=types.pool)
         data = message.SerializeToString(deterministic=True)
-    except (json_format.ParseError, TypeError, ValueError) as error:
+    except (json_format.ParseError, TypeError, ValueError, SystemError) as error:
+        # the last of them is how the library fails over half of a surrogate pair in a name that it looks for
         raise _explained(values, descriptor, error, path) from error
     if len(data) > PAYLOAD_BYTES_MAX:
         raise oversized(len(data), path)
