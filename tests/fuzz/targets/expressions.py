@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random  # noqa: TID251  (seeded)
 from typing import Final
@@ -13,7 +14,7 @@ from orchestrator.definition.descriptors import message_class
 from orchestrator.definition.diagnostics import At, Findings, Nowhere
 from orchestrator.definition.expressions import EvaluationFailed, Expression, ValueType
 from orchestrator.definition.holes import Hole, Unterminated, scan
-from orchestrator.definition.names import Offer, Reading, Replies, during_steps
+from orchestrator.definition.names import Names, Offer, Reading, Replies, during_steps
 from orchestrator.values import Payload
 from tests.fuzz.judging import Target, clear
 from tests.fuzz.mutating import TEXTS, flipped, reworded
@@ -49,6 +50,8 @@ SEEDS: Final = (
     "input.extra.k[2]", "optional.of(input.note).orValue('none')", "math.greatest(input.sizes)",
     "[1, 2, 3].map(x, [1, 2, 3].map(y, x * y))", "input.note.matches('[a-z]+@[a-z]+')", "type(input)",
 )  # fmt: skip
+
+FAILED: Final = "failed: "
 
 # What is made of these by these is nearly always an expression that has a type: what is refused at once tries little.
 _HOLE: Final = re.compile(r"\{(int|string|bool|list)\}")
@@ -115,11 +118,9 @@ def opened() -> Iterator[Target]:
             for one in (compiled, text):
                 if not isinstance(one, Expression):
                     continue
-                try:
-                    Reading(known, one.names, facts).evaluate(one)
-                    values += 1
-                except EvaluationFailed as failed:
-                    clear(failed.why.ljust(8, "."))
+                given = _given(known, one, facts)
+                values += not given.startswith(FAILED)
+                assert one.plain is None or given == _given(known, replace(one, plain=None), facts), "two values"
         return "a value" if values else "no value"
 
     texts = [path.read_text() for path in (Path(__file__).parents[3] / "compose" / "definitions").glob("*.yaml")]
@@ -130,6 +131,17 @@ def opened() -> Iterator[Target]:
         seeds=[seed.encode() for seed in dict.fromkeys((*SEEDS, *written))],
         input_bytes_max=4 * 1024 + 100,
     )
+
+
+def _given(known: Names, expression: Expression, facts: FixedFacts) -> str:
+    """Return what an evaluation gives, told apart by type, or why it fails."""
+    try:
+        found = Reading(known, expression.names, facts).evaluate(expression)
+    except EvaluationFailed as failed:
+        clear(failed.why.ljust(8, "."))
+        return FAILED + failed.why
+    found = bytes(found) if isinstance(found, bytearray) else found
+    return f"{type(found).__name__} {found!r}"
 
 
 def _scanned(text: str) -> None:
