@@ -1,7 +1,7 @@
 """The engine's work for a saga, counted and not timed: the same number on every machine, however busy.
 
 The usual saga runs on the real runtime, the real definition and a real SQLite file, with hands that answer in the next
-turn of the loop, on virtual time. Counted are, for one saga at a time and for 64 at once:
+turn of the loop, on virtual time. Counted are, for one saga at a time, for 64 at once, and for each step of a long one:
 
 `python_calls`   calls of Python functions in the engine, or from it
 `c_calls`        calls of functions written in C from the engine
@@ -24,6 +24,8 @@ import tracemalloc
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -48,8 +50,6 @@ from tests.kit.runtime import JumpingLoop, JumpingSelector, ManualClock
 from tests.unit.definition.world import FixedMethods, descriptor_set
 
 WARM = 64
-ALONE, CROWD = 20, 64
-"""Sagas counted: one at a time, and all at once."""
 _ENGINE = str(Path(orchestrator.__file__).parent)
 _REPLY_TYPES = {name: type(reply).DESCRIPTOR.full_name for name, reply in stubs.REPLIES.items()}
 
@@ -96,14 +96,15 @@ class _Loop(JumpingLoop):
 
 
 @asynccontextmanager
-async def engine(folder: Path) -> AsyncGenerator[Flow]:
-    """Give the usual saga on an engine whose commits are all made on the loop, however slow the disk."""
+async def engine(folder: Path, definition: str = flows.EPRO, text: str = flows.DEFINITION) -> AsyncGenerator[Flow]:
+    """Give a saga, the usual one, on an engine whose commits are all made on the loop, however slow the disk."""
+    setattr(sqlite_writer, "JOURNAL_COMMIT_LOOP_S_MAX", float("inf"))  # noqa: B010  # no commit in a thread
     clock = ManualClock()
     journal = SqliteJournal.open(folder / "saga.sqlite")
     declared = TargetFacts(name="epro", every=MethodFacts(idempotent=True, barrier=True))
     methods = FixedMethods({"epro": descriptor_set(*stubs_files())}, {"epro": declared})
     revisions = Revisions(journal, methods, clock)
-    revision, findings = await revisions.create_revision(flows.DEFINITION, flows.EPRO)
+    revision, findings = await revisions.create_revision(text, definition)
     assert revision is not None, [str(each) for each in findings]
     engine = Orchestrator(
         journal=journal,
@@ -115,7 +116,7 @@ async def engine(folder: Path) -> AsyncGenerator[Flow]:
         on_failed=print,
     )
     async with engine.running():
-        yield flows.embedded(engine, failing=False)
+        yield flows.embedded(engine, failing=False, definition=definition)
     await journal.close()
 
 
@@ -227,41 +228,64 @@ def _listen(connection: apsw.Connection) -> None:
 # --- all of it -------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is run, and counted."""
+
+    sagas: int
+    at_once: int = 1
+    warm: int = WARM
+    definition: str = flows.EPRO
+    text: str = flows.DEFINITION
+    parts: int = 1
+    """What a count is divided by, beside the sagas."""
+
+
+ALONE = Setting(sagas=20)
+CROWD = Setting(sagas=64, at_once=64)
+LEAVING = replace(CROWD, warm=ENDED_KEPT_MAX + 5 * WARM)
+"""What is remembered of ended sagas has its full size by then."""
+LONG_STEPS = 300
+
+
+def _long(definition: str) -> Setting:
+    text = flows.long_definition(definition, LONG_STEPS)
+    return Setting(sagas=1, warm=1, definition=definition, text=text, parts=LONG_STEPS)
+
+
+PASSES: dict[str, tuple[tuple[Begin, Setting], ...]] = {
+    "alone": ((_calls, ALONE), (_instructions, ALONE), (_statements, ALONE)),
+    "crowd": ((_calls, CROWD), (_instructions, CROWD), (_statements, CROWD), (_blocks, LEAVING), (_bytes, CROWD)),
+    "step of a chain": ((_calls, _long(flows.CHAIN)), (_instructions, _long(flows.CHAIN))),
+    "step beside others": ((_calls, _long(flows.WIDE)), (_instructions, _long(flows.WIDE))),
+}
+"""Of the two last a count is that of a step, of three hundred: what grows with the length of a saga shows there."""
+
+
 def counts() -> dict[str, Counts]:
-    """Return all counts per saga, alone and in a crowd; each pass is an engine of its own, on a file of its own."""
-    setattr(sqlite_writer, "JOURNAL_COMMIT_LOOP_S_MAX", float("inf"))  # noqa: B010  # no commit in a thread
-    found: dict[str, Counts] = {}
-    for name, sagas, at_once in (("alone", ALONE, 1), ("crowd", CROWD, CROWD)):
-        found[name] = {}
-        for begin in (_calls, _instructions, *((_blocks, _bytes) if at_once > 1 else ())):
-            found[name] |= _pass(begin, sagas, at_once)
-        apsw.connection_hooks.append(_listen)
-        found[name] |= _pass(_statements, sagas, at_once)
-        apsw.connection_hooks.remove(_listen)
-    return found
+    """Return all counts; each pass is an engine of its own, on a file of its own."""
+    return {name: dict(chain.from_iterable(_pass(*each).items() for each in of)) for name, of in PASSES.items()}
 
 
-def _pass(begin: Begin, sagas: int, at_once: int) -> Counts:
+def _pass(begin: Begin, of: Setting) -> Counts:
+    apsw.connection_hooks[:] = [_listen] if begin is _statements else []
     with asyncio.Runner(loop_factory=_Loop) as runner:
-        return runner.run(_counted(begin, sagas, at_once))
+        return runner.run(_counted(begin, of))
 
 
-async def _counted(begin: Begin, sagas: int, at_once: int) -> Counts:
-    warm = (
-        2 * ENDED_KEPT_MAX if begin is _blocks else WARM
-    )  # until what is remembered of ended sagas is as much as ever
+async def _counted(begin: Begin, of: Setting) -> Counts:
     with tempfile.TemporaryDirectory() as folder:
-        async with engine(Path(folder)) as flow:
-            await _sagas(flow, warm - warm % at_once, at_once)
+        async with engine(Path(folder), of.definition, of.text) as flow:
+            await _sagas(flow, of.warm, of.at_once)
             gc.collect()
             gc.disable()
             end = begin()
             try:
-                await _sagas(flow, sagas, at_once)
+                await _sagas(flow, of.sagas, of.at_once)
             finally:
                 told = end()
                 gc.enable()
-    return {name: round(count / sagas, 1) for name, count in told.items()}
+    return {name: round(count / of.sagas / of.parts, 1) for name, count in told.items()}
 
 
 if __name__ == "__main__":

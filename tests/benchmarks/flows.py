@@ -96,13 +96,13 @@ STEPS = 1_000
 CHAIN, WIDE = "chain_bench", "wide_bench"
 
 
-def long_definition(name: str) -> str:
+def long_definition(name: str, steps: int = STEPS) -> str:
     """Return a saga of so many reads, one after the other (`CHAIN`) or all at once (`WIDE`)."""
     head = (
         f"saga: {name}\ninput: epro.v1.Report\ndeadline: {{forward: 10m, compensation: 60s}}\ntargets: [epro]\nsteps:\n"
     )
     call = '    call: epro/epro.v1.Scoring/Score\n    kind: read\n    request: {report: "${input}"}\n'
-    follows = [f"    after: [s{number - 1}]\n" if number and name == CHAIN else "" for number in range(STEPS)]
+    follows = [f"    after: [s{number - 1}]\n" if number and name == CHAIN else "" for number in range(steps)]
     return head + "".join(f"  s{number}:\n{after}{call}" for number, after in enumerate(follows))
 
 

@@ -58,7 +58,7 @@ def counted() -> dict[str, dict[str, float]]:
 def over(limits: Mapping[str, Mapping[str, float]], counts: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Return what costs more than it may, a sentence each."""
     return [
-        f"{name} of a saga {how}: {count:,.1f}, at most {most:,.1f} ({limits[how][name]:,.1f} when it was last written)"
+        f"{name}, {how}: {count:,.1f}, at most {most:,.1f} ({limits[how][name]:,.1f} when it was last written)"
         for how, found in counts.items()
         for name, count in found.items()
         if count > (most := _most(name, limits[how][name]))

@@ -54,7 +54,8 @@ def costs(compared: Mapping[str, Any], base: str = "bare") -> str:
     spent = [name for name in _PROCESSES if any(f"{name}_cpu_s" in side["per_saga"] for *_, side, _ in rows)]
     counted = [name for name in _COUNTS if any(side["per_saga"].get(name) for *_, side, _ in rows)]
     headings = [
-        "case", "C", "CPU ms: its own", f"over {base}'s", *spent, *(_COUNTS[name][0] for name in counted), "memory MiB",
+        "case", "C", "CPU ms: its own", f"{base}'s", f"over {base}'s", *spent,
+        *(_COUNTS[name][0] for name in counted), "memory MiB",
     ]  # fmt: skip
 
     def cells(side: Mapping[str, Any]) -> list[str]:
@@ -69,10 +70,10 @@ def costs(compared: Mapping[str, Any], base: str = "bare") -> str:
         headings,
         [
             (
-                case, concurrency, f"{side['cpu_ms']:.2f}", between(side, "over_ms"), *cells(side),
-                f"{side['rss_mib']:.0f}",
+                case, concurrency, f"{side['cpu_ms']:.2f}", f"{beside['cpu_ms']:.2f}", between(side, "over_ms"),
+                *cells(side), f"{side['rss_mib']:.0f}",
             )
-            for case, concurrency, side, _ in rows
+            for case, concurrency, side, beside in rows
         ],
     )  # fmt: skip
 
