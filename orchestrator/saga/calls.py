@@ -48,8 +48,11 @@ def clipped(text: str) -> str:
 
 def open_count(state: SagaState, operation: Operation) -> int:
     """Return how many calls of one kind are in flight."""
-    found = (operation_of(state.step(path), operation) for path in state.live)
-    return sum(1 for each in found if each is not None and each.open is not None)
+    count = 0
+    for path in state.live:
+        found = operation_of(state.step(path), operation)
+        count += found is not None and found.open is not None
+    return count
 
 
 def open_with(draft: Draft, path: StepId, operation: Operation, request: Payload) -> bool:

@@ -9,11 +9,11 @@ from orchestrator.saga.state import SagaState
 class Draft:
     """Collects events and keeps the state in step with them, so that every rule sees what the one before it decided."""
 
-    __slots__ = ("events", "moment", "state", "was_at_rest")
+    __slots__ = ("before", "events", "moment", "state", "was_at_rest")
 
     def __init__(self, state: SagaState, moment: Moment, *, was_at_rest: bool = False) -> None:
-        """Begin with nothing decided. `was_at_rest`: only what is decided now can free a step (`frontier`)."""
-        self.state = state
+        """Begin with nothing decided. `was_at_rest`: only what is decided now can free or stop a step (`frontier`)."""
+        self.before = self.state = state
         self.moment = moment
         self.was_at_rest = was_at_rest
         self.events: list[Event] = []

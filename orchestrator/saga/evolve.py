@@ -9,6 +9,7 @@ from immutables import Map
 from orchestrator.errors import JournalCorrupted
 from orchestrator.frozen import changed
 from orchestrator.ids import StepId, is_traced, item_of, item_path
+from orchestrator.limits import FORWARD_PARALLEL_MAX
 from orchestrator.saga.events import (
     AttemptOpened,
     AttemptSettled,
@@ -89,7 +90,17 @@ def evolve(state: SagaState, event: Event) -> SagaState:
     """Return the state after one event; `JournalCorrupted` where it cannot follow."""
     status = next_saga(state.status, event, is_backward=state.cause is not None)
     after = FOLDS[type(event)](state, event, status)
-    return after if after.cause is None else _to_undo(after, event)
+    if after.cause is not None:
+        return _to_undo(after, event)
+    return after if len(after.live) < FORWARD_PARALLEL_MAX else _begun(after)
+
+
+def _begun(state: SagaState) -> SagaState:
+    """Pass over the steps that have begun; each is passed once, so that a thousand are not looked at every time."""
+    order, steps, place = state.plan.order, state.steps, state.begun
+    while place < len(order) and steps[order[place].id].status is not _PENDING:
+        place += 1
+    return state if place == state.begun else changed(state, begun=place)
 
 
 def _to_undo(state: SagaState, event: Event) -> SagaState:
@@ -246,6 +257,7 @@ def _reset(state: SagaState, event: StepsReset, _status: SagaStatus) -> SagaStat
         ahead=frozenset(path for path in state.ahead if item_of(path)[0] not in event.steps),
         rollbacks=_without(state, event.step),
         trace_parts=steps_begin_anew(state.trace_parts, event.steps),
+        begun=0,
     )
 
 

@@ -22,7 +22,7 @@ from orchestrator.saga.events import (
     StepSkipped,
 )
 from orchestrator.saga.facts import RecordedFacts, facts_of
-from orchestrator.saga.frontier import Readiness, freed, has_failed, has_room, is_open, readiness_of
+from orchestrator.saga.frontier import Readiness, has_failed, has_room, is_open, readiness_of, to_look_at
 from orchestrator.saga.plan import (
     Call,
     ExpressionFailure,
@@ -161,7 +161,7 @@ def _may_begin_item(draft: Draft) -> bool:
 def _start_frontier(draft: Draft) -> bool:
     """Walk the pending steps once; return whether any of them came to an end on the spot, so others may be free now."""
     ended = False
-    for step in freed(draft) if draft.was_at_rest else draft.state.plan.order:
+    for step in to_look_at(draft):
         if draft.state.steps[step.id].status is not _PENDING or not is_open(draft.state, step):
             continue
         ready = readiness_of(draft.state, step)

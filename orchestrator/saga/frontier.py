@@ -1,12 +1,12 @@
 """Which steps are free to begin: trigger rules (R14), and where to look for those that a decision has freed.
 
 A saga is *at rest* when everything that may begin has begun. From there a decision can free only what follows the
-steps that ended in it, or what is inside the scopes that began: `freed` looks at these alone, so that a decision costs
+steps that ended in it, or what is inside the scopes that began: `to_look_at` has these alone, so that a decision costs
 the same in a saga of five steps and of a thousand. Whoever cannot be sure that it was at rest looks at all of them, in
 the same order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, auto
 from typing import Final, assert_never
 
@@ -119,7 +119,7 @@ def has_failed(step: StepState) -> bool:
 
 def can_begin(state: SagaState) -> bool:
     """Return whether some step is free to begin."""
-    pending = (step for step in state.plan.order if state.steps[step.id].status is _PENDING)
+    pending = (step for step in _not_begun(state) if state.steps[step.id].status is _PENDING)
     return any(is_open(state, step) and readiness_of(state, step) is not _WAIT for step in pending)
 
 
@@ -139,18 +139,29 @@ def has_room(state: SagaState) -> bool:
 
 
 def is_at_rest(state: SagaState, moment: Moment) -> bool:
-    """Return whether everything that may begin has begun, as far as a glance can tell.
+    """Return whether everything that is free to begin has begun, but for want of room, as far as a glance can tell.
 
     False wherever something may have been held back: while a person had the word, while a process drained or another
-    one wrote, while a part was being undone, or by the bound on open calls.
+    one wrote, or while a part was being undone.
     """
     return (
         state.status is _RUNNING
         and not (state.is_paused or state.rollbacks or moment.is_draining)
         and state.cancel_reason is None
         and state.epoch == moment.epoch
-        and has_room(state)
     )
+
+
+def to_look_at(draft: Draft) -> Iterable[Step]:
+    """Return the steps that may be free to begin, in plan order."""
+    if draft.was_at_rest and len(draft.before.live) < FORWARD_PARALLEL_MAX:
+        return _freed(draft)
+    return _not_begun(draft.state)
+
+
+def _not_begun(state: SagaState) -> Sequence[Step]:
+    """Return the steps of the plan without those at its beginning that are known to have begun."""
+    return state.plan.order[state.begun :] if state.begun else state.plan.order
 
 
 def ended_in(draft: Draft, scope: StepId) -> list[StepId]:
@@ -160,7 +171,7 @@ def ended_in(draft: Draft, scope: StepId) -> list[StepId]:
     return [step for step in ended if step in steps and steps[step].scope == scope]
 
 
-def freed(draft: Draft) -> Iterator[Step]:
+def _freed(draft: Draft) -> Iterator[Step]:
     """Yield, in plan order, what the events so far may have freed, and those that are decided meanwhile."""
     order, events = draft.state.plan.order, draft.events
     places: list[int] = []
@@ -168,7 +179,7 @@ def freed(draft: Draft) -> Iterator[Step]:
     while True:
         for event in events[seen:]:
             if isinstance(event, _FREEING) and (found := _freed_by(draft.state, event, last)):
-                places = sorted({*places, *found}, reverse=True)
+                places = sorted({*places, *found}, reverse=True) if places else found[::-1]
         seen = len(events)
         if not places:
             return

@@ -4,26 +4,31 @@ And of a saga that goes backward, what is kept as left to be undone is what a lo
 """
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.saga import Decision, SagaState, decide
+from orchestrator.saga import Decision, SagaState, decide, frontier
 from orchestrator.saga.backward import latest_first, remaining
 from orchestrator.saga.commands import Command, Moment
 from orchestrator.saga.frontier import is_at_rest
+from orchestrator.saga.plan import Step
 from tests.kit import machine
 from tests.properties.test_machine import tapes, world_of
 
-DECIDE, FRONTIER = "orchestrator.saga.decide", "orchestrator.saga.frontier"
-"""As modules: the first has the name of its function."""
+DECIDE, EVOLVE = sys.modules["orchestrator.saga.decide"], sys.modules["orchestrator.saga.evolve"]
+"""As modules: they have the names of their functions."""
 
 
 def never(_state: SagaState, _moment: Moment) -> bool:
     return False
+
+
+def all_steps(state: SagaState) -> Sequence[Step]:
+    return state.plan.order
 
 
 class Compared:
@@ -35,7 +40,8 @@ class Compared:
     def decide(self, state: SagaState, command: Command, moment: Moment) -> Decision:
         given = decide(state, command, moment)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys.modules[DECIDE], "is_at_rest", never)
+            patch.setattr(DECIDE, "is_at_rest", never)
+            patch.setattr(frontier, "_not_begun", all_steps)
             whole = decide(state, command, moment)
         assert (given.events, given.state) == (whole.events, whole.state), command
         self.quick += bool(given.events) and is_at_rest(state, moment)
@@ -51,7 +57,8 @@ def compared(*, calls_max: int) -> Generator[Compared]:
     """Compare in every machine, with so few calls at once that the bound is felt."""
     both = Compared()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules[FRONTIER], "FORWARD_PARALLEL_MAX", calls_max)
+        for module in (frontier, EVOLVE):
+            patch.setattr(module, "FORWARD_PARALLEL_MAX", calls_max)
         patch.setattr(machine, "decide", both.decide)
         yield both
 

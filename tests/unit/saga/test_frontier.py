@@ -62,6 +62,15 @@ def of_items(length: int) -> list[Step]:
     return [step("a", for_each=items(length), parallel=10), step("b", "a")]
 
 
+def all_at_once(length: int) -> list[Step]:
+    return [step(f"s{each}") for each in range(length)]
+
+
+def test_a_step_that_waits_for_room_is_found_without_a_look_at_those_that_have_begun() -> None:
+    few, many = (lines_of_a_decision(all_at_once(length)) for length in (150, 1_000))
+    assert many <= few * 1.2
+
+
 @pytest.mark.parametrize("shape", [chain, in_a_scope, side_by_side, of_items])
 def test_a_decision_takes_as_long_in_a_saga_of_a_thousand_steps_as_in_one_of_fifty(
     shape: Callable[[int], Sequence[Step]],
