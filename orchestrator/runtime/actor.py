@@ -107,7 +107,7 @@ class Keeper(Protocol):
 class _Turn:
     """What one turn decided: events, the state they lead to, and who waits for which answer."""
 
-    __slots__ = ("answers", "change", "epoch", "events", "fired", "records", "state")
+    __slots__ = ("answers", "change", "epoch", "events", "fired", "records", "state", "timers")
 
     def __init__(self, state: SagaState, epoch: int) -> None:
         self.state = state
@@ -120,6 +120,8 @@ class _Turn:
         self.change = NO_CHANGE
         """What is owed with it beyond what has been performed, and what no longer."""
         self.fired: list[Timer] = []
+        self.timers = Map[Timer, float]()
+        """What is owed by time after it."""
 
     def answer(self, state: SagaState, error: OrchestratorError | None = None) -> None:
         for answer, rejected in self.answers:
@@ -222,7 +224,8 @@ class Actor:
 
     def resume(self) -> None:
         """Go on where this process left off: all that was open are children, which know no interruption."""
-        self._keeper.guard(self, self._perform, owed_since(None, self.state, ()))
+        change = owed_since(None, self.state, ())
+        self._keeper.guard(self, self._perform, change, timers_after(self._timers, change))
 
     def about(self) -> About:
         """Return what a line of the log says that is written in a turn of this saga."""
@@ -272,7 +275,7 @@ class Actor:
             raise
         if not turn.events:
             turn.answer(self.state)
-            self._perform(turn.change)
+            self._perform(turn.change, turn.timers)
         elif self._can_wait(turn, is_leaving=is_leaving):
             self._held = turn
             self._flush = asyncio.get_running_loop().call_later(COMMIT_HOLD_S, self.flush)
@@ -313,6 +316,7 @@ class Actor:
         named = touched(turn.events)
         check_steps(turn.state, touched(turn.events[held:]) if held else named)  # what was held has been checked
         turn.change = owed_since(self._performed, turn.state, named, turn.fired)
+        turn.timers = timers_after(self._timers, turn.change)
 
     def _append(self, turn: _Turn) -> None:
         epoch, version = turn.epoch, self.state.version
@@ -320,7 +324,7 @@ class Actor:
             [Record(version=number, epoch=epoch, event=event) for number, event in enumerate(turn.events, version + 1)]
         )
         rest = rest_of(turn.state, is_draining=self._around.is_leaving(self.shard))
-        wake_at = min(timers_after(self._timers, turn.change).values(), default=None)
+        wake_at = min(turn.timers.values(), default=None)
         row = row_of(turn.state, wake_at, rest, epoch=epoch, shard=self.shard)
         append = Append(saga_id=self.saga_id, expected_version=version, epoch=epoch, records=records, row=row)
         if logger.isEnabledFor(logging.DEBUG):
@@ -348,7 +352,7 @@ class Actor:
         stopped = self._stopped or self._disowned(turn)
         if stopped is None:
             # What is owed goes first: the services work while the rest of this is done.
-            self._perform(turn.change)
+            self._perform(turn.change, turn.timers)
         self._around.observer.recorded(self.state, turn.records)
         turn.answer(self.state)
         self._in_commit = None
@@ -365,8 +369,8 @@ class Actor:
         except NotOwner as error:
             return error
 
-    def _perform(self, change: Change) -> None:
-        self._performed, self._timers = self.state, timers_after(self._timers, change)
+    def _perform(self, change: Change, timers: Map[Timer, float]) -> None:
+        self._performed, self._timers = self.state, timers
         for effect in change.over:
             self._hands.release(effect)
         for effect in change.due:

@@ -18,6 +18,7 @@ from orchestrator.saga.owed import owes
 from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, operations_of
 
+_STOP = Operation.STOP
 Operations = Sequence[tuple[Operation, OperationState]]
 """The operations that a step has had so far, as `operations_of` tells them."""
 
@@ -41,8 +42,11 @@ def check_steps(state: SagaState, steps: Iterable[StepId]) -> None:
     for path in steps:
         step = state.step(path)
         operations = operations_of(step)
-        for operations_rule in OPERATIONS_RULES:
-            operations_rule(state, step, operations)
+        attempts_are_dense(state, step, operations)
+        open_ones = [each for each in operations if each[1].open is not None]
+        if open_ones:
+            for open_rule in OPEN_RULES:
+                open_rule(state, step, open_ones)
         for step_rule in _STATUS_RULES.get(step.status, ()):
             step_rule(state, step)
         if step.outcome is not None:
@@ -86,10 +90,10 @@ def nothing_is_left(state: SagaState) -> None:
         raise _violated("M13", state, f"compensated, yet {[s.id for s in remaining(state)]} is left")
 
 
-def calls_match_status(state: SagaState, step: StepState, operations: Operations) -> None:
+def calls_match_status(state: SagaState, step: StepState, open_ones: Operations) -> None:
     """M2, M3: a step has at most one open attempt, and only a calling status has one."""
     # Asking for a long-running operation to stop goes beside asking how it is doing, and outlives it.
-    serious = [kind for kind, of in operations if of.open is not None and kind is not Operation.STOP]
+    serious = [kind for kind, _ in open_ones if kind is not _STOP]
     if len(serious) > 1:
         raise _violated("M2", state, f"step {step.id} has calls open for {', '.join(serious)}")
     if serious and step.status not in _CALLING:
@@ -141,23 +145,21 @@ def attempts_are_dense(state: SagaState, step: StepState, operations: Operations
             raise _violated("M9", state, f"step {step.id} has attempts out of order")
 
 
-def keys_are_derived(state: SagaState, step: StepState, operations: Operations) -> None:
-    """M10: a key is a function of saga, step, operation and manual epoch."""
-    for kind, operation in operations:
-        if operation.key == "" and operation.open is None:
-            continue  # reopened, it takes its new key with its next attempt
+def keys_are_derived(state: SagaState, step: StepState, open_ones: Operations) -> None:
+    """M10: a key that is sent is a function of saga, step, operation and manual epoch."""
+    for kind, operation in open_ones:
         if operation.key != idempotency_key(state.uid, step.id, kind, operation.manual_epoch):
             raise _violated("M10", state, f"{kind.value} of step {step.id} has key {operation.key}")
 
 
-def epochs_do_not_fall(state: SagaState, step: StepState, operations: Operations) -> None:
+def epochs_do_not_fall(state: SagaState, step: StepState, open_ones: Operations) -> None:
     """M11: no attempt is open under an epoch later than the saga's, which is the highest ever seen."""
-    for _, operation in operations:
+    for _, operation in open_ones:
         if operation.open is not None and operation.open.epoch > state.epoch:
             raise _violated("M11", state, f"step {step.id} is at epoch {operation.open.epoch} of {state.epoch}")
 
 
-def deadlines_nest(state: SagaState, step: StepState, _operations: Operations) -> None:
+def deadlines_nest(state: SagaState, step: StepState, _open_ones: Operations) -> None:
     """M12: a forward attempt ends no later than the saga's forward deadline."""
     forward = step.forward
     if forward is None or forward.open is None or state.is_past_pivot:
@@ -182,9 +184,8 @@ SAGA_RULES: tuple[Callable[[SagaState], None], ...] = (
     backward_has_a_cause,
     nothing_is_left,
 )
-OPERATIONS_RULES: tuple[Callable[[SagaState, StepState, Operations], None], ...] = (
+OPEN_RULES: tuple[Callable[[SagaState, StepState, Operations], None], ...] = (
     calls_match_status,
-    attempts_are_dense,
     keys_are_derived,
     epochs_do_not_fall,
     deadlines_nest,

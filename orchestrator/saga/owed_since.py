@@ -20,9 +20,9 @@ from orchestrator.saga.state import TERMINAL, SagaState
 class Change:
     """How what is owed differs from what was owed, each part in the order of `in_order`."""
 
-    due: tuple[Effect, ...]
+    due: Sequence[Effect]
     """Owed now, and not before: to be performed."""
-    over: tuple[Effect, ...]
+    over: Sequence[Effect]
     """Owed before, and not now: to be let go of, which comes first."""
 
 
@@ -46,7 +46,7 @@ def owed_since(old: SagaState | None, new: SagaState, touched: Iterable[StepId],
 
 def _since(old: SagaState | None, new: SagaState, touched: Iterable[StepId]) -> Change:
     if old is None:
-        return Change(_sorted(owed(new)), ())
+        return Change(_sorted([*owed(new)]), ())
     if not _is_alike(old, new):
         return _difference(owed(old), owed(new))
     due: list[Effect] = []
@@ -91,11 +91,13 @@ def timers_after(timers: Map[Timer, float], change: Change) -> Map[Timer, float]
 
 def _difference(before: Collection[Effect], after: Collection[Effect]) -> Change:
     was, now = frozenset(before), frozenset(after)
-    return Change(_sorted(now - was), _sorted(was - now))
+    return Change(_sorted([*(now - was)]), _sorted([*(was - now)]))
 
 
-def _sorted(effects: Collection[Effect]) -> tuple[Effect, ...]:
-    return tuple(effects if len(effects) < _FEW else sorted(effects, key=in_order))
+def _sorted(effects: list[Effect]) -> Sequence[Effect]:
+    if len(effects) >= _FEW:
+        effects.sort(key=in_order)
+    return effects
 
 
 def _is_alike(old: SagaState, new: SagaState) -> bool:

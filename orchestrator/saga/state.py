@@ -284,7 +284,7 @@ class SagaState:
 
     def find(self, path: StepId) -> StepState | None:
         """Return a step or an item by its path; None where there is none, or the item has not begun."""
-        return self.steps.get(path) or self.items.get(path)
+        return self.steps[path] if path in self.steps else self.items.get(path)
 
     def items_of(self, step: StepId) -> Iterator[StepState]:
         """Yield the items of a `for_each` step that have begun, by position."""

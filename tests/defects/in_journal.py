@@ -71,7 +71,7 @@ IN_JOURNAL = (
         breaks="I4, I35",
         module="runtime.actor",
         says="a row's wake-up is the one that was owed before its records",
-        old="wake_at = min(timers_after(self._timers, turn.change).values(), default=None)",
+        old="wake_at = min(turn.timers.values(), default=None)",
         new="wake_at = min(self._timers.values(), default=None)",
     ),
 )

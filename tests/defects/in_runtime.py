@@ -18,7 +18,7 @@ IN_RUNTIME = (
         breaks="I35, I36",
         module="runtime.actor",
         says="a timer that fired a moment too early is gone",
-        old="            self._perform(turn.change)\n        elif",
+        old="            self._perform(turn.change, turn.timers)\n        elif",
         new="        elif",
     ),
     Defect(
