@@ -15,16 +15,18 @@ killed is a case the journal is made for.
 `figures.py`    who has which of the numbers that a scrape asks for
 `moving.py`     a file's journal becomes a PostgreSQL's
 `sharing.py`    what a process has besides, that shares its store with others
-`process.py`    `serve` and `run`: surfaces, signals, the event loop and its garbage collector
+`process.py`    `serve` and `run`: surfaces, signals and the event loop
+`collecting.py` the garbage collector, kept from holding up the event loop
 ==============  ====================================================================================================
 
 May import: everything but the command line. Read next: `node.py`.
 """
 
 from orchestrator.bootstrap.clock import SystemClock
+from orchestrator.bootstrap.collecting import calm_collector
 from orchestrator.bootstrap.moving import promote, survey_promotion
 from orchestrator.bootstrap.node import Node, open_node
-from orchestrator.bootstrap.process import EXIT_OK, EXIT_STORAGE, Ready, calm_collector, run, serve
+from orchestrator.bootstrap.process import EXIT_OK, EXIT_STORAGE, Ready, run, serve
 from orchestrator.bootstrap.stores import Store, has_company, open_records, open_store
 
 __all__ = [

@@ -1,18 +1,19 @@
 """A process: the node with its surfaces around it, from start to signal to exit code."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 
+from orchestrator.bootstrap.collecting import calm_collector, collect_in_quiet
 from orchestrator.bootstrap.node import open_node
 from orchestrator.config import Settings
 from orchestrator.errors import ConfigError, JournalUnavailable
-from orchestrator.limits import DRAIN_MARGIN_S, GC_CONTAINERS
+from orchestrator.limits import DRAIN_MARGIN_S
 from orchestrator.stacks import show_on_signal
+from orchestrator.tasks import Tasks
 from orchestrator.telemetry import asked
 
 logger = logging.getLogger("orchestrator.bootstrap")
@@ -66,6 +67,8 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
         measuring = node.metrics.sample(node.store, node.orchestrator.backlog)
         sampling = asyncio.get_running_loop().create_task(measuring, name="metrics")
         sampling.add_done_callback(_tell_failure)
+        standing = Tasks()
+        standing.spawn(collect_in_quiet(lambda: node.orchestrator.stats().active_actors), name="collector")
         _warn_if_open("api", settings.api.host)
         _warn_if_open("http", settings.http.host)
         api_address, http_address = f"{settings.api.host}:{api_port}", f"{settings.http.host}:{http_port}"
@@ -79,6 +82,7 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
         await api.drain(0.0)
         await http.stop()
         sampling.cancel()
+        await standing.cancel()
         return EXIT_STORAGE if node.failed.is_set() else EXIT_OK
 
 
@@ -96,20 +100,6 @@ def _warn_if_open(surface: str, host: str) -> None:
 def _tell_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.error("the sampler of metrics failed; sagas are not affected; please report this", exc_info=error)
-
-
-def calm_collector() -> None:
-    """Let the cyclic collector look rarely: a saga's values are freed by counting, and have no cycles.
-
-    By default it looks after every 700 new containers, several times for one saga, and finds nothing. What is loaded at
-    start stays for ever and is never looked at, not even once: a look at 70,000 objects takes 40 ms, and finds two
-    thousand at most, half a megabyte. `saga serve` has it off until here for the same reason. The middle generation is
-    looked at often, so that one look is at few: with a saga of 100,000 items in memory, ten young generations at once
-    would be half a second of silence.
-    """
-    gc.freeze()
-    gc.set_threshold(GC_CONTAINERS, 2, 50)
-    gc.enable()
 
 
 def run(settings: Settings, on_ready: Ready) -> int:

@@ -23,8 +23,8 @@ def answers_a(call: CallRequest) -> Report | None:
 
 async def is_woken(watch: Watch) -> bool:
     changed = asyncio.get_running_loop().create_task(watch.changed())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # one turn: the waiter begins to wait
+    await asyncio.sleep(0)  # one turn: it is woken, if it is
     changed.cancel()
     return changed.done() and not changed.cancelled()
 
