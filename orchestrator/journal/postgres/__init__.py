@@ -43,7 +43,7 @@ Invariants
 `driver.py`          asyncpg behind typed doors: addresses, connections, what errors mean, whether there is a pooler
 `leases.py`          members and shards as transactions
 `reading.py`         what reads return, checked as it is read
-`rows.py`            a group as arrays of columns
+`rows.py`            a group as arrays of rows
 `search.py`          the only SQL that is put together at run time
 `schema.py`          migrations/NNNN_*.sql, under the lock of one row; the rights that are needed; `tuning.sql`
 `queries.sql`        all other statements, by name (`sql.py` loads them)

@@ -12,12 +12,7 @@ WITH me AS (
   SELECT w.*
   FROM me
   JOIN shards h ON h.owner = me.member
-  JOIN unnest($2::text[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[], $9::text[],
-              $10::int[], $11::int[], $12::bigint[], $13::text[], $14::float8[], $15::float8[], $16::float8[],
-              $17::float8[], $18::text[], $19::text[], $20::text[])
-    AS w (saga_id, uid, request_id, parent, shard, definition, revision, status,
-          version, built_on, epoch, attributes, started_at, updated_at, ended_at,
-          wake_at, rest, attention, failure)
+  JOIN unnest($2::saga_row[]) AS w
     ON w.shard = h.shard AND w.epoch = h.epoch
   LEFT JOIN LATERAL (SELECT o.saga_id FROM sagas o WHERE o.saga_id = w.saga_id LIMIT 1) s ON w.built_on > 0
   LEFT JOIN LATERAL (SELECT o.saga_id FROM sagas o WHERE o.request_id = w.request_id AND o.request_id <> '' LIMIT 1) q
@@ -40,15 +35,14 @@ WITH me AS (
   SELECT nextval('positions'), r.uid, r.version, r.shard, r.epoch, r.at, r.type, r.checksum, r.body
   FROM (
     SELECT i.uid, i.version, written.shard, written.epoch, i.at, i.type, i.checksum, i.body
-    FROM unnest($21::uuid[], $22::int[], $23::float8[], $24::text[], $25::bigint[], $26::bytea[]) WITH ORDINALITY
-      AS i (uid, version, at, type, checksum, body, place)
+    FROM unnest($3::record_row[]) WITH ORDINALITY AS i (uid, version, at, type, checksum, body, place)
     JOIN written ON written.uid = i.uid
     ORDER BY i.place
   ) r
 ), found AS (
   INSERT INTO terms (term, saga_id)
   SELECT t.term, written.saga_id
-  FROM unnest($27::uuid[], $28::text[]) AS t (uid, term) JOIN written ON written.uid = t.uid AND written.built_on = 0
+  FROM unnest($4::uuid[], $5::text[]) AS t (uid, term) JOIN written ON written.uid = t.uid AND written.built_on = 0
 )
 SELECT saga_id FROM written;
 

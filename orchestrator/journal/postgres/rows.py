@@ -1,4 +1,4 @@
-"""Streams of a group append as arrays of columns, and what a search may find an attribute by."""
+"""Streams of a group append as arrays of rows, and what a search may find an attribute by."""
 
 import hashlib
 import json
@@ -46,17 +46,18 @@ def stream_of(place: int, append: Append) -> Stream:
 
 
 def values_of(streams: Sequence[Stream]) -> Arrays:
-    """Return the values of `append` but the member: a list for each column of sagas, of records and of terms."""
-    sagas = [columns_of(stream.append.row, stream.append.expected_version) for stream in streams]
-    records = [record for stream in streams for record in stream.records]
+    """Return the values of `append` but the member: the sagas, the records, and a list for each column of terms."""
     terms = [
         (stream.append.row.uid, term_of(name, value))
         for stream in streams
         if stream.append.expected_version == 0
         for name, value in stream.append.row.attributes.items()
     ]
-    found: Arrays = [*zip(*sagas, strict=True), *zip(*records, strict=True)]
-    return [*found, *(zip(*terms, strict=True) if terms else ((), ()))]
+    return [
+        [columns_of(stream.append.row, stream.append.expected_version) for stream in streams],
+        [record for stream in streams for record in stream.records],
+        *(zip(*terms, strict=True) if terms else ((), ())),
+    ]
 
 
 def columns_of(row: SearchRow, built_on: int) -> tuple[Any, ...]:
@@ -69,7 +70,7 @@ def columns_of(row: SearchRow, built_on: int) -> tuple[Any, ...]:
         row.shard,
         row.definition,
         row.revision,
-        row.status.value,
+        row.status,
         row.version,
         built_on,
         row.epoch,
@@ -78,7 +79,7 @@ def columns_of(row: SearchRow, built_on: int) -> tuple[Any, ...]:
         row.updated_at,
         row.ended_at,
         row.wake_at,
-        row.rest.value,
+        row.rest,
         row.attention,
         row.failure.replace("\0", "\ufffd"),  # a called service's words; the database knows no such character
     )
