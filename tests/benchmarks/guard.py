@@ -36,7 +36,7 @@ BLOCKS_MAX = 2.0
 FLOOR = 0.85
 SAGAS = 300
 """Of a round: half a second."""
-ROUND_TRIPS_SAGAS, ROUND_TRIPS_TIMES = 20, 5
+ROUND_TRIPS_SAGAS, ROUND_TRIPS_TIMES = 5, 20
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """Another minor version of Python makes other calls."""
 
@@ -56,12 +56,12 @@ def counted() -> dict[str, dict[str, float]]:
 
 
 def over(limits: Mapping[str, Mapping[str, float]], counts: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return what costs more than it may, a sentence each."""
+    """Return what costs more than it may, a sentence each; what has no figure may cost nothing."""
     return [
-        f"{name}, {how}: {count:,.1f}, at most {most:,.1f} ({limits[how][name]:,.1f} when it was last written)"
+        f"{name}, {how}: {count:,.1f}, at most {_most(name, figure):,.1f} ({figure:,.1f} when it was last written)"
         for how, found in counts.items()
         for name, count in found.items()
-        if count > (most := _most(name, limits[how][name]))
+        if count > _most(name, figure := limits.get(how, {}).get(name, 0.0))
     ]
 
 
