@@ -144,15 +144,17 @@ SQLITE = (
     _beside(
         "failing-64",
         Beside(concurrency=64, failing=True).on_sqlite,
-        _ratio("a failing saga with its undo, C=64, over bare doing the same calls", 0.50, 0.75),
+        _ratio("sagas/s over bare's, failing and undone, C=64", 0.50, 0.75),
     ),
     _beside(
         "traced-64",
         Beside(concurrency=64, traced=True).on_sqlite,
-        _ratio("every saga traced to a live receiver, C=64", 0.40, 0.60),
+        _ratio("sagas/s over bare's, every saga traced to a live receiver, C=64", 0.40, 0.60),
     ),
     _beside(
-        "api-64", Beside(concurrency=64).over_api, _ratio("started by a client over the gRPC API, C=64", 0.35, 0.55)
+        "api-64",
+        Beside(concurrency=64).over_api,
+        _ratio("sagas/s over bare's, started over the gRPC API, C=64", 0.35, 0.55),
     ),
 )  # fmt: skip
 POSTGRES = (

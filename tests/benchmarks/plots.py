@@ -1,4 +1,4 @@
-"""Pictures for the pages, as SVG: a rate over time, and how a cost grows over decades."""
+"""Pictures for the pages, as SVG: a rate over time, how a cost grows over decades, shares beside what they aim at."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,6 +32,30 @@ def series(rates: Sequence[float], bin_s: float, marks: Mapping[str, float], tit
             f'<line x1="{x:.1f}" y1="{_BELOW}" x2="{x:.1f}" y2="{floor}" stroke="#c33" stroke-dasharray="3 3"/>',
             _text(x + 2, floor + 12 + number % 3 * 13, what, "#c33"),
         ]
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+_BAR, _NAMES = 22, 430
+
+
+def shares(rows: Sequence[tuple[str, float, float | None, float | None]], title: str) -> str:
+    """Return a bar for each share, up to a whole or the largest; a dashed line is what must be, a plain one the goal."""
+    highest = max(1.0, *(value for _, value, _, _ in rows))
+    wide = (_WIDTH - _NAMES - 60) / highest
+    parts = _frame(_WIDTH, _TOP + _BAR * len(rows) + 10, title)
+    for number, (name, value, must, goal) in enumerate(rows):
+        y = _TOP + _BAR * number
+        colour = _COLOURS[0] if must is None or value >= must else _COLOURS[1]
+        parts.append(_text(8, y + 13, name))
+        parts.append(f'<rect x="{_NAMES}" y="{y + 2}" width="{value * wide:.1f}" height="{_BAR - 8}" fill="{colour}"/>')
+        parts.append(_text(_NAMES + max(value, must or 0.0, goal or 0.0) * wide + 5, y + 13, f"{value:.2f}"))
+        for bound, dashes in ((must, "3 3"), (goal, "")):
+            if bound is not None:
+                x = _NAMES + bound * wide
+                parts.append(
+                    f'<line x1="{x:.1f}" y1="{y - 1}" x2="{x:.1f}" y2="{y + _BAR - 3}" stroke="black" '
+                    f'stroke-dasharray="{dashes}"/>'
+                )
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import kept, shown
+from tests.benchmarks import kept, plots, shown
 from tests.benchmarks.arithmetic import arithmetic, carries
 from tests.benchmarks.cases import CASES, POSTGRES, SQLITE, Case, aims
 
 PAGES = (Path("docs/performance.md"), Path("docs/design/scale.md"))
+PICTURE = "shares.svg"
 _PLACE = re.compile(r"(<!-- figures: (?P<name>[\w-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 Sections = Mapping[str, Any]
@@ -33,6 +34,8 @@ def main() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         page.write_text(filled(text, sections), encoding="utf-8")
+    if picture := _shares({name: section["figures"] for name, section in sections.items()}):
+        (PAGES[0].parent / PICTURE).write_text(picture, encoding="utf-8")
     for case in CASES:
         if case.name in sections:
             for name, picture in case.pictures(sections[case.name]["figures"]).items():
@@ -83,7 +86,19 @@ def _aims(of: Of) -> str:
             found[case.name] = of(case.name)
         except NotMeasured:
             continue
-    return aims(found)
+    told = f"![shares of the bare client's rate]({PICTURE})\n\n" if _shares(found) else ""
+    return f"{told}{aims(found)}"
+
+
+def _shares(found: Sections) -> str:
+    """Return the picture of all rows that are rates over rates; nothing where none was measured."""
+    rows = [
+        (aim.what, aim.reached(found[case.name]), aim.must, aim.goal)
+        for case in CASES
+        for aim in case.aims
+        if case.name in found and aim.what.startswith("sagas/s")
+    ]
+    return plots.shares(rows, "sagas a second over the first side's; dashed: must, plain: goal") if rows else ""
 
 
 def _carries(of: Of) -> str:

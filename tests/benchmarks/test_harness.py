@@ -109,6 +109,12 @@ def test_a_picture_of_growth_has_every_place_of_every_line() -> None:
     assert (names.count("circle"), names.count("polyline")) == (3, 2)
 
 
+def test_a_picture_of_shares_has_a_bar_for_each_and_a_line_for_each_bound() -> None:
+    drawn = plots.shares([("a", 0.4, 0.5, 0.75), ("b", 1.2, 0.9, None)], "title")
+    names = [element.tag.rpartition("}")[2] for element in ElementTree.fromstring(drawn).iter()]
+    assert (names.count("rect") - 1, names.count("line")) == (2, 3)
+
+
 def test_a_picture_of_a_rate_has_a_mark_for_every_event() -> None:
     drawn = plots.series([1.0, 2.0], 0.25, {"begins": 0.1, "<ends>": 0.3}, "title")
     assert "&lt;ends&gt;" in drawn
