@@ -44,6 +44,11 @@ WAKERS_MAX = 4
 ORPHANS_INTERVAL_S = 60.0
 # Unfinished sagas read at once at start.
 RECOVERY_PAGE_ROWS = 200
+# Records that recovery reads in one turn of the event loop: a turn for each saga is a tenth of what taking up a short
+# one costs, and so many hold the others for 3 ms.
+RECOVERY_RECORDS_A_TURN = 128
+# What taking up a saga costs beyond reading it, in records read.
+RECOVERY_SAGA_RECORDS = 8
 # Open calls above which recovery waits, so that a restart is not a stampede for the services.
 RECOVERY_CALLS_MAX = 200
 # How long recovery waits before it looks again.

@@ -28,6 +28,8 @@ from orchestrator.limits import (
     RECOVERY_CALLS_MAX,
     RECOVERY_PAGE_ROWS,
     RECOVERY_PAUSE_S,
+    RECOVERY_RECORDS_A_TURN,
+    RECOVERY_SAGA_RECORDS,
     RECOVERY_STALL_S,
     SWEEP_INTERVAL_S,
 )
@@ -131,12 +133,16 @@ class Recovery:
         before = self.recovered_count
         try:
             self._untaken.extend(await self._journal.awake("", RECOVERY_PAGE_ROWS, shards))
+            taken = read = 0
             while self._untaken:
                 await self._take_up(self._untaken[0])
                 last = self._untaken.popleft()
+                taken, read = taken + 1, read + last.version + RECOVERY_SAGA_RECORDS
                 if not self._untaken:  # looked for before the pause, so that whoever asks is told of more
                     self._untaken.extend(await self._journal.awake(last.saga_id, RECOVERY_PAGE_ROWS, shards))
-                await self._breathe()
+                if read >= RECOVERY_RECORDS_A_TURN or not self._has_room(taken):
+                    taken = read = 0
+                    await self._breathe()
         except JournalUnavailable:
             self._untaken.clear()
             self._taken |= shards  # they are walked again, by whoever goes on when it is back
@@ -253,19 +259,24 @@ class Recovery:
             logger.warning("saga %s was not taken up: %s", saga_id, error, extra=of_saga(saga_id))
 
     async def _breathe(self) -> None:
-        """Let the event loop turn, and the services keep up, before the next saga.
+        """Let the event loop turn, and the services keep up, before the next few sagas.
 
         Calls that do not end hold back nobody for long: after a while without room, as many again may be open.
         """
         await asyncio.sleep(0)  # one turn: reading the journal may not have waited
-        try:
-            async with asyncio.timeout(RECOVERY_STALL_S):
-                while self._open_calls() >= self._calls_max:  # noqa: ASYNC110  # a rate, not a fact
-                    await asyncio.sleep(RECOVERY_PAUSE_S)
-        except TimeoutError:
-            self._calls_max = self._open_calls() + RECOVERY_CALLS_MAX
+        if self._open_calls() >= self._calls_max:
+            try:
+                async with asyncio.timeout(RECOVERY_STALL_S):
+                    while self._open_calls() >= self._calls_max:  # noqa: ASYNC110  # a rate, not a fact
+                        await asyncio.sleep(RECOVERY_PAUSE_S)
+            except TimeoutError:
+                self._calls_max = self._open_calls() + RECOVERY_CALLS_MAX
         while not self._directory.has_room:  # noqa: ASYNC110  # a rate as well
             await asyncio.sleep(RECOVERY_PAUSE_S)
+
+    def _has_room(self, taken: int) -> bool:
+        """Return whether another saga may be taken up in this turn, in which the calls of so many are still to come."""
+        return self._open_calls() + taken < self._calls_max and self._directory.has_room
 
     def _open_calls(self) -> int:
         return sum(self._invoker.in_flight().values())

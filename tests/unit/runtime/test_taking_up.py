@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.ids import SagaId
-from orchestrator.limits import PASSIVATION_WAIT_S_MIN, RECOVERY_CALLS_MAX, RECOVERY_PAGE_ROWS
+from orchestrator.journal import MemoryJournal
+from orchestrator.limits import (
+    PASSIVATION_WAIT_S_MIN,
+    RECOVERY_CALLS_MAX,
+    RECOVERY_PAGE_ROWS,
+    RECOVERY_RECORDS_A_TURN,
+    RECOVERY_SAGA_RECORDS,
+)
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.journal import Record
 from orchestrator.runtime import StartRequest, Until, recovery
@@ -16,7 +23,7 @@ from orchestrator.saga.events import Report
 from orchestrator.testing.shorthand import plan, retry, step
 from orchestrator.values import Payload
 from tests.kit.machine import report
-from tests.kit.runtime import Process, run, until
+from tests.kit.runtime import Process, TappedJournal, run, until
 
 SLEEP_S = 4 * PASSIVATION_WAIT_S_MIN
 CALM = retry(9, initial_s=SLEEP_S, max_s=SLEEP_S)
@@ -34,6 +41,13 @@ class Services:
         if call.step == "hung" or self.is_silent:
             return None
         return report() if self.is_mended else report("UNAVAILABLE")
+
+
+class Ready(TappedJournal):
+    """One whose records are read without a turn in between, as a file's are."""
+
+    async def read(self, saga_id: SagaId, after_version: int = 0, limit: int = 10_000) -> Sequence[Record]:
+        return await MemoryJournal.read(self, saga_id, after_version, limit)
 
 
 async def hang(process: Process, count: int) -> None:
@@ -54,6 +68,25 @@ def test_timers_of_sleeping_sagas_fire_while_many_calls_of_others_hang() -> None
             services.is_mended = True
             ended = [await process.ended(f"asleep-{number}", timeout_s=2 * SLEEP_S) for number in range(5)]
             assert {each.status for each in ended} == {SagaStatus.COMPLETED}
+
+    run(story())
+
+
+def test_what_a_turn_has_room_for_is_taken_up_and_committed_together_and_never_more() -> None:
+    async def story() -> None:
+        services = Services()
+        process = Process(services, HANGING)
+        of_each = RECOVERY_SAGA_RECORDS + 2  # its start and its call
+        a_turn = -(-RECOVERY_RECORDS_A_TURN // of_each)
+        count = 3 * a_turn
+        async with process.orchestrator.running():
+            await hang(process, count)
+        journal = Ready.__new__(Ready)
+        journal._open(process.journal._contents)
+        heir = Process(services, HANGING, journal=journal.tap(), clock=process.clock)
+        async with heir.orchestrator.running():
+            await until(lambda: sum(heir.journal.groups) == count)
+            assert heir.journal.groups == [a_turn] * 3
 
     run(story())
 
