@@ -26,9 +26,10 @@ from orchestrator.saga.events import (
     SettleReason,
     StepsReset,
 )
+from orchestrator.saga.evolve_order import is_left
 from orchestrator.saga.facts import facts_of
 from orchestrator.saga.plan import Compensation, ExpressionFailure, Operation, Outcome, Plan, Scope, UndoOrder
-from orchestrator.saga.state import SagaState, StepState, StepStatus, is_left, is_stopped, is_undecided
+from orchestrator.saga.state import SagaState, StepState, StepStatus, is_stopped, is_undecided
 from orchestrator.values import TraceContext
 
 _DONE_FORWARD = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED})

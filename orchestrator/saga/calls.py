@@ -96,7 +96,7 @@ def _open(draft: Draft, path: StepId, operation: Operation, request: Payload | N
             operation=operation,
             attempt=1 if before is None else before.attempts + 1,
             epoch=moment.epoch,
-            key=idempotency_key(state.uid, path, operation.value, manual_epoch),
+            key=idempotency_key(state.uid, path, operation, manual_epoch),
             request=request,
             deadline_at=deadline_at,
             manual_epoch=manual_epoch,
@@ -164,9 +164,12 @@ def conclude(draft: Draft, end: AttemptEnd, verdict: Verdict) -> None:
     """Record what follows from the end of an operation."""
     path, at = end.path, draft.moment.at
     match verdict:
-        case Settle() if end.operation is Operation.FORWARD:
-            # First, because nearly every attempt ends so.
+        case Settle() if end.operation is _FORWARD:
+            # First, as what follows it, because nearly every attempt ends so.
             settle_step(draft, end, verdict)
+        case Settle(nothing_to_undo=nothing) if end.operation is _COMPENSATE:
+            started_at = end.after.started_at
+            draft.record(StepUndone(at=at, step=path, started_at=started_at, nothing_to_undo=nothing))
         case Again(delay_s=0.0, not_before_at=0.0, parked=False, operation=None) if (
             not draft.moment.is_draining and not draft.state.is_paused
         ):
@@ -182,9 +185,6 @@ def conclude(draft: Draft, end: AttemptEnd, verdict: Verdict) -> None:
         case Stick(reason=reason, message=told):
             message = told or f"{end.operation.value} answered {end.report.code}: {end.report.message}"
             stick(draft, path, end.operation, reason, message)
-        case Settle(nothing_to_undo=nothing) if end.operation is Operation.COMPENSATE:
-            started_at = end.after.started_at
-            draft.record(StepUndone(at=at, step=path, started_at=started_at, nothing_to_undo=nothing))
         case Settle() if end.operation is Operation.STOP:
             pass  # the operation is awaited to its end all the same
         case Settle():

@@ -47,7 +47,7 @@ from orchestrator.saga.events import (
     SignalReceived,
 )
 from orchestrator.saga.facts import RecordedFacts
-from orchestrator.saga.frontier import is_at_rest
+from orchestrator.saga.frontier import frontier_is_complete
 from orchestrator.saga.plan import ExpressionFailure, Operation, Scope
 from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, insists, operation_of
 
@@ -76,7 +76,9 @@ def decide(state: SagaState, command: Command, moment: Moment) -> Decision:
         return Decision((), state, rejected)
     if state.is_terminal and not isinstance(command, UndoChild):
         return Decision((), state)
-    draft = Draft(state, moment, was_at_rest=isinstance(command, _ORDINARY) and is_at_rest(state, moment))
+    draft = Draft(
+        state, moment, frontier_was_complete=isinstance(command, _ORDINARY) and frontier_is_complete(state, moment)
+    )
     match command:
         case AttemptReported():
             # First, because nearly every command is one.

@@ -9,13 +9,13 @@ from orchestrator.saga.state import SagaState
 class Draft:
     """Collects events and keeps the state in step with them, so that every rule sees what the one before it decided."""
 
-    __slots__ = ("before", "events", "moment", "state", "was_at_rest")
+    __slots__ = ("before", "events", "frontier_was_complete", "moment", "state")
 
-    def __init__(self, state: SagaState, moment: Moment, *, was_at_rest: bool = False) -> None:
-        """Begin with nothing decided. `was_at_rest`: only what is decided now can free or stop a step (`frontier`)."""
+    def __init__(self, state: SagaState, moment: Moment, *, frontier_was_complete: bool = False) -> None:
+        """Begin with nothing decided. Of a frontier that was complete only what is decided now moves a step."""
         self.before = self.state = state
         self.moment = moment
-        self.was_at_rest = was_at_rest
+        self.frontier_was_complete = frontier_was_complete
         self.events: list[Event] = []
 
     def record(self, event: Event) -> None:

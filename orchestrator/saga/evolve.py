@@ -39,18 +39,10 @@ from orchestrator.saga.events import (
     Verb,
 )
 from orchestrator.saga.evolve_items import counted, undo_next
+from orchestrator.saga.evolve_order import with_begun, with_to_undo
 from orchestrator.saga.evolve_step import StepEvent, with_event
 from orchestrator.saga.plan import Call, Operation, Outcome, Scope, Sleep, Step, Wait
-from orchestrator.saga.state import (
-    Rollback,
-    SagaState,
-    SagaStatus,
-    Signal,
-    StepState,
-    StepStatus,
-    is_left,
-    operations_of,
-)
+from orchestrator.saga.state import Rollback, SagaState, SagaStatus, Signal, StepState, StepStatus, operations_of
 from orchestrator.saga.traceparts import (
     TraceParts,
     compensation_begins,
@@ -91,38 +83,8 @@ def evolve(state: SagaState, event: Event) -> SagaState:
     status = next_saga(state.status, event, is_backward=state.cause is not None)
     after = FOLDS[type(event)](state, event, status)
     if after.cause is not None:
-        return _to_undo(after, event)
-    return after if len(after.live) < FORWARD_PARALLEL_MAX else _begun(after)
-
-
-def _begun(state: SagaState) -> SagaState:
-    """Pass over the steps that have begun; each is passed once, so that a thousand are not looked at every time."""
-    order, steps, place = state.plan.order, state.steps, state.begun
-    while place < len(order) and steps[order[place].id].status is not _PENDING:
-        place += 1
-    return state if place == state.begun else changed(state, begun=place)
-
-
-def _to_undo(state: SagaState, event: Event) -> SagaState:
-    """Keep the steps that are left to be undone, of a saga that goes backward."""
-    to_undo, steps = state.to_undo, state.steps
-    if isinstance(event, CompensationBegan):
-        left = [step for step in steps.values() if is_left(state, step)]
-        to_undo = tuple(step.id for step in sorted(left, key=_by_completion))
-    elif isinstance(event, StepSettled):
-        step = steps[item_of(event.step)[0]]
-        if step.settled_version == state.version and is_left(state, step):
-            to_undo = (*(each for each in to_undo if each != step.id), step.id)
-    end = len(to_undo)
-    while end and not is_left(state, steps[to_undo[end - 1]]):
-        end -= 1
-    if end == len(state.to_undo) and to_undo is state.to_undo:
-        return state
-    return changed(state, to_undo=to_undo[:end])
-
-
-def _by_completion(step: StepState) -> int:
-    return step.settled_version
+        return with_to_undo(after, event)
+    return after if len(after.live) < FORWARD_PARALLEL_MAX else with_begun(after)
 
 
 def _started(state: SagaState, event: SagaStarted, status: SagaStatus) -> SagaState:

@@ -1,9 +1,9 @@
 """Which steps are free to begin: trigger rules (R14), and where to look for those that a decision has freed.
 
-A saga is *at rest* when everything that may begin has begun. From there a decision can free only what follows the
-steps that ended in it, or what is inside the scopes that began: `to_look_at` has these alone, so that a decision costs
-the same in a saga of five steps and of a thousand. Whoever cannot be sure that it was at rest looks at all of them, in
-the same order.
+The frontier is *complete* when everything that may begin has begun. From there a decision can free only what follows
+the steps that ended in it, or what is inside the scopes that began: `to_look_at` has these alone, so that a decision
+costs the same in a saga of five steps and of a thousand. Whoever cannot be sure of it looks at all of them, in the same
+order.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -138,7 +138,7 @@ def has_room(state: SagaState) -> bool:
     return len(state.live) < FORWARD_PARALLEL_MAX or calls.open_count(state, _FORWARD) < FORWARD_PARALLEL_MAX
 
 
-def is_at_rest(state: SagaState, moment: Moment) -> bool:
+def frontier_is_complete(state: SagaState, moment: Moment) -> bool:
     """Return whether everything that is free to begin has begun, but for want of room, as far as a glance can tell.
 
     False wherever something may have been held back: while a person had the word, while a process drained or another
@@ -154,7 +154,7 @@ def is_at_rest(state: SagaState, moment: Moment) -> bool:
 
 def to_look_at(draft: Draft) -> Iterable[Step]:
     """Return the steps that may be free to begin, in plan order."""
-    if draft.was_at_rest and len(draft.before.live) < FORWARD_PARALLEL_MAX:
+    if draft.frontier_was_complete and len(draft.before.live) < FORWARD_PARALLEL_MAX:
         return _freed(draft)
     return _not_begun(draft.state)
 

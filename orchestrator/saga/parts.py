@@ -132,8 +132,8 @@ def advance_scopes(draft: Draft, failure: Failure) -> None:
             continue
         branch = body.otherwise if step.in_else else body.steps
         ended: Iterable[StepId] = branch
-        if draft.was_at_rest:
-            # Whatever failed before would not have left the scope at rest.
+        if draft.frontier_was_complete:
+            # Whatever failed before has had its consequences.
             ended = [each for each in ended_in(draft, step.id) if (each in body.otherwise) is step.in_else]
         cause = failure(draft.state, ended)
         if cause is not None:

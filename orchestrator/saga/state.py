@@ -308,7 +308,6 @@ class SagaState:
 TERMINAL = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.TERMINATED})
 SETTLED = frozenset({StepStatus.APPLIED, StepStatus.NOT_APPLIED, StepStatus.UNSETTLED, StepStatus.SKIPPED})
 """The forward operation has come to its end and nothing was undone yet."""
-_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})
 UNDECIDED = frozenset(
     {
         StepStatus.IN_FLIGHT,
@@ -358,15 +357,6 @@ def operations_of(step: StepState) -> list[tuple[Operation, OperationState]]:
     if step.undo is not None:
         found.append((Operation.COMPENSATE, step.undo))
     return found
-
-
-def is_left(state: SagaState, step: StepState) -> bool:
-    """Return whether a step is still to be undone, or, of a `for_each` step, some item of it; stuck ones included."""
-    if not state.plan.steps[step.id].is_undoable:
-        return False
-    if step.items is not None:
-        return step.items.to_undo > 0
-    return step.status in _UNDO_OPEN or (step.status is StepStatus.STUCK and step.outcome is not None)
 
 
 def is_undecided(step: StepState) -> bool:

@@ -223,7 +223,7 @@ class _World:
             ledgers=Ledgers(self.services.ledger),
             answers=self.answers.as_witness(),
             knows_targets=True,
-            is_at_rest=True,
+            frontier_is_complete=True,
             # Of several nodes each has epochs of its own; `Oversight` holds every commit against who owned its shard.
             in_order=self.given.nodes == 1 and self.faults.fates.seed % _IN_ORDER_EVERY == 0,
         )

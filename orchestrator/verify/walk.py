@@ -41,7 +41,7 @@ async def verify(
     answers: Answers | Mapping[SagaId, str] | None = None,
     signals: Mapping[SagaId, Collection[str]] | None = None,
     knows_targets: bool = False,
-    is_at_rest: bool = False,
+    frontier_is_complete: bool = False,
     in_order: bool = False,
     is_live: bool = False,
     has_forgotten: bool = False,
@@ -51,7 +51,7 @@ async def verify(
 
     `answers`: what callers were told; of a mapping, saga -> the end a caller was told, "" for accepted. `signals`: as
     `Answers.signals`. `knows_targets`: `plans` know what the targets' configuration declares of methods, which no
-    journal records (I13, I18, I19). `is_at_rest`: the caller knows that nothing more is going to happen (I36).
+    journal records (I13, I18, I19). `frontier_is_complete`: the caller knows that nothing more is going to happen (I36).
     `in_order`: read the store once more, in the order of its commits, which each shard has by itself (I3). `is_live`:
     others may write to it meanwhile: each saga is checked as its row was when it was read, and what can only be seen
     over several sagas is not checked. `has_forgotten`: ended sagas were removed, and who is missed is no violation.
@@ -87,7 +87,7 @@ async def verify(
         await _check_order({row.saga_id: row.shard for row in rows}, journal, findings)
     else:
         findings.partly["I3"] = "the order of commits over all sagas was not asked for"
-    if is_at_rest:
+    if frontier_is_complete:
         check_at_rest(rows, findings)
     else:
         findings.not_checked["I36"] = "nobody said that the faults have ended"

@@ -2,7 +2,7 @@
 
 from tests.defects.planting import Defect
 
-_KEY = "key=idempotency_key(state.uid, path, operation.value, manual_epoch),"
+_KEY = "key=idempotency_key(state.uid, path, operation, manual_epoch),"
 
 IN_CALLS = (
     Defect(
@@ -11,7 +11,7 @@ IN_CALLS = (
         module="saga.calls",
         says="each attempt has a key of its own",
         old=_KEY,
-        new="key=idempotency_key(state.uid, path, operation.value, 0 if before is None else before.attempts),",
+        new="key=idempotency_key(state.uid, path, operation, 0 if before is None else before.attempts),",
     ),
     Defect(
         name="key-of-the-process",
@@ -19,7 +19,7 @@ IN_CALLS = (
         module="saga.calls",
         says="the key changes when another process goes on",
         old=_KEY,
-        new="key=idempotency_key(state.uid, path, operation.value, moment.epoch),",
+        new="key=idempotency_key(state.uid, path, operation, moment.epoch),",
     ),
     Defect(
         name="key-of-the-step",

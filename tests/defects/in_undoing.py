@@ -6,7 +6,7 @@ IN_UNDOING = (
     Defect(
         name="unknown-not-undone",
         breaks="I18, I24, R20",
-        module="saga.state",
+        module="saga.evolve_order",
         says="a step of which nobody knows the end is not undone",
         old="_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})",
         new="_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNDOING})",
@@ -22,7 +22,7 @@ IN_UNDOING = (
     Defect(
         name="items-of-a-failed-list-not-undone",
         breaks="I18, I24",
-        module="saga.state",
+        module="saga.evolve_order",
         says="a list that failed leaves the items that were applied",
         old="    if step.items is not None:\n        return step.items.to_undo > 0\n",
         new="""    if step.items is not None and step.status is StepStatus.APPLIED:

@@ -57,7 +57,7 @@ async def compared(journal: Journal, plans: Plans, mesh: Mesh, crowd: Crowd) -> 
         ledgers=Ledgers(read_ledgers(mesh.data)),
         answers=crowd.answers,
         knows_targets=True,
-        is_at_rest=True,
+        frontier_is_complete=True,
         in_order=True,
     )
     survived: Counter[str] = Counter()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from orchestrator.saga import Decision, SagaState, decide, frontier
 from orchestrator.saga.backward import latest_first, remaining
 from orchestrator.saga.commands import Command, Moment
-from orchestrator.saga.frontier import is_at_rest
+from orchestrator.saga.frontier import frontier_is_complete
 from orchestrator.saga.plan import Step
 from tests.kit import machine
 from tests.properties.test_machine import tapes, world_of
@@ -40,11 +40,11 @@ class Compared:
     def decide(self, state: SagaState, command: Command, moment: Moment) -> Decision:
         given = decide(state, command, moment)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(DECIDE, "is_at_rest", never)
+            patch.setattr(DECIDE, "frontier_is_complete", never)
             patch.setattr(frontier, "_not_begun", all_steps)
             whole = decide(state, command, moment)
         assert (given.events, given.state) == (whole.events, whole.state), command
-        self.quick += bool(given.events) and is_at_rest(state, moment)
+        self.quick += bool(given.events) and frontier_is_complete(state, moment)
         if given.state.is_backward:
             left = sorted(remaining(given.state), key=lambda step: step.settled_version)
             assert left == list(latest_first(given.state, None))[::-1], command

@@ -135,7 +135,7 @@ async def judge(folder: Path, far: Depot, answers: Mapping[SagaId, str]) -> Told
             ledgers=Ledgers(mine),
             answers=answers,
             knows_targets=True,  # they declare nothing
-            is_at_rest=True,
+            frontier_is_complete=True,
             in_order=True,
         )
         for row in rows:

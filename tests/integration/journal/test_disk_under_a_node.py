@@ -90,7 +90,7 @@ async def judged(settings: Settings, far: Depot, answers: dict[SagaId, str]) -> 
             ledgers=Ledgers(lines),
             answers=answers,
             knows_targets=True,
-            is_at_rest=True,
+            frontier_is_complete=True,
             in_order=True,
         )
 

@@ -159,7 +159,7 @@ async def test_running_sleeping_waiting_and_ended_sagas_and_children_go_on_elsew
             families = [(row, rows[SagaId(row.parent)]) for row in rows.values() if row.parent]
             assert [child.shard for child, _ in families] == [parent.shard for _, parent in families]
             assert len(families) == 2
-            found = await verify(store, plans, knows_targets=True, is_at_rest=True, in_order=True)
+            found = await verify(store, plans, knows_targets=True, frontier_is_complete=True, in_order=True)
             assert found.violations == []
             assert {row.status for row in rows.values()} == {SagaStatus.COMPLETED, SagaStatus.COMPENSATED}
 

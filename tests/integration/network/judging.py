@@ -54,7 +54,7 @@ async def judge(
             ledgers=Ledgers(lines),
             answers=answers,
             knows_targets=True,
-            is_at_rest=True,
+            frontier_is_complete=True,
             in_order=True,
         )
         async for saga_id, event in _attempts(journal):

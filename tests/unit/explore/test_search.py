@@ -1,6 +1,5 @@
 """The search sees every end of a definition, proves what is so, and shows the shortest path to what is not."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -11,9 +10,9 @@ from orchestrator.explore import Explored, Word, explore, replay
 from orchestrator.explore.proof import flaw_of
 from orchestrator.frozen import changed
 from orchestrator.ids import StepId
-from orchestrator.saga import SagaState, SagaStatus, StepState, StepStatus, backward, outcome
+from orchestrator.saga import SagaState, SagaStatus, StepState, StepStatus, backward, evolve_order, outcome
+from orchestrator.saga.evolve_order import is_left
 from orchestrator.saga.plan import Plan
-from orchestrator.saga.state import is_left
 from orchestrator.testing import shorthand as plans
 from orchestrator.testing.shorthand import plan, step
 
@@ -92,7 +91,7 @@ def _forgets_b(monkeypatch: pytest.MonkeyPatch) -> None:
     def forgetful(state: SagaState, step: StepState) -> bool:
         return step.id != "b" and is_left(state, step)
 
-    monkeypatch.setattr(sys.modules["orchestrator.saga.evolve"], "is_left", forgetful)
+    monkeypatch.setattr(evolve_order, "is_left", forgetful)
 
 
 def test_an_effect_that_is_left_is_found_by_the_shortest_path_to_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ async def test_callers_who_were_told_what_is_true_break_no_rule() -> None:
         watched=[Watched(saga_id=SAGA, seen=[(number, None) for number in all_of(sample)], is_whole=True)],
         listed=[Listed(saga_ids=[SAGA], known=[SAGA])],
     )
-    findings = await verify(await kept(sample), Plans(), answers=answers, is_at_rest=True, in_order=True)
+    findings = await verify(await kept(sample), Plans(), answers=answers, frontier_is_complete=True, in_order=True)
     assert list(map(str, findings.violations)) == []
     counted = {name: findings.checked[name] for name in ("I7", "I8", "I9", "I36", "I45", "I46")}
     assert counted == {"I7": 2, "I8": 2, "I9": 2, "I36": 1, "I45": len(sample.events), "I46": 1}
@@ -156,7 +156,7 @@ async def test_a_writer_of_one_shard_is_not_the_successor_of_another_shards() ->
 async def test_a_saga_that_goes_on_though_nothing_more_will_happen_is_found(
     make: Callable[[], Sample], is_right: bool
 ) -> None:
-    findings = await verify(await kept(make()), Plans(), is_at_rest=True)
+    findings = await verify(await kept(make()), Plans(), frontier_is_complete=True)
     assert findings.checked["I36"] == 1
     assert (found(findings) == []) is is_right
 
