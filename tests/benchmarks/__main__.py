@@ -101,5 +101,5 @@ def _end_session(child: "subprocess.Popen[bytes]") -> None:
 
 
 if __name__ == "__main__":
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program is compiled: nobody waits for that at a start
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # installed programs are compiled
     main()
