@@ -17,7 +17,7 @@ from orchestrator.journal.refusals import refusal, request_taken
 from orchestrator.journal.sqlite import rows
 from orchestrator.journal.sqlite.sql import SQL
 from orchestrator.limits import JOURNAL_NUMBERS_KEPT_MAX
-from orchestrator.ports.journal import Append, AppendResult
+from orchestrator.ports.journal import Append, AppendResult, Rest
 
 Group = Sequence[tuple[Append, list[Encoded] | InvariantViolated]]
 
@@ -102,7 +102,7 @@ class Appender:
         return None if kept is None else self._advance(cursor, append)
 
     def _keep(self, append: Append, number: int) -> None:
-        if append.row.ended_at is None:
+        if append.row.ended_at is None and append.row.rest is not Rest.ASLEEP:  # whoever sleeps costs no memory
             if len(self._numbers) >= JOURNAL_NUMBERS_KEPT_MAX:
                 del self._numbers[next(iter(self._numbers))]
             self._numbers[append.saga_id] = number

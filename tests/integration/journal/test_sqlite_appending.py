@@ -44,7 +44,9 @@ async def test_the_rows_that_are_remembered_are_those_under_way_and_no_more_than
     await taken(journal, append("b", after=1), append("c", after=1, **ENDED))
     assert list(journal._appender._numbers) == ["d", "b"]
     await taken(journal, append("a", after=1), append("c", after=2))  # neither is remembered
-    for name, version in (("a", 2), ("b", 2), ("c", 3), ("d", 1)):
+    await taken(journal, append("d", after=1, rest=Rest.ASLEEP))
+    assert list(journal._appender._numbers) == ["b", "a", "c"]
+    for name, version in (("a", 2), ("b", 2), ("c", 3), ("d", 2)):
         row = await journal.row(SagaId(name))
         assert row is not None
         assert row.version == version == len(await journal.read(SagaId(name)))
