@@ -105,3 +105,40 @@ async def test_the_position_of_the_last_record_is_told(file: Path, journal: Sqli
     assert [result is None for result in results] == [True, False, True]
     assert last == connection.execute("SELECT max(position) FROM records").get == 72
     connection.close()
+
+
+GROWN = """
+WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 60000)
+INSERT INTO sagas (saga_id, uid, request_id, definition, revision, status, version, epoch, attributes, started_at,
+                   updated_at, ended_at, wake_at, attention, failure, rest, parent)
+SELECT hex(randomblob(16)), 'u', '', 'epro', 'r', iif(n % 10, 'COMPLETED', 'RUNNING'), 1, 1, '{}', n, n,
+       iif(n % 10, n, NULL), iif(n % 10, NULL, 1e12 + n), '', '', 'asleep', ''
+FROM n
+"""
+DEEPER = 2.0
+"""What was one page of a table or an index is two, its root and a leaf; whoever walks through one looks at hundreds."""
+
+
+async def pages_of_a_saga(journal: SqliteJournal, name: str) -> int:
+    """Run one saga; return how many pages were looked at, in the cache or not."""
+
+    def looked_at() -> int:
+        writer = journal._opened.writer
+        return sum(writer.status(of)[0] for of in (apsw.SQLITE_DBSTATUS_CACHE_HIT, apsw.SQLITE_DBSTATUS_CACHE_MISS))
+
+    before = looked_at()
+    await taken(journal, append(name, opened(1), wake_at=9e9, started_at=1e9, updated_at=1e9))
+    for version in (1, 2):
+        await taken(journal, append(name, opened(version + 1), after=version, wake_at=9e9, updated_at=1e9))
+    await taken(journal, append(name, opened(4), after=3, **{**ENDED, "ended_at": 1e9, "updated_at": 1e9}))
+    return looked_at() - before
+
+
+async def test_a_saga_looks_at_as_many_pages_in_a_store_that_has_grown(file: Path, journal: SqliteJournal) -> None:
+    await pages_of_a_saga(journal, "warm")
+    small = await pages_of_a_saga(journal, "small")
+    other = apsw.Connection(str(file))
+    other.execute(GROWN)
+    other.close()
+    await pages_of_a_saga(journal, "warm again")
+    assert await pages_of_a_saga(journal, "grown") < small * DEEPER
