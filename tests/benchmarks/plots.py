@@ -39,7 +39,7 @@ _BAR, _NAMES = 22, 430
 
 
 def shares(rows: Sequence[tuple[str, float, float | None, float | None]], title: str) -> str:
-    """Return a bar for each share, up to a whole or the largest; a dashed line is what must be, a plain one the goal."""
+    """Return a bar for each share, up to a whole or the largest; a dashed line is what must be, a plain one a goal."""
     highest = max(1.0, *(value for _, value, _, _ in rows))
     wide = (_WIDTH - _NAMES - 60) / highest
     parts = _frame(_WIDTH, _TOP + _BAR * len(rows) + 10, title)
