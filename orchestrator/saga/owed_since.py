@@ -32,16 +32,19 @@ _FEW = 2
 _NOTHING: Sequence[Effect] = ()
 
 
-def owed_since(old: SagaState | None, new: SagaState, touched: Iterable[StepId], fired: Iterable[Timer] = ()) -> Change:
+def owed_since(
+    old: SagaState | None, new: SagaState, touched: Iterable[StepId], fired: Collection[Timer] = ()
+) -> Change:
     """Return how `owed(new)` differs from `owed(old)`; of None, everything is new.
 
     `touched` are the steps and items that the records between the two name. A timer that has fired meanwhile and is
     owed still is due again: it came too early, or the wall clock has been set back while it ran.
     """
     change = _since(old, new, touched)
-    again = [_owed_still(new, timer) for timer in fired]
-    early = [effect for effect in again if effect is not None and effect not in change.due]
-    return Change((*change.due, *early), change.over) if early else change
+    if not fired:
+        return change
+    early = [effect for timer in fired for effect in _owed_still(new, timer) if effect not in change.due]
+    return Change([*change.due, *early], change.over)
 
 
 def _since(old: SagaState | None, new: SagaState, touched: Iterable[StepId]) -> Change:
@@ -69,13 +72,13 @@ def _since(old: SagaState | None, new: SagaState, touched: Iterable[StepId]) -> 
     return Change(_sorted(due), _sorted(over))
 
 
-def _owed_still(state: SagaState, timer: Timer) -> SetTimer | None:
+def _owed_still(state: SagaState, timer: Timer) -> list[Effect]:
     if state.is_terminal or state.version == 0:
-        return None
+        return []
     effects = of_saga(state)
     if timer.step is not None and timer.step in state.live:
         effects += of_path(state, timer.step)
-    return next((each for each in effects if isinstance(each, SetTimer) and each.timer == timer), None)
+    return [effect for effect in effects if isinstance(effect, SetTimer) and effect.timer == timer]
 
 
 def timers_after(timers: Map[Timer, float], change: Change) -> Map[Timer, float]:

@@ -20,9 +20,10 @@ from orchestrator.saga.commands import (
     StartSaga,
     TimerFired,
 )
-from orchestrator.saga.effects import Effect, SendCall, SetTimer, Timer
-from orchestrator.saga.events import Event, Parent, Phase, Report
+from orchestrator.saga.effects import Effect, SendCall, SetTimer, Timer, in_order
+from orchestrator.saga.events import Event, Parent, Phase, Report, touched
 from orchestrator.saga.outcome import CONFIGURATION, NEVER_FROM_THE_LIBRARY
+from orchestrator.saga.owed_since import owed_since
 from orchestrator.saga.plan import Operation, Plan
 from orchestrator.saga.state import operation_of
 from orchestrator.values import Attributes, Payload, TraceContext
@@ -91,9 +92,16 @@ class Machine:
         assert fold(self.state, decision.events) == decision.state, "M15: the state is the fold of the events"
         assert decision.rejected is None or not decision.events, "a rejected command changes nothing"
         check(decision.state)
+        self._is_owed_since(self.state, decision)
         self.state, self.rejected = decision.state, decision.rejected
         self.events.extend(decision.events)
         return decision.events
+
+    def _is_owed_since(self, before: SagaState, decision: Decision) -> None:
+        was, now, named = owed(before), owed(decision.state), touched(decision.events)
+        change = owed_since(before, decision.state, named)
+        assert [*change.due] == sorted(now - was, key=in_order), "what is due follows from what was touched"
+        assert [*change.over] == sorted(was - now, key=in_order), "and so does what is over"
 
     def start(
         self,
