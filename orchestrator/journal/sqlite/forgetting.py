@@ -4,6 +4,7 @@ What may go stays so: an ended saga moves again only as a child that its parent 
 there is not chosen. Pages that become free are filled by later appends; the file does not shrink.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,8 +49,8 @@ def set_parents(cursor: apsw.Cursor, found: Mapping[int, str]) -> None:
 
 def remove(cursor: apsw.Cursor, sagas: Sequence[int]) -> None:
     """Remove sagas with their records and attributes."""
-    for statement in ("forget_records", "forget_saga"):
-        cursor.executemany(SQL[statement], [(saga,) for saga in sagas])
+    for statement in ("forget_records", "forget_sagas"):
+        cursor.execute(SQL[statement], (json.dumps(sagas),))
 
 
 def _parent(connection: apsw.Connection, saga: int, saga_id: SagaId) -> str:

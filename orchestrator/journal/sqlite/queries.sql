@@ -152,12 +152,13 @@ SELECT version, epoch, type, checksum, body FROM records WHERE saga = ? AND vers
 -- name: set_parent
 UPDATE sagas SET parent = ? WHERE id = ? AND parent IS NULL;
 
+-- All at once: after each statement the writer's thread waits for its turn of the interpreter, and the file is locked.
 -- name: forget_records
-DELETE FROM records WHERE saga = ?;
+DELETE FROM records WHERE saga IN (SELECT value FROM json_each(?));
 
--- Its attributes go with it.
--- name: forget_saga
-DELETE FROM sagas WHERE id = ?;
+-- Their attributes go with them.
+-- name: forget_sagas
+DELETE FROM sagas WHERE id IN (SELECT value FROM json_each(?));
 
 -- Records as they lie here, by saga and version.
 -- name: entries
