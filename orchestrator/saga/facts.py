@@ -16,8 +16,8 @@ class RecordedFacts:
 
     state: SagaState
     own_reply: Payload | None = None
-    path: StepId | None = None
-    """The step, or the item, that the expression belongs to; None where it is the saga's."""
+    path: StepId = StepId("")
+    """The step, or the item, that the expression belongs to; empty where it is the saga's."""
 
     @property
     def saga_id(self) -> SagaId:
@@ -42,13 +42,11 @@ class RecordedFacts:
     @property
     def index(self) -> int | None:
         """Return the item's position."""
-        return None if self.path is None else item_of(self.path)[1]
+        return item_of(self.path)[1]
 
     @property
     def item(self) -> object:
         """Return the item's element of the list."""
-        if self.path is None:
-            return None
         step, index = item_of(self.path)
         return None if index is None else elements(self.state, step)[index]
 

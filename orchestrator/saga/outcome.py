@@ -212,8 +212,7 @@ def _read_reply(end: AttemptEnd) -> Verdict:
     if end.step.awaits is not None:
         return _answered(end, end.step.awaits.read, Begin(Operation.AWAIT))
     poll = end.step.poll
-    if poll is None:
-        return applied
+    assert poll is not None  # calls.py has settled what one reply is enough for
     facts = facts_of(end.state, end.path, end.report.reply)
     enough = poll.until(facts)
     # A read has no effect that could stay; a call that was applied again and again is undone like one that was once.

@@ -4,10 +4,12 @@ from random import Random  # noqa: TID251  (seeded: the same plans again)
 
 import pytest
 
+from orchestrator.ids import StepId
 from orchestrator.saga import SagaState, StepStatus
 from orchestrator.saga.backward import comes_before, remaining, startable
-from orchestrator.saga.plan import Step
-from orchestrator.testing.shorthand import plan, step
+from orchestrator.saga.commands import ResolveStep
+from orchestrator.saga.plan import Outcome, Step
+from orchestrator.testing.shorthand import plan, retry, step
 from tests.kit.machine import Machine, started
 
 TRIGGERS = ("all_success", "one_success", "all_done", "one_done")
@@ -59,3 +61,17 @@ def test_what_may_be_undone_is_what_no_other_undo_comes_before(*, sequential: bo
                 looked += 1
             reply_to_one(machine, luck)
     assert looked > 100
+
+
+def test_a_step_of_which_a_person_said_what_is_true_keeps_its_place_among_those_to_be_undone() -> None:
+    machine = started(
+        plan(step("a", optional=True, policy=retry(1)), step("b", "a", trigger="all_done"), step("c", "b"))
+    )
+    machine.reply("a", "UNAVAILABLE")
+    machine.reply("b")
+    machine.reply("c", "NOT_FOUND")
+    assert machine.state.to_undo == ("a", "b")
+    machine.tell(ResolveStep(step=StepId("a"), outcome=Outcome.APPLIED, reply=None, audit=machine.audit()))
+    assert machine.rejected is None
+    assert machine.state.steps[StepId("a")].status is StepStatus.APPLIED
+    assert machine.state.to_undo == ("a", "b")
