@@ -101,7 +101,9 @@ async def full() -> dict[str, Any]:
     with stage() as on:
         file = work(*MANY)
         size = _bytes(file)
-        workers = {EMPTY: on.embedded(), FILLED: on.embedded(f"sqlite:{file}")}
+        beside = file.with_name(f"{_WORK}{EMPTY}.sqlite")  # on the same disk
+        clear(beside.name)
+        workers = {EMPTY: on.embedded(f"sqlite:{beside}"), FILLED: on.embedded(f"sqlite:{file}")}
         sides = [
             Side(name=name, worker=worker, sagas=usual.sagas, wanted=usual.wanted, meter=on.meter())
             for name, worker in workers.items()
