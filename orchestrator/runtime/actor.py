@@ -31,18 +31,14 @@ from orchestrator.errors import Fenced, NotOwner, OrchestratorError, RequestErro
 from orchestrator.ids import SagaId
 from orchestrator.limits import COMMIT_HOLD_S, RECORDS_PER_APPEND_MAX
 from orchestrator.logscope import About, of_saga
-from orchestrator.ports.clock import Clock
 from orchestrator.ports.diagnostics import ActorFacts
-from orchestrator.ports.invoker import Invoker
 from orchestrator.ports.journal import Append, Record
-from orchestrator.ports.observer import Observer
-from orchestrator.ports.ownership import Ownership
-from orchestrator.runtime.committer import Committer
 from orchestrator.runtime.mailbox import Answer, Envelope, Mailbox
-from orchestrator.runtime.perform import ChildCalls, Hands
+from orchestrator.runtime.perform import Hands
 from orchestrator.runtime.rows import rest_of, row_of
+from orchestrator.runtime.surroundings import Surroundings
 from orchestrator.saga import SagaState, check_steps, decide
-from orchestrator.saga.commands import Command, Moment, TimerFired
+from orchestrator.saga.commands import Command, TimerFired
 from orchestrator.saga.effects import SetTimer, Timer, in_order
 from orchestrator.saga.events import Event, touched
 from orchestrator.saga.owed_since import NO_CHANGE, Change, owed_since, timers_after
@@ -51,36 +47,6 @@ from orchestrator.values import TraceContext
 logger = logging.getLogger("orchestrator.actor")
 
 Given = TypeVarTuple("Given")
-
-
-class Surroundings:
-    """What every actor of a process shares."""
-
-    __slots__ = ("children", "clock", "committer", "invoker", "is_draining", "leaving", "observer", "ownership")
-
-    children: ChildCalls
-    """Given later: children are begun through the directory, whose actors they serve."""
-
-    def __init__(
-        self, *, clock: Clock, committer: Committer, invoker: Invoker, observer: Observer, ownership: Ownership
-    ) -> None:
-        """Gather the ports."""
-        self.clock = clock
-        self.committer = committer
-        self.invoker = invoker
-        self.observer = observer
-        self.ownership = ownership
-        self.is_draining = False
-        self.leaving: set[int] = set()
-        """Shards that are about to get another owner."""
-
-    def is_leaving(self, shard: int) -> bool:
-        """Return whether nothing new may begin there: the process drains, or the shard is given away."""
-        return self.is_draining or shard in self.leaving
-
-    def moment(self, epoch: int, *, is_draining: bool) -> Moment:
-        """Return the time and the luck for one decision."""
-        return Moment(at=self.clock.now(), entropy=self.clock.entropy(), epoch=epoch, is_draining=is_draining)
 
 
 class Guard(Protocol):
@@ -262,10 +228,15 @@ class Actor:
         self._hands.let_go()
         self._mailbox.close(error)
 
-    def _take_turn(self, envelope: Envelope | None) -> None:
+    def _take_turn(self, envelope: Envelope) -> None:
         """Decide on a message and on every other that waits, one after the other, then append once."""
         around, shard = self._around, self.shard
-        epoch = around.ownership.epoch(shard)
+        try:
+            epoch = around.ownership.epoch(shard)
+        except NotOwner as error:
+            if envelope.answer is not None:
+                envelope.answer(error)
+            raise
         turn = self._let_go_of_held() or _Turn(self.state, epoch)
         is_leaving = around.is_leaving(shard)
         try:
@@ -299,10 +270,13 @@ class Actor:
         self._held = self._flush = None
         return held
 
-    def _decide(self, turn: _Turn, envelope: Envelope | None, *, is_leaving: bool) -> None:
+    def _decide(self, turn: _Turn, first: Envelope, *, is_leaving: bool) -> None:
         held = len(turn.events)
+        envelope: Envelope | None = first
         while envelope is not None:
             command, answer = envelope
+            if answer is not None:
+                turn.answers.append((answer, None))  # before anything can fail
             if isinstance(command, TimerFired):
                 self._forget(command.timer, turn)
             moment = self._around.moment(turn.epoch, is_draining=is_leaving)
@@ -310,8 +284,8 @@ class Actor:
             decision = decide(turn.state, command, moment)
             turn.state = decision.state
             turn.events.extend(decision.events)
-            if answer is not None:
-                turn.answers.append((answer, decision.rejected))
+            if answer is not None and decision.rejected is not None:
+                turn.answers[-1] = answer, decision.rejected
             envelope = self._mailbox.take() if len(turn.events) < RECORDS_PER_APPEND_MAX else None
         named = touched(turn.events)
         check_steps(turn.state, touched(turn.events[held:]) if held else named)  # what was held has been checked

@@ -4,8 +4,9 @@ import asyncio
 
 from orchestrator.errors import OrchestratorError, VersionConflict
 from orchestrator.ids import SagaId
-from orchestrator.runtime.actor import Actor, Surroundings
+from orchestrator.runtime.actor import Actor
 from orchestrator.runtime.directory import Directory
+from orchestrator.runtime.surroundings import Surroundings
 from orchestrator.saga import SagaState, decide
 from orchestrator.saga.commands import Command
 

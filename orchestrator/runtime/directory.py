@@ -32,10 +32,11 @@ from orchestrator.limits import (
 from orchestrator.ports.diagnostics import ActorFacts
 from orchestrator.ports.journal import Journal, Record
 from orchestrator.ports.plans import Plans
-from orchestrator.runtime.actor import Actor, Surroundings
+from orchestrator.runtime.actor import Actor
 from orchestrator.runtime.passivation import may_leave
 from orchestrator.runtime.rows import may_resume
 from orchestrator.runtime.supervisor import Supervisor
+from orchestrator.runtime.surroundings import Surroundings
 from orchestrator.runtime.watchers import Watchers
 from orchestrator.saga import SagaState, blank, fold
 from orchestrator.saga.commands import Recovered

@@ -22,7 +22,6 @@ from orchestrator.ports.observer import Backlog, Observer
 from orchestrator.ports.ownership import Ownership
 from orchestrator.ports.plans import JsonInput, Plans
 from orchestrator.runtime import backlog
-from orchestrator.runtime.actor import Surroundings
 from orchestrator.runtime.asking import Asking
 from orchestrator.runtime.children import Children
 from orchestrator.runtime.committer import Committer
@@ -39,6 +38,7 @@ from orchestrator.runtime.requests import (
     Until,
 )
 from orchestrator.runtime.starting import Starting, checked, draining
+from orchestrator.runtime.surroundings import Surroundings
 from orchestrator.runtime.watchers import Watch, Watchers
 from orchestrator.saga import SagaState, SagaStatus
 from orchestrator.saga.commands import CancelSaga

@@ -11,11 +11,11 @@ from orchestrator.ports.clock import Clock
 from orchestrator.ports.journal import Journal, SearchRow
 from orchestrator.ports.ownership import shard_of
 from orchestrator.ports.plans import Plans
-from orchestrator.runtime.actor import Surroundings
 from orchestrator.runtime.asking import Asking
 from orchestrator.runtime.directory import Directory
 from orchestrator.runtime.messages import signal_command
 from orchestrator.runtime.requests import ConflictPolicy, SignalRequest, Started, StartRequest
+from orchestrator.runtime.surroundings import Surroundings
 from orchestrator.runtime.watchers import Watchers
 from orchestrator.saga import SagaState
 from orchestrator.saga.commands import StartSaga

@@ -159,6 +159,20 @@ def test_trust_that_ends_unnoticed_ends_the_actor_at_its_next_turn_and_nothing_i
     run(story())
 
 
+def test_whoever_asks_when_trust_has_ended_unnoticed_is_told_whose_the_saga_is() -> None:
+    async def story() -> None:
+        deeds = Deeds(0, 1, 2, 3)
+        process = Process(hangs, PLAN, ownership=deeds)
+        async with process.orchestrator.running():
+            await process.start()
+            deeds.held.clear()
+            async with asyncio.timeout(1.0):
+                with pytest.raises(NotOwner, match="neighbour"):
+                    await process.orchestrator.cancel("s", "enough")
+
+    run(story())
+
+
 def test_what_was_durable_when_trust_ended_is_answered_but_no_call_is_begun() -> None:
     async def story() -> None:
         deeds = Deeds(0, 1, 2, 3)

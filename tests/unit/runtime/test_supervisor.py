@@ -107,3 +107,17 @@ def test_a_saga_that_is_set_aside_during_its_pause_is_not_taken_up_again() -> No
             assert turns == 1
 
     run(story())
+
+
+def test_whoever_asks_for_what_cannot_be_decided_is_told_so() -> None:
+    def bug(_facts: Facts) -> Payload | ExpressionFailure:
+        raise ZeroDivisionError("a bug in a rendered expression")
+
+    async def story() -> None:
+        process = Process(lambda _call: report(), plan(step("a", idempotent=True, request=bug)))
+        async with process.orchestrator.running():
+            async with asyncio.timeout(1.0):
+                with pytest.raises(OrchestratorError, match="set aside"):
+                    await process.start()
+
+    run(story())
