@@ -6,9 +6,11 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import grpc
 import pytest
+from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from orchestrator.limits import PAYLOAD_BYTES_MAX
@@ -252,7 +254,8 @@ async def test_a_call_that_grpc_forgets_is_reported_after_its_deadline(monkeypat
     async with serving(Shop().methods()) as address, calling(address) as caller:
         await caller.call()
         request = caller.request(timeout_s=0.05)
-        force_setattr(request.request, "data", "not bytes")  # the only way found to make gRPC drop a call silently
+        # the only way found to make gRPC drop a call silently
+        force_setattr(cast("Struct", request.request), "data", "not bytes")
         _opened, reported = caller.begin(request)
         report = await reported
         asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)

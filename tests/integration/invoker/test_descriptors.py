@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
+from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from orchestrator.errors import ConfigError, TargetUnreachable
@@ -308,7 +309,7 @@ async def test_an_answer_that_is_not_its_type_may_have_been_applied(tmp_path: Pa
 
             async def reply(data: bytes, type_name: str = "google.rpc.Status") -> Any:
                 request = caller.request(data=data)
-                force_setattr(request, "reply_type", type_name)
+                force_setattr(cast("Struct", request), "reply_type", type_name)
                 return await caller.begin(request)[1]
 
             assert (await reply(good)).code == "OK"
@@ -330,7 +331,7 @@ async def test_types_are_learnt_in_the_background_after_a_restart(tmp_path: Path
         target = TargetConfig(name="shop", address=address, descriptors=set_of(tmp_path))
         async with calling(target) as caller:
             request = caller.request(data=b"\x12\x05abc")
-            force_setattr(request, "reply_type", "google.rpc.Status")
+            force_setattr(cast("Struct", request), "reply_type", "google.rpc.Status")
             while (await caller.begin(request)[1]).code != "INTERNAL":
                 pass  # every turn is a whole call, so the background gets its turns
 

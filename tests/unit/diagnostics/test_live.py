@@ -243,7 +243,7 @@ def test_ten_thousand_sagas_and_as_many_tasks_hold_the_loop_for_less_than_twenty
             model = directory._active[SagaId("s")]
             for number in range(10_000):
                 actor = Actor(SagaId(f"s{number}"), model.state, around, directory)
-                actor._owed = model._owed
+                actor._performed, actor._timers = model._performed, model._timers
                 directory._enter(actor)
             event = asyncio.Event()
             tasks = [loop.create_task(event.wait()) for _ in range(10_000)]

@@ -57,7 +57,7 @@ class Sample:
 
 def sample_of(machine: Machine) -> Sample:
     records = tuple(Record(version=n, epoch=1, event=event) for n, event in enumerate(machine.events, 1))
-    row = row_of(machine.state, wake_at(machine.owed), rest_of(machine.state, machine.owed, is_draining=False), epoch=1)
+    row = row_of(machine.state, wake_at(machine.owed), rest_of(machine.state, is_draining=False), epoch=1)
     return Sample(plan=machine.plan, row=row, records=records)
 
 
@@ -85,7 +85,7 @@ def running() -> Sample:
 def sample_of_guide(told: Guide) -> Sample:
     """A history of any shape, with the row that its last append would have."""
     effects = owed(told.state)
-    rest = rest_of(told.state, effects, is_draining=False)
+    rest = rest_of(told.state, is_draining=False)
     row = row_of(told.state, wake_at(effects), rest, epoch=told.records[-1].epoch)
     return Sample(plan=told.plan, row=row, records=tuple(told.records))
 

@@ -33,9 +33,8 @@ class Onlooker:
         seen = len(self._records)
         new = enumerate(machine.events[seen:], seen + 1)
         self._records += [Record(version=version, epoch=machine.epoch, event=event) for version, event in new]
-        effects = machine.owed
-        rest = rest_of(machine.state, effects, is_draining=machine.is_draining)
-        row = row_of(machine.state, wake_at(effects), rest, epoch=machine.epoch)
+        rest = rest_of(machine.state, is_draining=machine.is_draining)
+        row = row_of(machine.state, wake_at(machine.owed), rest, epoch=machine.epoch)
         check_stream(row, machine.plan, self._records, self._findings)
 
 
