@@ -241,13 +241,18 @@ class Actor:
         is_leaving = around.is_leaving(shard)
         try:
             self._decide(turn, envelope, is_leaving=is_leaving)
+            if turn.events:
+                self._record(turn, is_leaving=is_leaving)
         except BaseException:
             turn.answer(self.state, OrchestratorError(f"saga {self.saga_id!r} was set aside; see its log"))
             raise
         if not turn.events:
             turn.answer(self.state)
             self._perform(turn.change, turn.timers)
-        elif self._can_wait(turn, is_leaving=is_leaving):
+
+    def _record(self, turn: _Turn, *, is_leaving: bool) -> None:
+        """Append what was decided, at once or in company."""
+        if self._can_wait(turn, is_leaving=is_leaving):
             self._held = turn
             self._flush = asyncio.get_running_loop().call_later(COMMIT_HOLD_S, self.flush)
         else:
@@ -324,12 +329,14 @@ class Actor:
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("durable to %d, %s", self.state.version, self.state.status)
         stopped = self._stopped or self._disowned(turn)
-        if stopped is None:
-            # What is owed goes first: the services work while the rest of this is done.
-            self._perform(turn.change, turn.timers)
-        self._around.observer.recorded(self.state, turn.records)
-        turn.answer(self.state)
-        self._in_commit = None
+        try:
+            if stopped is None:
+                # What is owed goes first: the services work while the rest of this is done.
+                self._perform(turn.change, turn.timers)
+            self._around.observer.recorded(self.state, turn.records)
+        finally:
+            turn.answer(self.state)  # it is durable, whatever becomes of the rest
+            self._in_commit = None
         if stopped is not None:  # durable, and so answered; what is owed is for whoever goes on
             raise stopped
         if (waiting := self._mailbox.take()) is not None:

@@ -18,8 +18,8 @@ IN_RUNTIME = (
         breaks="I35, I36",
         module="runtime.actor",
         says="a timer that fired a moment too early is gone",
-        old="            self._perform(turn.change, turn.timers)\n        elif",
-        new="        elif",
+        old="            turn.answer(self.state)\n            self._perform(turn.change, turn.timers)\n",
+        new="            turn.answer(self.state)\n",
     ),
     Defect(
         name="leaves-memory-with-a-call-open",

@@ -1,6 +1,7 @@
 """What is remembered of sagas in trouble is bounded, and being set aside is for good."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -8,9 +9,14 @@ from orchestrator.errors import IntegrityError, OrchestratorError
 from orchestrator.ids import SagaId
 from orchestrator.limits import CRASH_PAUSE_S, CRASHES_MAX
 from orchestrator.logscope import About, turn
+from orchestrator.ports.invoker import CallRequest
+from orchestrator.ports.journal import Record, SearchRow
 from orchestrator.ports.observer import Silence
+from orchestrator.runtime import actor
 from orchestrator.runtime import supervisor as module
 from orchestrator.runtime.supervisor import Supervisor
+from orchestrator.saga import SagaState
+from orchestrator.saga.events import Report
 from orchestrator.saga.plan import ExpressionFailure, Facts
 from orchestrator.testing.shorthand import plan, step
 from orchestrator.values import Payload
@@ -119,5 +125,47 @@ def test_whoever_asks_for_what_cannot_be_decided_is_told_so() -> None:
             async with asyncio.timeout(1.0):
                 with pytest.raises(OrchestratorError, match="set aside"):
                     await process.start()
+
+    run(story())
+
+
+def test_whoever_asks_for_what_cannot_be_written_down_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(*_: object, **__: object) -> SearchRow:
+        raise ZeroDivisionError("a bug in a search row")
+
+    async def story() -> None:
+        process = Process(lambda _call: report(), plan(step("a", idempotent=True)))
+        async with process.orchestrator.running():
+            monkeypatch.setattr(actor, "row_of", bug)
+            async with asyncio.timeout(1.0):
+                with pytest.raises(OrchestratorError, match="set aside"):
+                    await process.start()
+
+    run(story())
+
+
+def test_whoever_asks_for_what_is_durable_is_told_so_though_nothing_can_be_begun() -> None:
+    def bug(_call: CallRequest) -> Report | None:
+        raise ZeroDivisionError("a bug in a call")
+
+    async def story() -> None:
+        process = Process(bug, plan(step("a", idempotent=True)))
+        async with process.orchestrator.running():
+            async with asyncio.timeout(1.0):
+                assert (await process.start()).created
+
+    run(story())
+
+
+def test_whoever_asks_for_what_is_durable_is_told_so_though_nobody_can_be_shown_it() -> None:
+    class Blind(Silence):
+        def recorded(self, state: SagaState, records: Sequence[Record]) -> None:
+            raise ZeroDivisionError("a bug in what is told of a saga")
+
+    async def story() -> None:
+        process = Process(lambda _call: report(), plan(step("a", idempotent=True)), observer=Blind())
+        async with process.orchestrator.running():
+            async with asyncio.timeout(1.0):
+                assert (await process.start()).created
 
     run(story())
