@@ -142,7 +142,7 @@ class _World:
     async def live(self, loop: SimulatedLoop, logged: list[str], *, digest: bool) -> Run:
         keeping = loop.create_task(self.running.keep_running(), name="keeper")
         callers = [
-            loop.create_task(self._caller(number, begin).run(), name=f"caller {number}")
+            loop.create_task(self._caller(number, begin).run(), name=f"caller of saga s{number}")
             for number, begin in enumerate(self.given.begins, 1)
         ]
         loop.call_later(self.given.chaos_s, self._heal)
@@ -157,9 +157,9 @@ class _World:
         await self.running.at_rest()
         for caller in callers:
             if not caller.done():
-                self.violations.append(f"caller: without an answer when all was well again: {caller.get_name()}")
+                self.violations.append(f"{caller.get_name()}: without an answer when all was well again")
             elif (error := caller.exception()) is not None:
-                self.violations.append(f"caller: was told {error!r}")
+                self.violations.append(f"{caller.get_name()}: was told {error!r}")
         for process in self.running.close():
             await self._stopped(process)
         keeping.cancel()

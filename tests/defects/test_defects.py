@@ -90,7 +90,7 @@ def test_the_program_as_it_is_breaks_no_rule_from_any_starting_point() -> None:
         ("I24 saga s1: completed, and nothing stands", "I24"),
         ("bug: saga s1 is quarantined", "the log"),
         ("the run broke: KeyError('s1')", "the run"),
-        ("caller: was told NotFound()", "a caller"),
+        ("caller of saga s1: was told NotFound()", "a caller"),
     ],
 )
 def test_a_finding_is_named_after_what_told(message: str, told_by: str) -> None:

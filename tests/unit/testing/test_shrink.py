@@ -1,9 +1,13 @@
+import asyncio
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 
-from orchestrator.testing import Fates, Fault, Kind, Run, Simulation, read_tape, swarm
+from orchestrator.saga.plan import Plan
+from orchestrator.testing import Begin, Fates, Fault, FixedPlans, Kind, Run, Simulation, read_tape, swarm
 from orchestrator.testing.flows import FLOWS, mixed
+from orchestrator.testing.shorthand import plan, wait
 from orchestrator.testing.shrink import rule_of, shrink
 from orchestrator.values import Payload
 
@@ -83,8 +87,27 @@ def test_sagas_that_do_not_matter_are_left_out_even_where_every_fault_does() -> 
     assert list(found.statuses) == ["s2"]
 
 
+def test_sagas_of_callers_who_were_answered_are_left_out() -> None:
+    class Mute(FixedPlans):
+        asked: ClassVar = set[asyncio.AbstractEventLoop]()
+
+        async def plan(self, definition: str, revision: str = "") -> Plan:
+            loop = asyncio.get_running_loop()
+            if definition == "test" and revision and loop not in self.asked:
+                self.asked.add(loop)  # of each run the first who asks by revision: the caller who signals
+                await loop.create_future()
+            return await super().plan(definition, revision)
+
+    waiting = plan(wait("w", within_s=5.0))
+    begins = [STRAIGHT.begins[0], Begin(definition="test", input=Payload("Input", b"")), STRAIGHT.begins[0]]
+    mute = Simulation(plans=[*STRAIGHT.plans, waiting], begins=begins, catalogue=Mute(*STRAIGHT.plans, waiting))
+    found = shrink(mute, mute.run(1))
+    assert list(found.statuses) == ["s2"]
+    assert found.violations == ("caller of saga s2: without an answer when all was well again",)
+
+
 def test_a_rule_is_the_first_word_of_its_violation() -> None:
-    told = ("I13 saga s1: an effect too many", "bug: it failed", "caller: caller 1 was told X", "repetition: another")
+    told = ("I13 saga s1: an effect too many", "bug: it failed", "caller of saga s1: was told X", "repetition: another")
     assert [rule_of(each) for each in told] == ["I13", "bug", "caller", "repetition"]
 
 
@@ -93,7 +116,7 @@ def test_a_bug_is_not_taken_for_a_caller_who_was_told_one() -> None:
         def run(self, seed: int, **given: object) -> Run:
             run = super().run(seed, **given)  # type: ignore[arg-type]  # passed on
             has = {fault.kind for fault in run.tape}
-            told = ["caller: caller 1 was told X"] * (Kind.SLOW in has) + ["bug: it failed"] * (Kind.REFUSES in has)
+            told = ["caller of saga s1: was told X"] * (Kind.SLOW in has) + ["bug: it failed"] * (Kind.REFUSES in has)
             run.violations = tuple(told)
             return run
 

@@ -156,7 +156,7 @@ def test_a_caller_who_is_never_answered_is_found() -> None:
     given = plan(step("a"))
     run = Simulation(plans=[given], begins=[BEGIN], catalogue=Mute(given)).run(1)
     (violation,) = run.violations
-    assert violation.endswith("without an answer when all was well again: caller 1")
+    assert violation == "caller of saga s1: without an answer when all was well again"
 
 
 def test_what_the_runtime_logs_as_an_error_is_a_bug_that_is_told() -> None:
