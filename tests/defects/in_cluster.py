@@ -127,6 +127,14 @@ IN_CLUSTER = (
         new="            turn.answer(self.state, stopped)  # it is durable",
     ),
     _defect(
+        name="asked-when-trust-has-ended",
+        breaks="I36",
+        module="runtime.actor",
+        says="who asks a process that has lost the saga, and does not know it yet, is never answered",
+        old="            if envelope.answer is not None:\n                envelope.answer(error)\n            raise",
+        new="            raise",
+    ),
+    _defect(
         name="ends-remembered-of-a-lost-shard",
         breaks="I45",
         module="runtime.directory",
