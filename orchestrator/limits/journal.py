@@ -3,8 +3,13 @@
 # While the disk takes less than this for a commit, on average, commits run on the event loop: a thread hand-off costs
 # more than they do. Two milliseconds is as long as a group may make every other saga wait for nothing but the disk.
 JOURNAL_COMMIT_LOOP_S_MAX = 0.002
-# Below this they come back from the writer thread; half of the other bound, so that they do not swing to and fro.
+# Where one that is tried on the event loop takes less, they come back from the writer thread; half of the other bound,
+# so that they do not swing to and fro.
 JOURNAL_COMMIT_LOOP_S_BACK = 0.001
+# How long commits stay in the thread before one is tried on the loop; it may take a hundredth of that time.
+JOURNAL_COMMIT_TRY_S = 1.0
+# None is tried while they take longer than this in the thread: a disk that stands still would hold up the loop.
+JOURNAL_COMMIT_TRY_S_MAX = 0.05
 # Rows read on the event loop in one go, about two milliseconds of decoding; what is longer is read in a thread.
 JOURNAL_LOOP_ROWS_MAX = 500
 # Newest records kept until the trace reader has taken them: it looks every fifth of a second, in which 2,000 sagas a

@@ -37,7 +37,8 @@ Invariants
 `rows.py`         search rows and records as columns, and back
 ================  =================================================================================================
 
-May import: what `orchestrator.journal` may, and `apsw` (which brings its own, recent SQLite). Read next: `store.py`, then `appending.py`.
+May import: what `orchestrator.journal` may, and `apsw` (which brings its own, recent SQLite). Read next: `store.py`,
+then `appending.py`.
 """
 
 from orchestrator.journal.sqlite.store import SqliteJournal

@@ -27,7 +27,12 @@ import apsw
 
 from orchestrator.errors import JournalUnavailable
 from orchestrator.journal.sqlite.sql import SQL
-from orchestrator.limits import JOURNAL_COMMIT_LOOP_S_BACK, JOURNAL_COMMIT_LOOP_S_MAX
+from orchestrator.limits import (
+    JOURNAL_COMMIT_LOOP_S_BACK,
+    JOURNAL_COMMIT_LOOP_S_MAX,
+    JOURNAL_COMMIT_TRY_S,
+    JOURNAL_COMMIT_TRY_S_MAX,
+)
 
 _T = TypeVar("_T")
 
@@ -40,16 +45,33 @@ WEIGHT_OF_LATEST = 0.1
 
 @dataclass(slots=True)
 class Pace:
-    """Where the next commit runs, from how long the disk took for the last ones."""
+    """Where the next commit runs, from how long the disk took for the last ones.
+
+    Beside a busy loop the thread's clock tells little: it counts what it takes to get the interpreter back, five
+    milliseconds and more, so that commits that were once in the thread would stay there whatever the disk does. Whether
+    they may come back is therefore tried: one commit runs on the loop now and then, at a hundredth of the time at most.
+    """
 
     on_loop: bool = True
     average_s: float = 0.0
+    """On the loop of the disk alone; in the thread with what the interpreter took."""
+    try_at: float = 0.0
+    """When the loop is to be tried again, by the performance counter."""
 
-    def observe(self, seconds: float) -> None:
-        """Take note of one commit."""
-        self.average_s += (seconds - self.average_s) * WEIGHT_OF_LATEST
-        bound = JOURNAL_COMMIT_LOOP_S_MAX if self.on_loop else JOURNAL_COMMIT_LOOP_S_BACK
-        self.on_loop = self.average_s <= bound
+    def is_for_loop(self, now: float) -> bool:
+        """Return whether a commit that begins now runs on the loop."""
+        return self.on_loop or (now >= self.try_at and self.average_s <= JOURNAL_COMMIT_TRY_S_MAX)
+
+    def observe(self, seconds: float, now: float, *, in_thread: bool = False) -> None:
+        """Take note of one commit that ended now."""
+        if self.on_loop or in_thread:
+            self.average_s += (seconds - self.average_s) * WEIGHT_OF_LATEST
+            if self.on_loop and self.average_s > JOURNAL_COMMIT_LOOP_S_MAX:
+                self.on_loop, self.try_at = False, now + JOURNAL_COMMIT_TRY_S
+        elif seconds <= JOURNAL_COMMIT_LOOP_S_BACK:
+            self.on_loop, self.average_s = True, seconds
+        else:
+            self.try_at = now + max(JOURNAL_COMMIT_TRY_S, 100 * seconds)
 
 
 class Writer:
@@ -73,7 +95,7 @@ class Writer:
 
         Long work never runs on the event loop, however fast the disk is.
         """
-        if self.pace.on_loop and not is_long and self._busy.acquire(blocking=False):
+        if not is_long and self.pace.is_for_loop(perf_counter()) and self._busy.acquire(blocking=False):
             try:
                 return self._commit(work)
             finally:
@@ -100,9 +122,9 @@ class Writer:
 
     def _commit_in_turn(self, work: Callable[[apsw.Cursor], _T]) -> _T:
         with self._busy:
-            return self._commit(work)
+            return self._commit(work, in_thread=True)
 
-    def _commit(self, work: Callable[[apsw.Cursor], _T]) -> _T:
+    def _commit(self, work: Callable[[apsw.Cursor], _T], *, in_thread: bool = False) -> _T:
         self.check()
         if _identity(self._file) != self._identity:
             self.failed = _GONE
@@ -120,7 +142,8 @@ class Writer:
         except BaseException:
             self._roll_back()
             raise
-        self.pace.observe(perf_counter() - begun)
+        ended = perf_counter()
+        self.pace.observe(ended - begun, ended, in_thread=in_thread)
         return result
 
     def _check_ownership(self) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import perf_counter
 
 import apsw
 import pytest
@@ -143,7 +144,7 @@ async def test_the_nth_write_fails_while_the_log_is_copied_home(tmp_path: Path, 
 
 async def test_a_failure_in_the_writers_thread_counts_as_well(file: Path, disk: FailingDisk) -> None:
     journal = SqliteJournal.open(file)
-    journal._writer.pace.observe(60.0)
+    journal._writer.pace.observe(60.0, perf_counter())
     assert not journal._writer.pace.on_loop
     disk.arm(80, errno.EIO)
     acknowledged = await append_until_it_fails(journal, limit=60)
@@ -156,7 +157,7 @@ async def test_a_failure_in_the_writers_thread_counts_as_well(file: Path, disk: 
 
 async def test_every_append_that_waits_for_its_turn_fails_with_the_first(file: Path, disk: FailingDisk) -> None:
     journal = SqliteJournal.open(file)
-    journal._writer.pace.observe(60.0)
+    journal._writer.pace.observe(60.0, perf_counter())
     disk.arm(1, errno.EIO)
     results = await asyncio.gather(
         *(journal.append([append(f"saga-{number}")]) for number in range(10)), return_exceptions=True

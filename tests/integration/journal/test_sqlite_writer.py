@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from time import perf_counter
 
 import apsw
 import pytest
@@ -38,7 +39,7 @@ def other(file: Path, journal: SqliteJournal) -> Iterator[apsw.Connection]:
 
 
 async def test_a_slow_commit_leaves_the_loop_free(journal: SqliteJournal, other: apsw.Connection) -> None:
-    journal._writer.pace.observe(60.0)
+    journal._writer.pace.observe(60.0, perf_counter())
     slow = asyncio.gather(journal.append([append("a")]), journal.append([append("b")]))
     assert await journal.row(A) is None  # the loop runs and reads while both wait
     assert not slow.done()
@@ -50,7 +51,7 @@ async def test_a_slow_commit_leaves_the_loop_free(journal: SqliteJournal, other:
 async def test_an_append_nobody_waits_for_any_more_is_whole_or_absent(
     journal: SqliteJournal, other: apsw.Connection
 ) -> None:
-    journal._writer.pace.observe(60.0)
+    journal._writer.pace.observe(60.0, perf_counter())
     running = asyncio.ensure_future(journal.append([append("a")]))  # noqa: TID251  (it is awaited below)
     queued = asyncio.ensure_future(journal.append([append("b")]))  # noqa: TID251
     while not journal._writer._busy.locked():
