@@ -4,6 +4,7 @@ Loaded only where tracing is on, because the SDK costs a tenth of a second at st
 """
 
 import logging
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,8 +21,9 @@ from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX, TRACE_STATES_KEPT_MAX
 from orchestrator.telemetry.names import SCHEMA, SCOPE
 from orchestrator.telemetry.spandata import Said, SpanData
 
-# What exporters let out instead of saying FAILURE: a closed channel, a socket's error, a value that does not encode.
-_LET_OUT = (RuntimeError, OSError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
+# What exporters let out instead of saying FAILURE: a closed channel, a socket's error, a value that does not encode (and
+# what `struct` cannot pack is no ValueError). What is not here ends the thread that exports.
+_LET_OUT = (RuntimeError, OSError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError, struct.error)
 # What an exporter says on its own loggers is said by the outbox in one line, at most once a minute.
 _NOISY = (
     "opentelemetry.exporter.otlp.proto.grpc.exporter",

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from orchestrator.telemetry.outbox import BatchSettings, Entry, Outbox
+from orchestrator.frozen import changed
+from orchestrator.telemetry.exporters import OtlpSender
+from orchestrator.telemetry.outbox import BatchSettings, Entry, Outbox, Sender
 from orchestrator.telemetry.spandata import Said, SpanData
 from tests.unit.telemetry.doubles import FakeClock, FakeMeter, FakeSender
 
@@ -19,11 +21,11 @@ def span(number: int) -> SpanData:
 class Bench:
     """An outbox and its surroundings; `until` waits for a fact that the outbox's own progress brings about."""
 
-    def __init__(self, settings: BatchSettings) -> None:
+    def __init__(self, settings: BatchSettings, real: Sender | None = None) -> None:
         self.sender, self.clock, self.meter = FakeSender(), FakeClock(), FakeMeter()
         self._moved = threading.Condition()
         self.sender.on_send = self.moved
-        self.outbox = Outbox(self.sender, settings, clock=self.clock, meter=self.meter, on_progress=self.moved)
+        self.outbox = Outbox(real or self.sender, settings, clock=self.clock, meter=self.meter, on_progress=self.moved)
         self.outbox.start()
 
     def moved(self) -> None:
@@ -36,8 +38,9 @@ class Bench:
 
 
 @contextmanager
-def bench(**settings: float) -> Iterator[Bench]:
-    made = Bench(BatchSettings(**{"batch_spans_max": 4, "delay_s": 0.01, "retry_s": 0.001, **settings}))  # type: ignore[arg-type]  # int and float alike
+def bench(real: Sender | None = None, **settings: float) -> Iterator[Bench]:
+    given = {"batch_spans_max": 4, "delay_s": 0.01, "retry_s": 0.001, **settings}
+    made = Bench(BatchSettings(**given), real)  # type: ignore[arg-type]  # int and float alike
     yield made
     made.outbox.stop()
     made.sender.failure = None
@@ -143,3 +146,18 @@ def test_what_a_stopped_outbox_could_not_send_stays_owed() -> None:
         made.until(lambda: made.outbox.ended)
         assert made.outbox.confirmed() == 0
         assert made.meter.dropped == 0
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+@pytest.mark.parametrize("wrong", [{"start_ns": -5}, {"start_ns": 1 << 64, "end_ns": 1 << 65}, {"span_id": 1 << 64}])
+def test_a_span_that_cannot_be_packed_is_given_up_and_the_thread_goes_on(
+    protocol: str, wrong: dict[str, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    with bench(OtlpSender(protocol), give_up_s=0.0) as made:
+        made.outbox.offer([Entry(1, (changed(span(1), **wrong),))])
+        made.until(lambda: made.outbox.confirmed() == 1)
+        made.outbox.offer([Entry(2, (changed(span(2), **wrong),))])
+        made.until(lambda: made.outbox.confirmed() == 2)
+        assert (made.meter.dropped, made.meter.exported) == (2, 0)
+        assert "gave up 1 spans" in caplog.text
