@@ -17,7 +17,9 @@ header               value
 ===================  ==============================================================================================
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator
+from functools import cached_property
 
 from grpc import aio
 
@@ -34,20 +36,29 @@ class Given(aio.Metadata):
     """Headers as gRPC takes them as they are.
 
     Of a tuple it makes an ordered dictionary of lists, and of that a tuple again: more than all else here is to a call.
-    It is only ever gone through, and asked for its length.
+    A call only goes through them and asks for their length. Who asks for more, as an interceptor may that reads one by
+    its name or adds one, finds gRPC's own metadata: the dictionary is made then, and is what counts from then on.
     """
 
-    __slots__ = ("_pairs",)
-
     def __init__(self, pairs: Headers) -> None:
-        """Keep them; what gRPC's own would keep is not made."""
+        """Keep them; what gRPC's own would keep is not made yet."""
         self._pairs = pairs
 
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._pairs)
+    @cached_property
+    def _metadata(self) -> OrderedDict[str, list[str]]:  # by the name under which gRPC's own methods look for it
+        found: OrderedDict[str, list[str]] = OrderedDict()
+        for name, value in self._pairs:
+            found.setdefault(name, []).append(value)
+        return found
+
+    def __iter__(self) -> Iterator[tuple[str, str | bytes]]:
+        return super().__iter__() if "_metadata" in self.__dict__ else iter(self._pairs)
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return super().__len__() if "_metadata" in self.__dict__ else len(self._pairs)
+
+    def __add__(self, other: object) -> aio.Metadata:
+        return aio.Metadata(*self) + other
 
 
 def headers(call: CallRequest) -> Headers:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from uuid import UUID
 
+from grpc import aio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,3 +89,37 @@ def test_grpc_is_given_the_headers_as_they_are() -> None:
     assert tuple(given) == said
     assert len(given) == len(said)
     assert given  # gRPC takes what is false for none
+
+
+def test_the_headers_are_what_grpcs_own_metadata_is_to_an_interceptor() -> None:
+    said = headers(FORWARD)
+    own = aio.Metadata(*said)
+
+    assert Given(said)["saga-id"] == own["saga-id"] == "report-7F3A"
+    assert Given(said).get("saga-id") == "report-7F3A"
+    assert Given(said).get("x") is None
+    assert Given(said).get_all("saga-step") == ["score"]
+    assert ("saga-id" in Given(said), "x" in Given(said)) == (True, False)  # type: ignore[comparison-overlap]  # by name
+    assert list(Given(said).keys()) == list(own.keys())
+    assert list(Given(said).values()) == list(own.values())
+    assert list(Given(said).items()) == list(own.items())
+    assert Given(said) == own == Given(said) == said
+    more = (("x", "y"),)
+    assert Given(said) + more == own + more
+    assert Given(said) + own == own + own
+    assert str(said) in repr(Given(said))
+
+
+def test_a_header_that_an_interceptor_adds_is_sent() -> None:
+    said = headers(FORWARD)
+    given = Given(said)
+
+    given.add("x-tenant", "acme")
+    given["saga-id"] = "other"
+    del given["saga-epoch"]
+
+    sent = tuple(given)
+    assert ("x-tenant", "acme") in sent
+    assert ("saga-id", "other") in sent
+    assert "saga-epoch" not in dict(sent)
+    assert len(given) == len(sent) == len(said)
