@@ -21,8 +21,8 @@ from orchestrator.limits import SPAN_MESSAGE_CHARS_MAX, TRACE_STATES_KEPT_MAX
 from orchestrator.telemetry.names import SCHEMA, SCOPE
 from orchestrator.telemetry.spandata import Said, SpanData
 
-# What exporters let out instead of saying FAILURE: a closed channel, a socket's error, a value that does not encode (and
-# what `struct` cannot pack is no ValueError). What is not here ends the thread that exports.
+# What exporters let out instead of saying FAILURE: a closed channel, a socket's error, a value that does not encode.
+# What `struct` says of such a value is no ValueError. An error that is not here ends the thread that exports.
 _LET_OUT = (RuntimeError, OSError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError, struct.error)
 # What an exporter says on its own loggers is said by the outbox in one line, at most once a minute.
 _NOISY = (

@@ -32,6 +32,8 @@ Invariants
   caller can cancel.
 * Time is the server's `clock_timestamp()`.
 * Positions grow within a shard, because one process at a time writes it; over shards they are in no order of commit.
+  What is put off is written beside the others and may be seen after them: until then `news` leaves its shard out
+  (`late.py`), so that whoever follows a shard passes nothing over.
 * `sagas` is updated in place: what changes with each append is in no index, or in one that the row seldom enters.
 * Tables lie in the connection's own schema (`?search_path=...` puts them elsewhere). The number of shards is fixed when
   the store is made. Migrations are numbered, applied once, remembered with a checksum; a newer schema is refused.
@@ -39,6 +41,7 @@ Invariants
 ===================  ==============================================================================================
 `store.py`           `PostgresJournal`: the six ports
 `writer.py`          the group append, and certainty about its end
+`late.py`            shards where a record may come to light behind later ones
 `pool.py`            a few connections for one purpose
 `driver.py`          asyncpg behind typed doors: addresses, connections, what errors mean, whether there is a pooler
 `leases.py`          members and shards as transactions

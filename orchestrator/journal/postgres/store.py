@@ -148,12 +148,14 @@ class PostgresJournal:
             position = seen
 
     async def news(self, after: Mapping[int, int], limit: int) -> Sequence[PositionedRecord]:
-        places = dict(after)
+        late = self._writer.late
+        mark = late.marks(after)
+        places = {shard: after[shard] for shard in mark}
         while True:
             rows = await self._fetch("news", list(places), list(places.values()), limit)
             _, found = reading.positioned(rows, 0)
             if found or not rows:  # a page of damage is not the end
-                return found
+                return [record for record in found if late.holds(mark, record.shard)]
             places |= {row[2]: row[0] for row in rows}
 
     async def acts(self, before: int | None, limit: int) -> Sequence[PositionedRecord]:
@@ -241,7 +243,9 @@ class PostgresJournal:
         self._check_open()
         async with self._writer.quiet():
             found = await self._leases.fetch(SQL["give"], member, *leases.arrays_of(shards), to, is_repeatable=False)
-        return leases.shards_of(found)
+        given = leases.shards_of(found)
+        self._writer.late.leave({shard.shard for shard in given})
+        return given
 
     async def fence(self, members: Collection[str]) -> Collection[str]:
         self._check_open()

@@ -34,6 +34,7 @@ from orchestrator.journal.postgres.driver import (
     is_refused,
     is_too_slow,
 )
+from orchestrator.journal.postgres.late import Late
 from orchestrator.journal.postgres.rows import Stream, standing_of, stream_of, values_of
 from orchestrator.journal.postgres.sql import SQL
 from orchestrator.journal.refusals import not_ours, put_off, refusal, request_taken, unknown_end
@@ -108,7 +109,9 @@ class Writer:
         self._member = ""
         self._main = _Lane(connector, POSTGRES_APPEND_S)
         self._aside = _Lane(connector, POSTGRES_LEASE_S)  # for one stream, and no gift waits longer for its turn
-        self._put_off: dict[SagaId, None] = {}
+        self._put_off: dict[SagaId, bool] = {}
+        """Whether a statement was run before whose end is not known."""
+        self.late = Late()
         self._tasks = Tasks()
         self._changed = asyncio.Event()
         self._is_closed = False
@@ -120,6 +123,8 @@ class Writer:
         """Append in this member's name from now on; what still waits in another's is over."""
         self._member = member
         self._put_off.clear()
+        if member:
+            self.late.clear()
         self._heard()
         self._wake()
 
@@ -177,6 +182,8 @@ class Writer:
         self, lane: _Lane, batch: Sequence[Append], member: str, done: "asyncio.Future[Sequence[AppendResult]]"
     ) -> None:
         async with lane.turn:
+            if lane is self._aside:
+                self.late.begin(batch[0].saga_id, batch[0].row.shard)
             results = await self._write(lane, batch, member)
         if not done.done():  # its caller has gone; what was written is written
             done.set_result(results)
@@ -190,11 +197,15 @@ class Writer:
             except InvariantViolated as wrong:
                 verdicts[place] = wrong
         for wave in _waves(streams):
-            group = _Group(lane=lane, member=member)
+            is_unsure = any(self._put_off.get(stream.append.saga_id) for stream in wave)
+            group = _Group(lane=lane, member=member, is_unsure=is_unsure)
             verdicts |= await self._settle(group, wave, 0 if lane is self._aside else POSTGRES_TURNS_MAX)
         for stream in streams:
-            if not is_put_off(verdicts[stream.place]):
-                self._put_off.pop(stream.append.saga_id, None)
+            saga_id, verdict = stream.append.saga_id, verdicts[stream.place]
+            if not is_put_off(verdict):
+                self._put_off.pop(saga_id, None)
+            if not isinstance(verdict, JournalUnavailable) or self._put_off.get(saga_id) is False:
+                self.late.end(saga_id)  # else a statement may still run
         return [verdicts[place] for place in range(len(batch))]
 
     async def _settle(self, group: "_Group", wave: list[Stream], patience: int) -> _Verdicts:
@@ -207,7 +218,7 @@ class Writer:
                 end = unknown_end if group.is_unsure else not_ours
                 return verdicts | {stream.place: end(stream.append) for stream in left}
             if group.refusal is not None:
-                return verdicts | {stream.place: self._later(stream.append, group.refusal) for stream in left}
+                return verdicts | {stream.place: self._later(group, stream.append, group.refusal) for stream in left}
             if self._unheard_since is None and group.lane is self._main:
                 self._unheard_since, self._trouble = asyncio.get_running_loop().time(), "it does not answer"
             is_linked = False
@@ -267,21 +278,23 @@ class Writer:
         if is_passing(exc):
             if is_everybodys(exc):
                 group.refusal = exc
-            return self._later(append, exc)
+            return self._later(group, append, exc)
         return InvariantViolated(
             "I6",  # not the server's words, which may show the row that it refused
             f"what was appended to saga {append.saga_id!r} cannot be recorded ({type(exc).__name__}); nothing was "
             f"written; the server's log has the rest",
         )
 
-    def _later(self, append: Append, exc: Exception) -> AppendResult:
+    def _later(self, group: "_Group", append: Append, exc: Exception) -> AppendResult:
         """Put a stream off: it is given again, alone."""
         later = put_off(append, exc)
         if append.saga_id not in self._put_off:
             why = f"{type(exc).__name__}: {exc}".partition("\n")[0]  # what follows may be the row
             about = of_saga(append.saga_id)
             logger.warning("an append of saga %s is put off, and tried again: %s", append.saga_id, why, extra=about)
-            self._put_off[append.saga_id] = None
+        self._put_off[append.saga_id] = group.is_unsure
+        if group.is_unsure:
+            self.late.begin(append.saga_id, append.row.shard)
         return later
 
     async def _run(self, group: "_Group", link: Link, streams: Sequence[Stream], verdicts: _Verdicts) -> None:
