@@ -232,7 +232,11 @@ class _Parsed:
         key = (descriptor, data, fields)
         found = self._known(key)
         if found is None:
-            part = _part_of(self.parser(descriptor)(data), fields)
+            whole = self.parser(descriptor)(data)
+            try:
+                part = _part_of(whole, fields)
+            except UnicodeDecodeError:  # a text that is not UTF-8, as proto2 lets it be: it is copied with all the rest
+                part = whole
             found = self._keep(key, part, part.ByteSize())
         return found
 
@@ -293,6 +297,11 @@ def way(start: Descriptor, parts: Sequence[str]) -> Sequence[FieldDescriptor] | 
         way.append(field)
         message = None if field.is_repeated else field.message_type
     return way
+
+
+def has(message: Message, name: str) -> bool:
+    """Say whether a field with presence is there; a field called `HasField` hides the message's own."""
+    return type(message).HasField(message, name)
 
 
 def is_map(field: FieldDescriptor) -> bool:

@@ -137,9 +137,10 @@ class Expression:
             if result.type() == _ERROR:
                 raise _failure(str(result.value()), self.source)
             return cast(Value, result.plain_value())
-        except SystemError as error:  # how the library fails over a part of a value that it cannot give out
-            raise EvaluationFailed("a part of its value cannot leave an expression, as an optional cannot") from error
-        except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+        except (SystemError, TypeError) as error:  # how the library fails over what it cannot give out
+            why = "its value, or a part of it, cannot leave an expression: an optional, or a text that is not UTF-8"
+            raise EvaluationFailed(why) from error
+        except (RuntimeError, ValueError, OverflowError) as error:
             # an exhausted budget, or a value that has no Python form
             raise EvaluationFailed(_plain(_TRAILER.sub("", str(error).splitlines()[0]), self.source)) from error
 

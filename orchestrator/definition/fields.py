@@ -75,7 +75,10 @@ def copying(field: FieldDescriptor) -> Put:
         return putting(field)  # a number without a name fits not, an absent JSON value is a null
 
     def several(message: Message, value: object) -> None:
-        getattr(message, name).MergeFrom(value)
+        try:
+            getattr(message, name).MergeFrom(value)
+        except UnicodeDecodeError:  # a text that is not UTF-8, as proto2 lets one be: `put` says which
+            put(message, field, value)
 
     def one(message: Message, value: object) -> None:
         if value is not None:
@@ -83,7 +86,10 @@ def copying(field: FieldDescriptor) -> Put:
 
     def scalar(message: Message, value: object) -> None:
         if value is not None:
-            setattr(message, name, value)
+            try:
+                setattr(message, name, value)
+            except UnicodeDecodeError:  # as above
+                put(message, field, value)
 
     return several if field.is_repeated else one if message_type is not None else scalar
 

@@ -231,8 +231,9 @@ class Reading:
         if expression.plain is not None:
             try:
                 return expression.plain(self._facts)
-            except (EvaluationFailed, UnicodeDecodeError):
-                pass  # the engine knows whether that matters, and what to say
+            except (EvaluationFailed, TypeError, ValueError):
+                # the engine knows whether that matters, and what to say; the last two are what nobody has thought of
+                pass
         return self._computed(expression)
 
     def _computed(self, expression: Expression) -> object:

@@ -14,7 +14,7 @@ from typing import cast
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from orchestrator.definition.descriptors import enum_of, is_map, message_of, way
+from orchestrator.definition.descriptors import enum_of, has, is_map, message_of, way
 from orchestrator.definition.expressions import Expression
 from orchestrator.definition.names import Names, Reading
 
@@ -63,7 +63,7 @@ def _reader(name: str, fields: Sequence[FieldDescriptor], *, keeps_presence: boo
         found = reading.message(name)
         for part in over:
             found = cast("Message", getattr(found, part))
-        return cast("object", getattr(found, last)) if found.HasField(last) else None
+        return cast("object", getattr(found, last)) if has(found, last) else None
 
     return read
 

@@ -5,8 +5,8 @@ conditions are as plain as `steps.score.reply.total > 8`, which costs one.
 
 Why it gives the same: the checker has said which overload a call is, so every operand's type is known, and of the
 overloads only those are taken that have a value for every operand, and Python's own operator gives it. Whatever else
-may happen (a name without a value, a recorded message that cannot be read) is not judged here: it raises
-`EvaluationFailed`, and the engine is asked, which alone knows whether it matters and what to say.
+may happen (a name without a value, a recorded message that cannot be read, a text that is not UTF-8) is not judged
+here: it raises `EvaluationFailed`, and the engine is asked, which alone knows whether it matters and what to say.
 `tests/properties/test_plain_expressions.py` compares the two.
 """
 
@@ -16,10 +16,11 @@ from operator import add, attrgetter, contains, eq, ge, gt, le, lt, ne, not_
 from typing import Final, Protocol, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import Message
 
 from orchestrator.definition.checked import Call, Constant, Path, Tree
-from orchestrator.definition.descriptors import is_map, message_class, way
+from orchestrator.definition.descriptors import has, is_map, map_fields, message_class, way
 from orchestrator.definition.expressions import EvaluationFailed, Plain, ValueType
 from orchestrator.saga.plan import Facts
 
@@ -103,7 +104,10 @@ def _read(path: Path, name: Readable) -> _Value | None:
     if path.is_asked:
         return _asked(_owner(name, over), fields[-1])
     kind = _kind(fields[-1])
-    return None if kind is None else _Value(kind, _getting(name, attrgetter(".".join((*over, last)))))
+    if kind is None:
+        return None
+    give = _getting(name, attrgetter(".".join((*over, last))))
+    return _Value(kind, _text(give) if kind == "STRING" else give)
 
 
 def _scalar_name(name: Readable) -> _Value | None:
@@ -144,7 +148,21 @@ def _getting(name: Readable, get: Callable[[Message], object]) -> Plain:
     return give
 
 
+def _text(give: Plain) -> Plain:
+    """Give texts alone: proto2 lets one be what is not UTF-8, which comes as bytes."""
+
+    def text(facts: Facts) -> object:
+        found = give(facts)
+        if type(found) is not str:
+            raise EvaluationFailed("it is not UTF-8")
+        return found
+
+    return text
+
+
 def _kind(field: FieldDescriptor) -> str | None:
+    if not _reads_alike(field):
+        return None
     if field.is_repeated:
         return "MAP" if is_map(field) else "LIST"
     if field.cpp_type == F.CPPTYPE_STRING:
@@ -154,11 +172,22 @@ def _kind(field: FieldDescriptor) -> str | None:
 
 def _asked(owner: Callable[[Facts], Message], field: FieldDescriptor) -> _Value | None:
     name = field.name
-    if field.has_presence:
-        return _Value("BOOL", lambda facts: owner(facts).HasField(name))
-    if _kind(field) == "DOUBLE":  # whether -0.0 is there is the engine's to say
+    # whether -0.0 is there is the engine's to say
+    if not _reads_alike(field) or (not field.has_presence and _kind(field) == "DOUBLE"):
         return None
+    if field.has_presence:
+        return _Value("BOOL", lambda facts: has(owner(facts), name))
     return _Value("BOOL", lambda facts: bool(getattr(owner(facts), name)))
+
+
+def _reads_alike(field: FieldDescriptor) -> bool:
+    """Say whether the engine keeps what is kept here: of an open enum it drops unknown numbers, in a proto2 file."""
+    value = map_fields(field)[1] if is_map(field) else field
+    if value.enum_type is None or value.enum_type.is_closed:
+        return True
+    assert value.containing_type is not None  # it is a message's field, not an extension
+    # a descriptor does not say its syntax itself
+    return FileDescriptorProto.FromString(value.containing_type.file.serialized_pb).syntax == "proto3"
 
 
 # --- what is made of it ----------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """The quick ways into a message give what the careful ones give."""
 
 import math
-from functools import partial
+from collections.abc import Sequence
+from functools import cache, partial
+from unittest.mock import patch
 
 import pytest
 from google.protobuf import json_format
@@ -12,9 +14,24 @@ from hypothesis import strategies as st
 
 from orchestrator.definition import fields
 from orchestrator.definition.descriptors import message_class
+from orchestrator.definition.diagnostics import At, Findings, Nowhere
 from orchestrator.definition.fields import copying, fill, put, putting
+from orchestrator.definition.fits import ANY_TYPE
 from orchestrator.definition.misfit import Misfit
-from tests.unit.definition.probe import GIVEN, ORDER, TYPES, any_of_an_unknown_type, message
+from orchestrator.definition.names import during_steps
+from orchestrator.definition.render import compile_message
+from orchestrator.saga.plan import ExpressionFailure, Render
+from orchestrator.values import Payload
+from tests.unit.definition.probe import (
+    GIVEN,
+    LEGACY,
+    LEGACY_PARTS,
+    ORDER,
+    TYPES,
+    any_of_an_unknown_type,
+    message,
+)
+from tests.unit.definition.world import FixedFacts
 
 DESCRIPTOR = TYPES.message(ORDER)
 assert DESCRIPTOR is not None
@@ -23,11 +40,34 @@ EMPTY = {"money": {}, "items": [], "order_id": "", "due": "1970-01-01T00:00:00Z"
 SOME = {**GIVEN, "statuses": [1, 77], "status": 77, "words": {"": ""}, "history": ["2026-01-01T00:00:00.000000001Z"]}
 
 
-def recorded(order: Message, name: str) -> object:
-    """Return a field as a plain path reads it for a field of the same type."""
-    field = FIELDS[name]
-    is_absent = field.has_presence and not field.is_repeated and not order.HasField(name)
-    return None if is_absent else getattr(order, name)
+def requests(name: str) -> Sequence[Render]:
+    """Return, for each field of a type, a request that copies it."""
+    descriptor = TYPES.message(name)
+    assert descriptor is not None
+    known, at = during_steps(TYPES, descriptor, {}), At(Findings(origins=Nowhere("copy.yaml")), ("request",))
+    found = [
+        compile_message({field.name: f"${{input.{field.name}}}"}, descriptor, at, known) for field in fields_of(name)
+    ]
+    assert not at.findings.kept
+    return [render for render in found if render is not None]
+
+
+def fields_of(name: str) -> Sequence[FieldDescriptor]:
+    descriptor = TYPES.message(name)
+    assert descriptor is not None
+    return [
+        field for field in descriptor.fields if field.message_type is None or field.message_type.full_name != ANY_TYPE
+    ]
+
+
+copies = cache(requests)
+
+
+@cache
+def puts(name: str) -> Sequence[Render]:
+    """Return the same requests, filled by the careful way."""
+    with patch.object(fields, "copying", putting):
+        return requests(name)
 
 
 def put_into(field: FieldDescriptor, made: Message, value: object) -> None:
@@ -52,11 +92,27 @@ ORDERS = st.sampled_from((GIVEN, EMPTY, SOME)).flatmap(
 def test_a_copied_field_is_as_if_it_had_been_put(values: dict[str, object]) -> None:
     if "cash" in values:
         values = {name: value for name, value in values.items() if name != "card"}
-    order = message(ORDER, **values)
-    for name, field in FIELDS.items():
-        value = recorded(order, name)
-        wanted = outcome(partial(put_into, field), value)
-        assert outcome(copying(field), value) == wanted
+    facts = FixedFacts(Payload(ORDER, message(ORDER, **values).SerializeToString()))
+    for copy, careful in zip(copies(ORDER), puts(ORDER), strict=True):
+        assert copy(facts) == careful(facts)
+
+
+@given(st.lists(st.sampled_from(sorted(LEGACY_PARTS)), unique=True))
+def test_a_field_that_is_copied_from_a_proto2_message_is_as_if_it_had_been_put(parts: list[str]) -> None:
+    facts = FixedFacts(Payload(LEGACY, b"".join(LEGACY_PARTS[part] for part in parts)))
+    for copy, careful in zip(copies(LEGACY), puts(LEGACY), strict=True):
+        assert copy(facts) == careful(facts)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "path"),
+    [("text", "text that is none", "text"), ("texts", "texts with one that is none", "texts[1]")],
+)
+def test_a_text_that_is_not_utf_8_does_not_fit(name: str, part: str, path: str) -> None:
+    facts = FixedFacts(Payload(LEGACY, LEGACY_PARTS[part]))
+    copy = copies(LEGACY)[[field.name for field in fields_of(LEGACY)].index(name)]
+
+    assert copy(facts) == ExpressionFailure(f"request.{path}: string is needed, not bytes")
 
 
 VALUES = st.sampled_from((None, True, 0, -1, 3, 2**31, 2**63, 2**64, 1.0, 1.5, -0.0, 1e39, math.inf, "", "a", "\ud800"))

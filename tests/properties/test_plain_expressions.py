@@ -9,8 +9,19 @@ from hypothesis import strategies as st
 
 from orchestrator.definition.expressions import EvaluationFailed, Expression, ValueType
 from orchestrator.definition.names import Names, Offer, Reading, Replies, during_steps
+from orchestrator.limits import WHOLE_BYTES_MAX
+from orchestrator.saga.plan import Facts
 from orchestrator.values import Payload
-from tests.unit.definition.probe import GIVEN, ORDER, RECEIPT, TYPES, any_of_an_unknown_type, message
+from tests.unit.definition.probe import (
+    GIVEN,
+    LEGACY,
+    LEGACY_PARTS,
+    ORDER,
+    RECEIPT,
+    TYPES,
+    any_of_an_unknown_type,
+    message,
+)
 from tests.unit.definition.world import FixedFacts
 
 Forms = tuple[str, ...]
@@ -18,7 +29,8 @@ Forms = tuple[str, ...]
 ATOMS: dict[str, Forms] = {
     "int": ("input.count", "input.total", "input.status", "input.stock", "input.money.units", "input.cash.units",
             "steps.place.reply.order.count", "steps.many.applied_count", "steps.many.failed_count", "index",
-            "item.qty", "item.parent.qty", "reply.order.total", "0", "-1", "3", "9223372036854775807",
+            "item.qty", "item.parent.qty", "reply.order.total", "steps.old.reply.number", "steps.old.reply.kind",
+            "steps.old.reply.HasField", "0", "-1", "3", "9223372036854775807",
             "shop.v1.Status.STATUS_PAID"),
     "uint": ("input.seats", "input.mass", "steps.place.reply.order.mass", "0u", "18446744073709551615u"),
     "double": ("input.price", "input.ratio", "reply.order.ratio", "0.0", "-0.0", "1e308", "0.1"),
@@ -28,12 +40,15 @@ ATOMS: dict[str, Forms] = {
              "has(input.count)", "has(input.price)", "has(input.order_id)", "has(input.raw)", "has(input.status)",
              "has(input.stock)", "has(input.card)", "has(input.cash)", "has(input.due)", "has(input.extra)",
              "has(input.limit)", "has(input.packed)", "has(steps.gone.reply.order)", "has(item.parent.parent)",
-             "has(input.paid)"),
+             "has(input.paid)", "has(steps.old.reply.text)", "has(steps.old.reply.parent)",
+             "has(steps.old.reply.parent.text)", "has(steps.old.reply.texts)", "has(steps.old.reply.kind)"),
     "string": ("input.order_id", "input.note", "input.money.currency", "input.card", "saga.id", "saga.uid",
                "steps.place.status", "steps.gone.status", "steps.place.reply.receipt_id", "steps.gone.reply.receipt_id",
-               "item.sku", "item.parent.sku", "reply.receipt_id", "''", "'é\U0001f600'", "'\\u2028'", "'a'"),
+               "item.sku", "item.parent.sku", "reply.receipt_id", "steps.old.reply.text",
+               "steps.old.reply.parent.text", "''", "'é\U0001f600'", "'\\u2028'", "'a'"),
     "bytes": ("input.raw", "reply.order.raw", "b''", "b'\\xff'"),
-    "list": ("input.items", "input.tags", "input.statuses", "steps.place.reply.order.doubles"),
+    "list": ("input.items", "input.tags", "input.statuses", "steps.place.reply.order.doubles",
+             "steps.old.reply.texts"),
     "map": ("input.counts", "input.by_number", "input.amounts"),
 }  # fmt: skip
 FORMS: dict[str, Forms] = {
@@ -92,6 +107,9 @@ def order(values: dict[str, object]) -> bytes:
 WORLDS = st.builds(lambda one, other: order({**one, **other}), ORDERS, PAID) | st.sampled_from(
     (order(dict(GIVEN)), any_of_an_unknown_type(), b"", b"\xff", b"\xfa\x7f\x01x", b"\x0a\x01\xff")
 )
+OLD = st.sets(st.sampled_from(sorted(LEGACY_PARTS))).map(
+    lambda parts: {"old": Payload(LEGACY, b"".join(LEGACY_PARTS[part] for part in sorted(parts)))} if parts else {}
+)
 
 
 @st.composite
@@ -101,7 +119,7 @@ def worlds(draw: st.DrawFn) -> FixedFacts:
     receipt = draw(st.sampled_from((b"", b"\xff", named))) + within
     return FixedFacts(
         Payload(draw(st.sampled_from((ORDER, ORDER, ORDER, RECEIPT))), draw(WORLDS)),
-        replies=draw(st.sampled_from(({}, {"place": Payload(RECEIPT, receipt)}))),
+        replies={**draw(st.sampled_from(({}, {"place": Payload(RECEIPT, receipt)}))), **draw(OLD)},
         statuses={"gone": draw(st.sampled_from(("SKIPPED", "FAILED")))},
         own_reply=draw(st.sampled_from((None, Payload(RECEIPT, receipt)))),
         index=draw(st.sampled_from((None, 0, 7))),
@@ -111,11 +129,12 @@ def worlds(draw: st.DrawFn) -> FixedFacts:
 
 @cache
 def known() -> Names:
-    order_, receipt = TYPES.message(ORDER), TYPES.message(RECEIPT)
+    order_, receipt, old = TYPES.message(ORDER), TYPES.message(RECEIPT), TYPES.message(LEGACY)
     offers = {
         "place": Offer(Replies.ONE, receipt),
         "gone": Offer(Replies.ONE, receipt),
         "many": Offer(Replies.MANY, receipt),
+        "old": Offer(Replies.ONE, old),
     }
     names = during_steps(TYPES, order_, offers)
     return names.with_reply(receipt).with_item("item", ValueType("shop.v1.Item"))
@@ -175,10 +194,68 @@ def test_what_is_plain_is_evaluated_without_the_engine(source: str) -> None:
         "input.money",
         "input.tags",
         "has(input.price)",
+        "steps.old.reply.status == 77",
+        "has(steps.old.reply.status)",
+        "size(steps.old.reply.statuses)",
+        "has(steps.old.reply.statuses)",
+        "size(steps.old.reply.by_name)",
     ],
 )
 def test_what_may_fail_or_has_rules_of_its_own_is_the_engines(source: str) -> None:
     assert compiled(source).plain is None
+
+
+@pytest.mark.parametrize("part", sorted(LEGACY_PARTS))
+@pytest.mark.parametrize(
+    "source",
+    [
+        "steps.old.reply.text",
+        "steps.old.reply.text == 'a'",
+        "steps.old.reply.text < 'b'",
+        "steps.old.reply.text + 'a'",
+        "steps.old.reply.text.contains('a')",
+        "steps.old.reply.text.startsWith('a')",
+        "steps.old.reply.text.endsWith('a') || steps.old.reply.number == 7",
+        "string(steps.old.reply.text)",
+        "size(steps.old.reply.text)",
+        "steps.old.reply.status",
+        "size(steps.old.reply.statuses)",
+        "has(steps.old.reply.parent)",
+        "steps.old.reply.kind",
+    ],
+)
+def test_a_proto2_message_reads_alike_with_and_without_the_engine(source: str, part: str) -> None:
+    expression = compiled(source)
+    facts = FixedFacts(Payload(ORDER, b""), replies={"old": Payload(LEGACY, LEGACY_PARTS[part])})
+
+    assert told(expression, facts) == told(replace(expression, plain=None), facts)
+
+
+def test_an_open_enum_of_a_proto2_message_reads_alike_in_every_expression() -> None:
+    facts = FixedFacts(Payload(ORDER, b""), replies={"old": Payload(LEGACY, LEGACY_PARTS["status without a name"])})
+
+    for source in ("steps.old.reply.status == 77", "steps.old.reply.status + 0 == 77", "has(steps.old.reply.status)"):
+        assert told(compiled(source), facts) == "bool False"
+
+
+@pytest.mark.parametrize("plain", ["steps.old.reply.text == 'a'", "steps.old.reply.text + '' == 'a'"])
+def test_a_large_message_is_read_whole_where_a_text_of_it_is_not_utf_8(plain: str) -> None:
+    padding = b"\x12\x80\x80\x04" + b"x" * 2**16
+    large = Payload(LEGACY, LEGACY_PARTS["text that is none"] + padding)
+    assert large.size_bytes >= WHOLE_BYTES_MAX
+
+    for source in (plain, f"{plain} || 1 + 1 == 3"):
+        assert told(compiled(source), FixedFacts(Payload(ORDER, b""), replies={"old": large})) == "bool False"
+
+
+@pytest.mark.parametrize("surprise", [TypeError, ValueError])
+def test_what_nobody_has_thought_of_is_the_engines_too(surprise: type[Exception]) -> None:
+    def surprised(_: Facts) -> object:
+        raise surprise
+
+    expression = replace(compiled("input.count == 0"), plain=surprised)
+
+    assert told(expression, FixedFacts(Payload(ORDER, b""))) == "bool True"
 
 
 def test_an_engine_is_asked_where_a_part_has_no_value() -> None:

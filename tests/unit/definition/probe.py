@@ -14,14 +14,32 @@ from orchestrator.definition.model import Definition
 from orchestrator.definition.revisions import Revisions
 from orchestrator.saga.plan import ExpressionFailure, Facts, Plan
 from orchestrator.values import Payload
-from tests.unit.definition.shop import as_set, shop_file
+from tests.unit.definition.shop import as_set, legacy_file, shop_file
 from tests.unit.definition.world import DictCatalogue, FixedClock, FixedFacts, FixedMethods, every_target
 
 ORDER = "shop.v1.Order"
 RECEIPT = "shop.v1.Receipt"
+LEGACY = "shop.v1.Legacy"
 PLACE = "shop/shop.v1.Shop/Place"
 CANCEL = "shop/shop.v1.Shop/Cancel"
-TYPES = Types(as_set(shop_file()))
+TYPES = Types(as_set(shop_file(), legacy_file()))
+
+LEGACY_PARTS: Mapping[str, bytes] = {
+    "text a": b"\x0a\x01a",
+    "text that is none": b"\x0a\x02\xff\xfe",
+    "texts a": b"\x12\x01a",
+    "texts with one that is none": b"\x12\x01b\x12\x01\xff",
+    "number 5": b"\x18\x05",
+    "status 1": b"\x20\x01",
+    "status without a name": b"\x20\x4d",
+    "statuses, one without a name": b"\x28\x01\x28\x4d",
+    "by_name, one without a name": b"\x32\x05\x0a\x01k\x10\x4d",
+    "HasField 1": b"\x38\x01",
+    "parent": b"\x42\x04\x0a\x02\xff\xfe",
+    "kind 2": b"\x48\x02",
+    "kind without a name": b"\x48\x4d",
+}
+"""Parts of a `Legacy` as they may be received; put behind one another they are one."""
 
 GIVEN: Mapping[str, object] = {
     "order_id": "o-1",

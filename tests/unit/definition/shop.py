@@ -65,6 +65,25 @@ def shop_file(name: str = "shop/v1/shop.proto") -> FileDescriptorProto:
     return file
 
 
+def legacy_file() -> FileDescriptorProto:
+    """Return a proto2 file, beside the shop's: its texts are any bytes, and its open enums are closed to some."""
+    file = FileDescriptorProto(name="shop/v1/legacy.proto", package="shop.v1", syntax="proto2")
+    file.dependency.append("shop/v1/shop.proto")
+    kind = file.enum_type.add(name="Kind")
+    for number, value in enumerate(("KIND_A", "KIND_B"), start=2):
+        kind.value.add(name=value, number=number)
+    _message(
+        file,
+        "Legacy",
+        "text string; texts *string; number int32; status Status; statuses *Status; by_name map(string,Status); "
+        "HasField int32; parent Legacy; kind int32",
+    )
+    fields = {field.name: field for field in file.message_type[0].field}
+    fields["number"].default_value = "7"
+    fields["kind"].type, fields["kind"].type_name = F.TYPE_ENUM, ".shop.v1.Kind"
+    return file
+
+
 def stock_file(**said: SagaMethod) -> FileDescriptorProto:
     """Return a service whose owner says what its methods are; `said` takes a method's name."""
     file = FileDescriptorProto(name="stock/v1/stock.proto", package="stock.v1", syntax="proto3")

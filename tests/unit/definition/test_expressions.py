@@ -171,8 +171,8 @@ def test_a_syntax_error_of_another_form_is_still_told(monkeypatch: pytest.Monkey
         ("{'a': 1}['b']", 'Key not found in map : "b"'),
         ("int('x')", "cannot convert string to int"),
         ("input.order_id", "input has no value"),
-        ("optional.of(1)", "Unable to convert function return value to a Python type! The signature was"),
-        ("[1].map(x, optional.none())", "a part of its value cannot leave an expression, as an optional cannot"),
+        ("optional.of(1)", "its value, or a part of it, cannot leave an expression: an optional"),
+        ("[1].map(x, optional.none())", "its value, or a part of it, cannot leave an expression: an optional"),
     ],
 )
 def test_a_failed_evaluation_is_never_a_value(source: str, why: str) -> None:
