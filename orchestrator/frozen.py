@@ -16,7 +16,8 @@ No collector of cycles looks at a value: whoever is frozen refers to what was th
 inside could close a cycle. Nothing puts a value into a container that the same value holds.
 
 The one exception is a class with a field that its constructor does not take (`field(init=False)`, derived once in
-`__post_init__`): it is a plain dataclass, since a Struct has no such fields.
+`__post_init__`): it is a frozen dataclass, since a Struct has no such fields. A plan and its steps are made once for a
+definition, so that the price does not matter; and nobody makes a copy of one: `changed` is for Structs only.
 """
 
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -45,7 +46,7 @@ class _Change(Protocol):
 
 
 changed = cast("_Change", replace)
-"""Return a copy with some fields changed; an unknown name is a `TypeError` that no type checker foresees.
+"""Return a copy of a Struct with some fields changed; an unknown name is a `TypeError` that no type checker foresees.
 
 Called as it is: handing the keywords on would cost twice as much as the copy.
 """
@@ -53,7 +54,7 @@ Called as it is: handing the keywords on would cost twice as much as the copy.
 
 def _made(cls: type[T], *, kw_only: bool) -> type[T]:
     if any(isinstance(each, Field) and not each.init for each in vars(cls).values()):
-        return dataclass(slots=True, kw_only=kw_only, unsafe_hash=True)(cls)
+        return dataclass(frozen=True, slots=True, kw_only=kw_only)(cls)
     # What the standard library knows of its own classes, this one says too: `replace`, `fields` and `asdict` work.
     as_known: Any = dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(cls)
     known = fields(as_known)

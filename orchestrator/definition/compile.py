@@ -1,12 +1,11 @@
 """A checked tree -> the plan the machine runs: defaults filled in, facts about methods baked into each call."""
 
-from dataclasses import replace
-
 from orchestrator.definition import bodies, operations
 from orchestrator.definition.annotated import declared, full_name
 from orchestrator.definition.bound import Bound, BoundCall, BoundStep, FactsOf
 from orchestrator.definition.flat import ELSE, MAIN, Flat, Placed
 from orchestrator.definition.model import AtLeast, Compensate, Definition, Retry, Step
+from orchestrator.frozen import changed
 from orchestrator.ids import StepId
 from orchestrator.limits import (
     BACKOFF_INITIAL_S_DEFAULT,
@@ -128,7 +127,7 @@ def _compensation(step: Step, bound: BoundStep, facts_of: FactsOf) -> plan.Compe
     if undo == "undo":
         nothing = Payload(_EMPTY, b"")
         undoing = _child_call(bound, lambda _: nothing, _UNDO)
-        return plan.Compensation(call=replace(undoing, request_type=_EMPTY, reply_type=_EMPTY))
+        return plan.Compensation(call=changed(undoing, request_type=_EMPTY, reply_type=_EMPTY))
     if not isinstance(undo, Compensate):
         return None
     assert bound.undo is not None  # no error was found
@@ -153,11 +152,11 @@ def _awaits(step: Step, bound: BoundStep, facts_of: FactsOf) -> plan.Await | Non
         return None
     assert bound.call is not None and bound.reply is not None  # noqa: PT018  # no error was found
     asked = _call(bound.call, step.timeout, _unlimited(PROBE_BACKOFF_MAX_S_DEFAULT), facts_of)
-    asked = replace(asked, reply_type=operations.GET_REPLY, render=operations.ask(), idempotent=True)
+    asked = changed(asked, reply_type=operations.GET_REPLY, render=operations.ask(), idempotent=True)
     return plan.Await(
         read=operations.reader(bound.reply.full_name),
-        call=replace(asked, method=operations.GET, request_type=operations.GET_REQUEST),
-        stop=replace(
+        call=changed(asked, method=operations.GET, request_type=operations.GET_REQUEST),
+        stop=changed(
             asked,
             method=operations.CANCEL,
             request_type=operations.CANCEL_REQUEST,
@@ -211,7 +210,7 @@ _PROBE = RetryPolicy(
 
 
 def _unlimited(max_backoff_s: float) -> RetryPolicy:
-    return replace(_FORWARD, max_attempts=0, max_backoff_s=max_backoff_s)
+    return changed(_FORWARD, max_attempts=0, max_backoff_s=max_backoff_s)
 
 
 _UNDO = _unlimited(COMPENSATION_BACKOFF_MAX_S_DEFAULT)  # R24: keep trying

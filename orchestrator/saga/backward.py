@@ -26,13 +26,11 @@ from orchestrator.saga.events import (
     SettleReason,
     StepsReset,
 )
-from orchestrator.saga.evolve_order import is_left
+from orchestrator.saga.evolve_order import is_to_undo
 from orchestrator.saga.facts import facts_of
 from orchestrator.saga.plan import Compensation, ExpressionFailure, Operation, Outcome, Plan, Scope, UndoOrder
-from orchestrator.saga.state import SagaState, StepState, StepStatus, is_stopped, is_undecided
+from orchestrator.saga.state import TO_UNDO, SagaState, StepState, StepStatus, is_stopped, is_undecided
 from orchestrator.values import TraceContext
-
-_DONE_FORWARD = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED})
 
 
 def begin(draft: Draft, cause: Cause, trace: TraceContext | None = None) -> None:
@@ -198,7 +196,7 @@ def compensation_of(plan: Plan, step: StepId) -> Compensation:
 def remaining(state: SagaState, root: StepId | None = None) -> list[StepState]:
     """Return the steps that are still to be undone, stuck ones included (R20), in the saga or in one part of it."""
     inside = None if root is None else state.rollbacks[root].steps
-    return [step for step in state.in_plan_order() if (inside is None or step.id in inside) and is_left(state, step)]
+    return [step for step in state.in_plan_order() if (inside is None or step.id in inside) and is_to_undo(state, step)]
 
 
 def latest_first(state: SagaState, root: StepId | None) -> Iterator[StepState]:
@@ -207,7 +205,7 @@ def latest_first(state: SagaState, root: StepId | None) -> Iterator[StepState]:
         yield from sorted(remaining(state, root), key=lambda step: step.settled_version, reverse=True)
         return
     for step_id in reversed(state.to_undo):
-        if is_left(state, step := state.steps[step_id]):
+        if is_to_undo(state, step := state.steps[step_id]):
             yield step
 
 
@@ -265,7 +263,7 @@ def _openable_items(state: SagaState, step: StepState) -> Iterator[StepState]:
     index = items.began - 1 if items.undo_next is None else items.undo_next
     while index >= 0 and room > 0:
         item = state.items[item_path(step.id, index)]
-        if item.status in _DONE_FORWARD:
+        if item.status in TO_UNDO:
             yield item
             room -= 1
         index -= 1
@@ -286,7 +284,7 @@ def _free(state: SagaState, root: StepId | None) -> Iterable[StepState]:
 def _is_waiting(step: StepState) -> bool:
     if step.items is not None:
         return step.items.to_undo > step.items.undoing + step.items.stuck
-    return step.status in _DONE_FORWARD
+    return step.status in TO_UNDO
 
 
 def _is_undoing(step: StepState) -> bool:

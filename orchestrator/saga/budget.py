@@ -1,15 +1,11 @@
 """Until when, and how long to wait: deadlines and backoff, from given time and given luck."""
 
-from typing import Final
-
 from orchestrator.ids import StepId
 from orchestrator.limits import RETRY_AFTER_S_MAX
 from orchestrator.saga.commands import Moment
 from orchestrator.saga.events import Report
-from orchestrator.saga.plan import Operation, Poll, RetryPolicy, Step
+from orchestrator.saga.plan import FORWARD, Operation, Poll, RetryPolicy, Step
 from orchestrator.saga.state import OperationState, SagaState
-
-_FORWARD: Final = Operation.FORWARD
 
 
 def attempt_deadline_at(
@@ -20,8 +16,8 @@ def attempt_deadline_at(
     Undo is shielded from the saga's deadline (R23), and so is finding out what happened, and all that runs beside the
     pivot or comes after it (R17): they are bounded by their own timeout only, and trying goes on.
     """
-    end_at = moment.at + step.calls[operation].timeout_s
-    if operation is not _FORWARD:
+    end_at = moment.at + step.call_of(operation).timeout_s
+    if operation is not FORWARD:
         return end_at
     if step.poll is not None:
         poll_ends_at = _poll_ends_at(state, step.poll, path, moment)

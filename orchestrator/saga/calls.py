@@ -9,7 +9,6 @@ from orchestrator.saga.budget import attempt_deadline_at
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.events import (
     FOUND,
-    GOOD_REASONS,
     POLL,
     AttemptOpened,
     AttemptSettled,
@@ -22,18 +21,17 @@ from orchestrator.saga.events import (
     StepSettled,
     StepStuck,
     StepUndone,
+    is_good,
 )
 from orchestrator.saga.facts import facts_of
 from orchestrator.saga.outcome import AttemptEnd, before_probe, believed, judge, meaning
-from orchestrator.saga.plan import ExpressionFailure, Facts, Operation, Outcome, Render
+from orchestrator.saga.plan import COMPENSATE, FORWARD, PROBE, ExpressionFailure, Facts, Operation, Outcome, Render
 from orchestrator.saga.state import SagaState, StepState, StepStatus, insists, operation_of
 from orchestrator.saga.verdicts import Again, Begin, Settle, Stick, Verdict
 from orchestrator.saga.wanted import known_outcome, wanted
 from orchestrator.values import Payload
 
 # Named once: looking up a member of an enumeration costs as much as ten comparisons.
-_FORWARD: Final = Operation.FORWARD
-_COMPENSATE: Final = Operation.COMPENSATE
 _APPLIED: Final = Outcome.APPLIED
 _NOT_APPLIED: Final = Outcome.NOT_APPLIED
 _REPLIED: Final = SettleReason.REPLIED
@@ -126,7 +124,7 @@ def settle_attempt(draft: Draft, step: StepState, operation: Operation, report: 
     """Close the open attempt with its report, then do what follows from it."""
     before, plan_step = operation_of(step, operation), draft.state.plan.step_of(step.id)
     assert before is not None and before.open is not None  # noqa: PT018  # the caller has just looked
-    outcome = meaning(report, unknown_before=before.unknown, profile=plan_step.calls[operation].profile)
+    outcome = meaning(report, unknown_before=before.unknown, profile=plan_step.call_of(operation).profile)
     draft.record(
         AttemptSettled(
             at=draft.moment.at,
@@ -139,7 +137,7 @@ def settle_attempt(draft: Draft, step: StepState, operation: Operation, report: 
         )
     )
     verdict: Verdict
-    reply = report.reply if operation is _FORWARD and outcome is _APPLIED else None
+    reply = report.reply if operation is FORWARD and outcome is _APPLIED else None
     if reply is not None and plan_step.is_answered:
         # Nearly every attempt ends so: what `judge` and `wanted` say of it is known, unless the reply means no.
         facts = facts_of(draft.state, step.id, reply)
@@ -164,10 +162,10 @@ def conclude(draft: Draft, end: AttemptEnd, verdict: Verdict) -> None:
     """Record what follows from the end of an operation."""
     path, at = end.path, draft.moment.at
     match verdict:
-        case Settle() if end.operation is _FORWARD:
+        case Settle() if end.operation is FORWARD:
             # First, as what follows it, because nearly every attempt ends so.
             settle_step(draft, end, verdict)
-        case Settle(nothing_to_undo=nothing) if end.operation is _COMPENSATE:
+        case Settle(nothing_to_undo=nothing) if end.operation is COMPENSATE:
             started_at = end.after.started_at
             draft.record(StepUndone(at=at, step=path, started_at=started_at, nothing_to_undo=nothing))
         case Again(delay_s=0.0, not_before_at=0.0, parked=False, operation=None) if (
@@ -208,7 +206,7 @@ def _again(draft: Draft, end: AttemptEnd, verdict: Again) -> None:
     )
     tried = operation_of(draft.state.step(end.path), operation)
     assert tried is not None  # it is tried again
-    is_limited = operation is Operation.STOP or (operation is Operation.FORWARD and not insists(draft.state, end.step))
+    is_limited = operation is Operation.STOP or (operation is FORWARD and not insists(draft.state, end.step))
     if is_limited or tried.spent < ALERT_ATTEMPTS or AttentionReason.RETRYING in draft.state.attention:
         return
     message = clipped(f"{operation.value} of step {end.path} has failed {tried.spent} times, last {end.report.code}")
@@ -218,13 +216,13 @@ def _again(draft: Draft, end: AttemptEnd, verdict: Again) -> None:
 
 def _begin(draft: Draft, end: AttemptEnd, operation: Operation, render: Render) -> None:
     """Begin another operation of the step. It only reads, so that it is begun even by a process about to stop."""
-    reply = end.report.reply if end.operation is Operation.FORWARD else None
+    reply = end.report.reply if end.operation is FORWARD else None
     request = bounded(render(facts_of(draft.state, end.path, reply)))
     if isinstance(request, ExpressionFailure):
         failed = Settle(
             before_probe(end), SettleReason.EXPRESSION_FAILED, message=f"{operation.value}: {request.message}"
         )
-        unprobed = changed(end, operation=Operation.PROBE) if operation is Operation.PROBE else end
+        unprobed = changed(end, operation=Operation.PROBE) if operation is PROBE else end
         conclude(draft, end, wanted(unprobed, failed))
         return
     open_with(draft, end.path, operation, request)
@@ -243,9 +241,9 @@ def stick(draft: Draft, path: StepId, operation: Operation, reason: AttentionRea
 def _by_reply(end: AttemptEnd, verdict: Settle) -> Settle | Again:
     """An OK reply may still mean no (`refuse`)."""
     step = end.step
-    if verdict.outcome is not _APPLIED or verdict.reason not in GOOD_REASONS or step.refuse is None:
+    if not is_good(verdict.outcome, verdict.reason) or step.refuse is None:
         return verdict
-    reply = verdict.reply or (end.report.reply if end.operation is _FORWARD else None)
+    reply = verdict.reply or (end.report.reply if end.operation is FORWARD else None)
     facts = facts_of(end.state, end.path, reply)
     # Known to be applied by another word than its reply, a step may have been told no: nobody guesses that it was not.
     refused = step.refuse(facts) if reply is not None else ExpressionFailure("the step was applied without a reply")
@@ -265,7 +263,7 @@ def _refused(end: AttemptEnd, facts: Facts, *, refused: bool | ExpressionFailure
 def settle_step(draft: Draft, end: AttemptEnd, verdict: Settle) -> None:
     """Settle the forward operation, with the undo request rendered from what is known now and for ever (R3)."""
     reply = verdict.reply
-    if verdict.outcome is Outcome.APPLIED and reply is None and end.operation is Operation.FORWARD:
+    if verdict.outcome is Outcome.APPLIED and reply is None and end.operation is FORWARD:
         reply = end.report.reply
     text = end.report.message if verdict.message is None else verdict.message
     code = end.report.code if verdict.code is None else verdict.code
@@ -290,7 +288,7 @@ def settle(
     undo: Payload | ExpressionFailure | None = None
     if outcome is not _NOT_APPLIED and step.is_undoable and (step.for_each is None or path != step.id):
         own_reply = reply if outcome is _APPLIED else None
-        undo = bounded(step.calls[_COMPENSATE].render(facts_of(draft.state, path, own_reply)))
+        undo = bounded(step.call_of(COMPENSATE).render(facts_of(draft.state, path, own_reply)))
     if isinstance(undo, ExpressionFailure):
         message = f"compensate.request: {undo.message}" + (f"; {message}" if message else "")
         # Past the pivot nothing is undone any more, so that nothing is amiss (R17).

@@ -11,12 +11,15 @@ closes it with what the wire said and what that means. Around them, `StepSettled
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, StepId
 from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.values import Attributes, Payload, TraceContext
+
+_APPLIED: Final = Outcome.APPLIED
 
 
 class Phase(StrEnum):
@@ -69,6 +72,11 @@ FOUND = {Outcome.NOT_APPLIED: "FOUND_NOT_APPLIED", Outcome.UNKNOWN: "FOUND_UNKNO
 """The reason of a `RetryScheduled` of a forward call, after another operation has found out what became of it."""
 GOOD_REASONS = frozenset({SettleReason.REPLIED, SettleReason.DONE, SettleReason.PROBED, SettleReason.RESOLVED})
 """A step that was applied for one of these reasons has not failed."""
+
+
+def is_good(outcome: Outcome | None, reason: SettleReason | None) -> bool:
+    """Return whether a step that ended so went well."""
+    return outcome is _APPLIED and reason in GOOD_REASONS
 
 
 class SkipReason(StrEnum):

@@ -1,15 +1,43 @@
-"""Fold: how far a saga of many steps is, in the order of the plan and, backward, in the order of completion.
+"""Fold: what is kept so that nothing is looked for: which paths are live, and how far a saga of many steps is.
 
-Both follow from the steps themselves. They are kept so that a decision finds what comes next without a look at every
-step: what may wait for room is behind those that have begun, and what is undone next ended last.
+All of it follows from the steps themselves. It is kept so that a decision finds what comes next without a look at every
+step: what owes something is live, what may wait for room is behind those that have begun, and what is undone next
+ended last.
 """
 
-from orchestrator.frozen import changed
-from orchestrator.ids import item_of
-from orchestrator.saga.events import CompensationBegan, Event, StepSettled
-from orchestrator.saga.state import SagaState, StepState, StepStatus
+from immutables import Map
 
-_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})
+from orchestrator.frozen import changed
+from orchestrator.ids import StepId, item_of
+from orchestrator.saga.events import CompensationBegan, Event, StepSettled
+from orchestrator.saga.state import SagaState, StepState, StepStatus, is_left
+
+_LIVE = frozenset(
+    {
+        StepStatus.IN_FLIGHT,
+        StepStatus.BACKING_OFF,
+        StepStatus.PARKED,
+        StepStatus.WAITING,
+        StepStatus.PROBING,
+        StepStatus.UNDOING,
+    }
+)
+
+
+def live_after(state: SagaState, step: StepState) -> Map[StepId, None]:
+    """Keep the paths that may owe something."""
+    live, path = state.live, step.id
+    if step.status in _LIVE:
+        return live if path in live else live.set(path, None)
+    return live.delete(path) if path in live else live
+
+
+def in_doubt_after(state: SagaState, step: StepState) -> Map[StepId, None]:
+    """Keep the paths whose forward call may still be running."""
+    in_doubt, path = state.in_doubt, step.id
+    if step.forward is not None and step.forward.unknown:
+        return in_doubt if path in in_doubt else in_doubt.set(path, None)
+    return in_doubt.delete(path) if path in in_doubt else in_doubt
 
 
 def with_begun(state: SagaState) -> SagaState:
@@ -24,14 +52,14 @@ def with_to_undo(state: SagaState, event: Event) -> SagaState:
     """Keep the steps that are left to be undone, of a saga that goes backward."""
     to_undo, steps = state.to_undo, state.steps
     if isinstance(event, CompensationBegan):
-        left = [step for step in steps.values() if is_left(state, step)]
+        left = [step for step in steps.values() if is_to_undo(state, step)]
         to_undo = tuple(step.id for step in sorted(left, key=_by_completion))
     elif isinstance(event, StepSettled):
         step = steps[item_of(event.step)[0]]
-        if step.settled_version == state.version and is_left(state, step):
+        if step.settled_version == state.version and is_to_undo(state, step):
             to_undo = (*(each for each in to_undo if each != step.id), step.id)
     end = len(to_undo)
-    while end and not is_left(state, steps[to_undo[end - 1]]):
+    while end and not is_to_undo(state, steps[to_undo[end - 1]]):
         end -= 1
     if end == len(state.to_undo) and to_undo is state.to_undo:
         return state
@@ -42,10 +70,8 @@ def _by_completion(step: StepState) -> int:
     return step.settled_version
 
 
-def is_left(state: SagaState, step: StepState) -> bool:
+def is_to_undo(state: SagaState, step: StepState) -> bool:
     """Return whether a step is still to be undone, or, of a `for_each` step, some item of it; stuck ones included."""
     if not state.plan.steps[step.id].is_undoable:
         return False
-    if step.items is not None:
-        return step.items.to_undo > 0
-    return step.status in _UNDO_OPEN or (step.status is StepStatus.STUCK and step.outcome is not None)
+    return is_left(step) if step.items is None else step.items.to_undo > 0

@@ -22,7 +22,7 @@ from orchestrator.saga.events import (
     StepUndone,
 )
 from orchestrator.saga.outcome import NEVER_FROM_THE_LIBRARY, is_parked
-from orchestrator.saga.plan import Operation, Outcome
+from orchestrator.saga.plan import FORWARD, PROBE, Operation, Outcome
 from orchestrator.saga.state import (
     FIELD_OF,
     AttemptState,
@@ -48,7 +48,6 @@ StepEvent = (
 )
 
 _FOUND = frozenset(FOUND.values())
-_FORWARD, _PROBE = Operation.FORWARD, Operation.PROBE
 _UNKNOWN, _APPLIED = Outcome.UNKNOWN, Outcome.APPLIED
 _NOT_BY_ITS_REPLY = frozenset({SettleReason.PROBED, SettleReason.RESOLVED})
 
@@ -77,9 +76,9 @@ def _opened(step: StepState, event: AttemptOpened, version: int, status: StepSta
         open=_attempt(event),
         opened_at=event.at,
     )
-    if operation is _FORWARD:
+    if operation is FORWARD:
         return changed(step, status=status, forward=first, started_version=version, began_at=event.at)
-    if operation is _PROBE:
+    if operation is PROBE:
         step = changed(step, stop=_called_off(step.stop))
     return _with_operation(_asked_no_more(step), operation, first, status)
 
@@ -87,7 +86,7 @@ def _opened(step: StepState, event: AttemptOpened, version: int, status: StepSta
 def _opened_again(
     step: StepState, event: AttemptOpened, before: OperationState, version: int, status: StepStatus
 ) -> StepState:
-    if event.operation is _FORWARD and step.started_version == 0:
+    if event.operation is FORWARD and step.started_version == 0:
         # It never got so far before a person changed its request.
         step = changed(step, started_version=version, began_at=event.at)
     after = changed(
@@ -101,9 +100,9 @@ def _opened_again(
         retry_at=None,
         parked=False,
     )
-    if event.operation is not _FORWARD:
+    if event.operation is not FORWARD:
         step = _asked_no_more(step)
-    if event.operation is _PROBE:
+    if event.operation is PROBE:
         step = changed(step, stop=_called_off(step.stop))
     return _with_operation(step, event.operation, after, status)
 
@@ -160,7 +159,7 @@ def _scheduled(step: StepState, event: RetryScheduled, _version: int, status: St
     waiting = changed(_operation(step, event.operation), retry_at=event.due_at, parked=event.parked)
     if event.reason == POLL:
         # An answer that says "not yet" is no failure: only failures in a row count.
-        waiting = changed(waiting, spent=0, polled=event.operation is Operation.FORWARD)
+        waiting = changed(waiting, spent=0, polled=event.operation is FORWARD)
     if event.reason in _FOUND:
         # What was sent so far was asked after; the next time it is asked with a fresh budget.
         asked = (step.probe, step.awaiting)
@@ -194,7 +193,7 @@ def _reopened(step: StepState, event: StepReopened, _version: int, status: StepS
 
 
 def _is_in_doubt(step: StepState, operation: Operation) -> bool:
-    return operation is Operation.FORWARD and step.stuck in IN_DOUBT
+    return operation is FORWARD and step.stuck in IN_DOUBT
 
 
 def _settled(step: StepState, event: StepSettled, version: int, status: StepStatus) -> StepState:
@@ -234,7 +233,7 @@ def _operation(step: StepState, operation: Operation) -> OperationState:
 
 
 def _with_operation(step: StepState, operation: Operation, state: OperationState, status: StepStatus) -> StepState:
-    if operation is _FORWARD:
+    if operation is FORWARD:
         return changed(step, status=status, forward=state)  # as nearly all are
     return changed(step, status=status, **{FIELD_OF[operation]: state})
 
@@ -251,3 +250,4 @@ FOLDS: Mapping[type[StepEvent], Callable[[StepState, Any, int, StepStatus], Step
     StepUndone: _over,
     StepLeft: _over,
 }
+"""What an event does to a step whose next status is known; why no `match`: `evolve.FOLDS`."""

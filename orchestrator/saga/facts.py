@@ -76,16 +76,16 @@ class RecordedFacts:
 
 def elements(state: SagaState, step: StepId) -> Sequence[object]:
     """Return the list that a `for_each` step that has begun goes through; evaluated once, from what is recorded."""
-    known = (step, state.steps[step].started_version)
-    found = state.memo.get(known)
-    if found is None:
+    began = state.steps[step].started_version
+    known = state.memo.get(step)
+    if known is None or known[0] != began:
         for_each = state.plan.steps[step].for_each
         assert for_each is not None  # only such a step has items
         evaluated = for_each.items(RecordedFacts(state))
         # It was evaluated when the step began, from the same records; an expression gives the same answer for ever.
         assert not isinstance(evaluated, ExpressionFailure)
-        found = state.memo[known] = evaluated
-    return found
+        known = state.memo[step] = began, evaluated
+    return known[1]
 
 
 def facts_of(state: SagaState, path: StepId, own_reply: Payload | None = None) -> RecordedFacts:

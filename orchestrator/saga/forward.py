@@ -9,7 +9,6 @@ from orchestrator.saga import calls, parts
 from orchestrator.saga.backward import begin
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.events import (
-    GOOD_REASONS,
     AttentionReason,
     Cause,
     CauseKind,
@@ -20,10 +19,12 @@ from orchestrator.saga.events import (
     StepBegan,
     StepSettled,
     StepSkipped,
+    is_good,
 )
 from orchestrator.saga.facts import RecordedFacts, facts_of
 from orchestrator.saga.frontier import Readiness, has_failed, has_room, is_open, readiness_of, to_look_at
 from orchestrator.saga.plan import (
+    FORWARD,
     Call,
     ExpressionFailure,
     ForEach,
@@ -38,8 +39,6 @@ from orchestrator.saga.plan import (
 from orchestrator.saga.state import SETTLED, SagaState, StepState, StepStatus, insists, is_stopped, is_undecided
 
 # Named once: looking up a member of an enumeration costs as much as ten comparisons.
-_FORWARD: Final = Operation.FORWARD
-_APPLIED: Final = Outcome.APPLIED
 _PENDING: Final = StepStatus.PENDING
 _WAIT: Final = Readiness.WAIT
 _SKIP: Final = Readiness.SKIP
@@ -98,13 +97,11 @@ def _stopped_by_failure(draft: Draft) -> bool:
 def _may_have_failed(draft: Draft) -> bool:
     """Look at what settled now; what failed before it had its consequences then, unless something was held back."""
     for event in draft.events:
-        if isinstance(event, StepSettled) and not (draft.frontier_was_complete and _went_well(event)):
+        if isinstance(event, StepSettled) and not (
+            draft.frontier_was_complete and is_good(event.outcome, event.reason)
+        ):
             return True
     return False
-
-
-def _went_well(event: StepSettled) -> bool:
-    return event.outcome is _APPLIED and event.reason in GOOD_REASONS
 
 
 def failure(state: SagaState, among: Iterable[StepId]) -> Cause | None:
@@ -221,7 +218,7 @@ def _start_items(draft: Draft, step: Step, for_each: ForEach) -> None:
         _fail(draft, step, step.id, SettleReason.EXPRESSION_FAILED, f"for_each: {items.message}")
         return
     draft.record(StepBegan(at=draft.moment.at, step=step.id, due_at=None, count=len(items)))
-    draft.state.memo[step.id, draft.state.version] = items
+    draft.state.memo[step.id] = draft.state.version, items
 
 
 def start_item(draft: Draft, step: Step, path: StepId) -> None:
@@ -233,7 +230,7 @@ def _call(draft: Draft, step: Step, path: StepId, call: Call) -> None:
     request = calls.bounded(call.render(facts_of(draft.state, path)))
     if isinstance(request, ExpressionFailure):
         _fail(draft, step, path, SettleReason.EXPRESSION_FAILED, f"request: {request.message}")
-    elif not calls.open_with(draft, path, _FORWARD, request):
+    elif not calls.open_with(draft, path, FORWARD, request):
         message = "the saga's forward deadline passed before the step began"
         _fail(draft, step, path, SettleReason.DEADLINE_EXCEEDED, message)
 

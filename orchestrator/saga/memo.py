@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from orchestrator.ids import StepId
 
 
-class Memo(dict[tuple[StepId, int], Sequence[object]]):
-    """The lists that `for_each` expressions gave, by step and beginning; like any other, and never shown.
+class Memo(dict[StepId, tuple[int, Sequence[object]]]):
+    """A cache of the lists that `for_each` expressions gave: step -> the version it began at, and its list.
 
-    What was recorded gives the same list again, so this is no part of the state's value, and a state read anew begins
-    without it.
+    It holds at most one list a step, the last that was asked for: a step that begins anew leaves nothing of its earlier
+    life in memory. What was recorded gives the same list again, so a list that is missed costs one evaluation. A cache
+    is no part of a state's value: it is equal to any other, is never shown, and a state read anew begins without it.
     """
 
     def __eq__(self, other: object) -> bool:

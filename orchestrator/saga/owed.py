@@ -11,10 +11,9 @@ from orchestrator.ids import StepId
 from orchestrator.saga.backward import draining
 from orchestrator.saga.decide import has_forward_deadline, has_step_timer, is_overdue_news
 from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Timer, TimerKind
-from orchestrator.saga.plan import Operation
+from orchestrator.saga.plan import FORWARD
 from orchestrator.saga.state import SagaState, is_stopped, operations_of
 
-_FORWARD = Operation.FORWARD
 _DEADLINE = Timer(TimerKind.FORWARD_DEADLINE)
 
 
@@ -50,7 +49,7 @@ def of_path(state: SagaState, path: StepId) -> Sequence[Effect]:
     for operation, of in operations_of(step):
         if of.open is not None:
             found.append(SendCall(path, operation, of.open.number))
-            if operation is _FORWARD and path != state.plan.pivot and is_stopped(state, path):
+            if operation is FORWARD and path != state.plan.pivot and is_stopped(state, path):
                 # A pivot is left to its own end: what was asked must be known, and a reset would only hide it (R16).
                 found.append(AbortCall(path, operation, of.open.number))
         if of.retry_at is not None and not state.is_paused:

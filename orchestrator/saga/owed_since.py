@@ -104,7 +104,12 @@ def _sorted(effects: list[Effect]) -> Sequence[Effect]:
 
 
 def _is_alike(old: SagaState, new: SagaState) -> bool:
-    """Return whether what a path owes follows from the path alone: nothing else that bears on it has changed."""
+    """Return whether what a path owes follows from the path alone: nothing else that bears on it has changed.
+
+    By identity, which errs to the safe side: an equal one made anew costs a look at the wholes. One record rests on it:
+    `StepsReset` changes steps and items that `touched` does not give, and `evolve` makes the rollbacks anew with it
+    (`_without`), even where none has ended.
+    """
     pivot = new.plan.pivot
     return (
         old.version > 0

@@ -6,7 +6,7 @@ functions; what they gave is recorded in the event, so `evolve` never evaluates 
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, fields
 from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
@@ -48,6 +48,13 @@ class Operation(StrEnum):
     STOP = "stop"
     """Ask for a long-running operation to be cancelled; it is awaited to its end all the same."""
     COMPENSATE = "compensate"
+
+
+# Named once, for those who are asked at every record: looking up a member of an enumeration costs as much as ten
+# comparisons.
+FORWARD: Final = Operation.FORWARD
+PROBE: Final = Operation.PROBE
+COMPENSATE: Final = Operation.COMPENSATE
 
 
 class Outcome(StrEnum):
@@ -334,8 +341,8 @@ class Step:
     """It has an undo at all: it is not a read, nor the pivot, and not `compensate: none` (R20)."""
     is_answered: bool = field(init=False)
     """One reply is all there is to it: nothing is polled, or awaited."""
-    calls: Mapping[Operation, Call] = field(init=False, hash=False)
-    """What each of its operations calls."""
+    _calls: Mapping[Operation, Call] = field(init=False, hash=False)
+    """What each of its operations calls: `call_of` is its door."""
 
     def __post_init__(self) -> None:
         """Derive once what the machine asks for at every turn."""
@@ -353,7 +360,7 @@ class Step:
             calls[Operation.STOP] = awaits.stop
         if self.compensation is not None:
             calls[Operation.COMPENSATE] = self.compensation.call
-        object.__setattr__(self, "calls", calls)
+        object.__setattr__(self, "_calls", calls)
 
     @property
     def call(self) -> Call:
@@ -362,8 +369,12 @@ class Step:
         return self.body
 
     def call_of(self, operation: Operation) -> Call:
-        """Return what an operation calls; a step is never asked for one that it does not have."""
-        return self.calls[operation]
+        """Return what an operation calls.
+
+        `KeyError` where the step has no such operation. That is a mistake of whoever asks: an operation begins only
+        where its step has a call for it, so of a journal that the machine wrote nobody has cause to ask.
+        """
+        return self._calls[operation]
 
 
 @frozen
@@ -428,6 +439,7 @@ class Plan:
         derived["has_parts"] = bool(derived["waits"] or derived["scopes"] or derived["lists"])
         own = [step.compensation for step in steps if step.compensation is not None]
         derived["has_own_order"] = any(each.after or each.first for each in own)
+        assert derived.keys() == {each.name for each in fields(self) if not each.init}
         for name, value in derived.items():
             object.__setattr__(self, name, value)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field
 from enum import StrEnum
 from operator import attrgetter
-from typing import Final
 from uuid import UUID
 
 from immutables import Map
@@ -217,8 +216,7 @@ class SagaState:
     epoch: int = 0
     """M11: never decreases."""
     steps: Map[StepId, StepState] = field(default_factory=Map[StepId, StepState])
-    """One entry per step of the plan, in no order: `in_plan_order` has one. A change costs the same with five and with
-    1,000."""
+    """One per step, in no order (`in_plan_order` has one); a change costs the same with five and with 1,000."""
     items: Map[StepId, StepState] = field(default_factory=Map[StepId, StepState])
     """Path -> item that was begun, of all `for_each` steps; a change costs the same with ten and with 100,000."""
     live: Map[StepId, None] = field(default_factory=Map[StepId, None])
@@ -226,15 +224,13 @@ class SagaState:
     in_doubt: Map[StepId, None] = field(default_factory=Map[StepId, None])
     """Paths whose forward call had an attempt that ended UNKNOWN: all whose undo may have to wait for it (R12)."""
     begun: int = 0
-    """Every step before this place of the plan has begun, or was passed over; found while so many are live that some
-    may wait for room."""
+    """Every step before this place has begun, or was passed over; found while so many are live that some may wait."""
     signals: Mapping[str, tuple[Signal, ...]] = field(default_factory=dict[str, tuple[Signal, ...]])
     """Signal -> those that no step has taken yet, in order of arrival."""
     signal_ids: Map[str, None] = field(default_factory=Map[str, None])
     """The request id of every signal that ever came."""
     rollbacks: Mapping[StepId, Rollback] = field(default_factory=dict[StepId, Rollback])
-    """Parts that are being undone while the saga goes on, in the order in which they began; empty once the saga as a
-    whole goes backward."""
+    """Parts that are being undone while the saga goes on, in the order in which they began; empty once all of it is."""
     ahead: frozenset[StepId] = frozenset()
     """What was being undone already, in a part of the saga, when more of it came to be undone: ahead of the order."""
     to_undo: tuple[StepId, ...] = ()
@@ -270,9 +266,7 @@ class SagaState:
     def is_at_pivot(self) -> bool:
         """Return whether the pivot was called and is not decided: nobody knows which way the saga goes (R16)."""
         pivot = self.plan.pivot
-        if pivot is None:
-            return False
-        return self.steps[pivot].status in UNDECIDED and self.steps[pivot].forward is not None
+        return pivot is not None and self.steps[pivot].status in UNDECIDED and self.steps[pivot].forward is not None
 
     def trace_id_of(self, part: int) -> int:
         """Return the trace of a part: of the first the caller's, or the one that the start was given (T2, T9)."""
@@ -294,8 +288,7 @@ class SagaState:
 
     def in_plan_order(self) -> Iterator[StepState]:
         """Yield every step, in the order of the plan."""
-        steps = self.steps
-        return (steps[step] for step in self.plan.steps)
+        return map(self.steps.__getitem__, self.plan.steps)
 
     def everything(self) -> Iterator[StepState]:
         """Yield every step in plan order, each followed by its items by position: the same order in every process."""
@@ -306,8 +299,11 @@ class SagaState:
 
 
 TERMINAL = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.TERMINATED})
-SETTLED = frozenset({StepStatus.APPLIED, StepStatus.NOT_APPLIED, StepStatus.UNSETTLED, StepStatus.SKIPPED})
+TO_UNDO = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED})
+"""There is an effect, or may be, and no undo of it has begun."""
+SETTLED = TO_UNDO | {StepStatus.NOT_APPLIED, StepStatus.SKIPPED}
 """The forward operation has come to its end and nothing was undone yet."""
+_UNDO_OPEN = TO_UNDO | {StepStatus.UNDOING}
 UNDECIDED = frozenset(
     {
         StepStatus.IN_FLIGHT,
@@ -332,7 +328,7 @@ def operation_of(step: StepState, operation: Operation) -> OperationState | None
     return found
 
 
-FIELD_OF: Final[Mapping[Operation, str]] = {
+FIELD_OF: Mapping[Operation, str] = {
     Operation.FORWARD: "forward",
     Operation.AWAIT: "awaiting",
     Operation.PROBE: "probe",
@@ -364,6 +360,11 @@ def is_undecided(step: StepState) -> bool:
     return step.status in UNDECIDED and step.outcome is None
 
 
+def is_left(step: StepState) -> bool:
+    """Return whether the effect of a step without items, or of an item, is still to be undone; stuck ones included."""
+    return step.status in _UNDO_OPEN or (step.status is StepStatus.STUCK and step.outcome is not None)
+
+
 def insists(state: SagaState, step: Step) -> bool:
     """Return whether the step has to succeed: it is asked without limit (R17, R18).
 
@@ -386,9 +387,8 @@ def insists(state: SagaState, step: Step) -> bool:
 def is_stopped(state: SagaState, path: StepId) -> bool:
     """Return whether nothing new begins in a step any more, and what is open in it is aborted (R14).
 
-    The whole saga goes backward, or a part of it that holds the step; the step is the pivot of a saga that was
-    cancelled, which nobody aborts, because it must be known how it ends; or the step is an item of a `for_each` step
-    that has failed.
+    The whole saga goes backward, or a part that holds the step; the step is the pivot of a saga that was cancelled,
+    which nobody aborts, because its end must be known; or it is an item of a `for_each` step that has failed.
     """
     if state.cause is not None:
         return True

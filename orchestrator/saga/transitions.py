@@ -33,13 +33,13 @@ from orchestrator.saga.events import (
     StepStuck,
     StepUndone,
 )
-from orchestrator.saga.plan import Operation, Outcome
+from orchestrator.saga.plan import COMPENSATE, FORWARD, Operation, Outcome
 from orchestrator.saga.state import SagaStatus as Saga
 from orchestrator.saga.state import StepStatus as Step
 
 EventType = type[Event]
 
-_FORWARD: tuple[EventType, ...] = (
+_GOING_FORWARD: tuple[EventType, ...] = (
     StepBegan,
     StepSkipped,
     SignalReceived,
@@ -57,7 +57,7 @@ _FORWARD: tuple[EventType, ...] = (
     CancelRequested,
 )
 """What leaves a saga that goes forward where it is. A part of it may be undone meanwhile."""
-_BACKWARD: tuple[EventType, ...] = (
+_GOING_BACKWARD: tuple[EventType, ...] = (
     AttemptOpened,
     AttemptSettled,
     RetryScheduled,
@@ -72,20 +72,20 @@ _BACKWARD: tuple[EventType, ...] = (
 SAGA: Mapping[Saga, Mapping[EventType, Saga]] = {
     Saga.QUEUED: {SagaStarted: Saga.RUNNING},
     Saga.RUNNING: {
-        **dict.fromkeys(_FORWARD, Saga.RUNNING),
+        **dict.fromkeys(_GOING_FORWARD, Saga.RUNNING),
         AttentionRaised: Saga.NEEDS_ATTENTION,
         CompensationBegan: Saga.COMPENSATING,
         SagaCompleted: Saga.COMPLETED,
         SagaTerminated: Saga.TERMINATED,
     },
     Saga.COMPENSATING: {
-        **dict.fromkeys(_BACKWARD, Saga.COMPENSATING),
+        **dict.fromkeys(_GOING_BACKWARD, Saga.COMPENSATING),
         AttentionRaised: Saga.NEEDS_ATTENTION,
         SagaCompensated: Saga.COMPENSATED,
         SagaTerminated: Saga.TERMINATED,
     },
     Saga.NEEDS_ATTENTION: {
-        **dict.fromkeys((*_FORWARD, *_BACKWARD), Saga.NEEDS_ATTENTION),
+        **dict.fromkeys((*_GOING_FORWARD, *_GOING_BACKWARD), Saga.NEEDS_ATTENTION),
         AttentionRaised: Saga.NEEDS_ATTENTION,
         # Only what is stuck is left as it is.
         StepLeft: Saga.NEEDS_ATTENTION,
@@ -211,7 +211,6 @@ _FIXED: Mapping[EventType, Step] = {
 }
 """The status that an event brings whatever it says; of those that it says more of, `_wanted` knows."""
 _NONE = frozenset[Step]()
-_FORWARD_CALL, _UNDO_CALL = Operation.FORWARD, Operation.COMPENSATE
 _RUNNING, _COMPENSATING = Saga.RUNNING, Saga.COMPENSATING
 
 
@@ -227,24 +226,28 @@ def next_step(status: Step, event: Event) -> Step:
     """Return the step's status after the event; `JournalCorrupted` where the pair is not in the table."""
     wanted = _FIXED.get(type(event)) or _wanted(status, event)
     if wanted not in STEP[status].get(type(event), _NONE):
-        raise JournalCorrupted(f"{type(event).__name__} cannot follow in a step that is {status.value}")
+        raise _refused(status, event)
     return wanted
+
+
+def _refused(status: Step, event: Event) -> JournalCorrupted:
+    return JournalCorrupted(f"{type(event).__name__} cannot follow in a step that is {status.value}")
 
 
 def _wanted(status: Step, event: Event) -> Step:
     """Return the status that the event itself asks for, legal or not; the most frequent first."""
     match event:
         case AttemptSettled():
-            return status
+            return status  # what follows from an attempt's end is the next record's to say
         case AttemptOpened():
             return _OPENED_AS[event.operation]
         case StepSettled():
             return SETTLED_AS[event.outcome]
         case RetryScheduled():
-            if event.operation is _FORWARD_CALL:
+            if event.operation is FORWARD:
                 return Step.PARKED if event.parked else Step.BACKING_OFF
             return _OPENED_AS[event.operation]
         case StepReopened():
-            return Step.UNDOING if event.operation is _UNDO_CALL else Step.BACKING_OFF
+            return Step.UNDOING if event.operation is COMPENSATE else Step.BACKING_OFF
         case _:
-            return status
+            raise _refused(status, event)  # it concerns no step, or is in `_FIXED`

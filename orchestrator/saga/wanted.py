@@ -8,7 +8,7 @@ failure of any other required step into another attempt, or into a question.
 from orchestrator.ids import StepId
 from orchestrator.limits import ATTEMPTS_MAX
 from orchestrator.saga.budget import backoff_s
-from orchestrator.saga.events import GOOD_REASONS, AttentionReason, SettleReason
+from orchestrator.saga.events import AttentionReason, SettleReason, is_good
 from orchestrator.saga.outcome import AttemptEnd, is_safe, meaning
 from orchestrator.saga.plan import CHILD_TARGET, OnFailure, Operation, Outcome, StepKind
 from orchestrator.saga.state import SagaState, StepStatus, insists
@@ -22,7 +22,7 @@ IN_DOUBT = frozenset(
 
 def wanted(end: AttemptEnd, verdict: Settle) -> Verdict:
     """Return what follows from the end of a forward operation, given what the step is for (R16 to R18)."""
-    if verdict.outcome is Outcome.APPLIED and verdict.reason in GOOD_REASONS:
+    if is_good(verdict.outcome, verdict.reason):
         return verdict
     step, unsure = end.step, verdict.outcome is not Outcome.NOT_APPLIED
     if verdict.outcome is Outcome.UNKNOWN and step.probe is not None and end.operation is not Operation.PROBE:

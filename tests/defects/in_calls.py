@@ -138,7 +138,7 @@ IN_CALLS = (
     Defect(
         name="parked-forgotten",
         breaks="I35, I36",
-        module="saga.evolve",
+        module="saga.evolve_order",
         says="a step that waits for its target's configuration is not live",
         old="        StepStatus.PARKED,\n        StepStatus.WAITING,\n",
         new="        StepStatus.WAITING,\n",
@@ -148,8 +148,8 @@ IN_CALLS = (
         breaks="I26, I27, R14",
         module="saga.owed",
         says="calls that are open when the saga turns back run on to their deadline",
-        old="if operation is _FORWARD and path != state.plan.pivot and is_stopped(state, path):",
-        new="if operation is _FORWARD and path != state.plan.pivot and path in state.rollbacks:",
+        old="if operation is FORWARD and path != state.plan.pivot and is_stopped(state, path):",
+        new="if operation is FORWARD and path != state.plan.pivot and path in state.rollbacks:",
     ),
     Defect(
         name="polled-work-given-up",

@@ -100,7 +100,7 @@ IN_FLOW = (
         breaks="I22, R23",
         module="saga.budget",
         says="an undo must end by the saga's forward deadline",
-        old="    if operation is not _FORWARD:\n        return end_at\n",
+        old="    if operation is not FORWARD:\n        return end_at\n",
         new="    if operation not in {Operation.FORWARD, Operation.COMPENSATE}:\n        return end_at\n",
     ),
     Defect(

@@ -8,26 +8,24 @@ IN_UNDOING = (
         breaks="I18, I24, R20",
         module="saga.evolve_order",
         says="a step of which nobody knows the end is not undone",
-        old="_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})",
-        new="_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNDOING})",
+        old="    return is_left(step) if step.items is None else",
+        new="    return is_left(step) and step.status is not StepStatus.UNSETTLED if step.items is None else",
     ),
     Defect(
         name="unknown-items-not-undone",
         breaks="I18, I24",
         module="saga.evolve_items",
         says="an item of which nobody knows the end is not undone",
-        old="_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNSETTLED, StepStatus.UNDOING})",
-        new="_UNDO_OPEN = frozenset({StepStatus.APPLIED, StepStatus.UNDOING})",
+        old="to_undo=is_undoable and is_left(item),",
+        new="to_undo=is_undoable and is_left(item) and item.status is not StepStatus.UNSETTLED,",
     ),
     Defect(
         name="items-of-a-failed-list-not-undone",
         breaks="I18, I24",
         module="saga.evolve_order",
         says="a list that failed leaves the items that were applied",
-        old="    if step.items is not None:\n        return step.items.to_undo > 0\n",
-        new="""    if step.items is not None and step.status is StepStatus.APPLIED:
-        return step.items.to_undo > 0
-""",
+        old="if step.items is None else",
+        new="if step.items is None or step.status is not StepStatus.APPLIED else",
     ),
     Defect(
         name="undone-in-order-of-completion",
