@@ -9,7 +9,8 @@ What the library does that its callers must never see (each was tried out, tests
   for a step without a reply;
 * qualified names (`steps.score.reply`) are variables of their own with their own type: this is what makes replies
   typed at compile time;
-* optional values cannot leave an expression; the checker refuses them by type.
+* optional values cannot leave an expression; the checker refuses them by type;
+* a map of which a part has no Python form, such as an optional, ends the process where it is given out whole.
 """
 
 import re
@@ -50,6 +51,11 @@ class ValueType:
 
     name: str
     of: tuple["ValueType", ...] = ()
+
+    @property
+    def may_hold_maps(self) -> bool:
+        """Say whether a value of the type may be a map, or hold one."""
+        return self.name in {"MAP", "DYN"} or any(each.may_hold_maps for each in self.of)
 
     def __str__(self) -> str:
         """Return the type as CEL writes it, `list(string)`."""
@@ -136,7 +142,7 @@ class Expression:
             result = self._program.eval(bindings.activation)
             if result.type() == _ERROR:
                 raise _failure(str(result.value()), self.source)
-            return cast(Value, result.plain_value())
+            return _python(result) if self.type.may_hold_maps else cast(Value, result.plain_value())
         except (SystemError, TypeError) as error:  # how the library fails over what it cannot give out
             why = "its value, or a part of it, cannot leave an expression: an optional, or a text that is not UTF-8"
             raise EvaluationFailed(why) from error
@@ -249,6 +255,16 @@ def _type(name: str) -> ValueType:
         else:
             parts[-1] += char
     return ValueType(head, tuple(_type(part.strip()) for part in parts))
+
+
+def _python(found: cel.Value) -> Value:
+    """Take maps and lists apart here: where a part of a map cannot be given out, the library ends the process."""
+    kind = found.type().name().partition("<")[0]
+    if kind == "MAP":
+        return {key: _python(value) for key, value in found.value().items()}
+    if kind == "LIST":
+        return [_python(value) for value in found.value()]
+    return cast(Value, found.plain_value())
 
 
 def _path(tree: Tree | None) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """What the rest of the package relies on about the expression library, and what it must never see."""
 
+import datetime
+
 import pytest
 from google.protobuf import descriptor_pb2, timestamp_pb2
 from google.protobuf.message import Message
@@ -173,6 +175,8 @@ def test_a_syntax_error_of_another_form_is_still_told(monkeypatch: pytest.Monkey
         ("input.order_id", "input has no value"),
         ("optional.of(1)", "its value, or a part of it, cannot leave an expression: an optional"),
         ("[1].map(x, optional.none())", "its value, or a part of it, cannot leave an expression: an optional"),
+        ("{'a': optional.of(1)}", "its value, or a part of it, cannot leave an expression: an optional"),
+        ("[{'a': [{1: dyn(optional.of(1))}]}]", "its value, or a part of it, cannot leave an expression: an optional"),
     ],
 )
 def test_a_failed_evaluation_is_never_a_value(source: str, why: str) -> None:
@@ -180,6 +184,17 @@ def test_a_failed_evaluation_is_never_a_value(source: str, why: str) -> None:
         value(source)
 
     assert caught.value.why.startswith(why)
+
+
+def test_a_map_is_given_out_part_by_part() -> None:
+    source = "{'a': [1, {2: [b'x', null, 3u]}], 'b': {true: timestamp(0)}, 'c': {}, 'd': dyn([[1.5]])}"
+
+    assert value(source) == {
+        "a": [1, {2: [b"x", None, 3]}],
+        "b": {True: datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)},
+        "c": {},
+        "d": [[1.5]],
+    }
 
 
 def test_a_name_without_a_value_fails_only_where_it_is_reached() -> None:
