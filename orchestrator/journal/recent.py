@@ -6,6 +6,8 @@ one that was encoded, so nobody can tell which of the two a page came from.
 
 Only what the follower has not asked beyond is kept, and nothing where it is too far behind: it may stand still for
 hours, because a collector does not answer, and values that are held for nothing make collections of garbage longer.
+What was appended at once is kept, and counted with all its bytes, until the last of its records has been asked beyond;
+records are counted one by one, so that by up to one such group more of them are held than their bound says.
 """
 
 from collections import deque
