@@ -26,10 +26,13 @@ SPAN_ATTEMPTS_MAX = 128
 TRACE_PART_S_MAX = 86_400.0
 # Or after so many records: some 7,000 spans, more than a viewer draws well.
 TRACE_PART_RECORDS_MAX = 10_000
-# Texts of spans kept, of each kind: a definition has a few hundred, which all its sagas repeat; a kilobyte each.
+# Texts of spans kept, of each kind: a definition has a few hundred, which all its sagas repeat. A kilobyte each, at
+# most eight where services say something else each time; baggage that is told comes on top.
 SPANS_SAID_KEPT_MAX = 4_096
 # Encoded ids of sagas kept: a saga's spans follow closely on one another, and all of them name it.
 SPAN_OWN_KEPT_MAX = 1_024
+# Encoded lengths kept: a span has some 500 bytes, so that nearly all of them are among a few hundred.
+SPAN_LENGTHS_KEPT_MAX = 1_024
 # Parsed `tracestate` values kept: one for each of the callers that trace, and those are few.
 TRACE_STATES_KEPT_MAX = 256
 # Sagas the trace reader keeps in mind, about 2 KiB each, up to 1 MiB with a thousand items; any other is folded anew

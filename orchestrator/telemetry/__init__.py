@@ -37,14 +37,14 @@ Invariants
   bound are counted in an attribute where they would have been.
 * With tracing off nothing of it runs, and the SDK is not even imported.
 
-Modules, in reading order: `names` (the published words), `spandata` (a span as a value), `views` (what is remembered of
-a saga), `notes` and `spans` (how events and spans are made), `project` (the fold), `tracing` (what runs), `reader`
-(records to spans), `places` (the cursors), `outbox` (the thread), `settings` (the `OTEL_*` variables), `exporters` and
-`encoding` (the SDK); `instruments` (what is published), `series` (numbers by labels, and their exemplars), `metrics`
-(what is told becomes numbers), `asked` and `sampling` (what is not told), `exposition` (the page); `observers` (several
-as one), `logs` (the line and what each level promises) with `repeats` and `tracebacks`. `traceparent` itself is parsed
-and written in `orchestrator.tracecontext`, where surfaces and invoker reach it; what a line is about comes from
-`orchestrator.logscope`.
+Modules, in reading order: `names` (the published words), `spandata` (a span as a value), `endings` (of a saga), `views`
+(what is remembered of a saga), `notes` and `spans` (how events and spans are made), `project` (the fold), `tracing`
+(what runs), `reader` (records to spans), `places` (the cursors), `outbox` (the thread), `settings` (the `OTEL_*`
+variables), `exporters` and `encoding` (the SDK); `instruments` (what is published), `series` (numbers by labels, and
+their exemplars), `metrics` (what is told becomes numbers), `asked` and `sampling` (what is not told), `exposition` (the
+page); `observers` (several as one), `logs` (the line and what each level promises) with `repeats` and `tracebacks`.
+`traceparent` itself is parsed and written in `orchestrator.tracecontext`, where surfaces and invoker reach it; what a
+line is about comes from `orchestrator.logscope`.
 
 May import: `ports`, `saga`, `errors`, `limits`, `values`, `ids`, `tracecontext`, `logscope`; OpenTelemetry and
 prometheus-client. Nobody imports it but `bootstrap`. Read next: `project.py`, then `docs/design/telemetry.md`.

@@ -27,7 +27,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2 as pb
 from opentelemetry.sdk.trace import ReadableSpan
 
-from orchestrator.limits import SPAN_OWN_KEPT_MAX
+from orchestrator.limits import SPAN_LENGTHS_KEPT_MAX, SPAN_OWN_KEPT_MAX, SPANS_SAID_KEPT_MAX
 from orchestrator.telemetry import names
 from orchestrator.telemetry.spandata import AttributeValue, Said, SpanData
 
@@ -35,16 +35,27 @@ _LOCAL = pb.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _REMOTE = _LOCAL | pb.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 _UNSET = pb.Status(code=pb.Status.STATUS_CODE_UNSET)
 
-# A field's tag is its number, times eight, and how it is written: 1 and 5 as eight and four bytes, 2 as a length and so
-# many bytes. Ids are written in the order in which they are read, numbers the other way round.
+_FIXED64, _LENGTH_DELIMITED, _FIXED32 = 1, 2, 5
+"""How a field is written: as eight bytes, as a length and so many bytes, as four."""
+
+
+def _tag(number: int, wire_type: int) -> bytes:
+    """Return what stands before a field: its number, times eight, and how it is written, seven bits to a byte."""
+    tag = (number << 3) | wire_type
+    return bytes((tag,)) if tag <= _SEVEN_BITS else bytes(((tag & _SEVEN_BITS) | 0x80, tag >> 7))
+
+
+_SEVEN_BITS = 0x7F
+# Ids are written in the order in which they are read, numbers the other way round.
 _IDS = Struct(">2s16s2sQ")
 _PARENT = Struct(">2sQ")
-_INSTANTS = Struct("<BQBQ2sI")
-_TRACE_ID, _SPAN_ID, _PARENT_ID = bytes((1 << 3 | 2, 16)), bytes((2 << 3 | 2, 8)), bytes((4 << 3 | 2, 8))
-_START, _END, _FLAGS = 7 << 3 | 1, 8 << 3 | 1, bytes((0x85, 0x01))  # of field 16, in two bytes
-_RESOURCE_SPANS, _SCOPE_SPANS, _SPANS = 1 << 3 | 2, 2 << 3 | 2, 2 << 3 | 2  # each in the one before
-_ATTRIBUTES, _KEY, _VALUE, _TEXT = 9 << 3 | 2, 1 << 3 | 2, 2 << 3 | 2, 1 << 3 | 2  # each in the one before
-_SEVEN_BITS = 0x7F
+_INSTANTS = Struct("<cQcQ2sI")
+_TRACE_ID = _tag(1, _LENGTH_DELIMITED) + bytes((16,))
+_SPAN_ID, _PARENT_ID = (_tag(number, _LENGTH_DELIMITED) + bytes((8,)) for number in (2, 4))
+_START, _END, _FLAGS = _tag(7, _FIXED64), _tag(8, _FIXED64), _tag(16, _FIXED32)
+# Of these, each in the one before.
+_RESOURCE_SPANS, _SCOPE_SPANS, _SPANS = (_tag(number, _LENGTH_DELIMITED) for number in (1, 2, 2))
+_ATTRIBUTES, _KEY, _VALUE, _TEXT = (_tag(number, _LENGTH_DELIMITED) for number in (9, 1, 2, 1))
 _EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
@@ -112,8 +123,7 @@ def request_of(envelope: Envelope, spans: Sequence[SpanData]) -> bytes:
 
 def encoded(span: SpanData) -> bytes:
     """Return a span as an element of its scope's spans on the wire: behind its length."""
-    said, parent_id, start_ns = span.said, span.parent_id, span.start_ns
-    end_ns = span.end_ns if span.end_ns > start_ns else span.told_end_ns
+    parent_id, start_ns, end_ns = span.parent_id, span.start_ns, span.told_end_ns
     wire = b"".join(
         (
             _IDS.pack(_TRACE_ID, span.trace_id.to_bytes(16, "big"), _SPAN_ID, span.span_id),
@@ -121,31 +131,31 @@ def encoded(span: SpanData) -> bytes:
             _INSTANTS.pack(_START, start_ns, _END, end_ns, _FLAGS, _REMOTE if span.parent_is_remote else _LOCAL),
             _attribute(names.SAGA_ID, span.saga_id),
             _attribute(names.SAGA_UID, span.uid) if span.uid else b"",
-            said.encoded or _kept(said),
+            _said(span.said),
             _rest(span) if span.events or span.links or span.trace_state else b"",
         )
     )
     return _before(_SPANS, len(wire)) + wire
 
 
-@lru_cache(maxsize=SPAN_OWN_KEPT_MAX)
-def _before(tag: int, length: int) -> bytes:
+@lru_cache(maxsize=SPAN_LENGTHS_KEPT_MAX)
+def _before(tag: bytes, length: int) -> bytes:
     """Return what stands before so many bytes: the field that they are, and the length, seven bits to a byte."""
-    prefix = bytearray((tag,))
+    prefix = bytearray(tag)
     while length > _SEVEN_BITS:
-        prefix.append(length & _SEVEN_BITS | 0x80)
+        prefix.append((length & _SEVEN_BITS) | 0x80)
         length >>= 7
     prefix.append(length)
     return bytes(prefix)
 
 
-def _kept(said: Said) -> bytes:
-    """Encode what many spans say, and keep it there."""
+@lru_cache(maxsize=SPANS_SAID_KEPT_MAX)
+def _said(said: Said) -> bytes:
+    """Encode what many spans say."""
     status = _UNSET if said.error is None else pb.Status(code=pb.Status.STATUS_CODE_ERROR, message=said.error)
     kind = pb.Span.SPAN_KIND_CLIENT if said.kind == "client" else pb.Span.SPAN_KIND_INTERNAL
     attributes = [_pair(key, value) for key, value in said.words]
-    said.encoded = pb.Span(name=said.name, kind=kind, attributes=attributes, status=status).SerializeToString()
-    return said.encoded
+    return pb.Span(name=said.name, kind=kind, attributes=attributes, status=status).SerializeToString()
 
 
 @lru_cache(maxsize=SPAN_OWN_KEPT_MAX)

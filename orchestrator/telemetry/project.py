@@ -20,6 +20,7 @@ from orchestrator.saga.traceparts import (
     undo_begins,
 )
 from orchestrator.telemetry import spans
+from orchestrator.telemetry.endings import Ending
 from orchestrator.telemetry.notes import Note, note_of
 from orchestrator.telemetry.rollover import Told, followed, with_parts
 from orchestrator.telemetry.spandata import SpanData, SpanLink
@@ -307,7 +308,7 @@ def _cut_off_calls(view: SagaView, keys: Iterable[OperationKey], at: float, why:
     return view, tuple(told)
 
 
-def _ended(view: SagaView, event: spans.Ending) -> Told:
+def _ended(view: SagaView, event: Ending) -> Told:
     told: list[SpanData] = []
     if view.calls or view.under_way or view.rollbacks:
         view, calls = _cut_off_calls(view, list(view.calls), event.at, "SAGA_ENDED")

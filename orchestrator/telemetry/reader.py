@@ -11,13 +11,13 @@ from orchestrator.limits import TRACE_PAGE_RECORDS_MAX, TRACE_VIEWS_MAX
 from orchestrator.logscope import of_saga
 from orchestrator.ports.journal import Journal, Record
 from orchestrator.ports.plans import Plans
-from orchestrator.saga.events import SagaCompensated, SagaCompleted, SagaStarted, SagaTerminated
+from orchestrator.saga.events import SagaStarted
+from orchestrator.telemetry.endings import ENDED_AS
 from orchestrator.telemetry.outbox import Entry
 from orchestrator.telemetry.project import project
 from orchestrator.telemetry.views import SagaView, Shape, shape_of, view_of
 
 _log = logging.getLogger(__name__)
-_ENDS = frozenset[type]({SagaCompleted, SagaCompensated, SagaTerminated})
 
 
 @frozen_tuple
@@ -51,7 +51,7 @@ class Reader:
             if view is None:
                 continue
             view, spans = project(view, record.event, record.version)
-            if type(record.event) in _ENDS:
+            if type(record.event) in ENDED_AS:
                 self._seen.pop(saga_id, None)
             else:
                 self._keep(saga_id, _Seen(record.version, view, found.shard))

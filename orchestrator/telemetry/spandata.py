@@ -1,7 +1,6 @@
 """Spans as values: finished, with every id and instant given from outside."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
 from orchestrator.frozen import frozen, frozen_tuple
@@ -30,11 +29,11 @@ class SpanLink:
     span_id: int
 
 
-@dataclass(slots=True, kw_only=True)
+@frozen
 class Said:
     """What a span says that other sagas' spans say too, word for word.
 
-    One value stands for all of them, so that a definition's words are put together once, and encoded once.
+    Equal ones are put together once, and encoded once.
     """
 
     name: str
@@ -42,8 +41,6 @@ class Said:
     words: Words = ()
     error: str | None = None
     """Why the span's status is ERROR; None where it is not."""
-    encoded: bytes = field(default=b"", compare=False, repr=False)
-    """The same as the exporter sends it; kept here by the exporter, and nobody else's business."""
 
 
 @frozen
@@ -94,4 +91,4 @@ class SpanData:
     @property
     def told_end_ns(self) -> int:
         """Return the end that backends are told: Jaeger 2 takes a span without length for a mistake, and marks it."""
-        return max(self.end_ns, self.start_ns + 1)
+        return self.end_ns if self.end_ns > self.start_ns else self.start_ns + 1

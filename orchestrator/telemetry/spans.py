@@ -15,6 +15,7 @@ from orchestrator.limits import SPANS_SAID_KEPT_MAX
 from orchestrator.saga import events as ev
 from orchestrator.saga.plan import CHILD_TARGET, Operation, Outcome
 from orchestrator.telemetry import names
+from orchestrator.telemetry.endings import ENDED_AS, Ending
 from orchestrator.telemetry.notes import ns, sentence
 from orchestrator.telemetry.spandata import Said, SpanData, SpanLink, Words
 from orchestrator.telemetry.views import (
@@ -33,8 +34,6 @@ from orchestrator.telemetry.views import (
 
 _Reported = tuple[Outcome, ev.Phase, bool, str, str]
 """What a report said of an attempt: outcome, phase, whether it was parked, code, reason. A text: why it was cut off."""
-Ending = ev.SagaCompleted | ev.SagaCompensated | ev.SagaTerminated
-_STATUS = {ev.SagaCompleted: "COMPLETED", ev.SagaCompensated: "COMPENSATED", ev.SagaTerminated: "TERMINATED"}
 
 
 def start_span(view: SagaView, at: float) -> SpanData:
@@ -55,7 +54,7 @@ def start_span(view: SagaView, at: float) -> SpanData:
 def root_span(view: SagaView, event: Ending) -> SpanData:
     """Return the span of the whole saga, or of the last part of its trace."""
     part = view.parts.number
-    words: Words = ((names.SAGA_STATUS, _STATUS[type(event)]),)
+    words: Words = ((names.SAGA_STATUS, ENDED_AS[type(event)].value),)
     error = None
     cause = view.compensation.cause if view.compensation else None
     match event:
@@ -63,7 +62,7 @@ def root_span(view: SagaView, event: Ending) -> SpanData:
             pass
         case ev.SagaCompensated():
             words += (*_cause(cause), *_error_of(cause), (names.SAGA_UNDONE_COUNT, event.undone_count))
-            error = cause.message if cause else ""
+            error = sentence(cause.message) if cause else ""
         case ev.SagaTerminated():
             left = len(event.left)
             words += (*_cause(cause), (names.ERROR_TYPE, "TERMINATED"), (names.SAGA_LEFT_COUNT, left))
@@ -149,7 +148,7 @@ def step_span(view: SagaView, event: ev.StepSettled, entry: UnderWay) -> SpanDat
     if event.reason is ev.SettleReason.STOPPED:
         failed = False  # what else went wrong stopped it, and that is marked
     what = _settled_as(event.outcome, event.reason, event.code, failed)
-    error = event.message if failed else None
+    error = sentence(event.message) if failed else None
     return _operation_span(view, (event.step, Operation.FORWARD), entry, event.at, what, error=error)
 
 
@@ -249,12 +248,12 @@ def attempt_span(view: SagaView, event: ev.AttemptSettled, call: OpenAttempt) ->
     """Return the span of one attempt: what the called service's own span is a child of."""
     report = event.report
     failed = report.phase is ev.Phase.LOST or report.code != "OK"
-    how = event.outcome, report.phase, report.parked, report.code, report.error_reason
+    how = event.outcome, report.phase, report.parked, report.code, sentence(report.error_reason)
     # On the wire, but never outside of what the records say: a clock that was set back must not bend the tree.
     opened_at, at = event.opened_at, event.at
     begin_at = max(min(max(report.sent_at or opened_at, opened_at), at), call.opened_at)
     end_at = max(min(report.ended_at or at, at), begin_at)
-    key, error = (event.step, event.operation), report.message if failed else None
+    key, error = (event.step, event.operation), sentence(report.message) if failed else None
     return _attempt_span(view, key, call, (begin_at, end_at), how, error=error)
 
 
@@ -272,7 +271,7 @@ def _ended_as(how: _Reported | str) -> Words:
         words += ((names.RPC_STATUS, code),)
     if lost or code != "OK":
         words += ((names.ERROR_TYPE, "LOST" if lost else code),)
-    return (*words, (names.SAGA_REASON, sentence(reason))) if reason else words
+    return (*words, (names.SAGA_REASON, reason)) if reason else words
 
 
 def cut_off_attempt(view: SagaView, key: OperationKey, call: OpenAttempt, end_at: float, why: str) -> SpanData:
@@ -366,12 +365,13 @@ def _counted(said: Said, notes: Notes) -> Said:
     return Said(name=said.name, kind=said.kind, words=words, error=said.error)
 
 
-# What is said of a saga's parent, or in its baggage, is said of that saga alone: it takes no more than its place here.
+# What comes from outside is cut to a sentence before anything is kept of it: a key would hold the whole of it. What is
+# said of a saga's parent, or in its baggage, is said of that saga alone: it takes no more than its place here.
 @lru_cache(maxsize=SPANS_SAID_KEPT_MAX)
 def _said(name: str, kind: Literal["internal", "client"], words: Words, error: str | None = None) -> Said:
     if error is not None:
         # Whoever failed may have said nothing; the mark does all the same.
-        error = sentence(error or str(dict(words).get(names.ERROR_TYPE, "")))
+        error = error or str(dict(words).get(names.ERROR_TYPE, ""))
     return Said(name=name, kind=kind, words=words, error=error)
 
 
