@@ -15,7 +15,7 @@ to `Findings`, and the author gets all of them at once, each with a code, a plac
 `model` `shapes`    the tree of keys, also the JSON Schema; wrong shapes as findings
 `builder` `block`   the same tree from Python
 `descriptors`       the called services' types: merged, cut down, pinned; one private pool per revision
-`expressions`       the one home of CEL (`checked`: what its checker says; `plainly`: what needs no engine)
+`expressions`       the one home of CEL (`checked` `faults`: what it says; `direct`: what goes without it)
 `names`             which names may be read where, and how each is read from recorded facts
 `holes` `template`  `${ … }` in texts; trees with expressions in them against messages
 `fits` `fields`     which types fill which fields; values into fields (`wellknown` for Timestamp and its like)

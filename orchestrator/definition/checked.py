@@ -1,4 +1,4 @@
-"""What CEL's checker says of an expression: which names it reads, what of them, and, of a plain one, its whole tree.
+"""What CEL's checker says of an expression: which names it reads, what of them, and, of a simple one, its whole tree.
 
 The library gives it as a serialised `cel.expr.CheckedExpr`, of which the part is described here that is read.
 """
@@ -203,7 +203,7 @@ def _described() -> type[Message]:
         for field, number, kind in fields:
             label = FieldDescriptorProto.LABEL_REPEATED if field in _REPEATED else FieldDescriptorProto.LABEL_OPTIONAL
             added: FieldDescriptorProto = made.field.add(name=field, number=number, label=label)
-            added.type = _SCALARS.get(kind, 11)  # type: ignore[assignment]  # by number
+            added.type = _SCALARS.get(kind, FieldDescriptorProto.TYPE_MESSAGE)  # type: ignore[assignment]  # by number
             if added.type == FieldDescriptorProto.TYPE_MESSAGE:
                 added.type_name = f".checked.{kind}"
             if name in _ONE_OF and field != "id":

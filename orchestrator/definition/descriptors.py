@@ -187,7 +187,7 @@ class Types:
         return self._parsed.part(data, descriptor, fields)
 
 
-def has_order(descriptor: Descriptor) -> bool:
+def has_no_maps(descriptor: Descriptor) -> bool:
     """Say whether one message has one serialised form anyway: nowhere in it is a map, whose entries have no order."""
     todo, seen = [descriptor], {descriptor.full_name}
     while todo:
@@ -287,16 +287,16 @@ def _copy(into: Message, message: Message, field_: FieldDescriptor) -> None:
 
 def way(start: Descriptor, parts: Sequence[str]) -> Sequence[FieldDescriptor] | None:
     """Return the fields along a path; None where it leaves plain messages, as in a map's key."""
-    way: list[FieldDescriptor] = []
+    found: list[FieldDescriptor] = []
     message: Descriptor | None = start
     for part in parts:
-        # the engine reads well-known types as types of its own: below them there are no fields
+        # CEL reads well-known types as types of its own: below them there are no fields
         if message is None or message.full_name.startswith("google.protobuf."):
             return None
         field = message.fields_by_name[part]
-        way.append(field)
+        found.append(field)
         message = None if field.is_repeated else field.message_type
-    return way
+    return found
 
 
 def has(message: Message, name: str) -> bool:

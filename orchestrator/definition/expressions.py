@@ -1,5 +1,9 @@
 """The one home of CEL: declare names, compile a source against protobuf types, evaluate over recorded facts.
 
+There are two ways to an expression's value. CEL's is the one that counts: it says what an expression means, and it
+alone says why one has no value. `direct.py` takes the short way for the simple expressions that most are, and whenever
+that way meets anything but a value, CEL is asked (`names.Reading.evaluate`): what the author sees is CEL's either way.
+
 What the library does that its callers must never see (each was tried out, tests/unit/definition/test_expressions.py):
 
 * a failed evaluation is a *value* of type ERROR whose payload is the message text; it becomes an `EvaluationFailed`
@@ -13,7 +17,6 @@ What the library does that its callers must never see (each was tried out, tests
 * a map of which a part has no Python form, such as an optional, ends the process where it is given out whole.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
@@ -28,21 +31,11 @@ from google.protobuf.message import Message
 
 from orchestrator.definition import checked
 from orchestrator.definition.checked import Path, Tree
+from orchestrator.definition.faults import Fault, faults, unbound, without_data
 from orchestrator.limits import EXPRESSION_BYTES_MAX
 from orchestrator.saga.plan import Facts
 
 _ERROR: Final = cel.Type.ERROR
-_REPORT: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
-_QUOTES: Final = re.compile(r'(Key not found in map|invalid regular expression)(?: : |: )"?(.*?)"?$', re.DOTALL)
-"""What the library fails with that quotes a value."""
-_TRAILER: Final = re.compile(r" \[[A-Z_]+\]$")
-_UNBOUND: Final = re.compile(r'No value with name "([^"]+)"')
-_UNEXPECTED: Final = re.compile(r"(?:input|at:) (?:'(.*?)'|(\S+))(?: expecting|$)")
-_MISSING: Final = re.compile(r"missing '(.*?)' at")
-_TOO_DEEP: Final = re.compile(r"recursion limit exceeded. limit: (\d+)")
-_NO_FIELD: Final = re.compile(r"undefined field '([^']+)' not found in struct '([^']+)'")
-_NO_OVERLOAD: Final = re.compile(r"found no matching overload for '([^']+)' applied to '\(?(.*?)\)?'$")
-_UNDECLARED: Final = re.compile(r"undeclared reference to '([^']+)'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +66,8 @@ Value = None | bool | int | float | str | bytes | bytearray | Message | list["Va
 """What an evaluation gives: plain Python values, `datetime` and `timedelta` for Timestamp and Duration, messages."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One compile error; `offset` counts characters from the start of the source."""
-
-    offset: int
-    message: str
-    undeclared: str = ""
-    """The name that is not known, where that is what is wrong."""
-    missing_field: tuple[str, str] | None = None
-    """The message type and the field it has not, where that is what is wrong."""
-    is_syntax: bool = False
-
-
-Plain = Callable[[Facts], object]
-"""An expression's value where nothing is wrong; raises `EvaluationFailed` where the engine has to say what is."""
+Direct = Callable[[Facts], object]
+"""Gives an expression's value where nothing is wrong; raises `EvaluationFailed` where CEL has to say what is."""
 
 
 class EvaluationFailed(Exception):
@@ -127,14 +107,14 @@ class Expression:
     """For a plain path such as `steps.score.reply.total`: the name, then the fields. Empty for everything else."""
     fields: Mapping[str, frozenset[str]]
     """Name -> the fields that are read of it, where it is read by its fields alone."""
-    plain: Plain | None
-    """Gives its value without the engine; None where only the engine can."""
+    direct: Direct | None
+    """Gives its value without CEL; None where only CEL can."""
     _program: cel.Expression
 
     @property
     def needs(self) -> frozenset[str]:
-        """Return the names that the engine has to be given for it."""
-        return self.names if self.plain is None else frozenset()
+        """Return the names that CEL has to be given for it."""
+        return self.names if self.direct is None else frozenset()
 
     def evaluate(self, bindings: Bindings) -> Value:
         """Return its value; raise `EvaluationFailed` where it has none."""
@@ -148,7 +128,7 @@ class Expression:
             raise EvaluationFailed(why) from error
         except (RuntimeError, ValueError, OverflowError) as error:
             # an exhausted budget, or a value that has no Python form
-            raise EvaluationFailed(_plain(_TRAILER.sub("", str(error).splitlines()[0]), self.source)) from error
+            raise EvaluationFailed(without_data(str(error).splitlines()[0], self.source)) from error
 
 
 class Language:
@@ -158,9 +138,9 @@ class Language:
         self,
         pool: DescriptorPool,
         names: Mapping[str, ValueType],
-        plainly: Callable[[Tree], Plain | None] = lambda _: None,
+        direct: Callable[[Tree], Direct | None] = lambda _: None,
     ) -> None:
-        """Declare the names; message types are looked up in the pool. `plainly` says what needs no engine."""
+        """Declare the names; message types are looked up in the pool. `direct` says what needs no CEL."""
         self._env = cel.NewEnv(
             descriptor_pool=pool,
             variables={name: _declared(type_) for name, type_ in names.items()},
@@ -173,7 +153,7 @@ class Language:
             ],
         )
         self._names: Final = frozenset(names)
-        self._plainly: Final = plainly
+        self._direct: Final = direct
 
     def compile(self, source: str) -> Expression | Sequence[Fault]:
         """Compile and type-check; every error comes back at once, with its place in the source."""
@@ -184,7 +164,7 @@ class Language:
         except UnicodeError:
             return [Fault(0, "half of a surrogate pair is not a character", is_syntax=True)]
         except RuntimeError as error:
-            return _faults(source, str(error))
+            return faults(source, str(error))
         found = checked.read(program.serialize(), self._names)
         return Expression(
             source=source,
@@ -192,7 +172,7 @@ class Language:
             names=found.names,
             path=_path(found.tree),
             fields=found.fields,
-            plain=None if found.tree is None else self._plainly(found.tree),
+            direct=None if found.tree is None else self._direct(found.tree),
             _program=program,
         )
 
@@ -272,65 +252,8 @@ def _path(tree: Tree | None) -> tuple[str, ...]:
 
 
 def _failure(text: str, source: str) -> EvaluationFailed:
-    unbound = _UNBOUND.search(text)
-    if unbound:
-        return EvaluationFailed(f"{unbound[1]} has no value", unbound[1])
+    name = unbound(text)
+    if name:
+        return EvaluationFailed(f"{name} has no value", name)
     _, _, why = text.partition(": ")
-    return EvaluationFailed(_plain(why or text, source))
-
-
-def _plain(why: str, source: str) -> str:
-    """Leave out of the library's words what an expression computed: it is data, and the words are shown in spans."""
-    found = _QUOTES.match(why)
-    return why if found is None or found[2] in source else found[1]
-
-
-def _faults(source: str, text: str) -> Sequence[Fault]:
-    lines = source.split("\n")
-    found: list[Fault] = []
-    for line, column, message in _REPORT.findall(text):
-        before = sum(len(one) + 1 for one in lines[: int(line) - 1])
-        found.append(_fault(source, before + int(column) - 1, _TRAILER.sub("", message)))
-    too_deep = _TOO_DEEP.search(text)
-    if too_deep is not None:
-        return [Fault(0, f"an expression is nested at most {too_deep[1]} deep", is_syntax=True)]
-    # the text of an error without a position is still better than none
-    return found or [Fault(0, _TRAILER.sub("", text.splitlines()[0]), is_syntax=True)]
-
-
-def _fault(source: str, offset: int, message: str) -> Fault:
-    undeclared = _UNDECLARED.match(message)
-    if undeclared:
-        name = undeclared[1].lstrip(".")
-        # the library points at the last dot of a qualified name; its start says more
-        start = source.rfind(name, 0, offset + len(name.rpartition(".")[2]) + 1)
-        return Fault(start if start >= 0 else offset, f"`{name}` is not known", undeclared=name)
-    if message.startswith("Syntax error"):
-        return Fault(offset, _syntax(message), is_syntax=True)
-    field = _NO_FIELD.match(message)
-    if field:
-        return Fault(offset, f"{field[2]} has no field `{field[1]}`", missing_field=(field[2], field[1]))
-    return Fault(offset, _plainly(message))
-
-
-def _syntax(message: str) -> str:
-    """Keep what was met; the parser's list of all tokens that might follow helps nobody."""
-    met = _UNEXPECTED.search(message)
-    missing = _MISSING.search(message)
-    if missing is not None:
-        return f"`{missing[1]}` is missing"
-    if met is None:
-        return f"not an expression: {message.removeprefix('Syntax error: ')}"
-    token = met[1] if met[1] is not None else met[2]
-    return "the expression ends too early" if "<EOF>" in token else f"`{token}` is not expected here"
-
-
-def _plainly(message: str) -> str:
-    overload = _NO_OVERLOAD.match(message)
-    if overload:
-        sign = overload[1].strip("_").replace("?_:", "? :").replace("_", "")
-        hint = ""
-        if {"int", "uint"} <= set(overload[2].split(", ")) or {"int", "double"} <= set(overload[2].split(", ")):
-            hint = "; CEL never converts numbers by itself: write int(x), uint(x) or double(x)"
-        return f"`{sign}` does not work on ({overload[2]}){hint}"
-    return message
+    return EvaluationFailed(without_data(why or text, source))

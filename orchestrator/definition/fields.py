@@ -306,19 +306,20 @@ def _int(field: FieldDescriptor, value: object) -> int:
 
 def _enum(field: FieldDescriptor, value: object) -> int:
     enum = enum_of(field)
-    names = list(enum.values_by_name)
+    why = f"{enum.full_name} has no such value"
     if isinstance(value, str):
-        if value not in names:
+        found = None if _is_broken(value) else enum.values_by_name.get(value)  # the library fails over half a pair
+        if found is None:
+            names = list(enum.values_by_name)
             fix = did_you_mean(value, names) or f"one of {listing(names)}"
-            why = f"{enum.full_name} has no such value"
             raise Misfit(why, fix=fix, told=f"{enum.full_name} has no value `{clipped(value)}`")
-        return enum.values_by_name[value].number
+        return found.number
     number = int(value) if isinstance(value, float) and value.is_integer() else value
     if isinstance(number, bool) or not isinstance(number, int):
-        raise needed(f"{enum.full_name} is", value, f"one of {listing(names)}")
+        raise needed(f"{enum.full_name} is", value, f"one of {listing(enum.values_by_name)}")
     if number not in enum.values_by_number:
-        why, told = f"{enum.full_name} has no such value", f"{enum.full_name} has no value {number}"
-        raise Misfit(why, fix=f"one of {listing(names)}", told=told)
+        fix = f"one of {listing(enum.values_by_name)}"
+        raise Misfit(why, fix=fix, told=f"{enum.full_name} has no value {number}")
     return number
 
 

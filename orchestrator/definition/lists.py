@@ -2,7 +2,7 @@
 
 A plain path to a repeated field, to a list of JSON values, or to the replies of another `for_each` gives the very
 container the payload was parsed into, of which an element is taken when its turn comes. Everything else is computed by
-the expression engine, whose own macros go through 10,000 elements at most.
+CEL, whose own macros go through 10,000 elements at most.
 """
 
 from collections.abc import Sequence

@@ -34,6 +34,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator.definition.descriptors import Types, message_class
 from orchestrator.definition.diagnostics import At, Code, did_you_mean, listing
+from orchestrator.definition.direct import direct
 from orchestrator.definition.expressions import (
     BOOL,
     DYN,
@@ -43,13 +44,12 @@ from orchestrator.definition.expressions import (
     Bindings,
     EvaluationFailed,
     Expression,
-    Fault,
     Language,
     ValueType,
     list_of,
     message_type,
 )
-from orchestrator.definition.plainly import plain
+from orchestrator.definition.faults import Fault
 from orchestrator.ids import StepId
 from orchestrator.limits import WHOLE_BYTES_MAX
 from orchestrator.saga.plan import Facts
@@ -215,12 +215,12 @@ def during_steps(types: Types, input_: Descriptor | None, offers: Mapping[str, O
 
 
 class Reading:
-    """One evaluation's view of the facts: what the engine is given is read once, when the first expression needs it."""
+    """One evaluation's view of the facts: what CEL is given is read once, when the first expression needs it."""
 
     __slots__ = ("_bindings", "_facts", "_known", "_names")
 
     def __init__(self, known: Names, names: Iterable[str], facts: Facts) -> None:
-        """Remember where to read, and what the engine is to be given; nothing is read yet."""
+        """Remember where to read, and what CEL is to be given; nothing is read yet."""
         self._known = known
         self._names = names
         self._facts = facts
@@ -228,17 +228,17 @@ class Reading:
 
     def evaluate(self, expression: Expression) -> object:
         """Return an expression's value; raise `EvaluationFailed`."""
-        if expression.plain is not None:
+        if expression.direct is not None:
             try:
-                return expression.plain(self._facts)
+                return expression.direct(self._facts)
             except (EvaluationFailed, TypeError, ValueError):
-                # the engine knows whether that matters, and what to say; the last two are what nobody has thought of
+                # CEL knows whether that matters, and what to say; the last two are what nobody has thought of
                 pass
         return self._computed(expression)
 
     def _computed(self, expression: Expression) -> object:
         parts = self._parts(expression)
-        if parts or expression.plain is not None:
+        if parts or expression.direct is not None:
             bindings = self._bound(expression.names, parts)
         else:
             self._bindings = bindings = self._bindings or self._bound(self._names, {})
@@ -259,7 +259,7 @@ class Reading:
         return self._known.language.bind(found)
 
     def _parts(self, expression: Expression) -> Mapping[str, Message]:
-        """Return what is read of large messages: the engine copies each it is given, whatever it reads of it."""
+        """Return what is read of large messages: CEL copies each it is given, whatever it reads of it."""
         found: dict[str, Message] = {}
         for name, fields in expression.fields.items():
             one = self._known.names[name]
@@ -280,7 +280,7 @@ class Reading:
         return found
 
     def value(self, name: str) -> object:
-        """Return a name's value as it is read, without the engine."""
+        """Return a name's value as it is read, without CEL."""
         return self._known.names[name].read(self._facts)
 
     def _absent(self, name: str) -> EvaluationFailed:
@@ -294,7 +294,7 @@ class Reading:
 
 def _names(types: Types, names: Mapping[str, Name], offers: Mapping[str, Offer], uses: list[Use]) -> Names:
     language = Language(
-        types.pool, {name: found.type for name, found in names.items()}, lambda tree: plain(tree, names)
+        types.pool, {name: found.type for name, found in names.items()}, lambda tree: direct(tree, names)
     )
     return Names(types=types, names=names, offers=offers, language=language, uses=uses)
 

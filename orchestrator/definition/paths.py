@@ -1,4 +1,4 @@
-"""Plain paths: `${input.report}`, `${steps.score.reply.total}` copied as recorded, without the expression engine.
+"""Plain paths: `${input.report}`, `${steps.score.reply.total}` copied as recorded, without CEL.
 
 Why not evaluate them: a copy keeps what an evaluation loses. An absent field stays absent (an evaluation gives its
 default), a timestamp keeps its nanoseconds, and a message is not taken apart. It is also several times quicker, and

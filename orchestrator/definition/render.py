@@ -13,7 +13,7 @@ from google.protobuf.message import EncodeError, Message
 from pydantic import JsonValue
 
 from orchestrator.definition import fields, holes, template
-from orchestrator.definition.descriptors import has_order, message_class
+from orchestrator.definition.descriptors import has_no_maps, message_class
 from orchestrator.definition.diagnostics import At, Code
 from orchestrator.definition.durations import seconds
 from orchestrator.definition.expressions import EvaluationFailed, Expression
@@ -264,7 +264,7 @@ def _filled(field: FieldDescriptor, node: Node) -> tuple[str, Evaluate, fields.P
 
 def _writing(descriptor: Descriptor, where: str) -> Callable[[Message], Payload | ExpressionFailure]:
     """Return what serialises messages of a type, the same bytes for the same message."""
-    name, is_ordered = descriptor.full_name, has_order(descriptor)
+    name, is_ordered = descriptor.full_name, has_no_maps(descriptor)
 
     def payload(message: Message) -> Payload | ExpressionFailure:
         try:

@@ -31,7 +31,7 @@ class Node:
     constant: object = None
     evaluate: Evaluate | None = None
     names: frozenset[str] = frozenset()
-    """What the engine has to be given for it."""
+    """What CEL has to be given for it."""
     is_copy: bool = False
     """It gives what was recorded in a field of the very type of the field that it is for; None where it was absent."""
 
@@ -41,7 +41,7 @@ class Node:
 
 
 def names_of(nodes: Iterable[Node]) -> frozenset[str]:
-    """Return everything that the engine has to be given for nodes."""
+    """Return everything that CEL has to be given for nodes."""
     return frozenset[str]().union(*(node.names for node in nodes))
 
 

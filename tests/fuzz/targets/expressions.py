@@ -120,7 +120,7 @@ def opened() -> Iterator[Target]:
                     continue
                 given = _given(known, one, facts)
                 values += not given.startswith(FAILED)
-                assert one.plain is None or given == _given(known, replace(one, plain=None), facts), "two values"
+                assert one.direct is None or given == _given(known, replace(one, direct=None), facts), "two values"
         return "a value" if values else "no value"
 
     texts = [path.read_text() for path in (Path(__file__).parents[3] / "compose" / "definitions").glob("*.yaml")]

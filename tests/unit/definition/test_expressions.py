@@ -17,10 +17,10 @@ from orchestrator.definition.expressions import (
     TIMESTAMP,
     EvaluationFailed,
     Expression,
-    Fault,
     Language,
     ValueType,
 )
+from orchestrator.definition.faults import Fault
 from orchestrator.limits import EXPRESSION_BYTES_MAX, SHARED_BYTES_MIN
 from tests.unit.definition.probe import ORDER, RECEIPT, TYPES, message
 from tests.unit.definition.shop import as_set, shop_file
@@ -294,7 +294,7 @@ def test_a_type_has_an_order_of_its_own_where_no_map_is_in_it_nor_below_it(name:
     descriptor = TYPES.message(name)
 
     assert descriptor is not None
-    assert descriptors.has_order(descriptor) is has
+    assert descriptors.has_no_maps(descriptor) is has
 
 
 def test_a_services_own_copy_of_a_well_known_type_is_not_used() -> None:

@@ -1,4 +1,4 @@
-"""What is evaluated without the engine is what the engine gives: the engine is the oracle."""
+"""What is evaluated without CEL is what CEL gives: CEL is the oracle."""
 
 from dataclasses import replace
 from functools import cache
@@ -159,9 +159,9 @@ def told(expression: Expression, facts: FixedFacts) -> str:
 
 @settings(max_examples=400)
 @given(st.sampled_from(SCALARS).flatmap(sources), st.lists(worlds(), min_size=1, max_size=6))
-def test_what_is_evaluated_without_the_engine_is_what_the_engine_gives(source: str, facts: list[FixedFacts]) -> None:
+def test_what_is_evaluated_without_cel_is_what_cel_gives(source: str, facts: list[FixedFacts]) -> None:
     expression = compiled(source)
-    alone = replace(expression, plain=None)
+    alone = replace(expression, direct=None)
 
     for each in facts:
         assert told(expression, each) == told(alone, each), source
@@ -169,12 +169,12 @@ def test_what_is_evaluated_without_the_engine_is_what_the_engine_gives(source: s
 
 @settings(max_examples=100)
 @given(st.sampled_from(SCALARS).flatmap(sources))
-def test_what_is_plain_is_evaluated_without_the_engine(source: str) -> None:
-    left_to_the_engine = "has(input.price)"  # whether -0.0 is there
+def test_what_is_direct_is_evaluated_without_cel(source: str) -> None:
+    left_to_cel = "has(input.price)"  # whether -0.0 is there
 
     expression = compiled(source)
-    assert expression.plain is not None or left_to_the_engine in source
-    assert expression.needs == (expression.names if expression.plain is None else frozenset())
+    assert expression.direct is not None or left_to_cel in source
+    assert expression.needs == (expression.names if expression.direct is None else frozenset())
 
 
 @pytest.mark.parametrize(
@@ -201,8 +201,8 @@ def test_what_is_plain_is_evaluated_without_the_engine(source: str) -> None:
         "size(steps.old.reply.by_name)",
     ],
 )
-def test_what_may_fail_or_has_rules_of_its_own_is_the_engines(source: str) -> None:
-    assert compiled(source).plain is None
+def test_what_may_fail_or_has_rules_of_its_own_is_cels(source: str) -> None:
+    assert compiled(source).direct is None
 
 
 @pytest.mark.parametrize("part", sorted(LEGACY_PARTS))
@@ -224,11 +224,11 @@ def test_what_may_fail_or_has_rules_of_its_own_is_the_engines(source: str) -> No
         "steps.old.reply.kind",
     ],
 )
-def test_a_proto2_message_reads_alike_with_and_without_the_engine(source: str, part: str) -> None:
+def test_a_proto2_message_reads_alike_with_and_without_cel(source: str, part: str) -> None:
     expression = compiled(source)
     facts = FixedFacts(Payload(ORDER, b""), replies={"old": Payload(LEGACY, LEGACY_PARTS[part])})
 
-    assert told(expression, facts) == told(replace(expression, plain=None), facts)
+    assert told(expression, facts) == told(replace(expression, direct=None), facts)
 
 
 def test_an_open_enum_of_a_proto2_message_reads_alike_in_every_expression() -> None:
@@ -238,28 +238,28 @@ def test_an_open_enum_of_a_proto2_message_reads_alike_in_every_expression() -> N
         assert told(compiled(source), facts) == "bool False"
 
 
-@pytest.mark.parametrize("plain", ["steps.old.reply.text == 'a'", "steps.old.reply.text + '' == 'a'"])
-def test_a_large_message_is_read_whole_where_a_text_of_it_is_not_utf_8(plain: str) -> None:
+@pytest.mark.parametrize("simple", ["steps.old.reply.text == 'a'", "steps.old.reply.text + '' == 'a'"])
+def test_a_large_message_is_read_whole_where_a_text_of_it_is_not_utf_8(simple: str) -> None:
     padding = b"\x12\x80\x80\x04" + b"x" * 2**16
     large = Payload(LEGACY, LEGACY_PARTS["text that is none"] + padding)
     assert large.size_bytes >= WHOLE_BYTES_MAX
 
-    for source in (plain, f"{plain} || 1 + 1 == 3"):
+    for source in (simple, f"{simple} || 1 + 1 == 3"):
         assert told(compiled(source), FixedFacts(Payload(ORDER, b""), replies={"old": large})) == "bool False"
 
 
 @pytest.mark.parametrize("surprise", [TypeError, ValueError])
-def test_what_nobody_has_thought_of_is_the_engines_too(surprise: type[Exception]) -> None:
+def test_what_nobody_has_thought_of_is_cels_too(surprise: type[Exception]) -> None:
     def surprised(_: Facts) -> object:
         raise surprise
 
-    expression = replace(compiled("input.count == 0"), plain=surprised)
+    expression = replace(compiled("input.count == 0"), direct=surprised)
 
     assert told(expression, FixedFacts(Payload(ORDER, b""))) == "bool True"
 
 
-def test_an_engine_is_asked_where_a_part_has_no_value() -> None:
+def test_cel_is_asked_where_a_part_has_no_value() -> None:
     guarded = compiled("steps.gone.reply.receipt_id == 'a' || input.count == 0")
 
-    assert guarded.plain is not None
+    assert guarded.direct is not None
     assert told(guarded, FixedFacts(Payload(ORDER, b""))) == "bool True"

@@ -1,13 +1,20 @@
-"""Expressions that need no engine: paths, literals, comparisons, `has`, `&&`, `||`, `!`, `? :`, texts put together.
+"""Expressions evaluated directly: paths, literals, comparisons, `has`, `&&`, `||`, `!`, `? :`, texts put together.
 
-Why: an evaluation by the engine costs six microseconds, because it copies the messages it is given, and most
-conditions are as plain as `steps.score.reply.total > 8`, which costs one.
+Why: an evaluation by CEL costs six microseconds, because it copies the messages it is given, and most conditions are
+as simple as `steps.score.reply.total > 8`, which costs one.
 
 Why it gives the same: the checker has said which overload a call is, so every operand's type is known, and of the
-overloads only those are taken that have a value for every operand, and Python's own operator gives it. Whatever else
-may happen (a name without a value, a recorded message that cannot be read, a text that is not UTF-8) is not judged
-here: it raises `EvaluationFailed`, and the engine is asked, which alone knows whether it matters and what to say.
-`tests/properties/test_plain_expressions.py` compares the two.
+overloads only those are taken that have a value for every operand, and Python's own operator gives it. What CEL and
+Python's protobuf do not read alike is left to CEL from the start: open enums of a proto2 file, whether -0.0 is there.
+
+The fallback: whatever else may happen (a name without a value, a recorded message that cannot be read, a text that is
+not UTF-8) is not judged here. It raises `EvaluationFailed`, and CEL is asked, which alone knows whether it matters and
+what to say. So a wrong turn here costs time and never a saga. `tests/properties/test_direct_expressions.py` compares
+the two ways.
+
+What was not done instead. Arithmetic and indexing, here too: they overflow and miss, and the words for that are CEL's.
+Giving CEL less than the message: it is done for large ones (`names.py`), and the copy of a part costs as much as all of
+a small one. All of CEL over again: every function would be a second set of rules to keep like the first.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +28,7 @@ from google.protobuf.message import Message
 
 from orchestrator.definition.checked import Call, Constant, Path, Tree
 from orchestrator.definition.descriptors import has, is_map, map_fields, message_class, way
-from orchestrator.definition.expressions import EvaluationFailed, Plain, ValueType
+from orchestrator.definition.expressions import Direct, EvaluationFailed, ValueType
 from orchestrator.saga.plan import Facts
 
 F = FieldDescriptor
@@ -55,20 +62,20 @@ class _Value:
     """A part of an expression: its CEL type, `LIST` or `MAP` for what is only counted, and what gives it."""
 
     kind: str
-    give: Plain
+    give: Direct
     constant: object = None
 
 
-def plain(tree: Tree, names: Mapping[str, Readable]) -> Plain | None:
-    """Return what gives an expression's value without the engine; None where the engine is needed."""
+def direct(tree: Tree, names: Mapping[str, Readable]) -> Direct | None:
+    """Return what gives an expression's value without CEL; None where CEL is needed."""
     found = _value(tree, names)
     if found is None or found.kind in {"LIST", "MAP"}:
         return None
     return _reading_all(found.give, tree, names) if _is_lazy(tree) else found.give
 
 
-def _reading_all(give: Plain, tree: Tree, names: Mapping[str, Readable]) -> Plain:
-    """Read first what the engine would be given: a recorded message that cannot be read fails, reached or not."""
+def _reading_all(give: Direct, tree: Tree, names: Mapping[str, Readable]) -> Direct:
+    """Read first what CEL would be given: a recorded message that cannot be read fails, reached or not."""
     reads = [names[name].read for name in sorted(_names(tree)) if names[name].message is not None]
 
     def first(facts: Facts) -> object:
@@ -135,7 +142,7 @@ def _itself(found: Message) -> Message:
     return found
 
 
-def _getting(name: Readable, get: Callable[[Message], object]) -> Plain:
+def _getting(name: Readable, get: Callable[[Message], object]) -> Direct:
     assert name.message is not None  # asked of messages only
     read, wanted = name.read, message_class(name.message)
 
@@ -148,7 +155,7 @@ def _getting(name: Readable, get: Callable[[Message], object]) -> Plain:
     return give
 
 
-def _text(give: Plain) -> Plain:
+def _text(give: Direct) -> Direct:
     """Give texts alone: proto2 lets one be what is not UTF-8, which comes as bytes."""
 
     def text(facts: Facts) -> object:
@@ -172,7 +179,7 @@ def _kind(field: FieldDescriptor) -> str | None:
 
 def _asked(owner: Callable[[Facts], Message], field: FieldDescriptor) -> _Value | None:
     name = field.name
-    # whether -0.0 is there is the engine's to say
+    # whether -0.0 is there is CEL's to say
     if not _reads_alike(field) or (not field.has_presence and _kind(field) == "DOUBLE"):
         return None
     if field.has_presence:
@@ -181,7 +188,7 @@ def _asked(owner: Callable[[Facts], Message], field: FieldDescriptor) -> _Value 
 
 
 def _reads_alike(field: FieldDescriptor) -> bool:
-    """Say whether the engine keeps what is kept here: of an open enum it drops unknown numbers, in a proto2 file."""
+    """Say whether CEL keeps what is kept here: of an open enum it drops unknown numbers, in a proto2 file."""
     value = map_fields(field)[1] if is_map(field) else field
     if value.enum_type is None or value.enum_type.is_closed:
         return True
@@ -244,7 +251,7 @@ def _call(overload: str, given: Sequence[_Value]) -> _Value | None:
     return _lazy(overload, kinds, [each.give for each in given])
 
 
-def _applied(apply: Callable[..., object], given: Sequence[_Value]) -> Plain:
+def _applied(apply: Callable[..., object], given: Sequence[_Value]) -> Direct:
     first = given[0].give
     if len(given) == 1:
         return lambda facts: apply(first(facts))
@@ -254,8 +261,8 @@ def _applied(apply: Callable[..., object], given: Sequence[_Value]) -> Plain:
     return lambda facts: apply(first(facts), second(facts))
 
 
-def _lazy(overload: str, kinds: tuple[str, ...], given: Sequence[Plain]) -> _Value | None:
-    """Return what does not evaluate all its operands; where one of them fails, the engine looks at the others."""
+def _lazy(overload: str, kinds: tuple[str, ...], given: Sequence[Direct]) -> _Value | None:
+    """Return what does not evaluate all its operands; where one of them fails, CEL looks at the others."""
     match overload, kinds:
         case "logical_and", ("BOOL", "BOOL"):
             left, right = given
