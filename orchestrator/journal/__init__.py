@@ -29,7 +29,7 @@ streams. The catalogue of definitions and the cursors of readers live in the sam
 to back up is better than three.
 
 ==================  ===============================================================================================
-`codec.py`          event <-> (type name, bytes), made from the dataclasses and the descriptors by reflection
+`codec.py`          event <-> (type name, bytes), made from the values' fields and the descriptors by reflection
 `wire.py`           the half of it that writes
 `memory.py`         `MemoryJournal`, the contract in its plainest form; `reopen()` plays a restart
 `sqlite/`           `SqliteJournal.open(path)`, the one for real use by one process

@@ -1,11 +1,11 @@
 """Event <-> (type name, bytes): the published record format, `protos/orchestrator/v1/journal.proto`.
 
 Nothing here knows a single event. For every value type there are two functions, made once, at import, from the
-dataclass's fields and the message of the same name, field by field of the same name: one that writes (`wire.py`), one
+value's fields and the message of the same name, field by field of the same name: one that writes (`wire.py`), one
 that reads. A field that is added to an event therefore needs a line in `events.py`, a line in the `.proto`, and no line
 here.
 
-Reading is lenient where an older release wrote less (an absent `optional` field takes the dataclass's default) and
+Reading is lenient where an older release wrote less (an absent `optional` field takes the field's default) and
 strict everywhere else: a type, a word or bytes that this release does not understand raise `Undecodable`, which the
 store turns into `JournalCorrupted` with the saga and the version. To guess at a record is to guess at a saga.
 """

@@ -10,7 +10,7 @@ from orchestrator.errors import JournalCorrupted, Rejected
 from orchestrator.ids import StepId
 from orchestrator.limits import ALERT_ATTEMPTS, ATTEMPTS_MAX, ITEMS_MAX, SIGNALS_MAX, SIGNALS_WAITING_MAX
 from orchestrator.saga import SagaStatus, StepStatus, evolve
-from orchestrator.saga.commands import PauseSaga, ResumeSaga
+from orchestrator.saga.commands import PauseSaga, RerunFromStep, ResumeSaga
 from orchestrator.saga.events import AttentionReason, SettleReason, StepReopened, StepSettled
 from orchestrator.saga.explain import attention_of
 from orchestrator.saga.plan import Facts, Operation, Outcome
@@ -137,6 +137,16 @@ def test_items_of_a_state_that_was_read_anew_are_the_same() -> None:
     heir.reply("a[0]")
     assert heir.state.step(StepId("a[1]")).forward is not None
     assert heir.state == machine.replies("a[0]").state
+
+
+def test_a_list_that_is_run_again_leaves_the_one_of_its_earlier_life() -> None:
+    machine = started(plan(step("a", for_each=items(1))))
+    first = dict(machine.state.memo)
+    machine.tell(RerunFromStep(audit=machine.audit(), step=A))
+    machine.replies("a[0]", "a[0].undo")
+    assert machine.state.steps[A].manual_epoch == 1
+    assert machine.state.memo.keys() == first.keys() == {A}
+    assert machine.state.memo[A][0] == machine.state.steps[A].started_version > first[A][0]
 
 
 def test_a_journal_in_which_a_signal_was_taken_that_never_came_is_corrupted() -> None:
