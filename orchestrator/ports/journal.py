@@ -199,7 +199,8 @@ class Journal(Protocol):
     async def news(self, after: Mapping[int, int], limit: int) -> Sequence[PositionedRecord]:
         """Return records of several shards, each behind a position of its own, the lowest positions first.
 
-        At most `limit` in all, and of each shard the next ones, as `since` has them: one look however many shards.
+        At most `limit` in all, and of each shard the next ones, as `since` has them: one look however many shards. A
+        shard where a record may yet come to light behind later ones is left out until it has.
         """
         ...
 

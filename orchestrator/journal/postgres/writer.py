@@ -200,8 +200,8 @@ class Writer:
             is_unsure = any(self._put_off.get(stream.append.saga_id) for stream in wave)
             group = _Group(lane=lane, member=member, is_unsure=is_unsure)
             verdicts |= await self._settle(group, wave, 0 if lane is self._aside else POSTGRES_TURNS_MAX)
-        for stream in streams:
-            saga_id, verdict = stream.append.saga_id, verdicts[stream.place]
+        for place, append in enumerate(batch):
+            saga_id, verdict = append.saga_id, verdicts[place]
             if not is_put_off(verdict):
                 self._put_off.pop(saga_id, None)
             if not isinstance(verdict, JournalUnavailable) or self._put_off.get(saga_id) is False:
