@@ -1,16 +1,10 @@
 """What is evaluated without CEL is what CEL gives: CEL is the oracle."""
 
 from dataclasses import replace
-from functools import cache
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.definition.expressions import EvaluationFailed, Expression, ValueType
-from orchestrator.definition.names import Names, Offer, Reading, Replies, during_steps
-from orchestrator.limits import WHOLE_BYTES_MAX
-from orchestrator.saga.plan import Facts
 from orchestrator.values import Payload
 from tests.unit.definition.probe import (
     GIVEN,
@@ -18,9 +12,10 @@ from tests.unit.definition.probe import (
     LEGACY_PARTS,
     ORDER,
     RECEIPT,
-    TYPES,
     any_of_an_unknown_type,
+    compiled,
     message,
+    told,
 )
 from tests.unit.definition.world import FixedFacts
 
@@ -127,36 +122,6 @@ def worlds(draw: st.DrawFn) -> FixedFacts:
     )
 
 
-@cache
-def known() -> Names:
-    order_, receipt, old = TYPES.message(ORDER), TYPES.message(RECEIPT), TYPES.message(LEGACY)
-    offers = {
-        "place": Offer(Replies.ONE, receipt),
-        "gone": Offer(Replies.ONE, receipt),
-        "many": Offer(Replies.MANY, receipt),
-        "old": Offer(Replies.ONE, old),
-    }
-    names = during_steps(TYPES, order_, offers)
-    return names.with_reply(receipt).with_item("item", ValueType("shop.v1.Item"))
-
-
-def compiled(source: str) -> Expression:
-    found = known().language.compile(source)
-    assert isinstance(found, Expression), (source, found)
-    return found
-
-
-def told(expression: Expression, facts: FixedFacts) -> str:
-    """Return what an evaluation gives, told apart by type, sign of zero, and reason of a failure."""
-    try:
-        found = Reading(known(), expression.names, facts).evaluate(expression)
-    except EvaluationFailed as failed:
-        return f"failed: {failed.why}"
-    # bytes are bytes to whoever reads them, whichever of Python's two types they are
-    found = bytes(found) if isinstance(found, bytearray) else found
-    return f"{type(found).__name__} {found!r}"
-
-
 @settings(max_examples=400)
 @given(st.sampled_from(SCALARS).flatmap(sources), st.lists(worlds(), min_size=1, max_size=6))
 def test_what_is_evaluated_without_cel_is_what_cel_gives(source: str, facts: list[FixedFacts]) -> None:
@@ -175,91 +140,3 @@ def test_what_is_direct_is_evaluated_without_cel(source: str) -> None:
     expression = compiled(source)
     assert expression.direct is not None or left_to_cel in source
     assert expression.needs == (expression.names if expression.direct is None else frozenset())
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "input.count + 1",
-        "string(input.price)",
-        "input.limit == 1",
-        "input.money == input.money",
-        "input.extra.a == 1.0",
-        "dyn(input.count) == 1",
-        "input.tags.exists(tag, tag == 'a')",
-        "input.tags[0]",
-        "input.counts['a'] == 1",
-        "input.due",
-        "input",
-        "input.money",
-        "input.tags",
-        "has(input.price)",
-        "steps.old.reply.status == 77",
-        "has(steps.old.reply.status)",
-        "size(steps.old.reply.statuses)",
-        "has(steps.old.reply.statuses)",
-        "size(steps.old.reply.by_name)",
-    ],
-)
-def test_what_may_fail_or_has_rules_of_its_own_is_cels(source: str) -> None:
-    assert compiled(source).direct is None
-
-
-@pytest.mark.parametrize("part", sorted(LEGACY_PARTS))
-@pytest.mark.parametrize(
-    "source",
-    [
-        "steps.old.reply.text",
-        "steps.old.reply.text == 'a'",
-        "steps.old.reply.text < 'b'",
-        "steps.old.reply.text + 'a'",
-        "steps.old.reply.text.contains('a')",
-        "steps.old.reply.text.startsWith('a')",
-        "steps.old.reply.text.endsWith('a') || steps.old.reply.number == 7",
-        "string(steps.old.reply.text)",
-        "size(steps.old.reply.text)",
-        "steps.old.reply.status",
-        "size(steps.old.reply.statuses)",
-        "has(steps.old.reply.parent)",
-        "steps.old.reply.kind",
-    ],
-)
-def test_a_proto2_message_reads_alike_with_and_without_cel(source: str, part: str) -> None:
-    expression = compiled(source)
-    facts = FixedFacts(Payload(ORDER, b""), replies={"old": Payload(LEGACY, LEGACY_PARTS[part])})
-
-    assert told(expression, facts) == told(replace(expression, direct=None), facts)
-
-
-def test_an_open_enum_of_a_proto2_message_reads_alike_in_every_expression() -> None:
-    facts = FixedFacts(Payload(ORDER, b""), replies={"old": Payload(LEGACY, LEGACY_PARTS["status without a name"])})
-
-    for source in ("steps.old.reply.status == 77", "steps.old.reply.status + 0 == 77", "has(steps.old.reply.status)"):
-        assert told(compiled(source), facts) == "bool False"
-
-
-@pytest.mark.parametrize("simple", ["steps.old.reply.text == 'a'", "steps.old.reply.text + '' == 'a'"])
-def test_a_large_message_is_read_whole_where_a_text_of_it_is_not_utf_8(simple: str) -> None:
-    padding = b"\x12\x80\x80\x04" + b"x" * 2**16
-    large = Payload(LEGACY, LEGACY_PARTS["text that is none"] + padding)
-    assert large.size_bytes >= WHOLE_BYTES_MAX
-
-    for source in (simple, f"{simple} || 1 + 1 == 3"):
-        assert told(compiled(source), FixedFacts(Payload(ORDER, b""), replies={"old": large})) == "bool False"
-
-
-@pytest.mark.parametrize("surprise", [TypeError, ValueError])
-def test_what_nobody_has_thought_of_is_cels_too(surprise: type[Exception]) -> None:
-    def surprised(_: Facts) -> object:
-        raise surprise
-
-    expression = replace(compiled("input.count == 0"), direct=surprised)
-
-    assert told(expression, FixedFacts(Payload(ORDER, b""))) == "bool True"
-
-
-def test_cel_is_asked_where_a_part_has_no_value() -> None:
-    guarded = compiled("steps.gone.reply.receipt_id == 'a' || input.count == 0")
-
-    assert guarded.direct is not None
-    assert told(guarded, FixedFacts(Payload(ORDER, b""))) == "bool True"

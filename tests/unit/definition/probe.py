@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -10,7 +11,9 @@ from pydantic import JsonValue
 from orchestrator.definition.descriptors import Types, message_class
 from orchestrator.definition.diagnostics import Diagnostic
 from orchestrator.definition.emit import to_yaml
+from orchestrator.definition.expressions import EvaluationFailed, Expression, ValueType
 from orchestrator.definition.model import Definition
+from orchestrator.definition.names import Names, Offer, Reading, Replies, during_steps
 from orchestrator.definition.revisions import Revisions
 from orchestrator.saga.plan import ExpressionFailure, Facts, Plan
 from orchestrator.values import Payload
@@ -152,3 +155,35 @@ def any_of_an_unknown_type() -> bytes:
     inner = b"\x0a\x10type.io/x.v1.Nop\x12\x01\x00"
     key = (number << 3) | 2
     return bytes([key & 0x7F | 0x80, key >> 7, len(inner)]) + inner
+
+
+@cache
+def every_name() -> Names:
+    """Return the names of every kind that an expression may read."""
+    order_, receipt, old = TYPES.message(ORDER), TYPES.message(RECEIPT), TYPES.message(LEGACY)
+    offers = {
+        "place": Offer(Replies.ONE, receipt),
+        "gone": Offer(Replies.ONE, receipt),
+        "many": Offer(Replies.MANY, receipt),
+        "old": Offer(Replies.ONE, old),
+    }
+    names = during_steps(TYPES, order_, offers)
+    return names.with_reply(receipt).with_item("item", ValueType("shop.v1.Item"))
+
+
+def compiled(source: str) -> Expression:
+    """Return an expression over these names."""
+    found = every_name().language.compile(source)
+    assert isinstance(found, Expression), (source, found)
+    return found
+
+
+def told(expression: Expression, facts: FixedFacts) -> str:
+    """Return what an evaluation gives, told apart by type, sign of zero, and reason of a failure."""
+    try:
+        found = Reading(every_name(), expression.names, facts).evaluate(expression)
+    except EvaluationFailed as failed:
+        return f"failed: {failed.why}"
+    # bytes are bytes to whoever reads them, whichever of Python's two types they are
+    found = bytes(found) if isinstance(found, bytearray) else found
+    return f"{type(found).__name__} {found!r}"
