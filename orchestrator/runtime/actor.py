@@ -188,11 +188,6 @@ class Actor:
             return "children"
         return "idle" if wakes_at is None else "timer"
 
-    def resume(self) -> None:
-        """Go on where this process left off: all that was open are children, which know no interruption."""
-        change = owed_since(None, self.state, ())
-        self._keeper.guard(self, self._perform, change, timers_after(self._timers, change))
-
     def about(self) -> About:
         """Return what a line of the log says that is written in a turn of this saga."""
         return _about(self.saga_id, self.state)
@@ -293,7 +288,8 @@ class Actor:
                 turn.answers[-1] = answer, decision.rejected
             envelope = self._mailbox.take() if len(turn.events) < RECORDS_PER_APPEND_MAX else None
         named = touched(turn.events)
-        check_steps(turn.state, touched(turn.events[held:]) if held else named)  # what was held has been checked
+        steps = touched(turn.events[held:]) if held else named  # what was held has been checked
+        check_steps(turn.state, steps, is_draining=is_leaving)
         turn.change = owed_since(self._performed, turn.state, named, turn.fired)
         turn.timers = timers_after(self._timers, turn.change)
 

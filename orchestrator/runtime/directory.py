@@ -34,7 +34,6 @@ from orchestrator.ports.journal import Journal, Record
 from orchestrator.ports.plans import Plans
 from orchestrator.runtime.actor import Actor
 from orchestrator.runtime.passivation import may_leave
-from orchestrator.runtime.rows import may_resume
 from orchestrator.runtime.supervisor import Supervisor
 from orchestrator.runtime.surroundings import Surroundings
 from orchestrator.runtime.watchers import Watchers
@@ -139,10 +138,7 @@ class Directory:
                     continue
                 # A start may have failed and left meanwhile, but nobody else activates: this one is the actor.
                 found = self._enter(Actor(saga_id, state, self._around, self, shard=shard))
-                if may_resume(state, epoch):
-                    found.resume()
-                else:
-                    found.tell(Recovered())
+                found.tell(Recovered())
             finally:
                 del self._activating[saga_id]
                 done.set()

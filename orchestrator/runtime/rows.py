@@ -51,15 +51,3 @@ def rest_of(state: SagaState, *, is_draining: bool) -> Rest:
                     return Rest.AWAKE
                 rest = Rest.CHILDREN
     return rest
-
-
-def may_resume(state: SagaState, epoch: int) -> bool:
-    """Return whether only children of this process are open: then nothing was lost, and nothing is settled as LOST."""
-    found = False
-    for path in state.live:
-        for operation, of in operations_of(state.step(path)):
-            if of.open is not None:
-                if of.open.epoch != epoch or state.plan.step_of(path).call_of(operation).target != CHILD_TARGET:
-                    return False
-                found = True
-    return found

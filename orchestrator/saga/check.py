@@ -30,15 +30,19 @@ _CALLING = frozenset({StepStatus.IN_FLIGHT, StepStatus.WAITING, StepStatus.PROBI
 _ROUNDING_S = 1e-6
 
 
-def check(state: SagaState) -> None:
-    """Check every invariant over the whole saga."""
-    check_steps(state, state.steps)
+def check(state: SagaState, *, is_draining: bool = True) -> None:
+    """Check every invariant over the whole saga; see `check_steps`."""
+    check_steps(state, state.steps, is_draining=is_draining)
 
 
-def check_steps(state: SagaState, steps: Iterable[StepId]) -> None:
-    """Check the saga's own invariants, and those of the named steps and items."""
+def check_steps(state: SagaState, steps: Iterable[StepId], *, is_draining: bool = True) -> None:
+    """Check the saga's own invariants, and those of the named steps and items.
+
+    `is_draining`: whoever decided may have been about to stop, as whoever wrote what is read back may have been.
+    """
     for rule in SAGA_RULES:
         rule(state)
+    waits_for_something(state, is_draining=is_draining)
     for path in steps:
         step = state.step(path)
         operations = operations_of(step)
@@ -61,14 +65,15 @@ def terminal_owes_nothing(state: SagaState) -> None:
         raise _violated("M1", state, f"{state.status.value}, yet {sorted(state.live)} is live")
 
 
-def waits_for_something(state: SagaState) -> None:
+def waits_for_something(state: SagaState, *, is_draining: bool) -> None:
     """M8: a saga that is not terminal owes something or names what it waits for."""
     if state.is_terminal or state.version == 0 or state.is_paused or owes(state):
         return
-    if any(state.step(path).status is StepStatus.WAITING for path in state.live):
-        return  # for a signal, past the pivot, where no deadline bounds it
     if not state.is_backward and can_begin(state):
-        return  # left by a process about to stop to the one that comes after it
+        if is_draining:
+            return  # left by a process about to stop to the one that comes after it
+    elif any(state.step(path).status is StepStatus.WAITING for path in state.live):
+        return  # for a signal, past the pivot, where no deadline bounds it
     if state.status is not SagaStatus.NEEDS_ATTENTION or not state.attention:
         raise _violated("M8", state, f"{state.status.value}, yet nothing is owed and nobody was asked")
 
@@ -180,7 +185,6 @@ def stuck_was_told(state: SagaState, step: StepState) -> None:
 
 SAGA_RULES: tuple[Callable[[SagaState], None], ...] = (
     terminal_owes_nothing,
-    waits_for_something,
     backward_has_a_cause,
     nothing_is_left,
 )

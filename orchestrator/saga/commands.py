@@ -203,7 +203,10 @@ class TimerFired:
 
 @frozen
 class Recovered:
-    """A new activation took over: every attempt still open belongs to a writer that is gone, and is UNKNOWN (R1)."""
+    """A new activation took over: every attempt still open belongs to a writer that is gone, and is UNKNOWN (R1).
+
+    Except for children of its own epoch, which go on. Whatever was held back begins: the first command of every life.
+    """
 
 
 Request = StartSaga | CancelSaga | UndoChild | SignalSaga | Repair

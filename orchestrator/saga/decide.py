@@ -47,14 +47,19 @@ from orchestrator.saga.events import (
     SignalReceived,
 )
 from orchestrator.saga.facts import RecordedFacts
-from orchestrator.saga.frontier import frontier_is_complete
-from orchestrator.saga.plan import ExpressionFailure, Operation, Scope
+from orchestrator.saga.frontier import nothing_was_held
+from orchestrator.saga.plan import CHILD_TARGET, ExpressionFailure, Operation, Scope
 from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, insists, operation_of
 
 _NEWS = (AttemptReported, TimerFired, Recovered)
 """Commands whose sender waits for no answer."""
 _ORDINARY = (AttemptReported, TimerFired, SignalSaga)
-"""Commands that let nothing begin but what follows from what they end."""
+"""Commands that let nothing begin but what follows from what they end.
+
+All others look at every step, because they set free what was held: a repair, `ResumeSaga` above all, what waited for a
+person, and `Recovered` what a writer that drained has left. A start and a cancel come once. That a hold never ends with
+an ordinary command is what `frontier.nothing_was_held` rests on.
+"""
 _NEEDS_ATTENTION: Final = SagaStatus.NEEDS_ATTENTION
 _LOST = Report(code="UNKNOWN", phase=Phase.LOST, message="the orchestrator stopped before it saw the end of this call")
 
@@ -76,9 +81,7 @@ def decide(state: SagaState, command: Command, moment: Moment) -> Decision:
         return Decision((), state, rejected)
     if state.is_terminal and not isinstance(command, UndoChild):
         return Decision((), state)
-    draft = Draft(
-        state, moment, frontier_was_complete=isinstance(command, _ORDINARY) and frontier_is_complete(state, moment)
-    )
+    draft = Draft(state, moment, nothing_was_held=isinstance(command, _ORDINARY) and nothing_was_held(state, moment))
     match command:
         case AttemptReported():
             # First, because nearly every command is one.
@@ -334,12 +337,16 @@ def _retry(draft: Draft, timer: Timer) -> None:
 def _recover(draft: Draft) -> None:
     """R1, R26: what was open belongs to a writer that is gone; it is UNKNOWN, and asked again where that is safe.
 
-    What a draining writer left unstarted is started by the advance that follows every recovery.
+    A child of the same epoch goes on: who waits for it comes and goes, and nothing is lost by that. What a draining
+    writer left unstarted is started by the advance that follows every recovery.
     """
     for path in in_order(draft.state):
         for kind in Operation:
             operation = operation_of(draft.state.step(path), kind)
-            if operation is not None and operation.open is not None:
+            if operation is None or operation.open is None:
+                continue
+            is_child = draft.state.plan.step_of(path).call_of(kind).target == CHILD_TARGET
+            if not is_child or operation.open.epoch != draft.moment.epoch:
                 calls.settle_attempt(draft, draft.state.step(path), kind, _LOST)
 
 

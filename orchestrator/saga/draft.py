@@ -9,13 +9,13 @@ from orchestrator.saga.state import SagaState
 class Draft:
     """Collects events and keeps the state in step with them, so that every rule sees what the one before it decided."""
 
-    __slots__ = ("before", "events", "frontier_was_complete", "moment", "state")
+    __slots__ = ("before", "events", "moment", "nothing_was_held", "state")
 
-    def __init__(self, state: SagaState, moment: Moment, *, frontier_was_complete: bool = False) -> None:
-        """Begin with nothing decided. Of a frontier that was complete only what is decided now moves a step."""
+    def __init__(self, state: SagaState, moment: Moment, *, nothing_was_held: bool = False) -> None:
+        """Begin with nothing decided. Where nothing was held back only what is decided now moves a step."""
         self.before = self.state = state
         self.moment = moment
-        self.frontier_was_complete = frontier_was_complete
+        self.nothing_was_held = nothing_was_held
         self.events: list[Event] = []
 
     def record(self, event: Event) -> None:

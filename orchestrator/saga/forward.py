@@ -61,7 +61,7 @@ def advance(draft: Draft) -> None:
         if _stopped_by_failure(draft):
             return
     state = draft.state
-    if state.rollbacks or (state.live and (draft.frontier_was_complete or _is_under_way(state))):
+    if state.rollbacks or (state.live and (draft.nothing_was_held or _is_under_way(state))):
         return
     if all(state.steps[step].status in SETTLED for step in state.plan.top):
         complete(draft)
@@ -97,9 +97,7 @@ def _stopped_by_failure(draft: Draft) -> bool:
 def _may_have_failed(draft: Draft) -> bool:
     """Look at what settled now; what failed before it had its consequences then, unless something was held back."""
     for event in draft.events:
-        if isinstance(event, StepSettled) and not (
-            draft.frontier_was_complete and is_good(event.outcome, event.reason)
-        ):
+        if isinstance(event, StepSettled) and not (draft.nothing_was_held and is_good(event.outcome, event.reason)):
             return True
     return False
 

@@ -2,8 +2,8 @@
 
 The frontier is *complete* when everything that may begin has begun. From there a decision can free only what follows
 the steps that ended in it, or what is inside the scopes that began: `to_look_at` has these alone, so that a decision
-costs the same in a saga of five steps and of a thousand. Whoever cannot be sure of it looks at all of them, in the same
-order.
+costs the same in a saga of five steps and of a thousand. Where something was held back it is not complete, and the
+first decision without the hold looks at all of them, in the same order (`nothing_was_held`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -138,23 +138,23 @@ def has_room(state: SagaState) -> bool:
     return len(state.live) < FORWARD_PARALLEL_MAX or calls.open_count(state, _FORWARD) < FORWARD_PARALLEL_MAX
 
 
-def frontier_is_complete(state: SagaState, moment: Moment) -> bool:
-    """Return whether everything that is free to begin has begun, but for want of room, as far as a glance can tell.
+def nothing_was_held(state: SagaState, moment: Moment) -> bool:
+    """Return whether nothing is being held back: by a person, a process that drains, or a part that is being undone.
 
-    False wherever something may have been held back: while a person had the word, while a process drained or another
-    one wrote, or while a part was being undone.
+    It tells of a hold that lasts until now, not of one that is over. A hold that is in the state is seen by the very
+    decision that ends it. One that is not, a drain, must end with a command that is not ordinary to `decide`: whoever
+    takes up what a process that drained may have left is told `Recovered` first, under whatever epoch.
     """
     return (
         state.status is _RUNNING
         and not (state.is_paused or state.rollbacks or moment.is_draining)
         and state.cancel_reason is None
-        and state.epoch == moment.epoch
     )
 
 
 def to_look_at(draft: Draft) -> Iterable[Step]:
     """Return the steps that may be free to begin, in plan order."""
-    if draft.frontier_was_complete and len(draft.before.live) < FORWARD_PARALLEL_MAX:
+    if draft.nothing_was_held and len(draft.before.live) < FORWARD_PARALLEL_MAX:
         return _freed(draft)
     return _not_begun(draft.state)
 

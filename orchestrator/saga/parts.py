@@ -132,7 +132,7 @@ def advance_scopes(draft: Draft, failure: Failure) -> None:
             continue
         branch = body.otherwise if step.in_else else body.steps
         ended: Iterable[StepId] = branch
-        if draft.frontier_was_complete:
+        if draft.nothing_was_held:
             # Whatever failed before has had its consequences.
             ended = [each for each in ended_in(draft, step.id) if (each in body.otherwise) is step.in_else]
         cause = failure(draft.state, ended)

@@ -91,7 +91,7 @@ class Machine:
         decision: Decision = decide(self.state, command, moment)
         assert fold(self.state, decision.events) == decision.state, "M15: the state is the fold of the events"
         assert decision.rejected is None or not decision.events, "a rejected command changes nothing"
-        check(decision.state)
+        check(decision.state, is_draining=self.is_draining)
         self._is_owed_since(self.state, decision)
         self.state, self.rejected = decision.state, decision.rejected
         self.events.extend(decision.events)
@@ -176,6 +176,11 @@ class Machine:
         """Let the writer die and the next one take over."""
         self.epoch += 1
         self.is_draining = is_draining
+        return self.tell(Recovered())
+
+    def taken_back(self) -> tuple[Event, ...]:
+        """Let the writer go on that was about to stop, under the same epoch: what it had on the wire was let go of."""
+        self.is_draining = False
         return self.tell(Recovered())
 
 

@@ -6,7 +6,7 @@ deadline: such a *hanging* call applies whenever it hurts. A person knows what t
 anything else; beyond that a person does whatever the tape says, allowed or not.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from orchestrator.ids import StepId
 from orchestrator.limits import CLOCK_SKEW_S
@@ -28,7 +28,7 @@ from orchestrator.saga.commands import (
 )
 from orchestrator.saga.effects import SendCall, Timer, TimerKind
 from orchestrator.saga.events import Event, Phase, Report
-from orchestrator.saga.plan import Operation, Outcome, Plan, Scope, Sleep, Step, StepKind, Wait
+from orchestrator.saga.plan import CHILD_TARGET, Operation, Outcome, Plan, Scope, Sleep, Step, StepKind, Wait
 from orchestrator.saga.repair import stuck_operation
 from orchestrator.saga.state import StepState, StepStatus
 from orchestrator.values import Payload
@@ -94,7 +94,7 @@ class World:
         elif action == "crash":
             self._crash()
         elif action == "drain":
-            machine.is_draining = True
+            self._drain()
         elif action == "signal":
             self._signal()
         elif action == "person":
@@ -374,12 +374,27 @@ class World:
             self.hanging.clear()
 
     def _crash(self) -> None:
-        for call in self.machine.calls:
+        self._hang_up(self.machine.calls)
+        self.machine.crash()
+
+    def _drain(self) -> None:
+        """Begin to leave, or stay after all: the same writer goes on, whose children did meanwhile."""
+        if self.machine.is_draining:
+            self._hang_up([call for call in self.machine.calls if not self._is_child(call)])
+            self.machine.taken_back()
+        else:
+            self.machine.is_draining = True
+
+    def _hang_up(self, calls: Sequence[SendCall]) -> None:
+        """Nobody will hear the end of these."""
+        for call in calls:
             if call.operation is Operation.FORWARD:
                 self._maybe_run(call)
             elif call.operation is Operation.COMPENSATE and self.tape.chance(2):
                 self.service.undo(call.step, self._key(call.step))
-        self.machine.crash()
+
+    def _is_child(self, call: SendCall) -> bool:
+        return self._step(call).call_of(call.operation).target == CHILD_TARGET
 
     def _gossip(self) -> None:
         """News that is no news: every one of them must change nothing (M16)."""

@@ -180,10 +180,10 @@ async def is_refused(desk: Desk) -> None:
 async def is_broken(desk: Desk, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bugs: a turn that fails again and again, and a method that fails inside; each quotes the word."""
 
-    def odd(state: SagaState, touched: Collection[StepId]) -> None:
+    def odd(state: SagaState, touched: Collection[StepId], *, is_draining: bool) -> None:
         if state.saga_id == "C-bug" and state.version > BEGUN:
             raise KeyError(CANARY)
-        check_steps(state, touched)
+        check_steps(state, touched, is_draining=is_draining)
 
     async def events(*_: object) -> object:
         try:

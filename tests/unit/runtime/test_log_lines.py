@@ -93,7 +93,7 @@ def test_a_turn_that_fails_says_where_its_saga_is_traced(monkeypatch: pytest.Mon
     stream = io.StringIO()
     configure_logging(LogFormat.JSON, "INFO", stream)
 
-    def odd(state: SagaState, _touched: object) -> None:
+    def odd(state: SagaState, _touched: object, **_: object) -> None:
         if state.version > 2:
             raise ZeroDivisionError
 

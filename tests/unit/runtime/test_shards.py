@@ -14,11 +14,11 @@ from orchestrator.saga import SagaStatus
 from orchestrator.testing.shorthand import plan, step
 from orchestrator.values import Payload
 from tests.kit.machine import report
+from tests.kit.parts import child, sleep, wait
 from tests.kit.parts import named as called
-from tests.kit.parts import sleep, wait
 from tests.kit.runtime import Process, TappedJournal, run, until
-from tests.unit.runtime.deeds import GO, NAMES, PLAN, SHARDS, Deeds, hangs, named, well
-from tests.unit.runtime.families import CHILD, PARENT
+from tests.unit.runtime.deeds import GO, NAMES, PLAN, SHARDS, WAITING, Deeds, hangs, named, well
+from tests.unit.runtime.families import CHILD, PARENT, attempts
 
 
 def test_a_command_at_the_wrong_process_says_whose_it_is_and_changes_nothing() -> None:
@@ -104,6 +104,34 @@ def test_a_shard_that_is_left_ends_what_is_in_flight_and_the_next_owner_goes_on(
                 ended = await heir.ended()
             assert ended.status is SagaStatus.COMPLETED
             assert [call.step for call in heir.hands.begun] == ["b"], "what was applied is not asked again"
+
+    run(story())
+
+
+def test_what_was_not_begun_in_a_shard_that_is_left_begins_when_it_is_taken_back_and_its_children_go_on() -> None:
+    """Nobody else was there meanwhile: the epoch is as it was, and only a child is open, which nobody interrupted."""
+
+    async def story() -> None:
+        parent = plan(step("a", idempotent=True), step("b", "a", idempotent=True), child("c"))
+        mine = Process(hangs, parent, called("child", WAITING), ownership=Deeds(*range(SHARDS)))
+        async with mine.orchestrator.running():
+            await mine.start()
+            await until(lambda: mine.hands.open and mine.orchestrator.stats().active_actors == 2)
+            shard = shard_of(SagaId("s"), SHARDS)
+            leaving = asyncio.create_task(mine.orchestrator.leave([shard], 10.0))  # noqa: TID251  # awaited below
+            await asyncio.sleep(0.05)  # poll: virtual time, in which nothing may happen
+            mine.hands.open[0].settle(report())
+            await leaving
+            assert mine.orchestrator.stats().active_actors == 0
+            assert not mine.hands.open
+            mine.orchestrator.took([shard])
+            await until(lambda: mine.hands.open)
+            assert [call.request.step for call in mine.hands.open] == ["b"], "while the child waits"
+            await mine.orchestrator.signal("s.c", "go", GO)
+            mine.hands.open[0].settle(report())
+            ended = await mine.ended()
+            assert ended.status is SagaStatus.COMPLETED
+            assert attempts(ended) == 1
 
     run(story())
 

@@ -9,8 +9,8 @@ from immutables import Map
 from orchestrator.errors import InvariantViolated
 from orchestrator.ids import StepId
 from orchestrator.saga import SagaState, SagaStatus, StepStatus, blank, check, check_steps
-from orchestrator.saga.plan import Outcome
-from orchestrator.testing.shorthand import plan, scope, step
+from orchestrator.saga.plan import Outcome, Step
+from orchestrator.testing.shorthand import plan, scope, step, wait
 from tests.kit.machine import Machine, started
 
 PLAN = plan(step("a"), step("b", "a"), step("r", read=True))
@@ -180,6 +180,19 @@ def test_a_saga_past_its_pivot_may_leave_what_comes_next_to_the_next_process() -
     machine.replies("p")
     assert machine.owed == frozenset()
     check(machine.state)
+
+
+@pytest.mark.parametrize("beside", [[], [wait("w", "p")]])
+def test_a_process_that_goes_on_has_begun_what_may_begin(beside: list[Step]) -> None:
+    after = step("a", "p", retriable=True), step("b", "a", retriable=True)
+    machine = started(plan(step("p", pivot=True), *after, *beside))
+    machine.replies("p")
+    machine.is_draining = True
+    machine.replies("a")
+    assert machine.owed == frozenset()
+    check(machine.state, is_draining=True)
+    with pytest.raises(InvariantViolated, match=r"M8: .* RUNNING, yet nothing is owed"):
+        check(machine.state, is_draining=False)
 
 
 def test_only_the_touched_steps_are_looked_at_after_an_append() -> None:

@@ -30,14 +30,22 @@ def test_what_was_freed_while_a_cancel_waited_for_the_pivot_begins_when_that_is_
     assert "AttemptOpened c" in names(machine.reply("p"))
 
 
-def test_what_one_process_left_when_it_stopped_begins_with_the_first_end_in_the_next() -> None:
-    """It does so also where nothing had to be recovered, because only a child of the next one's own was under way."""
-    machine = started(plan(step("a"), step("b", "a"), step("c", child=True)))
+def test_what_a_process_held_back_begins_at_once_where_it_goes_on_itself() -> None:
+    """Its children were not interrupted, and past the pivot no time runs out: nothing else would look at `b` again."""
+    after = (step("a", "p", retriable=True), step("b", "a", retriable=True), step("c", "p", retriable=True, child=True))
+    machine = started(plan(step("p", pivot=True), *after)).replies("p")
     machine.is_draining = True
-    assert "AttemptOpened b" not in names(machine.reply("a"))
-    machine.is_draining = False
-    machine.crash()
-    assert "AttemptOpened b" in names(machine.events)
+    assert names(machine.reply("a")) == ["AttemptSettled a", "StepSettled a"]
+    assert names(machine.taken_back()) == ["AttemptOpened b"]
+    assert names(machine.reply("c")) == ["AttemptSettled c", "StepSettled c"]
+    assert names(machine.reply("b"))[-1] == "SagaCompleted"
+
+
+def test_whoever_goes_on_itself_has_lost_its_calls_and_none_of_its_children() -> None:
+    machine = started(plan(step("a", idempotent=True), step("c", child=True)))
+    machine.is_draining = True
+    assert names(machine.taken_back()) == ["AttemptSettled a", "AttemptOpened a"]
+    assert "AttemptSettled c" in names(machine.crash()), "an heir cannot tell"
 
 
 def chain(length: int, **more: Any) -> list[Step]:
