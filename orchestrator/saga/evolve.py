@@ -220,7 +220,7 @@ def _reset(state: SagaState, event: StepsReset, _status: SagaStatus) -> SagaStat
         ahead=frozenset(path for path in state.ahead if item_of(path)[0] not in event.steps),
         rollbacks=_without(state, event.step),
         trace_parts=steps_begin_anew(state.trace_parts, event.steps),
-        begun=0,
+        first_pending=0,
     )
 
 

@@ -42,10 +42,10 @@ def in_doubt_after(state: SagaState, step: StepState) -> Map[StepId, None]:
 
 def with_begun(state: SagaState) -> SagaState:
     """Pass over the steps that have begun, each of them once."""
-    order, steps, place = state.plan.order, state.steps, state.begun
+    order, steps, place = state.plan.order, state.steps, state.first_pending
     while place < len(order) and steps[order[place].id].status is not StepStatus.PENDING:
         place += 1
-    return state if place == state.begun else changed(state, begun=place)
+    return state if place == state.first_pending else changed(state, first_pending=place)
 
 
 def with_to_undo(state: SagaState, event: Event) -> SagaState:

@@ -161,7 +161,7 @@ def to_look_at(draft: Draft) -> Iterable[Step]:
 
 def _not_begun(state: SagaState) -> Sequence[Step]:
     """Return the steps of the plan without those at its beginning that are known to have begun."""
-    return state.plan.order[state.begun :] if state.begun else state.plan.order
+    return state.plan.order[state.first_pending :] if state.first_pending else state.plan.order
 
 
 def ended_in(draft: Draft, scope: StepId) -> list[StepId]:
@@ -191,8 +191,8 @@ def _freed_by(state: SagaState, event: StepSettled | StepSkipped | StepBegan | E
     """Return the places behind another one of the steps that an event may free."""
     plan = state.plan
     if isinstance(event, _BEGAN):
-        return [place for place in plan.inside.get(event.step, ()) if place > after]
-    places = plan.followers.get(event.step)
+        return [place for place in plan.member_places.get(event.step, ()) if place > after]
+    places = plan.follower_places.get(event.step)
     if places is None:
         return []
     # Who wants all to go well has lost nothing by this one, so that it need not be looked at before the last of them.

@@ -79,7 +79,7 @@ def _waited_in_vain(draft: Draft, step: StepState, message: str) -> None:
 
 def advance_items(draft: Draft, may_begin: MayBegin, start: Start) -> None:
     """Begin the next items of every `for_each` step as its window has room, and settle the step when it is over."""
-    for step in _waiting(draft.state, draft.state.plan.lists):
+    for step in _waiting(draft.state, draft.state.plan.with_items):
         if step.items is not None and _advance_items(draft, draft.state.plan.steps[step.id], may_begin, start):
             return  # it may be the first error, past which nothing begins (R14)
 

@@ -397,9 +397,9 @@ class Plan:
     order: tuple[Step, ...] = field(init=False)
     """The steps by place, which is where they stand in `steps`."""
     places: Mapping[StepId, int] = field(init=False)
-    followers: Mapping[StepId, tuple[int, ...]] = field(init=False)
+    follower_places: Mapping[StepId, tuple[int, ...]] = field(init=False)
     """Step -> the places of those that need it directly: whom its end may free."""
-    inside: Mapping[StepId, tuple[int, ...]] = field(init=False)
+    member_places: Mapping[StepId, tuple[int, ...]] = field(init=False)
     """Scope -> the places of its direct members, both branches: whom its beginning may free."""
     members: Mapping[StepId, tuple[StepId, ...]] = field(init=False)
     """Scope -> every step inside it, at any depth, both branches, in the order of `steps`."""
@@ -410,7 +410,7 @@ class Plan:
     waits: frozenset[StepId] = field(init=False)
     """The steps that wait for a signal."""
     scopes: frozenset[StepId] = field(init=False)
-    lists: frozenset[StepId] = field(init=False)
+    with_items: frozenset[StepId] = field(init=False)
     """The steps with items."""
     has_parts: bool = field(init=False)
     """Some step is more than a call that is made once: a wait, a scope, or one with items."""
@@ -426,17 +426,17 @@ class Plan:
             "dependents": _close(self.steps),
             "order": steps,
             "places": {step.id: place for place, step in enumerate(steps)},
-            "followers": _places_by(steps, lambda step: step.needs),
-            "inside": _places_by(steps, lambda step: () if step.scope is None else (step.scope,)),
+            "follower_places": _places_by(steps, lambda step: step.needs),
+            "member_places": _places_by(steps, lambda step: () if step.scope is None else (step.scope,)),
             "members": _members(self.steps),
             "signals": {step.body.signal: step.body.type_name for step in steps if isinstance(step.body, Wait)},
             "top": tuple(step.id for step in steps if step.scope is None),
             "waits": frozenset(step.id for step in steps if isinstance(step.body, Wait)),
             "scopes": frozenset(step.id for step in steps if isinstance(step.body, Scope)),
-            "lists": frozenset(step.id for step in steps if step.for_each is not None),
+            "with_items": frozenset(step.id for step in steps if step.for_each is not None),
             "pivot": next((step.id for step in steps if step.kind is StepKind.PIVOT), None),
         }
-        derived["has_parts"] = bool(derived["waits"] or derived["scopes"] or derived["lists"])
+        derived["has_parts"] = bool(derived["waits"] or derived["scopes"] or derived["with_items"])
         own = [step.compensation for step in steps if step.compensation is not None]
         derived["has_own_order"] = any(each.after or each.first for each in own)
         assert derived.keys() == {each.name for each in fields(self) if not each.init}

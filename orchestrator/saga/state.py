@@ -223,7 +223,7 @@ class SagaState:
     """Paths with an operation that is open, waiting to be retried, or under way: all that `owed` must look at."""
     in_doubt: Map[StepId, None] = field(default_factory=Map[StepId, None])
     """Paths whose forward call had an attempt that ended UNKNOWN: all whose undo may have to wait for it (R12)."""
-    begun: int = 0
+    first_pending: int = 0
     """Every step before this place has begun, or was passed over; found while so many are live that some may wait."""
     signals: Mapping[str, tuple[Signal, ...]] = field(default_factory=dict[str, tuple[Signal, ...]])
     """Signal -> those that no step has taken yet, in order of arrival."""
