@@ -51,7 +51,7 @@ async def verify(
 
     `answers`: what callers were told; of a mapping, saga -> the end a caller was told, "" for accepted. `signals`: as
     `Answers.signals`. `knows_targets`: `plans` know what the targets' configuration declares of methods, which no
-    journal records (I13, I18, I19). `frontier_is_complete`: the caller knows that nothing more is going to happen (I36).
+    journal records (I13, I18, I19). `is_at_rest`: the caller knows that nothing more is going to happen (I36).
     `in_order`: read the store once more, in the order of its commits, which each shard has by itself (I3). `is_live`:
     others may write to it meanwhile: each saga is checked as its row was when it was read, and what can only be seen
     over several sagas is not checked. `has_forgotten`: ended sagas were removed, and who is missed is no violation.

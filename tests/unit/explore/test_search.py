@@ -11,7 +11,7 @@ from orchestrator.explore.proof import flaw_of
 from orchestrator.frozen import changed
 from orchestrator.ids import StepId
 from orchestrator.saga import SagaState, SagaStatus, StepState, StepStatus, backward, evolve_order, outcome
-from orchestrator.saga.evolve_order import is_left
+from orchestrator.saga.evolve_order import is_to_undo
 from orchestrator.saga.plan import Plan
 from orchestrator.testing import shorthand as plans
 from orchestrator.testing.shorthand import plan, step
@@ -89,9 +89,9 @@ def _forgets_b(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plant a defect: the machine forgets to undo step b."""
 
     def forgetful(state: SagaState, step: StepState) -> bool:
-        return step.id != "b" and is_left(state, step)
+        return step.id != "b" and is_to_undo(state, step)
 
-    monkeypatch.setattr(evolve_order, "is_left", forgetful)
+    monkeypatch.setattr(evolve_order, "is_to_undo", forgetful)
 
 
 def test_an_effect_that_is_left_is_found_by_the_shortest_path_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
