@@ -7,11 +7,10 @@ crash.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 
 from orchestrator.errors import JournalUnavailable, NotFound
-from orchestrator.frozen import frozen
+from orchestrator.frozen import changed, frozen
 from orchestrator.ids import SagaId
 from orchestrator.limits import DRAIN_POLL_S, JOURNAL_AWAY_PAUSE_S, READ_RECORDS_MAX
 from orchestrator.ports.clock import Clock
@@ -349,7 +348,7 @@ class Orchestrator:
         known = request_id or str(self._clock.new_uid())
         given = SignalRequest(signal=signal, payload=payload, request_id=known, trace=request.trace)
         named = request.saga_id or request.request_id
-        start = replace(
+        start = changed(
             request,
             conflict=ConflictPolicy.USE_EXISTING,
             request_id=request.request_id if named else given.request_id,
@@ -357,7 +356,7 @@ class Orchestrator:
         started = await self._starting.start(start, given)
         if started.created:
             return started
-        return replace(started, state=await self._signal(started.saga_id, given))
+        return changed(started, state=await self._signal(started.saga_id, given))
 
     async def repair(self, name: str, request: RepairRequest, *, validate_only: bool = False) -> SagaState:
         """Do what only a person may (R25). Durable when it returns.

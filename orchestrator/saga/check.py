@@ -23,7 +23,7 @@ Operations = Sequence[tuple[Operation, OperationState]]
 """The operations that a step has had so far, as `operations_of` tells them."""
 
 _BACKWARD = frozenset({SagaStatus.COMPENSATING, SagaStatus.COMPENSATED})
-_FORWARD = frozenset({SagaStatus.RUNNING, SagaStatus.COMPLETED})
+_NEVER_BACKWARD = frozenset({SagaStatus.RUNNING, SagaStatus.COMPLETED})
 _TOLD = frozenset({SagaStatus.NEEDS_ATTENTION, SagaStatus.TERMINATED, SagaStatus.COMPLETED})
 _HAS_EFFECT = frozenset({Outcome.APPLIED, Outcome.UNKNOWN})
 _CALLING = frozenset({StepStatus.IN_FLIGHT, StepStatus.WAITING, StepStatus.PROBING, StepStatus.UNDOING})
@@ -85,7 +85,7 @@ def backward_has_a_cause(state: SagaState) -> None:
         raise _violated("M6", state, f"{state.status.value} without a cause")
     if backward and state.is_past_pivot:
         raise _violated("M6", state, f"{state.status.value} past the pivot {state.plan.pivot}")
-    if state.status in _FORWARD and state.cause is not None:
+    if state.status in _NEVER_BACKWARD and state.cause is not None:
         raise _violated("M6", state, f"{state.status.value} with a cause")
 
 

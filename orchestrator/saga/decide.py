@@ -5,11 +5,10 @@ events and a reason. A stale report or a timer that is not owed any more decides
 past that the journal has already settled (M16).
 """
 
-from dataclasses import replace
 from typing import Final, assert_never
 
 from orchestrator.errors import InputInvalid, Rejected, RequestError
-from orchestrator.frozen import frozen_tuple
+from orchestrator.frozen import changed, frozen_tuple
 from orchestrator.ids import StepId, item_of
 from orchestrator.limits import (
     ALERT_ATTEMPTS,
@@ -176,7 +175,7 @@ def _start(draft: Draft, command: StartSaga) -> RequestError | None:
     attributes = dict(command.attributes)
     if plan.attributes is not None:
         # The definition's attributes may read the input, which is recorded with this very event.
-        given = replace(state, saga_id=command.saga_id, uid=command.uid, input=command.input, started_at=at)
+        given = changed(state, saga_id=command.saga_id, uid=command.uid, input=command.input, started_at=at)
         rendered = plan.attributes(RecordedFacts(given))
         if isinstance(rendered, ExpressionFailure):
             return InputInvalid("input", f"the definition's attributes cannot be read from it: {rendered.message}")
@@ -274,7 +273,7 @@ def _report(draft: Draft, command: AttemptReported) -> None:
         return
     report = command.report
     if len(report.message) > MESSAGE_CHARS_MAX:
-        report = replace(report, message=calls.clipped(report.message))
+        report = changed(report, message=calls.clipped(report.message))
     calls.settle_attempt(draft, step, command.operation, report)
 
 

@@ -17,7 +17,7 @@ from orchestrator.saga import calls
 from orchestrator.saga.commands import Moment
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.events import GOOD_REASONS, ElseBegan, StepBegan, StepSettled, StepSkipped
-from orchestrator.saga.plan import Operation, Scope, Step, Trigger, TriggerRule
+from orchestrator.saga.plan import FORWARD, Scope, Step, Trigger, TriggerRule
 from orchestrator.saga.state import SagaState, SagaStatus, StepState, StepStatus, is_stopped
 
 # Named once: looking up a member of an enumeration costs as much as ten comparisons.
@@ -26,7 +26,6 @@ _SKIPPED: Final = StepStatus.SKIPPED
 _PENDING: Final = StepStatus.PENDING
 _WAITING: Final = StepStatus.WAITING
 _RUNNING: Final = SagaStatus.RUNNING
-_FORWARD: Final = Operation.FORWARD
 _ALL_SUCCESS: Final = TriggerRule.ALL_SUCCESS
 _FAILED = frozenset({StepStatus.NOT_APPLIED, StepStatus.UNSETTLED})
 # As tuples, which unions would be made into at every call.
@@ -135,7 +134,7 @@ def is_open(state: SagaState, step: Step) -> bool:
 
 def has_room(state: SagaState) -> bool:
     """Return whether one more forward call may be opened. What is not live has none open, and is quick to count."""
-    return len(state.live) < FORWARD_PARALLEL_MAX or calls.open_count(state, _FORWARD) < FORWARD_PARALLEL_MAX
+    return len(state.live) < FORWARD_PARALLEL_MAX or calls.open_count(state, FORWARD) < FORWARD_PARALLEL_MAX
 
 
 def nothing_was_held(state: SagaState, moment: Moment) -> bool:
