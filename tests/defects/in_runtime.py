@@ -58,10 +58,10 @@ IN_RUNTIME = (
     Defect(
         name="open-calls-taken-for-own",
         breaks="I33, I36",
-        module="runtime.rows",
+        module="saga.decide",
         says="a process goes on waiting for the children's calls of its predecessor",
-        old="if of.open.epoch != epoch or state.plan",
-        new="if state.plan",
+        old="if not is_child or operation.open.epoch != draft.moment.epoch:",
+        new="if not is_child:",
     ),
     Defect(
         name="watch-skips",
