@@ -6,6 +6,7 @@ from itertools import count
 
 import grpc
 
+from orchestrator.limits import FORWARD_PARALLEL_MAX
 from orchestrator.runtime import Orchestrator, StartRequest, Until
 from orchestrator.saga import SagaStatus
 from orchestrator.v1 import saga_pb2, saga_service_pb2, saga_service_pb2_grpc
@@ -160,11 +161,18 @@ def bare_long(channel: grpc.aio.Channel, *, definition: str) -> Flow:
         assert scored.total > 8
 
     async def one() -> None:
+        # As many at once as a saga has: of thousands on one connection, gRPC's server cancels some.
+        room = asyncio.Semaphore(FORWARD_PARALLEL_MAX)
+
+        async def in_turn() -> None:
+            async with room:
+                await score()
+
         if definition == CHAIN:
             for _ in range(STEPS):
                 await score()
         else:
-            await asyncio.gather(*(score() for _ in range(STEPS)))
+            await asyncio.gather(*(in_turn() for _ in range(STEPS)))
 
     return one
 
