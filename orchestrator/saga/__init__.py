@@ -24,7 +24,8 @@ The files are split by question, in the order a reader needs them:
 ==================  ==============================================================================================
 `events.py`         what happened: the journal's vocabulary
 `transitions.py`    what may happen: two tables, saga status x event and step status x event
-`plan.py`           the compiled definition; `facts.py`: what its expressions may read
+`plan.py`           the compiled definition; `edges.py`: who comes after whom, derived once
+`facts.py`          what its expressions may read
 `state.py`          the fold, with its invariants at the fields; `memo.py`: what it remembers besides
 `evolve.py`         one event onto a saga; `evolve_step.py`: onto a step; `traceparts.py`: in which part of the trace
 `evolve_order.py`   what is kept so that nothing is looked for; `evolve_items.py`: the counts of a list's items

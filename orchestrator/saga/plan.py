@@ -5,7 +5,7 @@ into `needs`, every expression turned into a pure and total function over record
 functions; what they gave is recorded in the event, so `evolve` never evaluates anything.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, fields
 from enum import StrEnum
 from typing import Final, Protocol
@@ -13,6 +13,7 @@ from uuid import UUID
 
 from orchestrator.frozen import frozen, frozen_tuple
 from orchestrator.ids import SagaId, StepId, item_of
+from orchestrator.saga.edges import closed, inside, places_by
 from orchestrator.values import Attributes, Payload
 
 CHILD_TARGET: Final = "@saga"
@@ -422,13 +423,14 @@ class Plan:
     def __post_init__(self) -> None:
         """Derive once what the machine would look for at every turn."""
         steps = tuple(self.steps.values())
+        scopes = {step.id: step.scope for step in steps}
         derived: dict[str, object] = {
-            "dependents": _close(self.steps),
+            "dependents": closed({step.id: step.needs for step in steps}),
             "order": steps,
             "places": {step.id: place for place, step in enumerate(steps)},
-            "follower_places": _places_by(steps, lambda step: step.needs),
-            "member_places": _places_by(steps, lambda step: () if step.scope is None else (step.scope,)),
-            "members": _members(self.steps),
+            "follower_places": places_by([step.needs for step in steps]),
+            "member_places": places_by([() if step.scope is None else (step.scope,) for step in steps]),
+            "members": {**{step.id: () for step in steps if isinstance(step.body, Scope)}, **inside(scopes)},
             "signals": {step.body.signal: step.body.type_name for step in steps if isinstance(step.body, Wait)},
             "top": tuple(step.id for step in steps if step.scope is None),
             "waits": frozenset(step.id for step in steps if isinstance(step.body, Wait)),
@@ -454,40 +456,3 @@ class Plan:
         while outermost.scope is not None:
             outermost = self.steps[outermost.scope]
         return self.pivot is not None and outermost.id in self.dependents[self.pivot]
-
-
-def _places_by(steps: Sequence[Step], ahead: Callable[[Step], Collection[StepId]]) -> Mapping[StepId, tuple[int, ...]]:
-    """Turn around what each step names: step -> the places, in order, of those that name it."""
-    found: dict[StepId, list[int]] = {}
-    for place, step in enumerate(steps):
-        for each in ahead(step):
-            found.setdefault(each, []).append(place)
-    return {step: tuple(places) for step, places in found.items()}
-
-
-def _close(steps: Mapping[StepId, Step]) -> Mapping[StepId, frozenset[StepId]]:
-    direct: dict[StepId, set[StepId]] = {step: set() for step in steps}
-    for step in steps.values():
-        for need in step.needs:
-            direct[need].add(step.id)
-    closed: dict[StepId, frozenset[StepId]] = {}
-    for root in steps:
-        seen: set[StepId] = set()
-        todo = list(direct[root])
-        while todo:
-            found = todo.pop()
-            if found not in seen:
-                seen.add(found)
-                todo.extend(direct[found])
-        closed[root] = frozenset(seen)
-    return closed
-
-
-def _members(steps: Mapping[StepId, Step]) -> Mapping[StepId, tuple[StepId, ...]]:
-    inside: dict[StepId, list[StepId]] = {step.id: [] for step in steps.values() if isinstance(step.body, Scope)}
-    for step in steps.values():
-        scope = step.scope
-        while scope is not None:
-            inside[scope].append(step.id)
-            scope = steps[scope].scope
-    return {scope: tuple(found) for scope, found in inside.items()}
