@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import asyncpg
@@ -16,7 +16,7 @@ from orchestrator.journal.postgres.sql import SQL
 from orchestrator.ports.leases import Member, Shard
 from tests.conformance.journal_values import append, cancelled, opened
 from tests.kit.figures import keep
-from tests.kit.postgres import Server, schema, server, struck_server
+from tests.kit.postgres import Server, server, struck_server
 
 KILLS = int(os.environ.get("KILLS", "30"))
 LEASE_S = 60.0
@@ -32,19 +32,6 @@ async def owner(dsn: str, name: str, lease_s: float = LEASE_S) -> tuple[Postgres
     store = await PostgresJournal.open(dsn, shard_count=4)
     view = await store.join(member(name), lease_s)
     return store, {shard.shard: shard for shard in await store.claim(name, view.shards)}
-
-
-@pytest.fixture
-def dsn() -> Iterator[str]:
-    with schema() as dsn:
-        yield dsn
-
-
-@pytest.fixture
-async def admin(dsn: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(dsn)
-    yield connection
-    await connection.close()
 
 
 async def strike(admin: Any, stopped: asyncio.Event, kills: int) -> int:

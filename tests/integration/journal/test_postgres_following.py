@@ -1,10 +1,9 @@
 """Who follows a shard passes no record over, however late it is committed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
-import asyncpg
 import pytest
 
 from orchestrator.ids import SagaId
@@ -12,23 +11,9 @@ from orchestrator.journal.postgres import PostgresJournal
 from orchestrator.ports.journal import is_put_off
 from orchestrator.ports.leases import Member
 from tests.conformance.journal_values import append
-from tests.kit.postgres import schema
 
 LOCK = 4711
 HELD = append("held").row.uid
-
-
-@pytest.fixture
-def dsn() -> Iterator[str]:
-    with schema() as dsn:
-        yield dsn
-
-
-@pytest.fixture
-async def admin(dsn: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(dsn)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture

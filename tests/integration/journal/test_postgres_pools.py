@@ -1,20 +1,12 @@
 """How full the pools of connections are, as a scrape shows it."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
 from orchestrator.journal.postgres import PostgresJournal
 from orchestrator.journal.postgres.driver import Address, Connector, Link
 from orchestrator.journal.postgres.pool import Pool, PoolRoom
-from tests.kit.postgres import schema
-
-
-@pytest.fixture
-def dsn() -> Iterator[str]:
-    with schema() as dsn:
-        yield dsn
 
 
 async def test_a_pool_says_how_many_of_its_connections_work_and_who_waits_for_one(dsn: str) -> None:

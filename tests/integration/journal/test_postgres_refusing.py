@@ -1,7 +1,6 @@
 """What the server refuses: it is known not to be done, one saga's hinders no other's, and all of it is told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import asyncpg
@@ -15,7 +14,7 @@ from orchestrator.journal.postgres.pool import Pool
 from orchestrator.ports.journal import is_put_off
 from orchestrator.ports.leases import Member
 from tests.conformance.journal_values import append
-from tests.kit.postgres import schema, struck_server
+from tests.kit.postgres import struck_server
 
 LEASE_S = 60.0
 
@@ -29,19 +28,6 @@ async def owner(dsn: str, name: str = "one") -> tuple[PostgresJournal, int]:
     store = await PostgresJournal.open(dsn, shard_count=4)
     view = await store.join(member(name), LEASE_S)
     return store, (await store.claim(name, view.shards))[0].epoch
-
-
-@pytest.fixture
-def dsn() -> Iterator[str]:
-    with schema() as dsn:
-        yield dsn
-
-
-@pytest.fixture
-async def admin(dsn: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(dsn)
-    yield connection
-    await connection.close()
 
 
 async def refuse(admin: Any, state: str, saga: str = "poison") -> None:

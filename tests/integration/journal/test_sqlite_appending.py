@@ -1,6 +1,5 @@
 """What an append takes for granted about rows, and what it finds where that is not so."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,6 @@ from orchestrator.saga.state import SagaStatus
 from tests.conformance.journal_values import append, opened
 
 ENDED: dict[str, Any] = {"status": SagaStatus.COMPLETED, "ended_at": 5.0, "rest": Rest.ASLEEP}
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
-
-
-@pytest.fixture
-async def journal(file: Path) -> AsyncIterator[SqliteJournal]:
-    journal = SqliteJournal.open(file)
-    yield journal
-    await journal.close()
 
 
 async def taken(journal: SqliteJournal, *appends: Append) -> None:

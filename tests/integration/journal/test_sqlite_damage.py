@@ -18,11 +18,6 @@ A, B = SagaId("a"), SagaId("b")
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
-
-
-@pytest.fixture
 async def journal(file: Path) -> AsyncIterator[SqliteJournal]:
     journal = SqliteJournal.open(file)
     results = await journal.append([append("a", cancelled(1), opened(2, size_bytes=5), cancelled(3)), append("b")])

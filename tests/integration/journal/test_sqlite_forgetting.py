@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 import apsw
-import pytest
 
 from orchestrator.ids import SagaId, StepId
 from orchestrator.journal.sqlite import SqliteJournal
@@ -29,11 +28,6 @@ STARTED = SagaStarted(
     trace=TraceContext(trace_id=1, span_id=0, sampled=False),
 )
 ENDED: dict[str, Any] = {"status": SagaStatus.COMPLETED, "ended_at": 5.0}
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
 
 
 def edit(file: Path, *statements: str) -> None:

@@ -18,11 +18,6 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
-
-
-@pytest.fixture
 def owner(file: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that owns the file and has recorded its first saga."""
     command = [sys.executable, "-m", "tests.integration.journal.appending", str(file), "0"]

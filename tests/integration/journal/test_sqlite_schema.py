@@ -15,11 +15,6 @@ from orchestrator.journal.sqlite.sql import SQL
 from orchestrator.ports.journal import SearchQuery
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
-
-
 def content(file: Path) -> bytes:
     return file.read_bytes()
 

@@ -68,11 +68,6 @@ def disk() -> Iterator[FailingDisk]:
     disk.remove()
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
-
-
 async def append_until_it_fails(journal: SqliteJournal, *, limit: int) -> list[str]:
     """Return what was acknowledged; the journal failed if it is less than `limit` sagas of two records each."""
     acknowledged: list[str] = []

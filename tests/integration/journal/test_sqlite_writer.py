@@ -1,7 +1,7 @@
 """Where commits run, and what happens around them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 
@@ -15,18 +15,6 @@ from orchestrator.limits import JOURNAL_CHECKPOINT_PAGES
 from tests.conformance.journal_values import append, opened
 
 A, B = SagaId("a"), SagaId("b")
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
-
-
-@pytest.fixture
-async def journal(file: Path) -> AsyncIterator[SqliteJournal]:
-    journal = SqliteJournal.open(file)
-    yield journal
-    await journal.close()
 
 
 @pytest.fixture
