@@ -33,6 +33,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from orchestrator.definition import operations
+from orchestrator.definition.mapkeys import parsing
 from orchestrator.limits import PARSED_PAYLOADS_BYTES_MAX, SHARED_BYTES_MIN
 from orchestrator.v1 import annotations_pb2
 
@@ -215,9 +216,18 @@ class _Parsed:
     )
     """With its size; no field stands for all of them."""
     size_bytes: int = 0
+    parsers: dict[Descriptor, Callable[[bytes], Message]] = field(
+        default_factory=dict[Descriptor, Callable[[bytes], Message]]
+    )
+    """At most one for each type of the pool."""
 
     def parser(self, descriptor: Descriptor) -> Callable[[bytes], Message]:
-        parse = message_class(descriptor).FromString
+        if descriptor not in self.parsers:
+            self.parsers[descriptor] = self._new_parser(descriptor)
+        return self.parsers[descriptor]
+
+    def _new_parser(self, descriptor: Descriptor) -> Callable[[bytes], Message]:
+        parse = parsing(descriptor)
 
         def parsed(data: bytes) -> Message:
             if len(data) < SHARED_BYTES_MIN:

@@ -32,7 +32,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from orchestrator.definition.descriptors import Types, message_class
+from orchestrator.definition.descriptors import Types
 from orchestrator.definition.diagnostics import At, Code, did_you_mean, listing
 from orchestrator.definition.direct import direct
 from orchestrator.definition.expressions import (
@@ -50,6 +50,7 @@ from orchestrator.definition.expressions import (
     message_type,
 )
 from orchestrator.definition.faults import Fault
+from orchestrator.definition.mapkeys import parsing
 from orchestrator.ids import StepId
 from orchestrator.limits import WHOLE_BYTES_MAX
 from orchestrator.saga.plan import Facts
@@ -342,7 +343,7 @@ def _list_name(descriptor: Descriptor | None, recorded: Callable[[Facts], Iterab
     if descriptor is None:
         return Name(DYN, lambda _: None)
     # not kept parsed: so many would put aside what others read again and again
-    name, parse = descriptor.full_name, message_class(descriptor).FromString
+    name, parse = descriptor.full_name, parsing(descriptor)
     return Name(
         list_of(message_type(descriptor)),
         lambda facts: [_parsed(payload, name, parse) for payload in recorded(facts)],

@@ -332,7 +332,7 @@ class Revisions:
         if given.size_bytes > PAYLOAD_BYTES_MAX:
             raise oversized(given.size_bytes, path)
         try:
-            message_class(descriptor).FromString(given.data)
+            self._types(plan).parser(descriptor)(given.data)
         except DecodeError as error:
             raise InputInvalid(path, f"is not a {type_name}: {error}") from error
         return given
