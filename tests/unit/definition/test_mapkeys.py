@@ -1,4 +1,4 @@
-"""A map's key that is no text is refused before CEL sees it: it would end the process."""
+"""A map's key that is no text is refused before CEL sees it, which would end the process as such a map leaves an expression."""
 
 import pytest
 from google.protobuf.message import DecodeError
@@ -39,7 +39,7 @@ def test_a_type_whose_parser_refuses_them_itself_is_not_looked_through() -> None
 
 @pytest.mark.parametrize(
     "source",
-    ["size(steps.old.reply.by_name) == 1", "'a' in steps.old.reply.by_name", "steps.old.reply == steps.old.reply"],
+    ["steps.old.reply.by_name", "[steps.old.reply.by_name]", "size(steps.old.reply.by_name) == 1"],
 )
 def test_an_expression_over_such_a_reply_fails_and_the_process_lives(source: str) -> None:
     facts = FixedFacts(Payload(ORDER, b""), replies={"old": Payload(LEGACY, NO_TEXT)})
