@@ -1,7 +1,7 @@
 """Parsing that refuses a map's key that is no text: CEL ends the process where such a map leaves an expression.
 
 proto2 takes any bytes for a string, and a message with such a field can be read: whoever asks for the field is told.
-A map's keys are all read at once, by whoever asks for the map or for what it is in, so there a message is refused whole.
+A map's keys are read at once, by whoever asks for it or for what it is in: there a message is refused as a whole.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A map's key that is no text is refused before CEL sees it, which would end the process as such a map leaves an expression."""
+"""A map's key that is no text is refused before CEL sees it: it ends the process as such a map leaves an expression."""
 
 import pytest
 from google.protobuf.message import DecodeError
