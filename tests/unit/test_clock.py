@@ -1,5 +1,9 @@
 """The process's clock: wall time that no step of the wall clock moves."""
 
+import functools
+import operator
+from uuid import RFC_4122
+
 import pytest
 
 from orchestrator.bootstrap import SystemClock
@@ -82,3 +86,26 @@ def test_the_real_one_tells_the_time() -> None:
     first = clock.now()
     assert clock.now() >= first
     assert clock.monotonic() <= clock.monotonic()
+
+
+def test_an_id_is_a_uuid_that_begins_with_its_time() -> None:
+    machine = Machine()
+    clock = machine.clock()
+
+    first, second = clock.new_uid(), clock.new_uid()
+    machine.passes(1.0)
+    later = clock.new_uid()
+
+    assert (first.version, first.variant) == (7, RFC_4122)
+    assert first.int >> 80 == second.int >> 80 == 1_000_000_000
+    assert first != second
+    assert later.int >> 80 == 1_000_001_000
+
+
+def test_what_follows_its_time_in_an_id_is_luck() -> None:
+    clock = Machine().clock()
+
+    drawn = [clock.new_uid().int for _ in range(200)]
+
+    ever, always = functools.reduce(operator.or_, drawn), functools.reduce(operator.and_, drawn)
+    assert (ever ^ always).bit_count() == 74
