@@ -12,7 +12,7 @@ one stream, and takes the others) is given to it again, alone, until it has an e
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from orchestrator.errors import JournalUnavailable, OrchestratorError
 from orchestrator.limits import COMMIT_AGAIN_S, COMMIT_STREAMS_MAX
@@ -21,6 +21,7 @@ from orchestrator.ports.journal import Append, Journal, is_put_off
 from orchestrator.ports.observer import Observer
 from orchestrator.tasks import Tasks
 
+_OVER: Final = "this orchestrator has ended and records nothing any more: ask one that runs"
 OnCommitted = Callable[[OrchestratorError | None], None]
 
 
@@ -45,6 +46,7 @@ class Committer:
         """What the journal refuses for now."""
         self._wake = asyncio.Event()
         self._closed = False
+        self._over = False
         self._given_up: set[int] = set()
         """Shards that are left: what the journal puts off there is not tried again."""
         self._progress = asyncio.Event()
@@ -55,8 +57,8 @@ class Committer:
 
     def submit(self, append: Append, on_committed: OnCommitted) -> None:
         """Queue an append; the callback is called once, in a later turn, when it is durable or refused."""
-        if self.failure is not None:
-            asyncio.get_running_loop().call_soon(on_committed, JournalUnavailable(self.failure))
+        if self.failure is not None or self._over:
+            asyncio.get_running_loop().call_soon(on_committed, JournalUnavailable(self.failure or _OVER))
             return
         self._waiting.append(_Waiting(append, on_committed))
         self._wake.set()
@@ -68,6 +70,7 @@ class Committer:
             self._wake.clear()
             while self._waiting:
                 await self._commit(self._next_group())  # given no name here, where it would outlive its commit
+        self._over = True
         await self._again.cancel()
 
     async def settled(self, shards: Collection[int]) -> None:

@@ -370,3 +370,13 @@ async def test_a_drain_does_not_wait_past_its_grace() -> None:
         began_at = process.clock.now()
         await process.orchestrator.drain(3.0)
         assert process.clock.now() - began_at == pytest.approx(3.0, abs=0.1)
+
+
+@on_virtual_time
+async def test_who_asks_after_the_end_is_told_so_instead_of_waiting() -> None:
+    process = Process(silent, PLAN)
+    async with process.orchestrator.running():
+        await process.start()
+
+    with pytest.raises(JournalUnavailable, match="this orchestrator has ended"):
+        await process.orchestrator.cancel("s", "too late")
