@@ -27,7 +27,7 @@ from orchestrator.saga.events import (
     StepsReset,
 )
 from orchestrator.saga.evolve_order import is_to_undo
-from orchestrator.saga.facts import facts_of
+from orchestrator.saga.facts import RecordedFacts
 from orchestrator.saga.plan import Compensation, ExpressionFailure, Operation, Outcome, Plan, Scope, UndoOrder
 from orchestrator.saga.state import TO_UNDO, SagaState, StepState, StepStatus, is_stopped, is_undecided
 from orchestrator.values import TraceContext
@@ -101,7 +101,7 @@ def _stop_operation(draft: Draft, step: StepState) -> None:
     assert awaits is not None  # the step awaits an operation
     if awaits.stop is None or step.stop is not None or step.forward is None or step.forward.last is None:
         return
-    request = calls.bounded(awaits.stop.render(facts_of(draft.state, step.id, step.forward.last.reply)))
+    request = calls.bounded(awaits.stop.render(RecordedFacts(draft.state, step.id, step.forward.last.reply)))
     if not isinstance(request, ExpressionFailure):
         calls.open_with(draft, step.id, Operation.STOP, request)
 

@@ -23,10 +23,10 @@ from orchestrator.saga.events import (
     StepUndone,
     is_good,
 )
-from orchestrator.saga.facts import facts_of
+from orchestrator.saga.facts import RecordedFacts
 from orchestrator.saga.outcome import AttemptEnd, before_probe, believed, judge, meaning
 from orchestrator.saga.plan import COMPENSATE, FORWARD, PROBE, ExpressionFailure, Facts, Operation, Outcome, Render
-from orchestrator.saga.state import SagaState, StepState, StepStatus, insists, operation_of
+from orchestrator.saga.state import OperationState, SagaState, StepState, StepStatus, insists, operation_of
 from orchestrator.saga.verdicts import Again, Begin, Settle, Stick, Verdict
 from orchestrator.saga.wanted import known_outcome, wanted
 from orchestrator.values import Payload
@@ -53,14 +53,9 @@ def open_count(state: SagaState, operation: Operation) -> int:
     return count
 
 
-def open_with(draft: Draft, path: StepId, operation: Operation, request: Payload) -> bool:
-    """Open an operation's next attempt with a request of its own; return False where no time is left for it."""
-    return _open(draft, path, operation, request)
-
-
 def open_next(draft: Draft, path: StepId, operation: Operation) -> None:
     """Open the next attempt of an operation that was tried before, or reopened: same bytes as last time."""
-    if not _open(draft, path, operation, None):
+    if not open_with(draft, path, operation, None):
         # Only a forward operation runs out of time, and its fold so far is all that will ever be known.
         give_up(draft, path, SettleReason.DEADLINE_EXCEEDED)
 
@@ -78,7 +73,11 @@ NEVER_SENT = Report(code="", phase=Phase.NOT_SENT, message="nothing was sent")
 """Stands for the report of an operation that was never tried."""
 
 
-def _open(draft: Draft, path: StepId, operation: Operation, request: Payload | None) -> bool:
+def open_with(draft: Draft, path: StepId, operation: Operation, request: Payload | None) -> bool:
+    """Open an operation's next attempt; return False where no time is left for it.
+
+    `request` is its own; None where it is the same bytes as last time.
+    """
     state, moment = draft.state, draft.moment
     step = state.find(path)
     before = None if step is None else operation_of(step, operation)
@@ -120,10 +119,10 @@ def end_of(draft: Draft, path: StepId, operation: Operation, report: Report, out
     )
 
 
-def settle_attempt(draft: Draft, step: StepState, operation: Operation, report: Report) -> None:
-    """Close the open attempt with its report, then do what follows from it."""
-    before, plan_step = operation_of(step, operation), draft.state.plan.step_of(step.id)
-    assert before is not None and before.open is not None  # noqa: PT018  # the caller has just looked
+def settle_attempt(draft: Draft, step: StepState, operation: Operation, before: OperationState, report: Report) -> None:
+    """Close the open attempt of an operation with its report, then do what follows from it."""
+    assert before.open is not None  # the caller has just looked
+    plan_step = draft.state.plan.step_of(step.id)
     outcome = meaning(report, unknown_before=before.unknown, profile=plan_step.call_of(operation).profile)
     draft.record(
         AttemptSettled(
@@ -140,7 +139,7 @@ def settle_attempt(draft: Draft, step: StepState, operation: Operation, report: 
     reply = report.reply if operation is FORWARD and outcome is _APPLIED else None
     if reply is not None and plan_step.is_answered:
         # Nearly every attempt ends so: what `judge` and `wanted` say of it is known, unless the reply means no.
-        facts = facts_of(draft.state, step.id, reply)
+        facts = RecordedFacts(draft.state, step.id, reply)
         refused = plan_step.refuse is not None and plan_step.refuse(facts)
         if not refused:
             started_at, code, text = before.started_at, report.code, report.message
@@ -217,7 +216,7 @@ def _again(draft: Draft, end: AttemptEnd, verdict: Again) -> None:
 def _begin(draft: Draft, end: AttemptEnd, operation: Operation, render: Render) -> None:
     """Begin another operation of the step. It only reads, so that it is begun even by a process about to stop."""
     reply = end.report.reply if end.operation is FORWARD else None
-    request = bounded(render(facts_of(draft.state, end.path, reply)))
+    request = bounded(render(RecordedFacts(draft.state, end.path, reply)))
     if isinstance(request, ExpressionFailure):
         failed = Settle(
             before_probe(end), SettleReason.EXPRESSION_FAILED, message=f"{operation.value}: {request.message}"
@@ -244,7 +243,7 @@ def _by_reply(end: AttemptEnd, verdict: Settle) -> Settle | Again:
     if not is_good(verdict.outcome, verdict.reason) or step.refuse is None:
         return verdict
     reply = verdict.reply or (end.report.reply if end.operation is FORWARD else None)
-    facts = facts_of(end.state, end.path, reply)
+    facts = RecordedFacts(end.state, end.path, reply)
     # Known to be applied by another word than its reply, a step may have been told no: nobody guesses that it was not.
     refused = step.refuse(facts) if reply is not None else ExpressionFailure("the step was applied without a reply")
     return _refused(end, facts, refused=refused) if refused else verdict
@@ -284,18 +283,18 @@ def settle(
     message: str = "",
 ) -> None:
     """Settle a step, with its undo request where it has something to undo. `reply` is the step's own, where known."""
-    step = draft.state.plan.step_of(path)
+    state = draft.state
+    step, current = state.plan.step_of(path), state.find(path)
     undo: Payload | ExpressionFailure | None = None
     if outcome is not _NOT_APPLIED and step.is_undoable and (step.for_each is None or path != step.id):
         own_reply = reply if outcome is _APPLIED else None
-        undo = bounded(step.call_of(COMPENSATE).render(facts_of(draft.state, path, own_reply)))
-    if isinstance(undo, ExpressionFailure):
+        undo = bounded(step.call_of(COMPENSATE).render(RecordedFacts(state, path, own_reply)))
+    if type(undo) is ExpressionFailure:
         message = f"compensate.request: {undo.message}" + (f"; {message}" if message else "")
         # Past the pivot nothing is undone any more, so that nothing is amiss (R17).
-        harms = outcome is _APPLIED and not (draft.state.is_past_pivot or draft.state.is_at_pivot)
+        harms = outcome is _APPLIED and not (state.is_past_pivot or state.is_at_pivot)
         reason = SettleReason.UNDO_NOT_RENDERED if harms else reason
         undo = None
-    current = draft.state.find(path)
     last = current.forward.last if current is not None and current.forward is not None else None
     draft.record(
         StepSettled(

@@ -22,8 +22,7 @@ _STOP = Operation.STOP
 Operations = Sequence[tuple[Operation, OperationState]]
 """The operations that a step has had so far, as `operations_of` tells them."""
 
-_BACKWARD = frozenset({SagaStatus.COMPENSATING, SagaStatus.COMPENSATED})
-_NEVER_BACKWARD = frozenset({SagaStatus.RUNNING, SagaStatus.COMPLETED})
+_TO_GO_ON = frozenset({SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.NEEDS_ATTENTION})
 _TOLD = frozenset({SagaStatus.NEEDS_ATTENTION, SagaStatus.TERMINATED, SagaStatus.COMPLETED})
 _HAS_EFFECT = frozenset({Outcome.APPLIED, Outcome.UNKNOWN})
 _CALLING = frozenset({StepStatus.IN_FLIGHT, StepStatus.WAITING, StepStatus.PROBING, StepStatus.UNDOING})
@@ -40,14 +39,17 @@ def check_steps(state: SagaState, steps: Iterable[StepId], *, is_draining: bool 
 
     `is_draining`: whoever decided may have been about to stop, as whoever wrote what is read back may have been.
     """
-    for rule in SAGA_RULES:
+    for rule in _SAGA_RULES[state.status]:
         rule(state)
-    waits_for_something(state, is_draining=is_draining)
+    if state.status in _TO_GO_ON:
+        waits_for_something(state, is_draining=is_draining)
     for path in steps:
         step = state.step(path)
-        operations = operations_of(step)
-        attempts_are_dense(state, step, operations)
-        open_ones = [each for each in operations if each[1].open is not None]
+        open_ones: list[tuple[Operation, OperationState]] = []
+        for each in operations_of(step):
+            attempts_are_dense(state, step, each[1])
+            if each[1].open is not None:
+                open_ones.append(each)
         if open_ones:
             for open_rule in OPEN_RULES:
                 open_rule(state, step, open_ones)
@@ -60,14 +62,14 @@ def check_steps(state: SagaState, steps: Iterable[StepId], *, is_draining: bool 
 
 
 def terminal_owes_nothing(state: SagaState) -> None:
-    """M1: a terminal saga owes nothing."""
-    if state.is_terminal and (owes(state) or state.live):
+    """M1: a terminal saga owes nothing, which is what `owed` says of it, and so nothing of it is live."""
+    if state.live:
         raise _violated("M1", state, f"{state.status.value}, yet {sorted(state.live)} is live")
 
 
 def waits_for_something(state: SagaState, *, is_draining: bool) -> None:
     """M8: a saga that is not terminal owes something or names what it waits for."""
-    if state.is_terminal or state.version == 0 or state.is_paused or owes(state):
+    if state.is_paused or owes(state):
         return
     if not state.is_backward and can_begin(state):
         if is_draining:
@@ -79,28 +81,31 @@ def waits_for_something(state: SagaState, *, is_draining: bool) -> None:
 
 
 def backward_has_a_cause(state: SagaState) -> None:
-    """M6: going backward has a cause and a beginning, and does not happen past the pivot; going forward has neither."""
-    backward = state.status in _BACKWARD
-    if backward and (state.cause is None or state.compensation_began_at is None):
+    """M6: going backward has a cause and a beginning, and does not happen past the pivot."""
+    if state.cause is None or state.compensation_began_at is None:
         raise _violated("M6", state, f"{state.status.value} without a cause")
-    if backward and state.is_past_pivot:
+    if state.is_past_pivot:
         raise _violated("M6", state, f"{state.status.value} past the pivot {state.plan.pivot}")
-    if state.status in _NEVER_BACKWARD and state.cause is not None:
+
+
+def forward_has_no_cause(state: SagaState) -> None:
+    """M6, the other half: what goes forward, or came to its good end so, has no cause to go backward."""
+    if state.cause is not None:
         raise _violated("M6", state, f"{state.status.value} with a cause")
 
 
 def nothing_is_left(state: SagaState) -> None:
     """M13, the machine's half: COMPENSATED means that every step with an undo is undone or never took place."""
-    if state.status is SagaStatus.COMPENSATED and remaining(state):
+    if remaining(state):
         raise _violated("M13", state, f"compensated, yet {[s.id for s in remaining(state)]} is left")
 
 
 def calls_match_status(state: SagaState, step: StepState, open_ones: Operations) -> None:
     """M2, M3: a step has at most one open attempt, and only a calling status has one."""
     # Asking for a long-running operation to stop goes beside asking how it is doing, and outlives it.
-    serious = [kind for kind, _ in open_ones if kind is not _STOP]
+    serious = open_ones if step.stop is None else [each for each in open_ones if each[0] is not _STOP]
     if len(serious) > 1:
-        raise _violated("M2", state, f"step {step.id} has calls open for {', '.join(serious)}")
+        raise _violated("M2", state, f"step {step.id} has calls open for {', '.join(kind for kind, _ in serious)}")
     if serious and step.status not in _CALLING:
         raise _violated("M3", state, f"step {step.id} is {step.status.value} with a call open")
 
@@ -141,13 +146,13 @@ def undo_is_stored(state: SagaState, step: StepState) -> None:
         raise _violated("M7", state, f"step {step.id} was applied and has no undo request")
 
 
-def attempts_are_dense(state: SagaState, step: StepState, operations: Operations) -> None:
+def attempts_are_dense(state: SagaState, step: StepState, operation: OperationState) -> None:
     """M9: attempts are numbered 1..n; an open one is the last; those that count are not more than those there were."""
-    for _, operation in operations:
-        wrong = operation.open is not None and operation.open.number != operation.attempts
-        never_sent = operation.attempts == 0 and operation.key == ""  # reopened with another request
-        if wrong or (operation.attempts < 1 and not never_sent) or operation.spent > operation.attempts:
-            raise _violated("M9", state, f"step {step.id} has attempts out of order")
+    attempts, is_open = operation.attempts, operation.open
+    wrong = operation.spent > attempts or (is_open is not None and is_open.number != attempts)
+    # None at all has what was reopened with another request, and has no key until it is sent.
+    if wrong or (attempts < 1 and operation.key):
+        raise _violated("M9", state, f"step {step.id} has attempts out of order")
 
 
 def keys_are_derived(state: SagaState, step: StepState, open_ones: Operations) -> None:
@@ -166,13 +171,12 @@ def epochs_do_not_fall(state: SagaState, step: StepState, open_ones: Operations)
 
 def deadlines_nest(state: SagaState, step: StepState, _open_ones: Operations) -> None:
     """M12: a forward attempt ends no later than the saga's forward deadline."""
-    forward = step.forward
-    if forward is None or forward.open is None or state.is_past_pivot:
+    forward, limit_at = step.forward, state.forward_deadline_at + _ROUNDING_S
+    if forward is None or forward.open is None or forward.open.deadline_at <= limit_at or state.is_past_pivot:
         return
     pivot = state.plan.pivot
-    if pivot is not None and step.id != pivot and state.steps[pivot].forward is not None:
-        return  # what runs beside the pivot may have to outlast it
-    if forward.open.deadline_at > state.forward_deadline_at + _ROUNDING_S:
+    if pivot is None or step.id == pivot or state.steps[pivot].forward is None:
+        # What runs beside the pivot may have to outlast it; all else may not.
         raise _violated("M12", state, f"step {step.id} may run past the saga's deadline")
 
 
@@ -183,11 +187,16 @@ def stuck_was_told(state: SagaState, step: StepState) -> None:
         raise _violated("R24", state, f"step {step.id} is stuck ({step.stuck}) and the saga is {state.status.value}")
 
 
-SAGA_RULES: tuple[Callable[[SagaState], None], ...] = (
-    terminal_owes_nothing,
-    backward_has_a_cause,
-    nothing_is_left,
-)
+_SAGA_RULES: Mapping[SagaStatus, tuple[Callable[[SagaState], None], ...]] = {
+    SagaStatus.QUEUED: (),
+    SagaStatus.RUNNING: (forward_has_no_cause,),
+    SagaStatus.COMPENSATING: (backward_has_a_cause,),
+    SagaStatus.NEEDS_ATTENTION: (),
+    SagaStatus.COMPLETED: (terminal_owes_nothing, forward_has_no_cause),
+    SagaStatus.COMPENSATED: (terminal_owes_nothing, backward_has_a_cause, nothing_is_left),
+    SagaStatus.TERMINATED: (terminal_owes_nothing,),
+}
+"""What binds a saga in each status; M8 binds it while it is to go on."""
 OPEN_RULES: tuple[Callable[[SagaState, StepState, Operations], None], ...] = (
     calls_match_status,
     keys_are_derived,

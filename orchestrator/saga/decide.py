@@ -48,7 +48,16 @@ from orchestrator.saga.events import (
 from orchestrator.saga.facts import RecordedFacts
 from orchestrator.saga.frontier import nothing_was_held
 from orchestrator.saga.plan import CHILD_TARGET, ExpressionFailure, Operation, Scope
-from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, insists, operation_of
+from orchestrator.saga.state import (
+    TERMINAL,
+    OperationState,
+    SagaState,
+    SagaStatus,
+    StepState,
+    StepStatus,
+    insists,
+    operation_of,
+)
 
 _NEWS = (AttemptReported, TimerFired, Recovered)
 """Commands whose sender waits for no answer."""
@@ -78,7 +87,7 @@ def decide(state: SagaState, command: Command, moment: Moment) -> Decision:
     if rejected is not None or (state.version == 0 and not isinstance(command, StartSaga)):
         # Nobody waits for an answer to a report, a timer or a recovery: it is late or early, and decides nothing.
         return Decision((), state, rejected)
-    if state.is_terminal and not isinstance(command, UndoChild):
+    if state.status in TERMINAL and not isinstance(command, UndoChild):
         return Decision((), state)
     draft = Draft(state, moment, nothing_was_held=isinstance(command, _ORDINARY) and nothing_was_held(state, moment))
     match command:
@@ -108,7 +117,7 @@ def decide(state: SagaState, command: Command, moment: Moment) -> Decision:
 
 def _advance(draft: Draft) -> None:
     """Go on in both directions until nothing moves: what was undone may free what goes forward."""
-    while not draft.state.is_terminal:
+    while draft.state.status not in TERMINAL:
         forward.advance(draft)
         state = draft.state
         if not (state.cause is not None or state.rollbacks or state.cancel_reason is not None):
@@ -274,7 +283,7 @@ def _report(draft: Draft, command: AttemptReported) -> None:
     report = command.report
     if len(report.message) > MESSAGE_CHARS_MAX:
         report = changed(report, message=calls.clipped(report.message))
-    calls.settle_attempt(draft, step, command.operation, report)
+    calls.settle_attempt(draft, step, command.operation, operation, report)
 
 
 def _fire(draft: Draft, timer: Timer) -> None:
@@ -312,7 +321,7 @@ def has_step_timer(state: SagaState, step: StepId) -> bool:
 
 def has_forward_deadline(state: SagaState) -> bool:
     """Return whether the saga stops at its forward deadline: not past its pivot, nor while that is undecided (R16)."""
-    if state.is_backward or state.is_paused:
+    if state.cause is not None or state.is_paused:
         return False
     return state.plan.pivot is None or not (state.is_past_pivot or state.is_at_pivot)
 
@@ -341,12 +350,13 @@ def _recover(draft: Draft) -> None:
     """
     for path in in_order(draft.state):
         for kind in Operation:
-            operation = operation_of(draft.state.step(path), kind)
+            step = draft.state.step(path)
+            operation = operation_of(step, kind)
             if operation is None or operation.open is None:
                 continue
             is_child = draft.state.plan.step_of(path).call_of(kind).target == CHILD_TARGET
             if not is_child or operation.open.epoch != draft.moment.epoch:
-                calls.settle_attempt(draft, draft.state.step(path), kind, _LOST)
+                calls.settle_attempt(draft, step, kind, operation, _LOST)
 
 
 def in_order(state: SagaState) -> list[StepId]:

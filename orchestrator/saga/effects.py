@@ -6,6 +6,7 @@ Effects are small values with a stable identity, so that the difference of two s
 """
 
 from enum import StrEnum
+from typing import final
 
 from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import StepId
@@ -52,6 +53,7 @@ class AbortCall:
     attempt: int
 
 
+@final
 @frozen_tuple
 class SetTimer:
     """Wake the saga at `due_at`."""
@@ -69,10 +71,7 @@ def in_order(effect: Effect) -> tuple[int, str, str, float]:
     A set's own order changes with the process's hash seed, and a run that is to be repeated must not. A call that was
     opened and stopped within one turn is begun, then stopped: its report closes the record.
     """
-    match effect:
-        case SendCall(step=step, operation=operation, attempt=attempt):
-            return 0, step, operation, attempt
-        case SetTimer(timer=timer, due_at=due_at):
-            return 1, timer.step or "", timer.kind, due_at
-        case AbortCall(step=step, operation=operation, attempt=attempt):
-            return 2, step, operation, attempt
+    if type(effect) is SetTimer:
+        timer = effect.timer
+        return 1, timer.step or "", timer.kind, effect.due_at
+    return 0 if type(effect) is SendCall else 2, effect.step, effect.operation, effect.attempt

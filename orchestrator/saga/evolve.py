@@ -63,7 +63,8 @@ from orchestrator.saga.traceparts import (
 from orchestrator.saga.transitions import next_saga, next_step
 from orchestrator.values import Payload
 
-_PENDING = StepStatus.PENDING
+# Named once: looking up a member of an enumeration costs as much as ten comparisons.
+_PENDING, _DONE, _UNKNOWN = StepStatus.PENDING, SettleReason.DONE, Outcome.UNKNOWN
 _NOTHING = Payload("", b"")
 _OVER: Mapping[str, object] = {"attention": (), "live": Map[StepId, None](), "is_paused": False, "rollbacks": {}}
 _BEGINS = (AttemptOpened, StepStuck)
@@ -251,6 +252,17 @@ def _step(state: SagaState, event: StepEvent, _status: SagaStatus) -> SagaState:
     return changed(state, version=version, updated_at=event.at, steps=steps, live=live, in_doubt=in_doubt)
 
 
+def _attempt_settled(state: SagaState, event: AttemptSettled, _status: SagaStatus) -> SagaState:
+    """Fold the end of an attempt, which leaves its step where it is, and in doubt where its outcome is UNKNOWN."""
+    path, version = event.step, state.version + 1
+    if path not in state.steps:
+        return _item(state, event)
+    old = state.steps[path]
+    new = with_event(old, event, version, next_step(old.status, event))
+    in_doubt = state.in_doubt if event.outcome is not _UNKNOWN else in_doubt_after(state, new)
+    return changed(state, version=version, updated_at=event.at, steps=state.steps.set(path, new), in_doubt=in_doubt)
+
+
 def _begins(state: SagaState, event: AttemptOpened | StepStuck, _status: SagaStatus) -> SagaState:
     """Fold a record with which a step's way forward may begin, or its undo, in a part of the trace."""
     path, version = event.step, state.version + 1
@@ -301,7 +313,7 @@ def _settled(state: SagaState, event: StepSettled, _status: SagaStatus) -> SagaS
     rollbacks, signals, body = state.rollbacks, state.signals, state.plan.steps[path].body
     if path in rollbacks and path not in rollbacks[path].steps:
         rollbacks = _without(state, path)
-    if isinstance(body, Wait) and event.reason is SettleReason.DONE:
+    if event.reason is _DONE and isinstance(body, Wait):
         taken, *left = signals.get(body.signal, ()) or (None,)
         if taken is None:
             raise JournalCorrupted(f"step {path!r} took signal {body.signal!r}, which had not come")
@@ -363,7 +375,7 @@ FOLDS: Mapping[type[Event], Callable[[SagaState, Any, SagaStatus], SagaState]] =
     StepsReset: _reset,
     StepSkipped: _step,
     AttemptOpened: _begins,
-    AttemptSettled: _step,
+    AttemptSettled: _attempt_settled,
     RetryScheduled: _step,
     StepSettled: _settled,
     CancelRequested: _cancel_requested,

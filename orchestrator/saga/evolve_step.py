@@ -48,7 +48,7 @@ StepEvent = (
 )
 
 _FOUND = frozenset(FOUND.values())
-_UNKNOWN, _APPLIED = Outcome.UNKNOWN, Outcome.APPLIED
+_UNKNOWN, _APPLIED, _LOST = Outcome.UNKNOWN, Outcome.APPLIED, Phase.LOST
 _NOT_BY_ITS_REPLY = frozenset({SettleReason.PROBED, SettleReason.RESOLVED})
 
 
@@ -141,7 +141,7 @@ def _attempt_settled(step: StepState, event: AttemptSettled, _version: int, stat
     report, operation = event.report, _operation(step, event.operation)
     if operation.open is None or operation.open.number != event.attempt:
         raise JournalCorrupted(f"attempt {event.attempt} of step {event.step!r} is settled but not open")
-    free = is_parked(report) or report.phase is Phase.LOST
+    free = is_parked(report) or report.phase is _LOST
     after = changed(operation, open=None, spent=operation.spent + (0 if free else 1), last=report)
     if event.outcome is _UNKNOWN:
         deadline_at = operation.open.deadline_at
@@ -204,14 +204,14 @@ def _settled(step: StepState, event: StepSettled, version: int, status: StepStat
             reply = forward.last.reply
         if forward.retry_at is not None or forward.parked:
             forward = changed(forward, retry_at=None, parked=False)
+    if step.awaiting is not None or step.probe is not None or step.stop is not None:
+        # Settled by a person, it is not asked about any more.
+        awaiting, probe, stop = _called_off(step.awaiting), _called_off(step.probe), _called_off(step.stop)
+        step = changed(step, awaiting=awaiting, probe=probe, stop=stop)
     return changed(
         step,
         status=status,
         forward=forward,
-        # Settled by a person, it is not asked about any more.
-        awaiting=_called_off(step.awaiting),
-        probe=_called_off(step.probe),
-        stop=_called_off(step.stop),
         outcome=event.outcome,
         settle_reason=event.reason,
         code=event.code,

@@ -15,9 +15,9 @@ class RecordedFacts:
     """`plan.Facts` over a state: what the expressions of one step may read."""
 
     state: SagaState
-    own_reply: Payload | None = None
     path: StepId = StepId("")
     """The step, or the item, that the expression belongs to; empty where it is the saga's."""
+    own_reply: Payload | None = None
 
     @property
     def saga_id(self) -> SagaId:
@@ -86,8 +86,3 @@ def elements(state: SagaState, step: StepId) -> Sequence[object]:
         assert not isinstance(evaluated, ExpressionFailure)
         known = state.memo[step] = began, evaluated
     return known[1]
-
-
-def facts_of(state: SagaState, path: StepId, own_reply: Payload | None = None) -> RecordedFacts:
-    """Return what the expressions of a step, or of an item, may read."""
-    return RecordedFacts(state, own_reply, path)

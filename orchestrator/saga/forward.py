@@ -21,7 +21,7 @@ from orchestrator.saga.events import (
     StepSkipped,
     is_good,
 )
-from orchestrator.saga.facts import RecordedFacts, facts_of
+from orchestrator.saga.facts import RecordedFacts
 from orchestrator.saga.frontier import Readiness, has_failed, has_room, is_open, readiness_of, to_look_at
 from orchestrator.saga.plan import (
     FORWARD,
@@ -36,9 +36,19 @@ from orchestrator.saga.plan import (
     Step,
     Wait,
 )
-from orchestrator.saga.state import SETTLED, SagaState, StepState, StepStatus, insists, is_stopped, is_undecided
+from orchestrator.saga.state import (
+    SETTLED,
+    SagaState,
+    SagaStatus,
+    StepState,
+    StepStatus,
+    insists,
+    is_stopped,
+    is_undecided,
+)
 
 # Named once: looking up a member of an enumeration costs as much as ten comparisons.
+_NEEDS_ATTENTION: Final = SagaStatus.NEEDS_ATTENTION
 _PENDING: Final = StepStatus.PENDING
 _WAIT: Final = Readiness.WAIT
 _SKIP: Final = Readiness.SKIP
@@ -49,9 +59,12 @@ _ENDS = (StepSettled, ElseBegan)
 
 
 def advance(draft: Draft) -> None:
-    """Stop at the first error; otherwise start what may start, pass over what cannot run, and end when all is done."""
+    """Stop at the first error; otherwise start what may start, pass over what cannot run, and end when all is done.
+
+    Asked of a saga that has begun and has not ended.
+    """
     state = draft.state
-    if state.is_backward or state.is_terminal or state.version == 0:
+    if state.cause is not None:
         return
     if state.cancel_reason is not None and _is_waiting_for_pivot(draft, state.cancel_reason):
         return
@@ -97,7 +110,7 @@ def _stopped_by_failure(draft: Draft) -> bool:
 def _may_have_failed(draft: Draft) -> bool:
     """Look at what settled now; what failed before it had its consequences then, unless something was held back."""
     for event in draft.events:
-        if isinstance(event, StepSettled) and not (draft.nothing_was_held and is_good(event.outcome, event.reason)):
+        if type(event) is StepSettled and not (draft.nothing_was_held and is_good(event.outcome, event.reason)):
             return True
     return False
 
@@ -147,7 +160,10 @@ def _has_ended(draft: Draft, seen: int) -> bool:
 
 def _is_held(draft: Draft) -> bool:
     """Return whether nothing new begins for now: the process is about to stop, or a person has the word."""
-    return draft.moment.is_draining or draft.state.is_paused or parts.asks_forward(draft.state)
+    state = draft.state
+    if draft.moment.is_draining or state.is_paused:
+        return True
+    return state.status is _NEEDS_ATTENTION and parts.asks_forward(state)
 
 
 def _may_begin_item(draft: Draft) -> bool:
@@ -179,8 +195,8 @@ def _start_frontier(draft: Draft) -> bool:
 
 def _start(draft: Draft, step: Step) -> None:
     if step.when is not None:
-        wanted = step.when(facts_of(draft.state, step.id))
-        if isinstance(wanted, ExpressionFailure):
+        wanted = step.when(RecordedFacts(draft.state, step.id))
+        if type(wanted) is ExpressionFailure:
             _fail(draft, step, step.id, SettleReason.EXPRESSION_FAILED, f"when: {wanted.message}")
             return
         if not wanted:
@@ -194,7 +210,7 @@ def _start(draft: Draft, step: Step) -> None:
         case Call():
             _call(draft, step, step.id, body)
         case Sleep(duration=duration):
-            asleep_s = duration(facts_of(draft.state, step.id))
+            asleep_s = duration(RecordedFacts(draft.state, step.id))
             if not isinstance(asleep_s, ExpressionFailure) and not 0 <= asleep_s <= SLEEP_S_MAX:
                 asleep_s = ExpressionFailure(f"{asleep_s:g} s is not between 0 and {SLEEP_S_MAX:.0f}")
             if isinstance(asleep_s, ExpressionFailure):
@@ -209,7 +225,7 @@ def _start(draft: Draft, step: Step) -> None:
 
 
 def _start_items(draft: Draft, step: Step, for_each: ForEach) -> None:
-    items = for_each.items(facts_of(draft.state, step.id))
+    items = for_each.items(RecordedFacts(draft.state, step.id))
     if not isinstance(items, ExpressionFailure) and len(items) > ITEMS_MAX:
         items = ExpressionFailure(f"{len(items)} items, more than {ITEMS_MAX}")
     if isinstance(items, ExpressionFailure):
@@ -225,8 +241,8 @@ def start_item(draft: Draft, step: Step, path: StepId) -> None:
 
 
 def _call(draft: Draft, step: Step, path: StepId, call: Call) -> None:
-    request = calls.bounded(call.render(facts_of(draft.state, path)))
-    if isinstance(request, ExpressionFailure):
+    request = calls.bounded(call.render(RecordedFacts(draft.state, path)))
+    if type(request) is ExpressionFailure:
         _fail(draft, step, path, SettleReason.EXPRESSION_FAILED, f"request: {request.message}")
     elif not calls.open_with(draft, path, FORWARD, request):
         message = "the saga's forward deadline passed before the step began"
@@ -247,7 +263,7 @@ def complete(draft: Draft) -> None:
     """End a saga that went well, with its output."""
     state = draft.state
     output = calls.bounded(state.plan.output(RecordedFacts(state))) if state.plan.output is not None else None
-    if isinstance(output, ExpressionFailure):
+    if type(output) is ExpressionFailure:
         message = calls.clipped(f"output: {output.message}")
         if not state.is_past_pivot:
             # The caller was promised a result that cannot be had; what was done for it is undone.

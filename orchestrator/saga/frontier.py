@@ -6,9 +6,9 @@ costs the same in a saga of five steps and of a thousand. Where something was he
 first decision without the hold looks at all of them, in the same order (`nothing_was_held`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import StepId
@@ -16,7 +16,7 @@ from orchestrator.limits import FORWARD_PARALLEL_MAX
 from orchestrator.saga import calls
 from orchestrator.saga.commands import Moment
 from orchestrator.saga.draft import Draft
-from orchestrator.saga.events import GOOD_REASONS, ElseBegan, StepBegan, StepSettled, StepSkipped
+from orchestrator.saga.events import GOOD_REASONS, ElseBegan, Event, StepBegan, StepSettled, StepSkipped
 from orchestrator.saga.plan import FORWARD, Scope, Step, Trigger, TriggerRule
 from orchestrator.saga.state import SagaState, SagaStatus, StepState, StepStatus, is_stopped
 
@@ -28,10 +28,8 @@ _WAITING: Final = StepStatus.WAITING
 _RUNNING: Final = SagaStatus.RUNNING
 _ALL_SUCCESS: Final = TriggerRule.ALL_SUCCESS
 _FAILED = frozenset({StepStatus.NOT_APPLIED, StepStatus.UNSETTLED})
-# As tuples, which unions would be made into at every call.
+# As a tuple, which a union would be made into at every call.
 _ENDED = (StepSettled, StepSkipped)
-_BEGAN = (StepBegan, ElseBegan)
-_FREEING = (*_ENDED, *_BEGAN)
 
 
 class Readiness(Enum):
@@ -92,17 +90,15 @@ def readiness(trigger: Trigger, tally: Tally) -> Readiness:
 
 def readiness_of(state: SagaState, step: Step) -> Readiness:
     """Return what a step's trigger rule says now."""
-    if not step.needs:
-        return _START
     applied = failed = skipped = 0
     for need in step.needs:
         before = state.steps[need]
-        if has_failed(before):
-            failed += 1
-        elif before.status is _APPLIED:
+        if before.status is _APPLIED and before.settle_reason in GOOD_REASONS:
             applied += 1
         elif before.status is _SKIPPED:
             skipped += 1
+        elif has_failed(before):
+            failed += 1
     total = len(step.needs)
     if applied == total and step.trigger.rule is _ALL_SUCCESS:
         return _START  # without further ado, because nearly every step begins so
@@ -177,7 +173,8 @@ def _freed(draft: Draft) -> Iterator[Step]:
     seen, last = 0, -1
     while True:
         for event in events[seen:]:
-            if isinstance(event, _FREEING) and (found := _freed_by(draft.state, event, last)):
+            freed_by = _FREED_BY.get(type(event))
+            if freed_by is not None and (found := freed_by(draft.state, event, last)):
                 places = sorted({*places, *found}, reverse=True) if places else found[::-1]
         seen = len(events)
         if not places:
@@ -186,27 +183,38 @@ def _freed(draft: Draft) -> Iterator[Step]:
         yield order[last]
 
 
-def _freed_by(state: SagaState, event: StepSettled | StepSkipped | StepBegan | ElseBegan, after: int) -> list[int]:
-    """Return the places behind another one of the steps that an event may free."""
+def _behind(state: SagaState, event: StepSettled | StepSkipped, after: int) -> list[int]:
+    """Return the places behind another one of the steps that the end of one may free."""
     plan = state.plan
-    if isinstance(event, _BEGAN):
-        return [place for place in plan.member_places.get(event.step, ()) if place > after]
     places = plan.follower_places.get(event.step)
     if places is None:
         return []
+    ended = state.steps[event.step]
+    if ended.status is not _APPLIED or ended.settle_reason not in GOOD_REASONS:
+        return [place for place in places if place > after]
     # Who wants all to go well has lost nothing by this one, so that it need not be looked at before the last of them.
-    well = _went_well(state.steps[event.step])
-    return [place for place in places if place > after and not (well and _waits_for_more(state, plan.order[place]))]
+    return [place for place in places if place > after and not _waits_for_more(state, plan.order[place])]
 
 
-def _went_well(step: StepState) -> bool:
-    return step.status is _APPLIED and step.settle_reason in GOOD_REASONS
+def _within(state: SagaState, event: StepBegan | ElseBegan, after: int) -> list[int]:
+    """Return the places behind another one of the members that the beginning of a scope may free."""
+    return [place for place in state.plan.member_places.get(event.step, ()) if place > after]
+
+
+_FREED_BY: Mapping[type[Event], Callable[[SagaState, Any, int], list[int]]] = {
+    StepSettled: _behind,
+    StepSkipped: _behind,
+    StepBegan: _within,
+    ElseBegan: _within,
+}
+"""The places that an event frees, by its class: why no `match` or `isinstance`, `evolve.FOLDS` says."""
 
 
 def _waits_for_more(state: SagaState, step: Step) -> bool:
     if step.trigger.rule is not _ALL_SUCCESS:
         return False
-    for need in step.needs:  # noqa: SIM110  # `all` of a generator takes twice as long, and this is asked at every end
-        if not _went_well(state.steps[need]):
+    for need in step.needs:
+        before = state.steps[need]
+        if before.status is not _APPLIED or before.settle_reason not in GOOD_REASONS:
             return True
     return False

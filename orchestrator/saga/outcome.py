@@ -27,7 +27,7 @@ FAILED_PRECONDITION says that the service is still at it, which is UNKNOWN and a
 That is what the wire means; what the step is for has the last word, in `wanted.py`.
 """
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from orchestrator.frozen import changed, frozen
 from orchestrator.ids import StepId
@@ -35,7 +35,7 @@ from orchestrator.limits import ATTEMPTS_MAX
 from orchestrator.saga.budget import has_attempts_left, has_deadline, retry_delay_s
 from orchestrator.saga.commands import Moment
 from orchestrator.saga.events import AttentionReason, Phase, Report, SettleReason
-from orchestrator.saga.facts import facts_of
+from orchestrator.saga.facts import RecordedFacts
 from orchestrator.saga.plan import (
     CHILD_TARGET,
     Call,
@@ -50,6 +50,9 @@ from orchestrator.saga.plan import (
 from orchestrator.saga.state import OperationState, SagaState, StepState, insists, is_stopped
 from orchestrator.saga.verdicts import Again, Begin, Settle, Stick, Verdict
 
+# Named once: looking up a member of an enumeration costs as much as ten comparisons.
+_APPLIED: Final = Outcome.APPLIED
+_NOT_SENT: Final = Phase.NOT_SENT
 NEVER_FROM_THE_LIBRARY = frozenset(
     {
         "INVALID_ARGUMENT",
@@ -72,10 +75,10 @@ def meaning(report: Report, *, unknown_before: bool, profile: OutcomeProfile = O
     """Return what one attempt's report alone says about the effect."""
     if report.code == "DATA_LOSS":
         return Outcome.UNKNOWN
-    if report.phase is Phase.NOT_SENT:
+    if report.phase is _NOT_SENT:
         return Outcome.NOT_APPLIED
     if report.code == "OK":
-        return Outcome.APPLIED
+        return _APPLIED
     if report.phase is Phase.LOST:
         return Outcome.UNKNOWN
     if report.applied is not None:
@@ -213,7 +216,7 @@ def _read_reply(end: AttemptEnd) -> Verdict:
         return _answered(end, end.step.awaits.read, Begin(Operation.AWAIT))
     poll = end.step.poll
     assert poll is not None  # calls.py has settled what one reply is enough for
-    facts = facts_of(end.state, end.path, end.report.reply)
+    facts = RecordedFacts(end.state, end.path, end.report.reply)
     enough = poll.until(facts)
     # A read has no effect that could stay; a call that was applied again and again is undone like one that was once.
     outcome = Outcome.NOT_APPLIED if end.step.kind is StepKind.READ else Outcome.APPLIED
@@ -231,7 +234,7 @@ def _read_reply(end: AttemptEnd) -> Verdict:
 
 def _answered(end: AttemptEnd, read: ReadAnswer, pending: Verdict) -> Verdict:
     """Return what an answer says about a long-running operation."""
-    answer = read(facts_of(end.state, end.path, end.report.reply))
+    answer = read(RecordedFacts(end.state, end.path, end.report.reply))
     if isinstance(answer, ExpressionFailure):
         return Settle(Outcome.UNKNOWN, SettleReason.EXPRESSION_FAILED, message=answer.message)
     if answer.outcome is None:
@@ -286,7 +289,7 @@ def _judge_probe(end: AttemptEnd) -> Verdict:
     assert end.step.probe is not None  # it has just been probed
     report = end.report
     if report.code == "OK":
-        answer = end.step.probe.read(facts_of(end.state, end.path, report.reply))
+        answer = end.step.probe.read(RecordedFacts(end.state, end.path, report.reply))
         if isinstance(answer, ExpressionFailure):
             return Settle(Outcome.UNKNOWN, SettleReason.EXPRESSION_FAILED, message=f"probe: {answer.message}")
         outcome, reply, message = answer.outcome, answer.reply, answer.message

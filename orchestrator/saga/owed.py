@@ -12,21 +12,26 @@ from orchestrator.saga.backward import draining
 from orchestrator.saga.decide import has_forward_deadline, has_step_timer, is_overdue_news
 from orchestrator.saga.effects import AbortCall, Effect, SendCall, SetTimer, Timer, TimerKind
 from orchestrator.saga.plan import FORWARD
-from orchestrator.saga.state import SagaState, is_stopped, operations_of
+from orchestrator.saga.state import TERMINAL, SagaState, is_stopped, operations_of
 
 _DEADLINE = Timer(TimerKind.FORWARD_DEADLINE)
 
 
 def owed(state: SagaState) -> frozenset[Effect]:
     """Return every effect that is outstanding; empty for a terminal saga (M1)."""
-    if state.is_terminal or state.version == 0:
-        return frozenset()
-    return frozenset(_effects(state))
+    return frozenset(all_owed(state))
+
+
+def all_owed(state: SagaState) -> list[Effect]:
+    """Return the same, each once and in no order."""
+    if state.status in TERMINAL or state.version == 0:
+        return []
+    return [*_effects(state)]
 
 
 def owes(state: SagaState) -> bool:
     """Return whether anything is outstanding: all that an invariant asks, at the price of the first effect."""
-    if state.is_terminal or state.version == 0:
+    if state.status in TERMINAL or state.version == 0:
         return False
     return has_forward_deadline(state) or next(_effects(state), None) is not None
 

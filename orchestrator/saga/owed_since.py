@@ -12,7 +12,7 @@ from immutables import Map
 from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import StepId
 from orchestrator.saga.effects import Effect, SetTimer, Timer, in_order
-from orchestrator.saga.owed import of_path, of_saga, owed
+from orchestrator.saga.owed import all_owed, of_path, of_saga
 from orchestrator.saga.state import TERMINAL, SagaState
 
 
@@ -29,7 +29,6 @@ class Change:
 NO_CHANGE = Change((), ())
 _FEW = 2
 """Fewer have no order, and most changes have one of either kind."""
-_NOTHING: Sequence[Effect] = ()
 
 
 def owed_since(
@@ -49,22 +48,24 @@ def owed_since(
 
 def _since(old: SagaState | None, new: SagaState, touched: Iterable[StepId]) -> Change:
     if old is None:
-        return Change(_sorted([*owed(new)]), ())
+        return Change(_sorted(all_owed(new)), ())
+    if new.status in TERMINAL:
+        return Change((), _sorted(all_owed(old)))  # which owes nothing any more
     if not _is_alike(old, new):
-        return _difference(owed(old), owed(new))
+        return _difference(all_owed(old), all_owed(new))
     due: list[Effect] = []
     over: list[Effect] = []
     for path in touched:
         if _ends_items(old, new, path):
-            return _difference(owed(old), owed(new))
-        before = of_path(old, path) if path in old.live else _NOTHING
-        after = of_path(new, path) if path in new.live else _NOTHING
-        if before and after:
+            return _difference(all_owed(old), all_owed(new))
+        if path not in old.live:
+            due += of_path(new, path) if path in new.live else ()
+        elif path not in new.live:
+            over += of_path(old, path)
+        else:
+            before, after = of_path(old, path), of_path(new, path)
             due += [effect for effect in after if effect not in before]
             over += [effect for effect in before if effect not in after]
-        else:
-            due += after
-            over += before
     if new.cause is not None or new.rollbacks:
         beside = _difference(of_saga(old), of_saga(new))
         due += beside.due
@@ -84,10 +85,10 @@ def _owed_still(state: SagaState, timer: Timer) -> list[Effect]:
 def timers_after(timers: Map[Timer, float], change: Change) -> Map[Timer, float]:
     """Return which timers are owed, and for when, after a change of what is owed."""
     for effect in change.over:
-        if isinstance(effect, SetTimer) and effect.timer in timers:
+        if type(effect) is SetTimer and effect.timer in timers:
             timers = timers.delete(effect.timer)
     for effect in change.due:
-        if isinstance(effect, SetTimer):
+        if type(effect) is SetTimer:
             timers = timers.set(effect.timer, effect.due_at)
     return timers
 
@@ -114,7 +115,6 @@ def _is_alike(old: SagaState, new: SagaState) -> bool:
     return (
         old.version > 0
         and old.status not in TERMINAL
-        and new.status not in TERMINAL
         and old.cause is new.cause
         and old.rollbacks is new.rollbacks
         and old.is_paused is new.is_paused
@@ -124,7 +124,5 @@ def _is_alike(old: SagaState, new: SagaState) -> bool:
 
 def _ends_items(old: SagaState, new: SagaState, path: StepId) -> bool:
     """Return whether a step with items has come to its end, or begun: with it, nothing new begins in them any more."""
-    if path not in new.steps:
-        return False
-    step = new.steps[path]
-    return step.items is not None and step.status is not old.steps[path].status
+    step = new.steps.get(path)
+    return step is not None and step.items is not None and step.status is not old.steps[path].status

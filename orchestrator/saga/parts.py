@@ -9,7 +9,7 @@ from orchestrator.saga.draft import Draft
 from orchestrator.saga.events import AttentionReason, Cause, CauseKind, SettleReason
 from orchestrator.saga.frontier import ended_in
 from orchestrator.saga.plan import OnFailure, Operation, Outcome, Scope, Sleep, Step, Wait
-from orchestrator.saga.state import SETTLED, ItemsState, SagaState, SagaStatus, StepState, StepStatus, insists
+from orchestrator.saga.state import SETTLED, ItemsState, SagaState, StepState, StepStatus, insists
 
 _WAITING: Final = StepStatus.WAITING
 
@@ -19,9 +19,10 @@ Start = Callable[[Draft, Step, StepId], None]
 
 
 def asks_forward(state: SagaState) -> bool:
-    """Return whether a person has to say how a step goes on: until then nothing new begins."""
-    if state.status is not SagaStatus.NEEDS_ATTENTION:
-        return False
+    """Return whether a person has to say how a step goes on: until then nothing new begins.
+
+    Asked only of a saga that needs attention, in which alone a step is stuck.
+    """
     for step in state.steps.values():
         if step.status is StepStatus.STUCK and step.outcome is None:
             return True

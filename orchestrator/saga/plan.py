@@ -8,7 +8,7 @@ functions; what they gave is recorded in the event, so `evolve` never evaluates 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, fields
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, final
 from uuid import UUID
 
 from orchestrator.frozen import frozen, frozen_tuple
@@ -103,6 +103,7 @@ class UndoOrder(StrEnum):
     SEQUENTIAL = "sequential"
 
 
+@final
 @frozen_tuple
 class ExpressionFailure:
     """An expression that could not be evaluated: a value, because author errors are business facts here."""

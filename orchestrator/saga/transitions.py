@@ -4,7 +4,8 @@ A pair that is not listed is illegal: `decide` rejects the command, `evolve` on 
 Either way nothing changes. The diagrams in `docs/design/machine.md` are drawn from these tables.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from orchestrator.errors import JournalCorrupted
 from orchestrator.saga.events import (
@@ -201,16 +202,6 @@ _OPENED_AS: Mapping[Operation, Step] = {
 }
 
 
-_FIXED: Mapping[EventType, Step] = {
-    StepBegan: Step.WAITING,
-    StepSkipped: Step.SKIPPED,
-    StepUndone: Step.UNDONE,
-    StepStuck: Step.STUCK,
-    StepLeft: Step.LEFT,
-    StepsReset: Step.PENDING,
-}
-"""The status that an event brings whatever it says; of those that it says more of, `_wanted` knows."""
-_NONE = frozenset[Step]()
 _RUNNING, _COMPENSATING = Saga.RUNNING, Saga.COMPENSATING
 
 
@@ -224,30 +215,38 @@ def next_saga(status: Saga, event: Event, *, is_backward: bool = False) -> Saga:
 
 def next_step(status: Step, event: Event) -> Step:
     """Return the step's status after the event; `JournalCorrupted` where the pair is not in the table."""
-    wanted = _FIXED.get(type(event)) or _wanted(status, event)
-    if wanted not in STEP[status].get(type(event), _NONE):
-        raise _refused(status, event)
+    kind = type(event)
+    allowed = STEP[status].get(kind)
+    if allowed is None or (wanted := _WANTED[kind](status, event)) not in allowed:
+        raise JournalCorrupted(f"{kind.__name__} cannot follow in a step that is {status.value}")
     return wanted
 
 
-def _refused(status: Step, event: Event) -> JournalCorrupted:
-    return JournalCorrupted(f"{type(event).__name__} cannot follow in a step that is {status.value}")
+def _as_scheduled(_status: Step, event: RetryScheduled) -> Step:
+    if event.operation is FORWARD:
+        return Step.PARKED if event.parked else Step.BACKING_OFF
+    return _OPENED_AS[event.operation]
 
 
-def _wanted(status: Step, event: Event) -> Step:
-    """Return the status that the event itself asks for, legal or not; the most frequent first."""
-    match event:
-        case AttemptSettled():
-            return status  # what follows from an attempt's end is the next record's to say
-        case AttemptOpened():
-            return _OPENED_AS[event.operation]
-        case StepSettled():
-            return SETTLED_AS[event.outcome]
-        case RetryScheduled():
-            if event.operation is FORWARD:
-                return Step.PARKED if event.parked else Step.BACKING_OFF
-            return _OPENED_AS[event.operation]
-        case StepReopened():
-            return Step.UNDOING if event.operation is COMPENSATE else Step.BACKING_OFF
-        case _:
-            raise _refused(status, event)  # it concerns no step, or is in `_FIXED`
+def _as_reopened(_status: Step, event: StepReopened) -> Step:
+    return Step.UNDOING if event.operation is COMPENSATE else Step.BACKING_OFF
+
+
+def _always(status: Step) -> Callable[[Step, Event], Step]:
+    return lambda _status, _event: status
+
+
+_WANTED: Mapping[EventType, Callable[[Step, Any], Step]] = {
+    AttemptSettled: lambda status, _: status,  # what follows from an attempt's end is the next record's to say
+    AttemptOpened: lambda _, event: _OPENED_AS[event.operation],
+    StepSettled: lambda _, event: SETTLED_AS[event.outcome],
+    RetryScheduled: _as_scheduled,
+    StepReopened: _as_reopened,
+    StepBegan: _always(Step.WAITING),
+    StepSkipped: _always(Step.SKIPPED),
+    StepUndone: _always(Step.UNDONE),
+    StepStuck: _always(Step.STUCK),
+    StepLeft: _always(Step.LEFT),
+    StepsReset: _always(Step.PENDING),
+}
+"""The status that an event itself asks for, legal or not, of every class in `STEP`; why no `match`: `evolve.FOLDS`."""

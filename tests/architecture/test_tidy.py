@@ -32,6 +32,7 @@ LONG_FILES: dict[str, str] = {
     "orchestrator/saga/events.py": "one published vocabulary, each value with its meaning; it holds no logic",
     "orchestrator/saga/outcome.py": "one table and its fold: what an end means is read beside what follows from it",
     "orchestrator/saga/plan.py": "one tree of values that name each other; what it derives is in edges.py",
+    "orchestrator/saga/state.py": "one tree of values with their invariants at the fields, and what is asked of them",
     "orchestrator/telemetry/instruments.py": "one table of everything that is published, and no logic",
     "tests/properties/machine_world.py": "one world: the network, people and time act on one saga, in any order",
 }

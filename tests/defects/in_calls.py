@@ -50,8 +50,8 @@ IN_CALLS = (
         breaks="I18, I24, R8",
         module="saga.outcome",
         says="a connection that broke is taken for one that never was",
-        old="    if report.phase is Phase.NOT_SENT:\n        return Outcome.NOT_APPLIED\n",
-        new="""    if report.phase is Phase.NOT_SENT or report.code == "UNAVAILABLE":
+        old="    if report.phase is _NOT_SENT:\n        return Outcome.NOT_APPLIED\n",
+        new="""    if report.phase is _NOT_SENT or report.code == "UNAVAILABLE":
         return Outcome.NOT_APPLIED
 """,
     ),

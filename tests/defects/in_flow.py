@@ -8,8 +8,8 @@ IN_FLOW = (
         breaks="I17, M2",
         module="saga.forward",
         says="new steps are started while the saga is being undone",
-        old="    if state.is_backward or state.is_terminal or state.version == 0:\n        return\n",
-        new="    if state.is_terminal or state.version == 0:\n        return\n",
+        old="    if state.cause is not None:\n        return\n    if state.cancel_reason",
+        new="    if state.cancel_reason",
     ),
     Defect(
         name="cancel-behind-the-pivot",
