@@ -2,7 +2,9 @@
 
 ::
 
-    client ──► edge (interceptor.py)            request id, admission, errors to statuses, slow readers
+    client ──► door (door.py)                   a burst of calls comes in as a burst
+                 ▼
+               edge (interceptor.py)            request id, admission, errors to statuses, slow readers
                  ├─► counted (counting.py)      by method and status, timed unless it is meant to last
                  └─► SagaService (sagas.py)     one method per verb of the façade
                  │     └─ Watch (watch.py)      a saga's events as a resumable stream

@@ -12,7 +12,7 @@ it does not take stays in our memory.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import grpc
@@ -38,11 +38,33 @@ RoomOf = Callable[[str, object], Room]
 """Full method name and request (None where requests are a stream) to the bound the call counts against."""
 
 
-class Edge(grpc.aio.ServerInterceptor):
-    """Wraps every method once; the wrapped ones are kept by name."""
+class Methods:
+    """What generated code takes for a server when it adds a service: keeps the methods.
+
+    Registered with gRPC, each method would have calls of its own asked for, and gRPC goes through all of them at every
+    call; as generic ones they are found by name.
+    """
+
+    def __init__(self) -> None:
+        self.handlers: list[grpc.GenericRpcHandler] = []
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Keep these."""
+        self.handlers.extend(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        """Nothing: they came as generic ones, too."""
+
+
+class Edge(grpc.GenericRpcHandler):
+    """Wraps every method once; the wrapped ones are kept by name.
+
+    It is a handler, and no interceptor: gRPC would ask an interceptor at every call, and in a coroutine.
+    """
 
     def __init__(
         self,
+        methods: Methods,
         *,
         admission: Admission,
         room_of: RoomOf,
@@ -54,6 +76,7 @@ class Edge(grpc.aio.ServerInterceptor):
         away: Callable[[], str] = str,
     ) -> None:
         """`commands` are the methods that record something; `away` says why nothing can be recorded now."""
+        self._inner = tuple(methods.handlers)
         self._commands = frozenset(commands)
         self._away = away
         self._forwarding = forwarding
@@ -64,15 +87,11 @@ class Edge(grpc.aio.ServerInterceptor):
         self._slow_reader_s = slow_reader_s
         self._wrapped: dict[str, Handler] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], "Awaitable[Handler | None]"],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> "Handler | None":
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
         """Return the method with everything around it; an unknown method stays gRPC's own UNIMPLEMENTED."""
         name = handler_call_details.method
         if name not in self._wrapped:
-            inner = await continuation(handler_call_details)
+            inner = next(filter(None, (each.service(handler_call_details) for each in self._inner)), None)
             if inner is None:
                 return None
             self._wrapped[name] = self._wrap(name, inner)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 import grpc.aio
 
@@ -11,8 +11,9 @@ from orchestrator import limits
 from orchestrator.api.admin import AdminService
 from orchestrator.api.definitions import DefinitionService
 from orchestrator.api.diagnostics import DiagnosticsService
+from orchestrator.api.door import open_door
 from orchestrator.api.forwarding import Forwarding
-from orchestrator.api.interceptor import Edge
+from orchestrator.api.interceptor import Edge, Methods
 from orchestrator.api.servicers import DIAGNOSTICS, OPERATOR, SAGA, Servicers, room_of
 from orchestrator.api.standard import Health, health_pb2_grpc, reflection_handlers
 from orchestrator.definition.revisions import Revisions
@@ -124,7 +125,10 @@ class ApiServer:
         self._desk = servicers.desk
         self._health = Health(services)
         self._tasks = Tasks()
+        methods = self._methods(servicers, revisions, clock, cluster, diagnostics)
+        methods.add_generic_rpc_handlers(reflection_handlers(services))
         edge = Edge(
+            methods,
             admission=self._admission,
             room_of=room_of,
             clock=clock,
@@ -134,18 +138,31 @@ class ApiServer:
             away=str if links is None else links.away,
             forwarding=None if links is None else self._forwarding(links, servicers, clock),
         )
-        self._server = grpc.aio.server(interceptors=(edge,), options=_options(bounds))
-        saga_service_pb2_grpc.add_SagaServiceServicer_to_server(servicers.sagas, self._server)
-        operator_service_pb2_grpc.add_OperatorServiceServicer_to_server(servicers.operators, self._server)
+        self._server = open_door(_options(bounds))
+        self._server.add_generic_rpc_handlers((edge,))
+
+    def _methods(
+        self,
+        servicers: Servicers,
+        revisions: Revisions,
+        clock: Clock,
+        cluster: ClusterView | None,
+        diagnostics: Diagnostics | None,
+    ) -> Methods:
+        """Return the methods of all services that are served, bare."""
+        methods = Methods()
+        server = cast(grpc.aio.Server, methods)
+        saga_service_pb2_grpc.add_SagaServiceServicer_to_server(servicers.sagas, server)
+        operator_service_pb2_grpc.add_OperatorServiceServicer_to_server(servicers.operators, server)
         definitions = DefinitionService(revisions=revisions)
-        definition_service_pb2_grpc.add_DefinitionServiceServicer_to_server(definitions, self._server)
+        definition_service_pb2_grpc.add_DefinitionServiceServicer_to_server(definitions, server)
         if cluster is not None:
-            admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(cluster=cluster), self._server)
+            admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(cluster=cluster), server)
         if diagnostics is not None:
             live = DiagnosticsService(diagnostics=diagnostics, clock=clock)
-            diagnostics_service_pb2_grpc.add_DiagnosticsServiceServicer_to_server(live, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._server.add_generic_rpc_handlers(reflection_handlers(services))
+            diagnostics_service_pb2_grpc.add_DiagnosticsServiceServicer_to_server(live, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        return methods
 
     def _forwarding(self, links: Links, servicers: Servicers, clock: Clock) -> Forwarding:
         return Forwarding(

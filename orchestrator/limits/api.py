@@ -11,6 +11,8 @@ API_STREAMS_PER_CONNECTION_MAX = 1_000
 API_CALLS_MAX = 1_000
 # Long polls and streams in flight over all connections; one costs a few kilobytes and no work while nothing happens.
 API_WAITS_MAX = 10_000
+# Calls asked of gRPC ahead of time: a burst comes in within a few turns of the event loop. One costs a kilobyte.
+API_CALLS_ASKED_FOR = 64
 # Hint to a caller that was turned away: longer than a burst, shorter than anybody's patience.
 API_RETRY_AFTER_S = 0.5
 # A status in trailing metadata, base64 and all, has to fit the 8 KiB that a client reads by default.
