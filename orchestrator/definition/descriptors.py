@@ -233,29 +233,26 @@ class _Parsed:
             if len(data) < SHARED_BYTES_MIN:
                 return parse(data)
             key = (descriptor, data, _ALL)
-            found = self._known(key)
-            return found if found is not None else self._keep(key, parse(data), len(data))
+            found = self.by_key.get(key)
+            if found is None:
+                return self._keep(key, parse(data), len(data))
+            self.by_key.move_to_end(key)
+            return found[0]
 
         return parsed
 
     def part(self, data: bytes, descriptor: Descriptor, fields: frozenset[str]) -> Message:
         key = (descriptor, data, fields)
-        found = self._known(key)
-        if found is None:
-            whole = self.parser(descriptor)(data)
-            try:
-                part = _part_of(whole, fields)
-            except UnicodeDecodeError:  # a text that is not UTF-8, as proto2 lets it be: it is copied with all the rest
-                part = whole
-            found = self._keep(key, part, part.ByteSize())
-        return found
-
-    def _known(self, key: tuple[Descriptor, bytes, frozenset[str]]) -> Message | None:
         found = self.by_key.get(key)
-        if found is None:
-            return None
-        self.by_key.move_to_end(key)
-        return found[0]
+        if found is not None:
+            self.by_key.move_to_end(key)
+            return found[0]
+        whole = self.parser(descriptor)(data)
+        try:
+            part = _part_of(whole, fields)
+        except UnicodeDecodeError:  # a text that is not UTF-8, as proto2 lets it be: it is copied with all the rest
+            part = whole
+        return self._keep(key, part, part.ByteSize())
 
     def _keep(self, key: tuple[Descriptor, bytes, frozenset[str]], found: Message, size: int) -> Message:
         self.by_key[key] = found, size

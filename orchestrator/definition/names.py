@@ -332,9 +332,7 @@ def _message_name(types: Types, descriptor: Descriptor | None, recorded: Callabl
 
     def read(facts: Facts) -> object:
         payload = recorded(facts)
-        if payload is None:
-            return None
-        return _parsed(payload, name, parse)
+        return None if payload is None else _parsed(payload, name, parse)
 
     return Name(message_type(descriptor), read, descriptor, recorded)
 

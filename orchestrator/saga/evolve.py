@@ -40,7 +40,7 @@ from orchestrator.saga.events import (
 )
 from orchestrator.saga.evolve_items import counted, undo_next
 from orchestrator.saga.evolve_order import in_doubt_after, live_after, with_begun, with_to_undo
-from orchestrator.saga.evolve_step import StepEvent, with_event
+from orchestrator.saga.evolve_step import STEP_FOLDS, StepEvent
 from orchestrator.saga.plan import COMPENSATE, FORWARD, Call, Outcome, Scope, Sleep, Step, Wait
 from orchestrator.saga.state import (
     TO_UNDO,
@@ -247,7 +247,7 @@ def _step(state: SagaState, event: StepEvent, _status: SagaStatus) -> SagaState:
     if path not in state.steps:
         return _item(state, event)
     old = state.steps[path]
-    new = with_event(old, event, version, next_step(old.status, event))
+    new = STEP_FOLDS[type(event)](old, event, version, next_step(old.status, event))
     steps, live, in_doubt = state.steps.set(path, new), live_after(state, new), in_doubt_after(state, new)
     return changed(state, version=version, updated_at=event.at, steps=steps, live=live, in_doubt=in_doubt)
 
@@ -258,7 +258,7 @@ def _attempt_settled(state: SagaState, event: AttemptSettled, _status: SagaStatu
     if path not in state.steps:
         return _item(state, event)
     old = state.steps[path]
-    new = with_event(old, event, version, next_step(old.status, event))
+    new = STEP_FOLDS[type(event)](old, event, version, next_step(old.status, event))
     in_doubt = state.in_doubt if event.outcome is not _UNKNOWN else in_doubt_after(state, new)
     return changed(state, version=version, updated_at=event.at, steps=state.steps.set(path, new), in_doubt=in_doubt)
 
@@ -269,7 +269,7 @@ def _begins(state: SagaState, event: AttemptOpened | StepStuck, _status: SagaSta
     if path not in state.steps:
         return _item(state, event)
     old = state.steps[path]
-    new = with_event(old, event, version, next_step(old.status, event))
+    new = STEP_FOLDS[type(event)](old, event, version, next_step(old.status, event))
     if old.status is _PENDING:
         parts = step_begins(state.trace_parts, event, version, state.started_at)
     else:
@@ -293,7 +293,7 @@ def _began(state: SagaState, event: StepBegan, _status: SagaStatus) -> SagaState
     """Fold that a step without a call of its own is under way."""
     path, version = event.step, state.version + 1
     old = _known(state, path)
-    new = with_event(old, event, version, next_step(old.status, event))
+    new = STEP_FOLDS[type(event)](old, event, version, next_step(old.status, event))
     if path not in state.steps:
         raise JournalCorrupted(f"item {path!r} began as a step without a call, which items never are")
     if not _can_begin(state.plan.steps[path], event):
@@ -309,7 +309,7 @@ def _settled(state: SagaState, event: StepSettled, _status: SagaStatus) -> SagaS
     if path not in state.steps:
         return _item(state, event)
     old = state.steps[path]
-    new = with_event(old, event, version, next_step(old.status, event))
+    new = STEP_FOLDS[type(event)](old, event, version, next_step(old.status, event))
     rollbacks, signals, body = state.rollbacks, state.signals, state.plan.steps[path].body
     if path in rollbacks and path not in rollbacks[path].steps:
         rollbacks = _without(state, path)
@@ -338,7 +338,7 @@ def _item(state: SagaState, event: StepEvent) -> SagaState:
     """Fold an item's event, and what it means for the step that the item belongs to."""
     path, version, step_id = event.step, state.version + 1, item_of(event.step)[0]
     is_new, old = path not in state.items, _known(state, path)
-    new = with_event(old, event, version, next_step(old.status, event))
+    new = STEP_FOLDS[type(event)](old, event, version, next_step(old.status, event))
     if isinstance(event, StepSettled) and new.forward is not None:
         # Of 100,000 items only what undoing them may need is kept.
         slim = changed(new.forward, request=_NOTHING, last=None)

@@ -52,11 +52,6 @@ _UNKNOWN, _APPLIED, _LOST = Outcome.UNKNOWN, Outcome.APPLIED, Phase.LOST
 _NOT_BY_ITS_REPLY = frozenset({SettleReason.PROBED, SettleReason.RESOLVED})
 
 
-def with_event(step: StepState, event: StepEvent, version: int, status: StepStatus) -> StepState:
-    """Return the step after one event; `version` is the number of the record, `status` what the table says."""
-    return FOLDS[type(event)](step, event, version, status)
-
-
 def _opened(step: StepState, event: AttemptOpened, version: int, status: StepStatus) -> StepState:
     operation, before = event.operation, operation_of(step, event.operation)
     following = 1 if before is None else before.attempts + 1
@@ -238,7 +233,7 @@ def _with_operation(step: StepState, operation: Operation, state: OperationState
     return changed(step, status=status, **{FIELD_OF[operation]: state})
 
 
-FOLDS: Mapping[type[StepEvent], Callable[[StepState, Any, int, StepStatus], StepState]] = {
+STEP_FOLDS: Mapping[type[StepEvent], Callable[[StepState, Any, int, StepStatus], StepState]] = {
     AttemptOpened: _opened,
     AttemptSettled: _attempt_settled,
     RetryScheduled: _scheduled,
@@ -250,4 +245,7 @@ FOLDS: Mapping[type[StepEvent], Callable[[StepState, Any, int, StepStatus], Step
     StepUndone: _over,
     StepLeft: _over,
 }
-"""What an event does to a step whose next status is known; why no `match`: `evolve.FOLDS`."""
+"""What an event does to a step, given the number of its record and the status that the table says.
+
+Why no `match`: `evolve.FOLDS`.
+"""

@@ -90,19 +90,33 @@ def readiness(trigger: Trigger, tally: Tally) -> Readiness:
 
 def readiness_of(state: SagaState, step: Step) -> Readiness:
     """Return what a step's trigger rule says now."""
-    applied = failed = skipped = 0
+    if step.trigger.rule is _ALL_SUCCESS:
+        return _readiness_of_all(state, step)  # without a tally, because nearly every step begins so
+    ended = [state.steps[need] for need in step.needs]
+    failed, skipped = sum(map(has_failed, ended)), sum(map(_is_skipped, ended))
+    applied = sum(map(_went_well, ended))
+    return readiness(step.trigger, Tally(len(ended), applied, failed, skipped))
+
+
+def _readiness_of_all(state: SagaState, step: Step) -> Readiness:
+    """Return the same of a step that wants all to go well: what the first row of the table says of any tally."""
+    ready = _START
     for need in step.needs:
         before = state.steps[need]
         if before.status is _APPLIED and before.settle_reason in GOOD_REASONS:
-            applied += 1
-        elif before.status is _SKIPPED:
-            skipped += 1
-        elif has_failed(before):
-            failed += 1
-    total = len(step.needs)
-    if applied == total and step.trigger.rule is _ALL_SUCCESS:
-        return _START  # without further ado, because nearly every step begins so
-    return readiness(step.trigger, Tally(total, applied, failed, skipped))
+            continue
+        if before.status is _SKIPPED or has_failed(before):
+            return _SKIP
+        ready = _WAIT
+    return ready
+
+
+def _went_well(step: StepState) -> bool:
+    return step.status is _APPLIED and step.settle_reason in GOOD_REASONS
+
+
+def _is_skipped(step: StepState) -> bool:
+    return step.status is _SKIPPED
 
 
 def has_failed(step: StepState) -> bool:
@@ -189,8 +203,7 @@ def _behind(state: SagaState, event: StepSettled | StepSkipped, after: int) -> l
     places = plan.follower_places.get(event.step)
     if places is None:
         return []
-    ended = state.steps[event.step]
-    if ended.status is not _APPLIED or ended.settle_reason not in GOOD_REASONS:
+    if not _went_well(state.steps[event.step]):
         return [place for place in places if place > after]
     # Who wants all to go well has lost nothing by this one, so that it need not be looked at before the last of them.
     return [place for place in places if place > after and not _waits_for_more(state, plan.order[place])]

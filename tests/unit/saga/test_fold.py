@@ -12,8 +12,7 @@ from orchestrator.saga import blank, evolve
 from orchestrator.saga.commands import RetryStep
 from orchestrator.saga.events import AttemptSettled, Event, SagaStarted
 from orchestrator.saga.evolve import FOLDS
-from orchestrator.saga.evolve_step import FOLDS as STEP_FOLDS
-from orchestrator.saga.evolve_step import StepEvent
+from orchestrator.saga.evolve_step import STEP_FOLDS, StepEvent
 from orchestrator.testing.shorthand import items, plan, step
 from orchestrator.values import Payload, TraceContext
 from tests.kit.machine import BEGIN_AT, PARENT, report, started

@@ -5,8 +5,13 @@ from itertools import product
 
 import pytest
 
-from orchestrator.saga.frontier import Readiness, Tally, readiness
+from orchestrator.frozen import changed
+from orchestrator.ids import StepId
+from orchestrator.saga import SagaState, StepStatus, blank
+from orchestrator.saga.events import SettleReason
+from orchestrator.saga.frontier import Readiness, Tally, readiness, readiness_of
 from orchestrator.saga.plan import Trigger, TriggerRule
+from orchestrator.testing.shorthand import plan, step
 
 OPEN, APPLIED, FAILED, SKIPPED = "open", "applied", "failed", "skipped"
 Says = Callable[[Sequence[str]], bool]
@@ -41,3 +46,29 @@ def test_a_step_begins_by_its_rule_and_is_passed_over_when_it_never_can(rule: st
 @pytest.mark.parametrize("rule", BEGINS)
 def test_a_step_that_needs_nothing_begins_at_once(rule: str) -> None:
     assert readiness(Trigger(rule=TriggerRule[rule], count=2), Tally(0, 0, 0, 0)) is Readiness.START
+
+
+REPLIED, REFUSED = SettleReason.REPLIED, SettleReason.REFUSED
+STANDS: dict[tuple[StepStatus, SettleReason | None], str] = {
+    (StepStatus.IN_FLIGHT, None): OPEN,
+    (StepStatus.APPLIED, REPLIED): APPLIED,
+    (StepStatus.APPLIED, REFUSED): FAILED,
+    (StepStatus.NOT_APPLIED, REPLIED): FAILED,
+    (StepStatus.SKIPPED, None): SKIPPED,
+}
+
+
+@pytest.mark.parametrize("rule", BEGINS)
+def test_what_a_step_may_do_follows_from_how_those_it_needs_stand(rule: str) -> None:
+    """Also of the rule that is looked at without a tally, because nearly every step has it."""
+    needs = [StepId("a"), StepId("b"), StepId("c")]
+    last = step("d", *needs, trigger=f"{rule.lower()}:2")
+    given = blank(plan(*map(step, needs), last))
+    for stands in product(STANDS, repeat=3):
+        state: SagaState = given
+        for need, (status, reason) in zip(needs, stands, strict=True):
+            standing = changed(state.steps[need], status=status, settle_reason=reason)
+            state = changed(state, steps=state.steps.set(need, standing))
+        ends = [STANDS[each] for each in stands]
+        tally = Tally(3, ends.count(APPLIED), ends.count(FAILED), ends.count(SKIPPED))
+        assert readiness_of(state, last) is readiness(last.trigger, tally), stands
