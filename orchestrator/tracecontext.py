@@ -50,7 +50,9 @@ def parse(traceparent: str, tracestate: str = "") -> TraceContext | None:
 
 def traceparent(context: TraceContext) -> str:
     """Return the header that makes `context.span_id` the parent of whatever the callee records."""
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{'01' if context.sampled else '00'}"
+    # Through bytes, at half the price of a format such as 032x.
+    trace_id, span_id = context.trace_id.to_bytes(16, "big").hex(), context.span_id.to_bytes(8, "big").hex()
+    return f"00-{trace_id}-{span_id}-{'01' if context.sampled else '00'}"
 
 
 def kept_baggage(text: str, names: Collection[str]) -> str:

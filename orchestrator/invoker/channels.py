@@ -95,7 +95,7 @@ class Channel:
 
     def is_ready(self) -> bool:
         """Return whether a call would be sent now."""
-        return self.raw.get_state() is _READY
+        return (self._channel or self.raw).get_state() is _READY
 
     def stub(self, method: str) -> Stub:
         """Return what calls a method, bytes in and bytes out."""

@@ -27,7 +27,6 @@ from orchestrator.limits import TRACESTATE_CHARS_MAX
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.saga.plan import Operation
 from orchestrator.tracecontext import BAGGAGE, TRACEPARENT, TRACESTATE, traceparent
-from orchestrator.values import TraceContext
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -63,30 +62,27 @@ class Given(aio.Metadata):
 
 def headers(call: CallRequest) -> Headers:
     """Return the metadata of a call, in the order of the table above."""
-    pairs: Headers = (
+    pairs = [
         ("idempotency-key", call.key),
         ("saga-id", call.saga_id),
         ("saga-step", call.step),
-        ("saga-op", call.operation.value),
+        ("saga-op", str(call.operation)),
         ("saga-attempt", str(call.attempt)),
         ("saga-epoch", str(call.epoch)),
         ("saga-not-after", f"{call.deadline_at:.3f}"),
-    )
+    ]
     if call.operation is Operation.COMPENSATE:
-        pairs += (("saga-forward-key", call.forward_key),)
+        pairs.append(("saga-forward-key", call.forward_key))
     if call.baggage:
-        pairs += ((BAGGAGE, call.baggage),)
-    return pairs + _trace_headers(call.trace)
-
-
-def _trace_headers(trace: TraceContext) -> Headers:
-    """Write trace context as data: all-zero ids are invalid by the standard, so they are not sent."""
-    if not trace.trace_id or not trace.span_id:
-        return ()
-    parent = ((TRACEPARENT, traceparent(trace)),)
-    return (*parent, (TRACESTATE, trace.state)) if _is_sendable(trace.state) else parent
+        pairs.append((BAGGAGE, call.baggage))
+    trace = call.trace
+    if trace.trace_id and trace.span_id:  # all-zero ids are invalid by the standard
+        pairs.append((TRACEPARENT, traceparent(trace)))
+        if trace.state and _is_sendable(trace.state):
+            pairs.append((TRACESTATE, trace.state))
+    return tuple(pairs)
 
 
 def _is_sendable(state: str) -> bool:
     """Return whether a caller's text may travel: gRPC refuses a whole call for one illegal character."""
-    return 0 < len(state) <= TRACESTATE_CHARS_MAX and state.isascii() and state.isprintable()
+    return len(state) <= TRACESTATE_CHARS_MAX and state.isascii() and state.isprintable()

@@ -47,7 +47,14 @@ class GrpcMethods:
     def decodes(self, target: str, type_name: str, data: bytes) -> bool:
         """Return whether bytes parse as a type of the target; True where the type is not known here."""
         replies = self._replies.get(target)
-        return replies is None or replies.decodes(type_name, data)
+        message_class = None if replies is None else replies[type_name]
+        if message_class is None:
+            return True
+        try:
+            message_class.FromString(data)
+        except DecodeError:
+            return False
+        return True
 
     def learn(self, target: str) -> None:
         """Fetch descriptors once in the background, so that replies are checked also after a restart."""
@@ -62,27 +69,17 @@ class GrpcMethods:
             return  # then replies go unchecked to the expressions that read them, which report what they cannot read
 
 
-class _Replies:
-    """Message classes of one pool, by type name."""
+class _Replies(dict[str, type[Message] | None]):
+    """Message classes of one pool, by type name, each found when it is asked for; None where there is no such type."""
 
     def __init__(self, pool: DescriptorPool) -> None:
+        super().__init__()
         self._pool = pool
-        self._classes: dict[str, type[Message] | None] = {}
 
-    def decodes(self, type_name: str, data: bytes) -> bool:
-        if type_name not in self._classes:
-            self._classes[type_name] = self._find(type_name)
-        message_class = self._classes[type_name]
-        if message_class is None:
-            return True
+    def __missing__(self, type_name: str) -> type[Message] | None:
         try:
-            message_class.FromString(data)
-        except DecodeError:
-            return False
-        return True
-
-    def _find(self, type_name: str) -> type[Message] | None:
-        try:
-            return GetMessageClass(self._pool.FindMessageTypeByName(type_name))
+            found = GetMessageClass(self._pool.FindMessageTypeByName(type_name))
         except KeyError:
-            return None
+            found = None
+        self[type_name] = found
+        return found

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TypeAlias
 
 import grpc
@@ -49,7 +50,7 @@ class GrpcInvoker:
         self._governor = Governor()
         self._open: set[_Call] = set()
         """Held strongly until reported: gRPC cancels a call that nobody holds (R-2)."""
-        self._counts: dict[str, int] = {}
+        self._counts: defaultdict[str, int] = defaultdict(int)
         self._closing = False
         self._idle: asyncio.Event | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -59,11 +60,11 @@ class GrpcInvoker:
         now = self._clock.now()
         opened = _Call(call, on_report, self._end, now)
         self._open.add(opened)
-        self._counts[call.target] = self._counts.get(call.target, 0) + 1
+        self._counts[call.target] += 1
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(CALL_OVERDUE_S, self._end_overdue)
         channel = self._admit(opened, now)
-        if isinstance(channel, Report):
+        if not isinstance(channel, Channel):
             asyncio.get_running_loop().call_soon(opened.settle, channel)
         elif channel.is_ready():
             self._send(opened, channel, now)
@@ -162,13 +163,12 @@ class GrpcInvoker:
             return
         rpc = channel.stub(call.method)(call.request.data, timeout=remaining_s, metadata=Given(headers(call)))
         opened.sent(rpc, now, loop.time() + remaining_s + CALL_OVERDUE_S)
-
-        def ended(_rpc: Rpc) -> None:
-            # now gRPC has the status, one turn later its own task has the reply: there is no need for a task of ours
-            loop.call_soon(self._collect, opened, rpc)
-
-        rpc.add_done_callback(ended)
+        rpc.add_done_callback(partial(self._over, opened))
         self.methods.learn(call.target)
+
+    def _over(self, opened: "_Call", rpc: Rpc) -> None:
+        """Hear that gRPC has the status: one turn later its own task has the reply, and no task of ours is needed."""
+        asyncio.get_running_loop().call_soon(self._collect, opened, rpc)
 
     def _collect(self, opened: "_Call", rpc: Rpc) -> None:
         """Take what an ended RPC brought: its awaitable is over, so it gives its value or error on the first step."""

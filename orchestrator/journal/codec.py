@@ -13,11 +13,11 @@ store turns into `JournalCorrupted` with the saga and the version. To guess at a
 import dataclasses
 import math
 import typing
-import zlib
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
+from zlib import crc32
 
 from google.protobuf.message import DecodeError
 
@@ -69,15 +69,14 @@ def decode(type_name: str, data: bytes) -> Event:
 
 def checksum(type_name: str, body: bytes) -> int:
     """Return the CRC-32 of type and body: many a flipped bit still makes a readable, different record."""
-    return zlib.crc32(body, SEEDS.get(type_name, 0))
+    return crc32(body, SEEDS.get(type_name, 0))
 
 
 def encode_append(append: Append) -> list[Encoded]:
     """Return the records, encoded; `InvariantViolated` where the append contradicts itself."""
     version, epoch = append.expected_version, append.epoch
     encoded: list[Encoded] = []
-    for record in append.records:
-        version += 1
+    for version, record in enumerate(append.records, append.expected_version + 1):
         if record.version != version or record.epoch != epoch:
             raise InvariantViolated(
                 "I1",
@@ -90,7 +89,7 @@ def encode_append(append: Append) -> list[Encoded]:
             body = write(event)
         except REFUSED as exc:
             raise _unfit(name, exc) from exc
-        encoded.append((version, epoch, event.at, name, zlib.crc32(body, seed), body))
+        encoded.append((version, epoch, event.at, name, crc32(body, seed), body))
     row = append.row
     if not encoded or (row.saga_id, row.version, row.epoch) != (append.saga_id, version, epoch):
         raise InvariantViolated(
@@ -220,6 +219,6 @@ def _read(owner: type[Any], name: str, kind: Any) -> _From | None:  # noqa: ANN4
 
 
 EVENT_TYPES: Final[tuple[type[Any], ...]] = typing.get_args(events.Event)
-SEEDS: Final = {event_type.__name__: zlib.crc32(event_type.__name__.encode()) for event_type in EVENT_TYPES}
+SEEDS: Final = {event_type.__name__: crc32(event_type.__name__.encode()) for event_type in EVENT_TYPES}
 _WRITERS: Final = {each: (each.__name__, SEEDS[each.__name__], writer_of(each)) for each in EVENT_TYPES}
 _READERS: Final = {each.__name__: (getattr(journal_pb2, each.__name__), _reader_of(each)) for each in EVENT_TYPES}

@@ -11,8 +11,8 @@ That of `AttemptOpened` is ::
             kept_operation[value.operation],
             kept_attempt[value.attempt],
             kept_epoch[value.epoch],
-            text(b'2', value.key) if value.key else b'',
-            b'' if value.request is None else sized(b':', write_request(value.request)),
+            b'2' + sizes[len(data := value.key.encode())] + data if value.key else b'',
+            b'' if value.request is None else b':' + sizes[len(data := write_request(value.request))] + data,
             b'A' + real(value.deadline_at),
             kept_manual_epoch[value.manual_epoch],
         ))
@@ -66,7 +66,7 @@ def writer_of(value_type: type[Any]) -> Write:
     """Return value -> bytes, which ends with one of `REFUSED` where the value does not fit."""
     hints = typing.get_type_hints(value_type)
     scope: dict[str, Any] = {
-        "join": _join, "real": _real, "text": _text, "texts": _texts, "sized": _sized, "attributes": _attributes,
+        "join": _join, "real": _real, "sizes": _SIZES, "texts": _texts, "attributes": _attributes,
     }  # fmt: skip
     source = "def write(value):\n    return join((\n"
     for field in sorted(_fields(value_type), key=lambda each: each.number):
@@ -120,17 +120,22 @@ def _line(field: FieldDescriptor, hint: Any) -> str:  # noqa: ANN401  (an annota
         yes, no = _tag(field, _VARINT) + b"\x01", _tag(field, _VARINT) + b"\x00"
         return f"({yes!r} if {of} else {no if field.has_presence else b''!r})"
     tag = _tag(field, _SIZED)
-    if field.type == field.TYPE_MESSAGE:
-        is_map = field.is_repeated
-        return f"attributes({tag!r}, {of})" if is_map else f"sized({tag!r}, write_{field.name}({of}))"
-    if field.name in WIDTHS:
-        return f"sized({tag!r}, {of}.to_bytes({WIDTHS[field.name]}, 'big'))"
     if field.is_repeated:
-        return f"texts({tag!r}, {of})"
+        return f"{'attributes' if field.type == field.TYPE_MESSAGE else 'texts'}({tag!r}, {of})"
+    written = f"{tag!r} + sizes[len(data := {_data(field, hint)})] + data"
+    return written if field.has_presence or field.name in WIDTHS else f"({written} if {of} else b'')"
+
+
+def _data(field: FieldDescriptor, hint: Any) -> str:  # noqa: ANN401  (an annotation)
+    """Return the expression of the bytes whose length goes before them."""
+    of = f"value.{field.name}"
+    if field.type == field.TYPE_MESSAGE:
+        return f"write_{field.name}({of})"
+    if field.name in WIDTHS:
+        return f"{of}.to_bytes({WIDTHS[field.name]}, 'big')"
     if bare(hint) is UUID:
-        return f"text({tag!r}, str({of}))"
-    written = f"{'sized' if field.type == field.TYPE_BYTES else 'text'}({tag!r}, {of})"
-    return written if field.has_presence else f"({written} if {of} else b'')"
+        return f"str({of}).encode()"
+    return of if field.type == field.TYPE_BYTES else f"{of}.encode()"
 
 
 def _tag(field: FieldDescriptor, wire: int) -> bytes:
@@ -169,12 +174,18 @@ def _varint(number: int) -> bytes:
     return bytes(written)
 
 
-_SIZES: Final = tuple(map(_varint, range(_SIZES_KEPT)))
+class Sizes(dict[int, bytes]):
+    """How lengths are written: the usual ones are kept."""
+
+    def __missing__(self, size: int) -> bytes:
+        return _varint(size)
+
+
+_SIZES: Final = Sizes((size, _varint(size)) for size in range(_SIZES_KEPT))
 
 
 def _sized(tag: bytes, data: bytes) -> bytes:
-    size = len(data)
-    return tag + (_SIZES[size] if size < _SIZES_KEPT else _varint(size)) + data
+    return tag + _SIZES[len(data)] + data
 
 
 def _text(tag: bytes, value: str) -> bytes:

@@ -32,10 +32,10 @@ from orchestrator.ids import SagaId
 from orchestrator.limits import COMMIT_HOLD_S, RECORDS_PER_APPEND_MAX
 from orchestrator.logscope import About, of_saga
 from orchestrator.ports.diagnostics import ActorFacts
-from orchestrator.ports.journal import Append, Record
+from orchestrator.ports.journal import Append, Record, SearchRow
 from orchestrator.runtime.mailbox import Answer, Envelope, Mailbox
 from orchestrator.runtime.perform import Hands
-from orchestrator.runtime.rows import rest_of, row_of
+from orchestrator.runtime.rows import rest_of, row_after
 from orchestrator.runtime.surroundings import Surroundings
 from orchestrator.saga import SagaState, check_steps, decide
 from orchestrator.saga.commands import Command, TimerFired
@@ -108,6 +108,7 @@ class Actor:
         "_keeper",
         "_mailbox",
         "_performed",
+        "_row",
         "_stopped",
         "_timers",
         "saga_id",
@@ -125,12 +126,15 @@ class Actor:
         """Durable: what callers are shown."""
         self._around = around
         self._keeper = keeper
-        self._mailbox = Mailbox()
+        self._mailbox: Mailbox | None = None
+        """Made when something has to wait: for most sagas nothing ever does."""
         self._hands = Hands(around.invoker, around.children, around.clock, around.observer)
         self._performed: SagaState | None = None
         """The state whose effects have been performed: the durable one, from the first turn on."""
         self._timers = Map[Timer, float]()
         """What of that is owed by time, and when."""
+        self._row: SearchRow | None = None
+        """The latest that was written, or given to be written."""
         self._in_commit: _Turn | None = None
         """What is on its way to the store; whatever comes meanwhile waits in the mailbox."""
         self._held: _Turn | None = None
@@ -168,7 +172,7 @@ class Actor:
             status=state.status.value,
             version=state.version,
             shard=self.shard,
-            mailbox=len(self._mailbox),
+            mailbox=0 if self._mailbox is None else len(self._mailbox),
             doing=self._doing(wakes_at),
             since_at=self._decided_at,
             activated_at=self._activated_at,
@@ -200,10 +204,11 @@ class Actor:
             return
         if self._in_commit is None:
             self._around.observer.mailbox(1)
-            self._keeper.guard(self, self._take_turn, Envelope(command, answer))
+            self._keeper.guard(self, self._take_turn, command, answer)
         else:
-            self._mailbox.put(Envelope(command, answer))
-            self._around.observer.mailbox(len(self._mailbox))
+            mailbox = self._mailbox = Mailbox() if self._mailbox is None else self._mailbox
+            mailbox.put(Envelope(command, answer))
+            self._around.observer.mailbox(len(mailbox))
 
     def fire_due(self, now_at: float) -> None:
         """Fire what is due by the wall clock: timers run on another clock, which a clock step leaves behind."""
@@ -213,29 +218,31 @@ class Actor:
 
     def flush(self) -> None:
         """Commit a turn that waits for company."""
-        if (held := self._let_go_of_held()) is not None:
-            self._keeper.guard(self, self._append, held)
+        if self._held is not None:
+            self._keeper.guard(self, self._append, self._let_go_of(self._held), self._around.is_leaving(self.shard))
 
     def stop(self, error: OrchestratorError) -> None:
         """Never write again; abort what is open, answer whoever waits."""
         self._stopped = error
-        self._let_go_of_held()
+        if self._held is not None:
+            self._let_go_of(self._held)
         self._hands.let_go()
-        self._mailbox.close(error)
+        if self._mailbox is not None:
+            self._mailbox.close(error)
 
-    def _take_turn(self, envelope: Envelope) -> None:
+    def _take_turn(self, command: Command, answer: Answer | None) -> None:
         """Decide on a message and on every other that waits, one after the other, then append once."""
         around, shard = self._around, self.shard
         try:
             epoch = around.ownership.epoch(shard)
         except NotOwner as error:
-            if envelope.answer is not None:
-                envelope.answer(error)
+            if answer is not None:
+                answer(error)
             raise
-        turn = self._let_go_of_held() or _Turn(self.state, epoch)
+        turn = _Turn(self.state, epoch) if self._held is None else self._let_go_of(self._held)
         is_leaving = around.is_leaving(shard)
         try:
-            self._decide(turn, envelope, is_leaving=is_leaving)
+            self._decide(turn, command, answer, is_leaving=is_leaving)
             if turn.events:
                 self._record(turn, is_leaving=is_leaving)
         except BaseException:
@@ -246,61 +253,58 @@ class Actor:
             self._perform(turn.change, turn.timers)
 
     def _record(self, turn: _Turn, *, is_leaving: bool) -> None:
-        """Append what was decided, at once or in company."""
-        if self._can_wait(turn, is_leaving=is_leaving):
+        """Append what was decided: at once, or in company where nobody waits for it and nothing new is owed after it.
+
+        The second is what a branch that ends before its sibling decides. The sibling's end then shares the append: a
+        third fewer commits for a saga that runs two and two. A crash meanwhile loses what a crash during the commit
+        would.
+        """
+        is_urgent = turn.change.due or turn.answers or is_leaving or turn.state.is_terminal
+        if is_urgent or len(turn.events) >= RECORDS_PER_APPEND_MAX:
+            self._append(turn, is_leaving)
+        else:
             self._held = turn
             self._flush = asyncio.get_running_loop().call_later(COMMIT_HOLD_S, self.flush)
-        else:
-            self._append(turn)
 
-    def _can_wait(self, turn: _Turn, *, is_leaving: bool) -> bool:
-        """Return whether nothing hangs on this turn's commit: nobody waits for it, and nothing new is owed after it.
-
-        It is what a branch that ends before its sibling decides. The sibling's end then shares the append: a third
-        fewer commits for a saga that runs two and two. A crash meanwhile loses what a crash during the commit would.
-        """
-        is_urgent = turn.answers or is_leaving or turn.state.is_terminal
-        return not is_urgent and len(turn.events) < RECORDS_PER_APPEND_MAX and not turn.change.due
-
-    def _let_go_of_held(self) -> _Turn | None:
-        if (held := self._held) is None:
-            return None
+    def _let_go_of(self, held: _Turn) -> _Turn:
         assert self._flush is not None  # armed when a turn is held
         self._flush.cancel()
         self._held = self._flush = None
         return held
 
-    def _decide(self, turn: _Turn, first: Envelope, *, is_leaving: bool) -> None:
+    def _decide(self, turn: _Turn, command: Command, answer: Answer | None, *, is_leaving: bool) -> None:
         held = len(turn.events)
-        envelope: Envelope | None = first
-        while envelope is not None:
-            command, answer = envelope
+        while True:
             if answer is not None:
                 turn.answers.append((answer, None))  # before anything can fail
-            if isinstance(command, TimerFired):
+            if type(command) is TimerFired:
                 self._forget(command.timer, turn)
             moment = self._around.moment(turn.epoch, is_draining=is_leaving)
             self._decided_at = moment.at
             decision = decide(turn.state, command, moment)
             turn.state = decision.state
-            turn.events.extend(decision.events)
+            turn.events += decision.events
             if answer is not None and decision.rejected is not None:
                 turn.answers[-1] = answer, decision.rejected
-            envelope = self._mailbox.take() if len(turn.events) < RECORDS_PER_APPEND_MAX else None
+            if self._mailbox is None or len(turn.events) >= RECORDS_PER_APPEND_MAX:
+                break
+            if (waiting := self._mailbox.take()) is None:
+                break
+            command, answer = waiting
         named = touched(turn.events)
         steps = touched(turn.events[held:]) if held else named  # what was held has been checked
         check_steps(turn.state, steps, is_draining=is_leaving)
         turn.change = owed_since(self._performed, turn.state, named, turn.fired)
         turn.timers = timers_after(self._timers, turn.change)
 
-    def _append(self, turn: _Turn) -> None:
+    def _append(self, turn: _Turn, is_leaving: bool) -> None:  # noqa: FBT001  # as a guard hands it on
         epoch, version = turn.epoch, self.state.version
         turn.records = records = tuple(
             [Record(version=number, epoch=epoch, event=event) for number, event in enumerate(turn.events, version + 1)]
         )
-        rest = rest_of(turn.state, is_draining=self._around.is_leaving(self.shard))
+        rest = rest_of(turn.state, is_draining=is_leaving)
         wake_at = min(turn.timers.values(), default=None)
-        row = row_of(turn.state, wake_at, rest, epoch=epoch, shard=self.shard)
+        self._row = row = row_after(self._row, turn.state, wake_at, rest, epoch=epoch, shard=self.shard)
         append = Append(saga_id=self.saga_id, expected_version=version, epoch=epoch, records=records, row=row)
         if logger.isEnabledFor(logging.DEBUG):
             span = version + 1, version + len(records)
@@ -335,8 +339,8 @@ class Actor:
             self._in_commit = None
         if stopped is not None:  # durable, and so answered; what is owed is for whoever goes on
             raise stopped
-        if (waiting := self._mailbox.take()) is not None:
-            self._take_turn(waiting)
+        if self._mailbox is not None and (waiting := self._mailbox.take()) is not None:
+            self._take_turn(*waiting)
         self._keeper.advanced(self)
 
     def _disowned(self, turn: _Turn) -> OrchestratorError | None:
@@ -351,7 +355,7 @@ class Actor:
         for effect in change.over:
             self._hands.release(effect)
         for effect in change.due:
-            if not (isinstance(effect, SetTimer) and self._around.is_leaving(self.shard)):
+            if type(effect) is not SetTimer or not self._around.is_leaving(self.shard):
                 self._hands.perform(self.state, effect, self.tell)
 
     def _forget(self, timer: Timer, turn: _Turn) -> None:

@@ -1,17 +1,39 @@
 """The search row that goes with a state: what List shows, and how the clockwork and recovery find the saga."""
 
+from orchestrator.frozen import changed
 from orchestrator.ports.journal import Rest, SearchRow
 from orchestrator.saga import SagaState
 from orchestrator.saga.plan import CHILD_TARGET
 from orchestrator.saga.state import operations_of
 
 
-def row_of(state: SagaState, wake_at: float | None, rest: Rest, *, epoch: int, shard: int = 0) -> SearchRow:
+def row_after(
+    last: SearchRow | None, state: SagaState, wake_at: float | None, rest: Rest, *, epoch: int, shard: int
+) -> SearchRow:
     """Return the row to be written in the same transaction as the records that led to this state.
 
+    `last` is an earlier row of the same saga and writer, if there is one: half of a row is for ever.
     `wake_at` is the earliest timer that the state owes, which the actor keeps.
     `epoch` is the writer's: a successor that only settles has opened no attempt under it, which is all a state knows.
     """
+    if last is None:
+        return row_of(state, wake_at, rest, epoch=epoch, shard=shard)
+    return changed(
+        last,
+        status=state.status,
+        version=state.version,
+        epoch=epoch,
+        updated_at=state.updated_at,
+        ended_at=state.ended_at,
+        wake_at=wake_at,
+        rest=rest,
+        attention=_attention(state),
+        failure=_failure(state),
+    )
+
+
+def row_of(state: SagaState, wake_at: float | None, rest: Rest, *, epoch: int, shard: int = 0) -> SearchRow:
+    """Return the row of a saga of which there is none yet."""
     return SearchRow(
         saga_id=state.saga_id,
         uid=str(state.uid),
@@ -27,11 +49,19 @@ def row_of(state: SagaState, wake_at: float | None, rest: Rest, *, epoch: int, s
         ended_at=state.ended_at,
         wake_at=wake_at,
         rest=rest,
-        attention=",".join(dict.fromkeys(reason.value for reason in state.attention)) if state.attention else "",
-        failure=state.cause.message if state.cause is not None else "",
+        attention=_attention(state),
+        failure=_failure(state),
         shard=shard,
         parent=state.parent.saga_id if state.parent is not None else "",
     )
+
+
+def _attention(state: SagaState) -> str:
+    return ",".join(dict.fromkeys(reason.value for reason in state.attention)) if state.attention else ""
+
+
+def _failure(state: SagaState) -> str:
+    return state.cause.message if state.cause is not None else ""
 
 
 def rest_of(state: SagaState, *, is_draining: bool) -> Rest:

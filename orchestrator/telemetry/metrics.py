@@ -8,8 +8,8 @@ What belongs to one saga has its trace beside it as an exemplar, where the saga 
 a trace of the spike.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import assert_never, get_args
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.gc_collector import GCCollector
@@ -36,15 +36,6 @@ from orchestrator.telemetry.series import OTHER, Counter, Exemplar, Family, Gaug
 # and `rate` do not see that count.
 _EXPECTED_CODES = ("OK", "INTERNAL", "UNKNOWN", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "DATA_LOSS")
 _EXPECTED_CAUSES = (ev.CauseKind.STEP_FAILED, ev.CauseKind.DEADLINE_EXCEEDED, ev.CauseKind.EXPRESSION_FAILED)
-_SagaEvent = (
-    ev.SagaStarted
-    | Ending
-    | ev.CompensationBegan
-    | ev.RollbackBegan
-    | ev.SignalReceived
-    | ev.AttentionRaised
-    | ev.OperatorActed
-)
 _Uncounted = (
     ev.AttemptOpened
     | ev.StepBegan
@@ -57,7 +48,8 @@ _Uncounted = (
     | ev.AttentionCleared
     | ev.CancelRequested
 )
-_UNCOUNTED = frozenset[type](get_args(_Uncounted))  # asked first: of a saga's records every third is one
+_Count = Callable[[SagaState, Any, Sequence[Record]], None]
+"""Counts one record's event, given the state after all records of its append."""
 
 
 class Metrics:
@@ -102,6 +94,7 @@ class Metrics:
         self._spans_dropped = counter(instruments.SPANS_DROPPED).of()
         self._spans_waiting = gauge(instruments.SPANS_WAITING).of()
         self._sampler = Sampler(gauge, self._loop_lag, lambda: self._actors.value, self.expect_definition)
+        self._count = self._counts()
         self._asked = {metric: gauge(metric) for metric in ASKED}
         self._sources: list[Source] = []
         self._others = CollectorRegistry(auto_describe=False)
@@ -161,70 +154,84 @@ class Metrics:
     # --- ports.observer.Observer -----------------------------------------------------------------------------------
 
     def recorded(self, state: SagaState, records: Sequence[Record]) -> None:
-        for at, record in enumerate(records):
+        for record in records:
             event = record.event
-            if type(event) in _UNCOUNTED:
-                continue
-            match event:
-                case ev.AttemptSettled():
-                    target = _target(state, event)
-                    code = event.report.code or event.report.phase
-                    self._attempts.of(target, event.operation, event.outcome, code).inc()
-                    if event.operation is Operation.PROBE:
-                        self._probes.of(target, _answer(event.step, records[at + 1 :])).inc()
-                case ev.StepSettled():
-                    if event.step[-1] == "]":
-                        good = event.outcome is Outcome.APPLIED and event.reason in ev.GOOD_REASONS
-                        self._item(state, event.step, "applied" if good else "failed")
-                case ev.StepUndone():
-                    self._item(state, event.step, "undone")
-                case ev.RetryScheduled():
-                    if event.reason == ev.POLL:
-                        self._polls.of(_target(state, event)).inc()
-                    else:
-                        self._retries.of(_target(state, event), "true" if event.parked else "false").inc()
-                case (
-                    ev.SagaStarted()
-                    | ev.SagaCompleted()
-                    | ev.SagaCompensated()
-                    | ev.SagaTerminated()
-                    | ev.CompensationBegan()
-                    | ev.RollbackBegan()
-                    | ev.SignalReceived()
-                    | ev.AttentionRaised()
-                    | ev.OperatorActed()
-                ):
-                    self._saga(state, event)
-                case _:
-                    _not_counted(event)
+            if (count := self._count.get(type(event))) is not None:
+                count(state, event, records)
 
-    def _saga(self, state: SagaState, event: _SagaEvent) -> None:
+    def _counts(self) -> Mapping[type[ev.Event], _Count]:
+        """Return how each type of event is counted; of what a saga records, every third is not."""
+        counts: dict[type[ev.Event], _Count] = {
+            ev.SagaStarted: self._started,
+            ev.SagaCompleted: self._ended,
+            ev.SagaCompensated: self._ended,
+            ev.SagaTerminated: self._ended,
+            ev.AttemptSettled: self._attempt,
+            ev.StepSettled: self._item_settled,
+            ev.StepUndone: self._item_undone,
+            ev.RetryScheduled: self._retry,
+            ev.CompensationBegan: self._compensation,
+            ev.RollbackBegan: self._rollback,
+            ev.SignalReceived: self._signal,
+            ev.AttentionRaised: self._attention,
+            ev.OperatorActed: self._operator,
+        }
+        known = {*counts, *get_args(_Uncounted)}
+        assert known == {*get_args(ev.Event)}, "whoever adds an event says whether it is counted"
+        return counts
+
+    def _attempt(self, state: SagaState, event: ev.AttemptSettled, records: Sequence[Record]) -> None:
+        target = _target(state, event)
+        self._attempts.of(target, event.operation, event.outcome, event.report.code or event.report.phase).inc()
+        if event.operation is Operation.PROBE:
+            self._probes.of(target, _answer(event, records)).inc()
+
+    def _item_settled(self, state: SagaState, event: ev.StepSettled, _: Sequence[Record]) -> None:
+        if event.step[-1] == "]":
+            good = event.outcome is Outcome.APPLIED and event.reason in ev.GOOD_REASONS
+            self._item(state, event.step, "applied" if good else "failed")
+
+    def _item_undone(self, state: SagaState, event: ev.StepUndone, _: Sequence[Record]) -> None:
+        self._item(state, event.step, "undone")
+
+    def _retry(self, state: SagaState, event: ev.RetryScheduled, _: Sequence[Record]) -> None:
+        if event.reason == ev.POLL:
+            self._polls.of(_target(state, event)).inc()
+        else:
+            self._retries.of(_target(state, event), "true" if event.parked else "false").inc()
+
+    def _started(self, state: SagaState, _event: ev.SagaStarted, _: Sequence[Record]) -> None:
+        self._sagas_started.of(self._definition(state)).inc()
+
+    def _ended(self, state: SagaState, event: Ending, _: Sequence[Record]) -> None:
+        labels = self._definition(state), ENDED_AS[type(event)]
+        self._sagas_ended.of(*labels).inc()
+        seconds = max(0.0, event.at - event.started_at)  # a clock may be behind between two lives
+        duration = self._saga_duration.of(*labels)
+        duration.observe(seconds)
+        if state.trace.sampled and duration.wants_exemplar(seconds, event.at):
+            duration.tell(_exemplar(state, seconds, event.at))
+
+    def _compensation(self, state: SagaState, event: ev.CompensationBegan, _: Sequence[Record]) -> None:
+        _add(self._compensations.of(self._definition(state), event.cause.kind), state, event.at)
+
+    def _rollback(self, state: SagaState, event: ev.RollbackBegan, _: Sequence[Record]) -> None:
+        self._rollbacks.of(self._definition(state), event.step).inc()
+
+    def _signal(self, state: SagaState, event: ev.SignalReceived, _: Sequence[Record]) -> None:
+        self._signals.of(self._definition(state), event.signal).inc()
+
+    def _attention(self, state: SagaState, event: ev.AttentionRaised, _: Sequence[Record]) -> None:
+        _add(self._attentions.of(self._definition(state), event.reason), state, event.at)
+
+    def _operator(self, state: SagaState, event: ev.OperatorActed, _: Sequence[Record]) -> None:
+        self._operator_actions.of(self._definition(state), event.verb).inc()
+
+    def _definition(self, state: SagaState) -> str:
         definition = state.plan.definition
         if not self._sagas_started.has(definition):
             self.expect_definition(definition)
-        match event:
-            case ev.SagaStarted():
-                self._sagas_started.of(definition).inc()
-            case ev.SagaCompleted() | ev.SagaCompensated() | ev.SagaTerminated():
-                status = ENDED_AS[type(event)]
-                self._sagas_ended.of(definition, status).inc()
-                seconds = max(0.0, event.at - event.started_at)  # a clock may be behind between two lives
-                duration = self._saga_duration.of(definition, status)
-                duration.observe(seconds)
-                if state.trace.sampled and duration.wants_exemplar(seconds, event.at):
-                    duration.tell(_exemplar(state, seconds, event.at))
-            case ev.CompensationBegan():
-                _count(self._compensations.of(definition, event.cause.kind), state, event.at)
-            case ev.RollbackBegan():
-                self._rollbacks.of(definition, event.step).inc()
-            case ev.SignalReceived():
-                self._signals.of(definition, event.signal).inc()
-            case ev.AttentionRaised():
-                _count(self._attentions.of(definition, event.reason), state, event.at)
-            case ev.OperatorActed():
-                self._operator_actions.of(definition, event.verb).inc()
-            case _:
-                assert_never(event)
+        return definition
 
     def _item(self, state: SagaState, path: StepId, result: str) -> None:
         step, index = item_of(path)
@@ -307,7 +314,7 @@ class Metrics:
         return made
 
 
-def _count(counter: Counter, state: SagaState, at: float) -> None:
+def _add(counter: Counter, state: SagaState, at: float) -> None:
     """Count what happened to a saga, and keep where it is told."""
     counter.inc()
     if state.trace.sampled and counter.wants_exemplar(at):
@@ -319,23 +326,20 @@ def _exemplar(state: SagaState, value: float, at: float) -> Exemplar:
     return Exemplar(trace_id=trace_id, span_id=ids.root_span_id(state.uid), value=value, at=at)
 
 
-def _not_counted(_event: _Uncounted) -> None:
-    """Hold whoever adds an event to say whether it is counted: the types do not agree otherwise.
-
-    Not `assert_never`: a look into a set tells a type checker nothing, so for it these still come here.
-    """
-
-
 def _target(state: SagaState, event: ev.AttemptSettled | ev.RetryScheduled) -> str:
-    step = state.plan.steps.get(item_of(event.step)[0])
+    steps, path = state.plan.steps, event.step
+    step = steps.get(path) or steps.get(item_of(path)[0])
     return OTHER if step is None else step.call_of(event.operation).target
 
 
-def _answer(path: StepId, following: Iterable[Record]) -> str:
+def _answer(probe: ev.AttemptSettled, records: Iterable[Record]) -> str:
     """Return what a probe found out, by what followed from it; all of one decision is recorded at once."""
-    for record in following:
-        event = record.event
-        if getattr(event, "step", None) != path:
+    following = (record.event for record in records)
+    for event in following:
+        if event is probe:
+            break
+    for event in following:
+        if getattr(event, "step", None) != probe.step:
             continue
         match event:
             case ev.StepSettled(reason=ev.SettleReason.PROBED, outcome=outcome):

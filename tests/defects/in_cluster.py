@@ -131,7 +131,7 @@ IN_CLUSTER = (
         breaks="I36",
         module="runtime.actor",
         says="who asks a process that has lost the saga, and does not know it yet, is never answered",
-        old="            if envelope.answer is not None:\n                envelope.answer(error)\n            raise",
+        old="            if answer is not None:\n                answer(error)\n            raise",
         new="            raise",
     ),
     _defect(

@@ -16,15 +16,8 @@ IN_JOURNAL = (
         breaks="I7, R2",
         module="runtime.actor",
         says="callers are answered when the append is handed over, not when it is durable",
-        old="""        else:
-            self._append(turn)
-
-    def _can_wait""",
-        new="""        else:
-            self._append(turn)
-            turn.answer(turn.state)
-
-    def _can_wait""",
+        old="            self._append(turn, is_leaving)\n        else:\n",
+        new="            self._append(turn, is_leaving)\n            turn.answer(turn.state)\n        else:\n",
     ),
     Defect(
         name="performed-before-commit",

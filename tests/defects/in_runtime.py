@@ -8,8 +8,8 @@ IN_RUNTIME = (
         breaks="I36",
         module="runtime.actor",
         says="what comes while a commit is under way waits for ever",
-        old="""        if (waiting := self._mailbox.take()) is not None:
-            self._take_turn(waiting)
+        old="""        if self._mailbox is not None and (waiting := self._mailbox.take()) is not None:
+            self._take_turn(*waiting)
         self._keeper.advanced(self)""",
         new="        self._keeper.advanced(self)",
     ),

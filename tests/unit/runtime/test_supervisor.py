@@ -136,7 +136,7 @@ def test_whoever_asks_for_what_cannot_be_written_down_is_told_so(monkeypatch: py
     async def story() -> None:
         process = Process(lambda _call: report(), plan(step("a", idempotent=True)))
         async with process.orchestrator.running():
-            monkeypatch.setattr(actor, "row_of", bug)
+            monkeypatch.setattr(actor, "row_after", bug)
             async with asyncio.timeout(1.0):
                 with pytest.raises(OrchestratorError, match="set aside"):
                     await process.start()

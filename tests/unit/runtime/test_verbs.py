@@ -331,12 +331,12 @@ def test_a_repair_overtakes_the_signals_that_wait() -> None:
         process = Process(lambda _call: None, plan(step("a"), wait("w")))
         async with process.orchestrator.running():
             name = (await process.start()).saga_id
-            waiting = process.orchestrator._directory._active[name]._mailbox
+            actor = process.orchestrator._directory._active[name]
             process.journal.gate.clear()
             asks = [asyncio.ensure_future(process.orchestrator.signal("s", "go", GO, f"r{n}")) for n in range(3)]  # noqa: TID251
-            await until(lambda: len(waiting) == 2)
+            await until(lambda: actor.facts().mailbox == 2)
             last = asyncio.ensure_future(process.orchestrator.repair("s", TerminateSaga(audit=BY)))  # noqa: TID251
-            await until(lambda: len(waiting) == 3)
+            await until(lambda: actor.facts().mailbox == 3)
             process.journal.gate.set()
             assert (await last).status is SagaStatus.TERMINATED
             answers = await asyncio.gather(*asks, return_exceptions=True)
