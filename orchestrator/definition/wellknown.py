@@ -134,9 +134,13 @@ WELL_KNOWN: Final[Mapping[str, Callable[[Message, object], None]]] = {
 
 def to_json(value: object) -> object:
     """Return an expression's value as JSON values; raise `Misfit` for what JSON cannot hold exactly."""
+    if type(value) is str:
+        return value  # as most are
     match value:
         case None | bool() | str():
             return value
+        case dict():
+            return _object_to_json(cast("Mapping[object, object]", value))
         case int():
             if abs(value) > EXACT_INT_MAX:
                 told = f"{value} is too large for a JSON number"
@@ -161,10 +165,13 @@ def to_json(value: object) -> object:
         case list():
             return [to_json(item) for item in cast("list[object]", value)]
         case Mapping():
-            entries = cast("Mapping[object, object]", value).items()
-            return {str(name).lower() if isinstance(name, bool) else str(name): to_json(item) for name, item in entries}
+            return _object_to_json(cast("Mapping[object, object]", value))
         case _:
             raise Misfit(f"{kind(value)} has no JSON form")
+
+
+def _object_to_json(value: Mapping[object, object]) -> object:
+    return {str(name).lower() if isinstance(name, bool) else str(name): to_json(item) for name, item in value.items()}
 
 
 def _message_to_json(value: Message) -> object:

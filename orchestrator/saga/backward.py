@@ -97,13 +97,14 @@ def stop(draft: Draft, path: StepId) -> None:
 
 def _stop_operation(draft: Draft, step: StepState) -> None:
     """Ask for a long-running operation to be cancelled; it is awaited to its end either way."""
-    awaits = draft.state.plan.step_of(step.id).awaits
+    plan_step = draft.state.plan.step_of(step.id)
+    awaits = plan_step.awaits
     assert awaits is not None  # the step awaits an operation
     if awaits.stop is None or step.stop is not None or step.forward is None or step.forward.last is None:
         return
     request = calls.bounded(awaits.stop.render(RecordedFacts(draft.state, step.id, step.forward.last.reply)))
     if not isinstance(request, ExpressionFailure):
-        calls.open_with(draft, step.id, Operation.STOP, request)
+        calls.open_with(draft, plan_step, step.id, Operation.STOP, request)
 
 
 def _stop_operations(draft: Draft) -> None:
@@ -142,7 +143,8 @@ def _advance(draft: Draft, root: StepId | None) -> bool:
 
 def _undo(draft: Draft, step: StepState) -> None:
     if step.undo_request is not None:
-        calls.open_with(draft, step.id, Operation.COMPENSATE, step.undo_request)
+        plan_step = draft.state.plan.step_of(step.id)
+        calls.open_with(draft, plan_step, step.id, Operation.COMPENSATE, step.undo_request)
         return
     message = f"step {step.id} may have been applied and has no undo request: {step.message}"
     calls.stick(draft, step.id, Operation.COMPENSATE, AttentionReason.UNDO_NOT_RENDERED, message)

@@ -25,7 +25,17 @@ from orchestrator.saga.events import (
 )
 from orchestrator.saga.facts import RecordedFacts
 from orchestrator.saga.outcome import AttemptEnd, before_probe, believed, judge, meaning
-from orchestrator.saga.plan import COMPENSATE, FORWARD, PROBE, ExpressionFailure, Facts, Operation, Outcome, Render
+from orchestrator.saga.plan import (
+    COMPENSATE,
+    FORWARD,
+    PROBE,
+    ExpressionFailure,
+    Facts,
+    Operation,
+    Outcome,
+    Render,
+    Step,
+)
 from orchestrator.saga.state import OperationState, SagaState, StepState, StepStatus, insists, operation_of
 from orchestrator.saga.verdicts import Again, Begin, Settle, Stick, Verdict
 from orchestrator.saga.wanted import known_outcome, wanted
@@ -55,7 +65,7 @@ def open_count(state: SagaState, operation: Operation) -> int:
 
 def open_next(draft: Draft, path: StepId, operation: Operation) -> None:
     """Open the next attempt of an operation that was tried before, or reopened: same bytes as last time."""
-    if not open_with(draft, path, operation, None):
+    if not open_with(draft, draft.state.plan.step_of(path), path, operation, None):
         # Only a forward operation runs out of time, and its fold so far is all that will ever be known.
         give_up(draft, path, SettleReason.DEADLINE_EXCEEDED)
 
@@ -73,7 +83,7 @@ NEVER_SENT = Report(code="", phase=Phase.NOT_SENT, message="nothing was sent")
 """Stands for the report of an operation that was never tried."""
 
 
-def open_with(draft: Draft, path: StepId, operation: Operation, request: Payload | None) -> bool:
+def open_with(draft: Draft, plan_step: Step, path: StepId, operation: Operation, request: Payload | None) -> bool:
     """Open an operation's next attempt; return False where no time is left for it.
 
     `request` is its own; None where it is the same bytes as last time.
@@ -81,7 +91,7 @@ def open_with(draft: Draft, path: StepId, operation: Operation, request: Payload
     state, moment = draft.state, draft.moment
     step = state.find(path)
     before = None if step is None else operation_of(step, operation)
-    deadline_at = attempt_deadline_at(state, state.plan.step_of(path), path, operation, moment)
+    deadline_at = attempt_deadline_at(state, plan_step, path, operation, moment)
     if deadline_at is None:
         return False
     begun = step.manual_epoch if step is not None else state.steps[item_of(path)[0]].manual_epoch
@@ -224,7 +234,7 @@ def _begin(draft: Draft, end: AttemptEnd, operation: Operation, render: Render) 
         unprobed = changed(end, operation=Operation.PROBE) if operation is PROBE else end
         conclude(draft, end, wanted(unprobed, failed))
         return
-    open_with(draft, end.path, operation, request)
+    open_with(draft, end.step, end.path, operation, request)
 
 
 def stick(draft: Draft, path: StepId, operation: Operation, reason: AttentionReason, message: str) -> None:

@@ -59,9 +59,9 @@ from orchestrator.saga.state import (
     operation_of,
 )
 
-_NEWS = (AttemptReported, TimerFired, Recovered)
+_NEWS = frozenset({AttemptReported, TimerFired, Recovered})
 """Commands whose sender waits for no answer."""
-_ORDINARY = (AttemptReported, TimerFired, SignalSaga)
+_ORDINARY = frozenset({AttemptReported, TimerFired, SignalSaga})
 """Commands that let nothing begin but what follows from what they end.
 
 All others look at every step, because they set free what was held: a repair, `ResumeSaga` above all, what waited for a
@@ -83,13 +83,13 @@ class Decision:
 
 def decide(state: SagaState, command: Command, moment: Moment) -> Decision:
     """Return what follows from a command; total over every command in every state."""
-    rejected: RequestError | None = None if isinstance(command, _NEWS) else _out_of_place(state, command)
+    rejected: RequestError | None = None if type(command) in _NEWS else _out_of_place(state, command)
     if rejected is not None or (state.version == 0 and not isinstance(command, StartSaga)):
         # Nobody waits for an answer to a report, a timer or a recovery: it is late or early, and decides nothing.
         return Decision((), state, rejected)
     if state.status in TERMINAL and not isinstance(command, UndoChild):
         return Decision((), state)
-    draft = Draft(state, moment, nothing_was_held=isinstance(command, _ORDINARY) and nothing_was_held(state, moment))
+    draft = Draft(state, moment, nothing_was_held=type(command) in _ORDINARY and nothing_was_held(state, moment))
     match command:
         case AttemptReported():
             # First, because nearly every command is one.

@@ -244,7 +244,7 @@ def _call(draft: Draft, step: Step, path: StepId, call: Call) -> None:
     request = calls.bounded(call.render(RecordedFacts(draft.state, path)))
     if type(request) is ExpressionFailure:
         _fail(draft, step, path, SettleReason.EXPRESSION_FAILED, f"request: {request.message}")
-    elif not calls.open_with(draft, path, FORWARD, request):
+    elif not calls.open_with(draft, step, path, FORWARD, request):
         message = "the saga's forward deadline passed before the step began"
         _fail(draft, step, path, SettleReason.DEADLINE_EXCEEDED, message)
 
