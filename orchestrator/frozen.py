@@ -12,6 +12,11 @@ a changed copy      2,600             370                 90
 hash / compare      210 / 270         210 / 270           95 / 50
 ==================  ================  ==================  ==============
 
+Whoever asks in every turn of which class a value is asks by `type(value) is`, or looks the class up: nothing is derived
+from these classes, and to ask a value of another one by `isinstance`, or by a `case` that names it, takes 100 ns, where
+comparing the two takes 10. A member of an enumeration takes 60 to look up, a generic that is called, such as
+`dict[str, int]()`, 250.
+
 The collector of cycles looks at those that refer to a container, and at no others. Keeping it from all of them
 (`gc=False`) brought nothing that could be measured, and leaked: an error holds a traceback, that a frame, and that a
 value with the error.

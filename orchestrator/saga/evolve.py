@@ -393,8 +393,8 @@ FOLDS: Mapping[type[Event], Callable[[SagaState, Any, SagaStatus], SagaState]] =
 }
 """What an event does to a saga whose next status is known.
 
-The one exception to *one union, one `match`*, here and for a step in `evolve_step.py`. A `match` tries its 23 classes
-one after the other, and took 0.5 us a record longer, the frequent ones first: 8 us for a saga of five steps. The price
-is that the type checker sees neither that every class is here, which `tests/unit/saga/test_fold.py` does instead, nor
-that a function takes what its class gives (`Any`).
+The one exception to *one union, one `match`*, here, for a step in `evolve_step.py`, and in `transitions.py` and
+`frontier.py`. A `match` tries its classes one after the other, at 0.1 us each (`frozen.py`): 8 us for a saga of five
+steps. The price is that the type checker sees neither that every class is here, which `tests/unit/saga/test_fold.py`
+does instead, nor that a function takes what its class gives (`Any`).
 """

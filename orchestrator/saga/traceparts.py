@@ -25,7 +25,7 @@ from orchestrator.frozen import changed, frozen
 from orchestrator.ids import StepId, item_of
 from orchestrator.limits import TRACE_PART_RECORDS_MAX, TRACE_PART_S_MAX
 from orchestrator.saga.events import CompensationBegan, RollbackBegan
-from orchestrator.saga.plan import Operation
+from orchestrator.saga.plan import COMPENSATE, Operation
 
 
 @frozen
@@ -58,7 +58,7 @@ class TraceParts:
 
     def part_of(self, path: StepId, operation: Operation) -> int:
         """Return the part to which the attempts of an operation belong."""
-        if operation is Operation.COMPENSATE:
+        if operation is COMPENSATE:
             return self.undos.get(path, self.backward)
         return 1 if self.number == 1 else self.steps.get(item_of(path)[0], 1)
 
