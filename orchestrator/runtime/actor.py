@@ -28,7 +28,7 @@ from typing import Protocol, TypeVarTuple
 from immutables import Map
 
 from orchestrator.errors import Fenced, NotOwner, OrchestratorError, RequestError
-from orchestrator.ids import SagaId
+from orchestrator.ids import SagaId, StepId
 from orchestrator.limits import COMMIT_HOLD_S, RECORDS_PER_APPEND_MAX
 from orchestrator.logscope import About, of_saga
 from orchestrator.ports.diagnostics import ActorFacts
@@ -73,7 +73,7 @@ class Keeper(Protocol):
 class _Turn:
     """What one turn decided: events, the state they lead to, and who waits for which answer."""
 
-    __slots__ = ("answers", "change", "epoch", "events", "fired", "records", "state", "timers")
+    __slots__ = ("answers", "change", "epoch", "events", "fired", "records", "state", "timers", "touched")
 
     def __init__(self, state: SagaState, epoch: int) -> None:
         self.state = state
@@ -83,6 +83,8 @@ class _Turn:
         self.records: Sequence[Record] = ()
         """The events as they are written, from when that begins."""
         self.answers: list[tuple[Answer, RequestError | None]] = []
+        self.touched: frozenset[StepId] = frozenset()
+        """The steps and items that the events name."""
         self.change = NO_CHANGE
         """What is owed with it beyond what has been performed, and what no longer."""
         self.fired: list[Timer] = []
@@ -291,10 +293,10 @@ class Actor:
             if (waiting := self._mailbox.take()) is None:
                 break
             command, answer = waiting
-        named = touched(turn.events)
-        steps = touched(turn.events[held:]) if held else named  # what was held has been checked
-        check_steps(turn.state, steps, is_draining=is_leaving)
-        turn.change = owed_since(self._performed, turn.state, named, turn.fired)
+        steps = touched(turn.events[held:])
+        check_steps(turn.state, steps, is_draining=is_leaving)  # what was held has been checked
+        turn.touched = turn.touched | steps if held else steps
+        turn.change = owed_since(self._performed, turn.state, turn.touched, turn.fired)
         turn.timers = timers_after(self._timers, turn.change)
 
     def _append(self, turn: _Turn, is_leaving: bool) -> None:  # noqa: FBT001  # as a guard hands it on
@@ -302,7 +304,7 @@ class Actor:
         turn.records = records = tuple(
             [Record(version=number, epoch=epoch, event=event) for number, event in enumerate(turn.events, version + 1)]
         )
-        rest = rest_of(turn.state, is_draining=is_leaving)
+        rest = rest_of(turn.state, turn.change.due, is_draining=is_leaving)
         wake_at = min(turn.timers.values(), default=None)
         self._row = row = row_after(self._row, turn.state, wake_at, rest, epoch=epoch, shard=self.shard)
         append = Append(saga_id=self.saga_id, expected_version=version, epoch=epoch, records=records, row=row)

@@ -179,11 +179,12 @@ def _about(call: CallRequest) -> dict[str, str]:
 
 def call_request(state: SagaState, effect: SendCall) -> CallRequest:
     """Return the call of an open attempt, as it was recorded."""
-    step = state.step(effect.step)
-    operation = operation_of(step, effect.operation)
+    path, kind = effect.step, effect.operation
+    step = state.step(path)
+    operation = operation_of(step, kind)
     assert operation is not None and operation.open is not None  # noqa: PT018  # only an open attempt is owed
     assert step.forward is not None  # everything else follows a forward
-    call = state.plan.step_of(effect.step).call_of(effect.operation)
+    call = state.plan.step_of(path).call_of(kind)
     return CallRequest(
         target=call.target,
         method=call.method,
@@ -193,8 +194,8 @@ def call_request(state: SagaState, effect: SendCall) -> CallRequest:
         key=operation.key,
         saga_id=state.saga_id,
         uid=state.uid,
-        step=effect.step,
-        operation=effect.operation,
+        step=path,
+        operation=kind,
         attempt=effect.attempt,
         epoch=operation.open.epoch,
         forward_key=step.forward.key,
@@ -206,10 +207,9 @@ def call_request(state: SagaState, effect: SendCall) -> CallRequest:
 def _place(state: SagaState, effect: SendCall, operation: OperationState) -> TraceContext:
     """Return an attempt's place in its saga's trace. Where nobody records that, none has a span, and one id does."""
     trace, step, kind = state.trace, effect.step, effect.operation
-    is_told = trace.sampled and is_traced(step, effect.attempt)
-    if is_told:
-        span_id = attempt_span_id(state.uid, step, kind.value, effect.attempt, operation.manual_epoch)
-    else:
-        span_id = trace.span_id or state.uid.int & _SPAN_ID_MAX or 1
     trace_id = state.trace_id_of(state.trace_parts.part_of(step, kind))
-    return TraceContext(trace_id=trace_id, span_id=span_id, sampled=is_told, state=trace.state)
+    if trace.sampled and is_traced(step, effect.attempt):
+        span_id = attempt_span_id(state.uid, step, kind.value, effect.attempt, operation.manual_epoch)
+        return TraceContext(trace_id=trace_id, span_id=span_id, sampled=True, state=trace.state)
+    span_id = trace.span_id or state.uid.int & _SPAN_ID_MAX or 1
+    return TraceContext(trace_id=trace_id, span_id=span_id, sampled=False, state=trace.state)

@@ -2,13 +2,14 @@
 
 from dataclasses import field
 from enum import StrEnum
+from typing import Final
 
 from orchestrator.frozen import frozen
 from orchestrator.ids import SagaId, StepId
 from orchestrator.ports.plans import JsonInput
 from orchestrator.saga.commands import Audit, Repair
 from orchestrator.saga.plan import Outcome
-from orchestrator.saga.state import SagaState, SagaStatus
+from orchestrator.saga.state import TERMINAL, SagaState, SagaStatus
 from orchestrator.values import Attributes, Payload, TraceContext
 
 
@@ -98,6 +99,8 @@ class Until(StrEnum):
 
     def is_reached(self, state: SagaState, after_version: int) -> bool:
         """Return whether a saga in this state is what the caller waits for."""
-        if self is Until.CHANGE:
-            return state.version > after_version
-        return state.is_terminal or state.status is SagaStatus.NEEDS_ATTENTION
+        return state.version > after_version if self is _CHANGE else state.status in _SETTLED
+
+
+_CHANGE: Final = Until.CHANGE  # named once: looking up a member of an enumeration costs as much as ten comparisons
+_SETTLED: Final = TERMINAL | {SagaStatus.NEEDS_ATTENTION}

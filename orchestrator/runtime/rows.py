@@ -1,10 +1,19 @@
 """The search row that goes with a state: what List shows, and how the clockwork and recovery find the saga."""
 
+from collections.abc import Collection
+from typing import Final
+
 from orchestrator.frozen import changed
+from orchestrator.ids import StepId
 from orchestrator.ports.journal import Rest, SearchRow
 from orchestrator.saga import SagaState
-from orchestrator.saga.plan import CHILD_TARGET
-from orchestrator.saga.state import operations_of
+from orchestrator.saga.effects import Effect, SendCall
+from orchestrator.saga.plan import CHILD_TARGET, Operation
+from orchestrator.saga.state import TERMINAL, operations_of
+
+# Named once: looking up a member of an enumeration costs as much as ten comparisons.
+_ASLEEP: Final = Rest.ASLEEP
+_AWAKE: Final = Rest.AWAKE
 
 
 def row_after(
@@ -64,20 +73,28 @@ def _failure(state: SagaState) -> str:
     return state.cause.message if state.cause is not None else ""
 
 
-def rest_of(state: SagaState, *, is_draining: bool) -> Rest:
+def rest_of(state: SagaState, due: Collection[Effect] = (), *, is_draining: bool) -> Rest:
     """Return what the saga waits for.
 
-    A process that drains leaves undone what the next one has to begin.
+    A process that drains leaves undone what the next one has to begin. Where some of what is `due` is known, a call
+    among it says that the saga waits for that, and no step has to be looked at.
     """
-    if state.is_terminal:
-        return Rest.ASLEEP
+    if state.status in TERMINAL:
+        return _ASLEEP
     if is_draining:
-        return Rest.AWAKE
-    rest = Rest.ASLEEP
+        return _AWAKE
+    for effect in due:
+        if type(effect) is SendCall and not _is_of_child(state, effect.step, effect.operation):
+            return _AWAKE
+    rest = _ASLEEP
     for path in state.live:
         for operation, of in operations_of(state.step(path)):
             if of.open is not None:
-                if state.plan.step_of(path).call_of(operation).target != CHILD_TARGET:
-                    return Rest.AWAKE
+                if not _is_of_child(state, path, operation):
+                    return _AWAKE
                 rest = Rest.CHILDREN
     return rest
+
+
+def _is_of_child(state: SagaState, path: StepId, operation: Operation) -> bool:
+    return state.plan.step_of(path).call_of(operation).target == CHILD_TARGET

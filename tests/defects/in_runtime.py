@@ -34,7 +34,7 @@ IN_RUNTIME = (
         breaks="I35, I36",
         module="runtime.rows",
         says="a process that drains says of what it left unstarted that it sleeps",
-        old="    if is_draining:\n        return Rest.AWAKE\n",
+        old="    if is_draining:\n        return _AWAKE\n",
         new="",
     ),
     Defect(

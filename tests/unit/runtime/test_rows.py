@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.journal import Append, AppendResult, Rest, SearchRow
-from orchestrator.runtime.rows import row_of
+from orchestrator.runtime.rows import rest_of, row_of
 from orchestrator.saga import SagaState, SagaStatus, blank, evolve
 from orchestrator.saga.events import Report
 from orchestrator.testing.shorthand import plan, step, undo_by_key
@@ -42,7 +42,8 @@ def _rows_anew(appends: Sequence[Append]) -> list[SearchRow]:
         for record in append.records:
             state = evolve(state, record.event)
         given = append.row
-        rows.append(row_of(state, given.wake_at, given.rest, epoch=given.epoch, shard=given.shard))
+        rest = rest_of(state, is_draining=False)
+        rows.append(row_of(state, given.wake_at, rest, epoch=given.epoch, shard=given.shard))
     return rows
 
 
