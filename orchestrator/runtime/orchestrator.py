@@ -118,7 +118,7 @@ class Orchestrator:
         ownership = self._around.ownership
         self.took(ownership.owned())
         async with asyncio.TaskGroup() as tasks:
-            committing = tasks.create_task(self._committer.run(), name="committer")
+            committing = tasks.create_task(self._committer.run(self._directory), name="committer")
             standing = [
                 tasks.create_task(self._while_recording(self._recovery.recover), name="recovery"),
                 tasks.create_task(self._while_recording(self._recovery.sweep), name="sweeper"),
