@@ -10,6 +10,7 @@ are independent of each other, and the last are undone first.
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import Final
 
 from orchestrator.ids import StepId, item_path
 from orchestrator.limits import UNDO_PARALLEL_MAX
@@ -28,9 +29,21 @@ from orchestrator.saga.events import (
 )
 from orchestrator.saga.evolve_order import is_to_undo
 from orchestrator.saga.facts import RecordedFacts
-from orchestrator.saga.plan import Compensation, ExpressionFailure, Operation, Outcome, Plan, Scope, UndoOrder
+from orchestrator.saga.plan import (
+    COMPENSATE,
+    Compensation,
+    ExpressionFailure,
+    Operation,
+    Outcome,
+    Plan,
+    Scope,
+    UndoOrder,
+)
 from orchestrator.saga.state import TO_UNDO, SagaState, StepState, StepStatus, is_stopped, is_undecided
 from orchestrator.values import TraceContext
+
+# Named once: looking up a member of an enumeration costs as much as ten comparisons.
+_SEQUENTIAL: Final = UndoOrder.SEQUENTIAL
 
 
 def begin(draft: Draft, cause: Cause, trace: TraceContext | None = None) -> None:
@@ -144,10 +157,10 @@ def _advance(draft: Draft, root: StepId | None) -> bool:
 def _undo(draft: Draft, step: StepState) -> None:
     if step.undo_request is not None:
         plan_step = draft.state.plan.step_of(step.id)
-        calls.open_with(draft, plan_step, step.id, Operation.COMPENSATE, step.undo_request)
+        calls.open_with(draft, plan_step, step.id, COMPENSATE, step.undo_request)
         return
     message = f"step {step.id} may have been applied and has no undo request: {step.message}"
-    calls.stick(draft, step.id, Operation.COMPENSATE, AttentionReason.UNDO_NOT_RENDERED, message)
+    calls.stick(draft, step.id, COMPENSATE, AttentionReason.UNDO_NOT_RENDERED, message)
 
 
 def _end(draft: Draft) -> None:
@@ -245,7 +258,7 @@ def _has_room(state: SagaState, root: StepId | None) -> bool:
     for path in state.live:
         if (inside is None or state.plan.step_of(path).id in inside) and is_undecided(state.step(path)):
             return False
-    return calls.open_count(state, Operation.COMPENSATE) < UNDO_PARALLEL_MAX
+    return calls.open_count(state, COMPENSATE) < UNDO_PARALLEL_MAX
 
 
 def _openable(state: SagaState, root: StepId | None) -> Iterator[StepState]:
@@ -261,7 +274,7 @@ def _openable_items(state: SagaState, step: StepState) -> Iterator[StepState]:
     """Yield the items of a `for_each` step that may be undone next, the last first, as its window has room."""
     items, for_each = step.items, state.plan.steps[step.id].for_each
     assert items is not None and for_each is not None  # noqa: PT018  # the caller has looked
-    room = (1 if state.plan.undo_order is UndoOrder.SEQUENTIAL else for_each.parallel) - items.undoing
+    room = (1 if state.plan.undo_order is _SEQUENTIAL else for_each.parallel) - items.undoing
     index = items.began - 1 if items.undo_next is None else items.undo_next
     while index >= 0 and room > 0:
         item = state.items[item_path(step.id, index)]
@@ -305,7 +318,7 @@ def _latest(state: SagaState, left: Iterable[StepState]) -> Iterator[StepState]:
             return
         if _is_waiting(step) and state.plan.dependents[step.id].isdisjoint(later):
             yield step
-        if state.plan.undo_order is UndoOrder.SEQUENTIAL:
+        if state.plan.undo_order is _SEQUENTIAL:
             return
         began = max(began, step.started_version)
         later.append(step.id)
@@ -333,7 +346,7 @@ def comes_before(state: SagaState, first: StepState, second: StepState) -> bool:
         return True
     if _demanded(state.plan, second.id, first.id) or first.settled_version < second.settled_version:
         return False
-    if state.plan.undo_order is UndoOrder.SEQUENTIAL:
+    if state.plan.undo_order is _SEQUENTIAL:
         return True
     return first.id in state.plan.dependents[second.id] or first.started_version > second.settled_version
 

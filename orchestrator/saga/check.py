@@ -19,7 +19,7 @@ from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, operations_of
 
 # Named once: looking up a member of an enumeration costs as much as ten comparisons.
-_STOP, _APPLIED = Operation.STOP, Outcome.APPLIED
+_STOP, _APPLIED, _UNDONE = Operation.STOP, Outcome.APPLIED, StepStatus.UNDONE
 Operations = Sequence[tuple[Operation, OperationState]]
 """The operations that a step has had so far, as `operations_of` tells them."""
 
@@ -54,12 +54,12 @@ def check_steps(state: SagaState, steps: Iterable[StepId], *, is_draining: bool 
         if open_ones:
             for open_rule in OPEN_RULES:
                 open_rule(state, step, open_ones)
+        if step.undo is not None or step.status is _UNDONE:
+            undo_needs_an_effect(state, step)
         for step_rule in _STATUS_RULES.get(step.status, ()):
             step_rule(state, step)
         if step.outcome is not None:
             undo_is_stored(state, step)
-        if step.undo is not None:
-            undo_needs_an_effect(state, step)
 
 
 def terminal_owes_nothing(state: SagaState) -> None:
@@ -205,8 +205,7 @@ OPEN_RULES: tuple[Callable[[SagaState, StepState, Operations], None], ...] = (
     deadlines_nest,
 )
 _STATUS_RULES: Mapping[StepStatus, tuple[Callable[[SagaState, StepState], None], ...]] = {
-    StepStatus.UNDOING: (undo_needs_an_effect, undo_in_order),
-    StepStatus.UNDONE: (undo_needs_an_effect,),
+    StepStatus.UNDOING: (undo_in_order,),
     StepStatus.STUCK: (stuck_was_told,),
 }
 """What binds a step in one status alone."""

@@ -51,10 +51,10 @@ def with_begun(state: SagaState) -> SagaState:
 def with_to_undo(state: SagaState, event: Event) -> SagaState:
     """Keep the steps that are left to be undone, of a saga that goes backward."""
     to_undo, steps = state.to_undo, state.steps
-    if isinstance(event, CompensationBegan):
+    if type(event) is CompensationBegan:
         left = [step for step in steps.values() if is_to_undo(state, step)]
         to_undo = tuple(step.id for step in sorted(left, key=_by_completion))
-    elif isinstance(event, StepSettled):
+    elif type(event) is StepSettled:
         step = steps[item_of(event.step)[0]]
         if step.settled_version == state.version and is_to_undo(state, step):
             to_undo = (*(each for each in to_undo if each != step.id), step.id)
