@@ -44,20 +44,22 @@ class Given(aio.Metadata):
 
     def __init__(self, pairs: Headers) -> None:
         """Keep them; what gRPC's own would keep is not made yet."""
-        self._pairs = pairs
+        self._pairs: Headers | None = pairs
+        """None from when that was made."""
 
     @cached_property
     def _metadata(self) -> OrderedDict[str, list[str]]:  # by the name under which gRPC's own methods look for it
         found: OrderedDict[str, list[str]] = OrderedDict()
-        for name, value in self._pairs:
+        for name, value in self._pairs or ():
             found.setdefault(name, []).append(value)
+        self._pairs = None
         return found
 
     def __iter__(self) -> Iterator[tuple[str, str | bytes]]:
-        return super().__iter__() if "_metadata" in self.__dict__ else iter(self._pairs)
+        return super().__iter__() if self._pairs is None else iter(self._pairs)
 
     def __len__(self) -> int:
-        return super().__len__() if "_metadata" in self.__dict__ else len(self._pairs)
+        return super().__len__() if self._pairs is None else len(self._pairs)
 
     def __add__(self, other: object) -> aio.Metadata:
         return aio.Metadata(*self) + other

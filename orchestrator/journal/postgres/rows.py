@@ -24,7 +24,7 @@ class Stream:
     place: int
     """In the batch that was given."""
     append: Append
-    records: tuple[tuple[Any, ...], ...]
+    records: Sequence[tuple[Any, ...]]
     """(uid, version, at, type, checksum, body)"""
 
     @property
@@ -38,10 +38,10 @@ def stream_of(place: int, append: Append) -> Stream:
     return Stream(
         place=place,
         append=append,
-        records=tuple(
+        records=[
             (uid, version, at, type_name, checksum, body)
             for version, _, at, type_name, checksum, body in encode_append(append)
-        ),
+        ],
     )
 
 

@@ -345,6 +345,8 @@ class _Group:
 
 def _waves(streams: Sequence[Stream]) -> list[list[Stream]]:
     """Part a group so that no stream and no request id is in a statement twice; the first comes first."""
+    if _is_one_wave(streams):
+        return [list(streams)]
     waves: list[list[Stream]] = []
     seen: list[set[tuple[str, str]]] = []
     for stream in streams:
@@ -359,6 +361,14 @@ def _waves(streams: Sequence[Stream]) -> list[list[Stream]]:
         waves[after + 1].append(stream)
         seen[after + 1] |= keys
     return waves
+
+
+def _is_one_wave(streams: Sequence[Stream]) -> bool:
+    """Return whether nothing is in the group twice, as in nearly all."""
+    appends = [stream.append for stream in streams]
+    requests = [append.row.request_id for append in appends if append.expected_version == 0 and append.row.request_id]
+    sagas = {append.saga_id for append in appends}
+    return bool(streams) and len(sagas) == len(appends) and len(set(requests)) == len(requests)
 
 
 def _judge(verdicts: _Verdicts, stream: Stream, standing: Row, *, is_unsure: bool) -> None:
