@@ -6,14 +6,14 @@ That of `AttemptOpened` is ::
 
     def write(value):
         return join((
-            b'\t' + real(value.at),
+            real(b'\t', value.at),
             kept_step[value.step],
             kept_operation[value.operation],
             kept_attempt[value.attempt],
             kept_epoch[value.epoch],
             b'2' + sizes[len(data := value.key.encode())] + data if value.key else b'',
             b'' if value.request is None else b':' + sizes[len(data := write_request(value.request))] + data,
-            b'A' + real(value.deadline_at),
+            real(b'A', value.deadline_at),
             kept_manual_epoch[value.manual_epoch],
         ))
 
@@ -58,7 +58,7 @@ _REPEATED: Final = frozenset({"code", "definition", "revision", "type_name"})
 _ONE_BYTE: Final = 0x80
 _SIZES_KEPT: Final = 4_096
 
-_real: Final = struct.Struct("<d").pack
+_real: Final = struct.Struct("<cd").pack
 _join: Final = b"".join
 
 
@@ -115,7 +115,9 @@ def _line(field: FieldDescriptor, hint: Any) -> str:  # noqa: ANN401  (an annota
     if _is_kept(field, hint):
         return f"kept_{field.name}[{of}]"
     if field.type == field.TYPE_DOUBLE:
-        return f"{_tag(field, _EIGHT_BYTES)!r} + real({of})"
+        tag = _tag(field, _EIGHT_BYTES)
+        assert len(tag) == 1, f"{field.full_name} has a number over 15: give `real` the form of a longer tag"
+        return f"real({tag!r}, {of})"
     if field.type == field.TYPE_BOOL:
         yes, no = _tag(field, _VARINT) + b"\x01", _tag(field, _VARINT) + b"\x00"
         return f"({yes!r} if {of} else {no if field.has_presence else b''!r})"
@@ -215,4 +217,4 @@ def _attribute(value: AttributeValue) -> bytes:
         return _text(b"\x0a", value)
     if isinstance(value, int):
         return _number(b"\x10", value << 1 ^ value >> 63, 2**64)  # 0, -1, 1, -2 are 0, 1, 2, 3
-    return b"\x19" + _real(value)
+    return _real(b"\x19", value)
