@@ -10,9 +10,9 @@ RECORDS_PER_APPEND_MAX = 2_000
 # How long a turn that nothing hangs on waits for the next one of its saga before it is committed alone: below what a
 # person or a service notices, above what two calls begun together take to end one after the other.
 COMMIT_HOLD_S = 0.002
-# How long the first append of a group waits for others that are about to come, where many sagas are at work: four
-# commits are in a row from a saga's start to its end, and beside sixty others it takes a tenth of a second.
-COMMIT_GATHER_S = 0.004
+# Turns of the event loop that a group commit lets pass while each brings one more append: there groups have all that
+# they gain by it, and a turn under load takes some milliseconds.
+COMMIT_TURNS_MAX = 8
 # Streams of one group commit; larger groups gain nothing and delay the first in them.
 COMMIT_STREAMS_MAX = 1_000
 # Records read at once when a saga is folded.

@@ -25,7 +25,8 @@ Invariants:
 
 * One append per saga is in flight at most, and the next decision builds on the state it made durable.
 * A turn that nobody waits for and that starts nothing may wait two milliseconds for the next one of its saga, and share
-  its append; nothing else ever waits for company.
+  its append. A group commit lets turns of the event loop pass while each brings one more append, up to a bound; nothing
+  else ever waits for company.
 * Nothing is performed that is not durable; nothing durable is forgotten: `owed` derives it again after any crash.
 * A caller is answered after the commit, never before.
 * A saga that sleeps, waits for a signal or a person, or is paused has no actor, no task and no timer: one search row

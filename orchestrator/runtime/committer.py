@@ -1,9 +1,10 @@
 """Group commit: what many actors decided within one turn of the event loop becomes durable in one transaction.
 
 The committer is one task. It wakes in the turn after the first submission, by when every actor that was ready has
-submitted too; where more are about to come, it lets the first wait for them (`company.py`). One `Journal.append` then
-pays one fsync for all of them. Submissions that arrive meanwhile form the next group, so the slower the disk, the
-larger the groups.
+submitted too; one `Journal.append` then pays one fsync for all of them. It lets another turn pass while each brings
+one more: a transaction and a sync cost much the same for one append as for ten, and a turn that brings one is full of
+work anyway. Where nothing comes, that is over within microseconds; whoever is alone waits for nobody. Submissions that
+arrive during a commit form the next group, so the slower the disk, the larger the groups.
 
 A storage error ends it: every waiting and every later submission is answered `JournalUnavailable`, and the process is
 told to stop. Whether the failed group is on disk is not guessed; the restart reads what is really there. A store that
@@ -16,11 +17,10 @@ from collections.abc import Callable, Collection, Sequence, Sized
 from typing import Final, NamedTuple
 
 from orchestrator.errors import JournalUnavailable, OrchestratorError
-from orchestrator.limits import COMMIT_AGAIN_S, COMMIT_GATHER_S, COMMIT_STREAMS_MAX
+from orchestrator.limits import COMMIT_AGAIN_S, COMMIT_STREAMS_MAX, COMMIT_TURNS_MAX
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.journal import Append, Journal, is_put_off
 from orchestrator.ports.observer import Observer
-from orchestrator.runtime.company import Company
 from orchestrator.tasks import Tasks
 
 _OVER: Final = "this orchestrator has ended and records nothing any more: ask one that runs"
@@ -47,12 +47,6 @@ class Committer:
         self._put_off: list[_Waiting] = []
         """What the journal refuses for now."""
         self._wake = asyncio.Event()
-        self._company = Company()
-        self._awake: Sized = ()
-        self._expected = 1
-        """For how many the group that is coming about waits."""
-        self._patience: asyncio.TimerHandle | None = None
-        """Ends that wait."""
         self._closed = False
         self._over = False
         self._given_up: set[int] = set()
@@ -69,26 +63,28 @@ class Committer:
             asyncio.get_running_loop().call_soon(on_committed, JournalUnavailable(self.failure or _OVER))
             return
         self._waiting.append(_Waiting(append, on_committed))
-        if len(self._waiting) == 1:
-            self._expected = self._company.expected(len(self._awake))
-        if len(self._waiting) >= self._expected:
-            self._wake.set()
-        elif len(self._waiting) == 1:
-            self._patience = asyncio.get_running_loop().call_later(COMMIT_GATHER_S, self._wake.set)
+        self._wake.set()
 
-    async def run(self, awake: Sized = ()) -> None:
+    async def run(self, awake: Sized) -> None:
         """Commit group after group until closed and empty; who is `awake` may have something to commit."""
-        self._awake = awake
         while not (self._closed and not self._waiting):
             await self._wake.wait()
             self._wake.clear()
-            if self._patience is not None:
-                self._patience.cancel()
-                self._patience = None
             while self._waiting:
-                await self._commit(self._next_group())  # given no name here, where it would outlive its commit
+                await self._gather(awake)
+                if self._waiting:  # the store may have failed meanwhile
+                    await self._commit(self._next_group())  # given no name here, where it would outlive its commit
         self._over = True
         await self._again.cancel()
+
+    async def _gather(self, awake: Sized) -> None:
+        """Let turns of the loop pass while each brings one more append, of those who may have one."""
+        for _ in range(COMMIT_TURNS_MAX):
+            count = len(self._waiting)
+            if count < len(awake):
+                await asyncio.sleep(0)
+            if len(self._waiting) == count:
+                return
 
     async def settled(self, shards: Collection[int]) -> None:
         """Return once everything submitted of some shards has its end; what the journal puts off is given up."""
@@ -125,7 +121,6 @@ class Committer:
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         began = self._clock.monotonic()
-        self._company.observe(len(group), began)
         self._group = group
         try:
             results = await self._journal.append([waiting.append for waiting in group])

@@ -17,7 +17,7 @@ from orchestrator.limits import (
 )
 from orchestrator.ports.invoker import CallRequest
 from orchestrator.ports.journal import Record
-from orchestrator.runtime import StartRequest, Until, recovery
+from orchestrator.runtime import StartRequest, Until, committer, recovery
 from orchestrator.saga import SagaStatus
 from orchestrator.saga.events import Report
 from orchestrator.testing.shorthand import plan, retry, step
@@ -72,7 +72,11 @@ def test_timers_of_sleeping_sagas_fire_while_many_calls_of_others_hang() -> None
     run(story())
 
 
-def test_what_a_turn_has_room_for_is_taken_up_and_committed_together_and_never_more() -> None:
+def test_what_a_turn_has_room_for_is_taken_up_and_committed_together_and_never_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(committer, "COMMIT_TURNS_MAX", 0)  # so that a group is what one turn has taken up
+
     async def story() -> None:
         services = Services()
         process = Process(services, HANGING)
