@@ -2,7 +2,7 @@
 
 ::
 
-    client ──► door (door.py)                   a burst of calls comes in as a burst
+    client ──► door (door.py, ahead.py)         a burst of calls comes in as a burst
                  ▼
                edge (interceptor.py)            request id, admission, errors to statuses, slow readers
                  ├─► counted (counting.py)      by method and status, timed unless it is meant to last

@@ -1,6 +1,7 @@
 """The gRPC server: our own services, the standard ones, the edge around them, and how it stops."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, cast
@@ -35,6 +36,8 @@ from orchestrator.v1 import (
     saga_service_pb2_grpc,
 )
 
+_log = logging.getLogger(__name__)
+
 SAGA_SERVICE = SAGA.full_name
 _DEFINITION = definition_service_pb2.DESCRIPTOR.services_by_name["DefinitionService"]
 OPERATOR_SERVICE = OPERATOR.full_name
@@ -43,6 +46,10 @@ ADMIN_SERVICE = _ADMIN.full_name
 DIAGNOSTICS_SERVICE = DIAGNOSTICS.full_name
 _SERVED = (SAGA, _DEFINITION, OPERATOR, _ADMIN, DIAGNOSTICS)
 SERVICES = tuple(each.full_name for each in _SERVED)
+
+
+_TURNS_TO_LOOK = 4 * limits.API_CALLS_ASKED_FOR
+"""gRPC takes three turns of the event loop to look at a call."""
 
 
 class Listen(Protocol):
@@ -117,6 +124,8 @@ class ApiServer:
         served = [each for each in _SERVED if each.full_name in services]
         self.methods = [f"{each.full_name}/{method.name}" for each in served for method in each.methods]
         """Its own methods as they are counted: `package.Service/Method`."""
+        self.failed = asyncio.Event()
+        """Set when gRPC's server has stopped by itself and nobody gets in any more: stop the process."""
         self._orchestrator = orchestrator
         self._listen = listen
         if servicers is None:
@@ -205,7 +214,7 @@ class ApiServer:
                 address=address,
             ) from exc
         await self._server.start()
-        self._tasks.spawn(self._follow_obstacle(), name="health")
+        self._tasks.spawn(self._follow_obstacle(), self._fail, name="health")
         return port
 
     def refuse_new(self) -> None:
@@ -216,6 +225,8 @@ class ApiServer:
     async def drain(self, grace_s: float) -> None:
         """Refuse what is new, let what is in flight be answered within the grace, then close every connection."""
         self.refuse_new()
+        for _ in range(_TURNS_TO_LOOK):
+            await asyncio.sleep(0)  # one turn: those who have come get our refusal, and not gRPC's hang-up
         if not await self._admission.idle(grace_s):
             self._admission.end()
         await self._tasks.cancel()
@@ -224,9 +235,19 @@ class ApiServer:
 
     async def _follow_obstacle(self) -> None:
         """Let health say whether new work is taken: not while the store is away, and again when it is back."""
-        while True:
+        is_up = True
+        while is_up:
             self._health.show(is_serving=self._orchestrator.obstacle is None)
-            await asyncio.sleep(limits.OBSTACLE_POLL_S)
+            # The pause is gRPC's, which raises in it what its own loop has ended by.
+            is_up = await self._server.wait_for_termination(limits.OBSTACLE_POLL_S)
+
+    def _fail(self, error: BaseException) -> None:
+        _log.error(
+            "the API's server stopped by itself (%s) and lets nobody in any more, so the process stops; start it again,"
+            " and see who can reach its port: one request whose path is not UTF-8 does this",
+            type(error).__name__,
+        )
+        self.failed.set()
 
 
 def _options(bounds: ApiBounds) -> tuple[tuple[str, int], ...]:

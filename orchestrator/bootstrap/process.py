@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from orchestrator.bootstrap.collecting import calm_collector, collect_in_quiet
-from orchestrator.bootstrap.node import open_node
+from orchestrator.bootstrap.node import Node, open_node
 from orchestrator.config import Settings
 from orchestrator.errors import ConfigError, JournalUnavailable
 from orchestrator.limits import DRAIN_MARGIN_S
@@ -16,9 +17,14 @@ from orchestrator.stacks import show_on_signal
 from orchestrator.tasks import Tasks
 from orchestrator.telemetry import asked
 
+if TYPE_CHECKING:
+    from orchestrator.api import ApiServer
+
 logger = logging.getLogger("orchestrator.bootstrap")
 
 EXIT_OK = 0
+EXIT_API = 70
+"""EX_SOFTWARE: the API's server stopped by itself; start again."""
 EXIT_STORAGE = 74
 """EX_IOERR: the journal could record no more, or was not there; start again when it is well."""
 
@@ -61,29 +67,48 @@ async def serve(settings: Settings, on_ready: Ready) -> int:
         api_port = await api.start()
         try:
             http_port = await http.start()
-        except ConfigError:
+        except BaseException:
             await api.drain(0.0)
             raise
-        measuring = node.metrics.sample(node.store, node.orchestrator.backlog)
-        sampling = asyncio.get_running_loop().create_task(measuring, name="metrics")
-        sampling.add_done_callback(_tell_failure)
-        standing = Tasks()
-        standing.spawn(collect_in_quiet(lambda: node.orchestrator.stats().active_actors), name="collector")
-        _warn_if_open("api", settings.api.host)
-        _warn_if_open("http", settings.http.host)
-        api_address, http_address = f"{settings.api.host}:{api_port}", f"{settings.http.host}:{http_port}"
-        logger.info("ready: the API listens on %s, health and metrics on %s", api_address, http_address)
-        on_ready(api_address, http_address)
-        await _first_of(stop.wait(), node.failed.wait())
+        try:
+            _tell_ready(settings, api_port, http_port, on_ready)
+            return await _stand(settings, node, api, stop)
+        finally:  # on every way out, or gRPC would go on beside a process that has left
+            await api.drain(0.0)
+            await http.stop()
+
+
+async def _stand(settings: Settings, node: Node, api: "ApiServer", stop: asyncio.Event) -> int:
+    """Serve until told to stop or something has failed, then drain; return the exit code."""
+    measuring = node.metrics.sample(node.store, node.orchestrator.backlog)
+    sampling = asyncio.get_running_loop().create_task(measuring, name="metrics")
+    sampling.add_done_callback(_tell_failure)
+    standing = Tasks()
+    standing.spawn(collect_in_quiet(lambda: node.orchestrator.stats().active_actors), name="collector")
+    try:
+        await _first_of(stop.wait(), node.failed.wait(), api.failed.wait())
         logger.info("draining: at most %g s for what is in flight", settings.grace_s)
-        _exit_hard_after(settings.grace_s + DRAIN_MARGIN_S, EXIT_STORAGE if node.failed.is_set() else EXIT_OK)
+        _exit_hard_after(settings.grace_s + DRAIN_MARGIN_S, _code(node, api))
         api.refuse_new()
         await node.drain(0.0 if node.failed.is_set() else settings.grace_s)
-        await api.drain(0.0)
-        await http.stop()
+        return _code(node, api)
+    finally:
         sampling.cancel()
         await standing.cancel()
-        return EXIT_STORAGE if node.failed.is_set() else EXIT_OK
+
+
+def _code(node: Node, api: "ApiServer") -> int:
+    if node.failed.is_set():
+        return EXIT_STORAGE
+    return EXIT_API if api.failed.is_set() else EXIT_OK
+
+
+def _tell_ready(settings: Settings, api_port: int, http_port: int, on_ready: Ready) -> None:
+    _warn_if_open("api", settings.api.host)
+    _warn_if_open("http", settings.http.host)
+    api_address, http_address = f"{settings.api.host}:{api_port}", f"{settings.http.host}:{http_port}"
+    logger.info("ready: the API listens on %s, health and metrics on %s", api_address, http_address)
+    on_ready(api_address, http_address)
 
 
 def _warn_if_open(surface: str, host: str) -> None:
