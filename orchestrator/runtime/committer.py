@@ -82,7 +82,7 @@ class Committer:
         for _ in range(COMMIT_TURNS_MAX):
             count = len(self._waiting)
             if count < len(awake):
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # one turn: appends come
             if len(self._waiting) == count:
                 return
 
