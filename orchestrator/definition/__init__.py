@@ -15,7 +15,7 @@ to `Findings`, and the author gets all of them at once, each with a code, a plac
 `model` `shapes`    the tree of keys, also the JSON Schema; wrong shapes as findings
 `builder` `block`   the same tree from Python
 `descriptors`       the called services' types: merged, cut down, pinned; one private pool per revision
-`mapkeys`           parsing that refuses a map's key that is no text, at which CEL would end the process
+`loose`             texts that are no UTF-8, which CEL must not make a map's key of
 `expressions`       the one home of CEL (`checked` `faults`: what it says; `direct`: what goes without it)
 `names`             which names may be read where, and how each is read from recorded facts
 `holes` `template`  `${ … }` in texts; trees with expressions in them against messages

@@ -33,7 +33,6 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from orchestrator.definition import operations
-from orchestrator.definition.mapkeys import parsing
 from orchestrator.limits import PARSED_PAYLOADS_BYTES_MAX, SHARED_BYTES_MIN
 from orchestrator.v1 import annotations_pb2
 
@@ -227,7 +226,7 @@ class _Parsed:
         return self.parsers[descriptor]
 
     def _new_parser(self, descriptor: Descriptor) -> Callable[[bytes], Message]:
-        parse = parsing(descriptor)
+        parse = message_class(descriptor).FromString
 
         def parsed(data: bytes) -> Message:
             if len(data) < SHARED_BYTES_MIN:

@@ -32,7 +32,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from orchestrator.definition.descriptors import Types
+from orchestrator.definition.descriptors import Types, message_class
 from orchestrator.definition.diagnostics import At, Code, did_you_mean, listing
 from orchestrator.definition.direct import direct
 from orchestrator.definition.expressions import (
@@ -50,7 +50,7 @@ from orchestrator.definition.expressions import (
     message_type,
 )
 from orchestrator.definition.faults import Fault
-from orchestrator.definition.mapkeys import parsing
+from orchestrator.definition.loose import why_loose
 from orchestrator.ids import StepId
 from orchestrator.limits import WHOLE_BYTES_MAX
 from orchestrator.saga.plan import Facts
@@ -239,6 +239,8 @@ class Reading:
 
     def _computed(self, expression: Expression) -> object:
         parts = self._parts(expression)
+        if expression.type.may_hold_maps:
+            self._refuse_loose(expression.names, parts)
         if parts or expression.direct is not None:
             bindings = self._bound(expression.names, parts)
         else:
@@ -249,6 +251,12 @@ class Reading:
             if not failed.unbound:
                 raise
             raise self._absent(failed.unbound) from failed
+
+    def _refuse_loose(self, names: Iterable[str], parts: Mapping[str, Message]) -> None:
+        """Raise where what is read holds a text that CEL must not make a map's key of."""
+        for name in names:
+            if why := why_loose(parts[name] if name in parts else self._known.names[name].read(self._facts)):
+                raise EvaluationFailed(f"`{name}` cannot be read for a map: {why}")
 
     def _bound(self, names: Iterable[str], parts: Mapping[str, Message]) -> Bindings:
         known = self._known.names
@@ -341,7 +349,7 @@ def _list_name(descriptor: Descriptor | None, recorded: Callable[[Facts], Iterab
     if descriptor is None:
         return Name(DYN, lambda _: None)
     # not kept parsed: so many would put aside what others read again and again
-    name, parse = descriptor.full_name, parsing(descriptor)
+    name, parse = descriptor.full_name, message_class(descriptor).FromString
     return Name(
         list_of(message_type(descriptor)),
         lambda facts: [_parsed(payload, name, parse) for payload in recorded(facts)],
