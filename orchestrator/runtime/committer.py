@@ -67,15 +67,20 @@ class Committer:
 
     async def run(self, awake: Sized) -> None:
         """Commit group after group until closed and empty; who is `awake` may have something to commit."""
-        while not (self._closed and not self._waiting):
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                await self._gather(awake)
-                if self._waiting:  # the store may have failed meanwhile
-                    await self._commit(self._next_group())  # given no name here, where it would outlive its commit
-        self._over = True
-        await self._again.cancel()
+        try:
+            while not (self._closed and not self._waiting):
+                await self._wake.wait()
+                self._wake.clear()
+                while self._waiting:
+                    await self._gather(awake)
+                    if self._waiting:  # the store may have failed meanwhile
+                        await self._commit(self._next_group())  # given no name here, where it would outlive its commit
+            await self._again.cancel()
+        finally:  # also where standing work beside it failed, which cancels this
+            self._over = True
+            lost, self._group, self._waiting = [*self._group, *self._waiting], (), []
+            for waiting in lost:
+                waiting.on_committed(JournalUnavailable(_OVER))
 
     async def _gather(self, awake: Sized) -> None:
         """Let turns of the loop pass while each brings one more append, of those who may have one."""

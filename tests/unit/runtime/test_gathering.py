@@ -103,3 +103,20 @@ def test_a_store_that_fails_while_a_group_comes_about_is_asked_for_nothing(fails
     assert not load.journal.groups
     assert len(load.failures) == 1
     assert [type(answer) for answer in load.answers] == [JournalUnavailable] * 6
+
+
+def test_who_waits_and_who_comes_is_answered_where_the_committer_is_cancelled() -> None:
+    load = Load()
+
+    async def story() -> None:
+        committing = asyncio.ensure_future(load.committer.run(MANY))  # noqa: TID251  (awaited below)
+        await asyncio.sleep(0)  # a turn, in which the committer begins to wait
+        load.come()
+        committing.cancel()
+        await asyncio.wait([committing])
+        load.come()
+        await asyncio.sleep(0)  # a turn, in which the second is answered
+
+    run(story())
+    assert not load.journal.groups
+    assert [type(answer) for answer in load.answers] == [JournalUnavailable] * 2
