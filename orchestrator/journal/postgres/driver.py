@@ -98,8 +98,8 @@ def is_about_connection(exc: BaseException) -> bool:
 
 
 def is_already_there(exc: BaseException) -> bool:
-    """Return whether a table or a row was made by somebody else a moment ago."""
-    return _state(exc) in {"42P07", "23505"}
+    """Return whether a table, the type that comes with it, or a row was made by somebody else a moment ago."""
+    return _state(exc) in {"42P07", "42710", "23505"}
 
 
 def _state(exc: BaseException) -> str:

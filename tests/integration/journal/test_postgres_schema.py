@@ -39,6 +39,22 @@ async def test_many_processes_make_one_store(dsn: str) -> None:
     assert versions == [migration.version for migration in schema.shipped()]
 
 
+async def test_who_meets_another_one_in_the_act_of_making_the_store_looks_again(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A table brings a type of its name, and between the two looks for them the other one's may have come.
+    postgres.run(dsn, "CREATE TYPE store AS ENUM ('made')")
+    refused: list[str] = []
+
+    def undone(_: Connector, exc: BaseException) -> None:
+        refused.append(str(exc))
+        postgres.run(dsn, "DROP TYPE store")
+
+    monkeypatch.setattr(Connector, "take_note", undone)
+    await opened(dsn)
+    assert refused == ['type "store" already exists']
+
+
 async def test_the_number_of_shards_is_that_of_the_making(dsn: str, caplog: pytest.LogCaptureFixture) -> None:
     assert (await opened(dsn, 4)).shard_count == 4
     with caplog.at_level(logging.WARNING):
