@@ -47,7 +47,7 @@ async def test_who_meets_another_one_in_the_act_of_making_the_store_looks_again(
     refused: list[str] = []
 
     def undone(_: Connector, exc: BaseException) -> None:
-        refused.append(str(exc))
+        refused.append(str(exc).splitlines()[0])
         postgres.run(dsn, "DROP TYPE store")
 
     monkeypatch.setattr(Connector, "take_note", undone)
