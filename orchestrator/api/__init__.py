@@ -4,7 +4,7 @@
 
     client ──► door (door.py, ahead.py)         a burst of calls comes in as a burst
                  ▼
-               edge (interceptor.py)            request id, admission, errors to statuses, slow readers
+               edge (edge.py)                   request id, admission, errors to statuses, slow readers
                  ├─► counted (counting.py)      by method and status, timed unless it is meant to last
                  └─► SagaService (sagas.py)     one method per verb of the façade
                  │     └─ Watch (watch.py)      a saga's events as a resumable stream
@@ -39,7 +39,7 @@ May import: `runtime`, `definition`, `ports`, `saga`, `errors` and the nouns bel
 of gRPC's server side, starlette and uvicorn. The contract on the wire is `protos/orchestrator/v1`; its reference for
 callers is `docs/api.md`.
 
-Read next: `sagas.py`, then `interceptor.py`.
+Read next: `sagas.py`, then `edge.py`.
 """
 
 from orchestrator.api.http import HttpServer

@@ -78,7 +78,7 @@ class OwnDesk:
             if isinstance(error, NotOwner):
                 error.metadata[OWNER_KEY] = error.owner
             wire = _wire(error, request)
-        except Exception as error:  # noqa: BLE001  (the edge, as in interceptor.py: a bug in one request stays with it)
+        except Exception as error:  # noqa: BLE001  (the edge, as in edge.py: a bug in one request stays with it)
             wire = _wire(error, request)
         finally:
             logscope.end(scope)

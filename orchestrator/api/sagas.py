@@ -1,6 +1,6 @@
 """`orchestrator.v1.SagaService`: each method is one verb of the façade, with the caller's words put into ours.
 
-Methods raise; what an error looks like on the wire is `interceptor.py`'s and `status.py`'s concern.
+Methods raise; what an error looks like on the wire is `edge.py`'s and `status.py`'s concern.
 """
 
 from collections.abc import AsyncIterator, Sequence

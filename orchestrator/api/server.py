@@ -13,8 +13,8 @@ from orchestrator.api.admin import AdminService
 from orchestrator.api.definitions import DefinitionService
 from orchestrator.api.diagnostics import DiagnosticsService
 from orchestrator.api.door import open_door
+from orchestrator.api.edge import Edge, Methods
 from orchestrator.api.forwarding import Forwarding
-from orchestrator.api.interceptor import Edge, Methods
 from orchestrator.api.servicers import DIAGNOSTICS, OPERATOR, SAGA, Servicers, room_of
 from orchestrator.api.standard import Health, health_pb2_grpc, reflection_handlers
 from orchestrator.definition.revisions import Revisions

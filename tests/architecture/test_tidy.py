@@ -42,7 +42,7 @@ NAMES_ALLOWED = frozenset({"orchestrator/invoker/service.py"})
 BLIND_EXCEPT_HOMES = frozenset(
     {
         "orchestrator/runtime/supervisor.py",
-        "orchestrator/api/interceptor.py",
+        "orchestrator/api/edge.py",
         "orchestrator/api/desk.py",
         "orchestrator/telemetry/observers.py",
     }
