@@ -35,6 +35,15 @@ async def hold_back(admin: Any) -> None:
     await admin.execute(f"SELECT pg_advisory_lock({LOCK})")
 
 
+async def put_off(store: PostgresJournal, admin: Any) -> None:
+    """Have the held saga's append put off, and let its next one wait for as long as it takes."""
+    await hold_back(admin)
+    store._writer._main.statement_s = 0.2
+    (refused,) = await store.append([append("held")])
+    assert is_put_off(refused)
+    store._writer._aside.statement_s = 30.0
+
+
 async def let_go(admin: Any) -> None:
     await admin.execute(f"SELECT pg_advisory_unlock({LOCK})")
 
@@ -66,11 +75,7 @@ async def test_a_record_that_is_committed_after_later_ones_is_not_passed_over(
     store: PostgresJournal, admin: Any
 ) -> None:
     follower = Follower(store)
-    await hold_back(admin)
-    store._writer._main.statement_s = 0.2
-    (refused,) = await store.append([append("held")])
-    assert is_put_off(refused)
-    store._writer._aside.statement_s = 30.0
+    await put_off(store, admin)
     again = asyncio.ensure_future(store.append([append("held")]))  # noqa: TID251  (awaited below)
     await until_it_waits(admin)
     assert list(await store.append([append("beside")])) == [None]
@@ -82,11 +87,7 @@ async def test_a_record_that_is_committed_after_later_ones_is_not_passed_over(
 
 async def test_a_look_that_began_before_passes_nothing_over_either(store: PostgresJournal, admin: Any) -> None:
     follower = Follower(store)
-    await hold_back(admin)
-    store._writer._main.statement_s = 0.2
-    (refused,) = await store.append([append("held")])
-    assert is_put_off(refused)
-    store._writer._aside.statement_s = 30.0
+    await put_off(store, admin)
     fetch, is_first = store._reads.fetch, True
 
     async def late(sql: str, *values: object) -> Any:
