@@ -5,17 +5,7 @@ A graph is a mapping from a node to the nodes it points to. Nothing here recurse
 
 from collections.abc import Collection, Mapping, Sequence
 
-
-def reachable(start: str, edges: Mapping[str, Collection[str]]) -> frozenset[str]:
-    """Return every node that can be reached from `start` by at least one edge."""
-    seen: set[str] = set()
-    todo = list(edges[start])
-    while todo:
-        found = todo.pop()
-        if found not in seen:
-            seen.add(found)
-            todo.extend(edges[found])
-    return frozenset(seen)
+from orchestrator.saga.edges import reachable
 
 
 def ancestors(needs: Mapping[str, Collection[str]]) -> Mapping[str, frozenset[str]]:

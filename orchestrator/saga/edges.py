@@ -1,8 +1,11 @@
 """Who comes after whom, and who is inside what: what a plan derives once from what each of its steps names."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
 
 from orchestrator.ids import StepId
+
+Name = TypeVar("Name", bound=str)
 
 
 def places_by(named: Sequence[Collection[StepId]]) -> Mapping[StepId, tuple[int, ...]]:
@@ -14,23 +17,25 @@ def places_by(named: Sequence[Collection[StepId]]) -> Mapping[StepId, tuple[int,
     return {step: tuple(places) for step, places in found.items()}
 
 
+def reachable(start: Name, edges: Mapping[Name, Collection[Name]]) -> frozenset[Name]:
+    """Return every node that can be reached from `start` by at least one edge."""
+    seen: set[Name] = set()
+    todo = list(edges[start])
+    while todo:
+        found = todo.pop()
+        if found not in seen:
+            seen.add(found)
+            todo.extend(edges[found])
+    return frozenset(seen)
+
+
 def closed(needs: Mapping[StepId, Collection[StepId]]) -> Mapping[StepId, frozenset[StepId]]:
     """Return step -> every step that needs it, directly or not."""
     direct: dict[StepId, set[StepId]] = {step: set() for step in needs}
     for step, named in needs.items():
         for need in named:
             direct[need].add(step)
-    found: dict[StepId, frozenset[StepId]] = {}
-    for root in needs:
-        seen: set[StepId] = set()
-        todo = list(direct[root])
-        while todo:
-            after = todo.pop()
-            if after not in seen:
-                seen.add(after)
-                todo.extend(direct[after])
-        found[root] = frozenset(seen)
-    return found
+    return {step: reachable(step, direct) for step in needs}
 
 
 def inside(scopes: Mapping[StepId, StepId | None]) -> Mapping[StepId, tuple[StepId, ...]]:
