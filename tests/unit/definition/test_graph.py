@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.definition.graph import ancestors, cycles, reachable
+from orchestrator.definition.graph import ancestors, cycles
+from orchestrator.saga.edges import reachable
 
 
 def test_everything_upstream_is_found_also_through_others() -> None:
