@@ -26,12 +26,12 @@ from orchestrator.bootstrap.clock import SystemClock
 from orchestrator.bootstrap.collecting import calm_collector
 from orchestrator.bootstrap.moving import promote, survey_promotion
 from orchestrator.bootstrap.node import Node, open_node
-from orchestrator.bootstrap.process import EXIT_API, EXIT_OK, EXIT_STORAGE, Ready, run, serve
+from orchestrator.bootstrap.process import EXIT_OK, EXIT_SERVER, EXIT_STORAGE, Ready, run, serve
 from orchestrator.bootstrap.stores import Store, has_company, open_records, open_store
 
 __all__ = [
-    "EXIT_API",
     "EXIT_OK",
+    "EXIT_SERVER",
     "EXIT_STORAGE",
     "Node",
     "Ready",

@@ -57,6 +57,8 @@ class Node:
     """What other processes of the cluster ask of this one; a server of its own has to share it. None as above."""
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the journal can record no more: stop the process."""
+    deaf: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when no other process of the cluster can reach this one any more: stop the process."""
 
     async def drain(self, grace_s: float) -> None:
         """Stop taking work, let what is in flight end, hand over what others may go on with, send the last spans."""
@@ -133,6 +135,7 @@ async def open_node(
             sharing=place.sharing,
             servicers=servicers,
             failed=failed,
+            deaf=asyncio.Event() if place.sharing is None else place.sharing.listener.failed,
         )
         figures.show(node, settings)
         yield node

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("orchestrator.bootstrap")
 
 EXIT_OK = 0
-EXIT_API = 70
-"""EX_SOFTWARE: the API's server stopped by itself; start again."""
+EXIT_SERVER = 70
+"""EX_SOFTWARE: the API's server, or the one for peers, stopped by itself; start again."""
 EXIT_STORAGE = 74
 """EX_IOERR: the journal could record no more, or was not there; start again when it is well."""
 
@@ -86,7 +86,7 @@ async def _stand(settings: Settings, node: Node, api: "ApiServer", stop: asyncio
     standing = Tasks()
     standing.spawn(collect_in_quiet(lambda: node.orchestrator.stats().active_actors), name="collector")
     try:
-        await _first_of(stop.wait(), node.failed.wait(), api.failed.wait())
+        await _first_of(stop.wait(), node.failed.wait(), node.deaf.wait(), api.failed.wait())
         logger.info("draining: at most %g s for what is in flight", settings.grace_s)
         _exit_hard_after(settings.grace_s + DRAIN_MARGIN_S, _code(node, api))
         api.refuse_new()
@@ -100,7 +100,7 @@ async def _stand(settings: Settings, node: Node, api: "ApiServer", stop: asyncio
 def _code(node: Node, api: "ApiServer") -> int:
     if node.failed.is_set():
         return EXIT_STORAGE
-    return EXIT_API if api.failed.is_set() else EXIT_OK
+    return EXIT_SERVER if node.deaf.is_set() or api.failed.is_set() else EXIT_OK
 
 
 def _tell_ready(settings: Settings, api_port: int, http_port: int, on_ready: Ready) -> None:
@@ -173,7 +173,7 @@ def _exit_hard_after(delay_s: float, code: int) -> None:
 
 
 async def _first_of(*waits: Awaitable[object]) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]  # noqa: TID251  # both are awaited right below
+    tasks = [asyncio.ensure_future(wait) for wait in waits]  # noqa: TID251  # all are awaited right below
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

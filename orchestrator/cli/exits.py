@@ -32,7 +32,9 @@ MEANINGS: dict[Exit, str] = {
     Exit.NEEDS_ATTENTION: "the saga NEEDS_ATTENTION: it cannot go on without a person",
     Exit.TERMINATED: "the saga ended TERMINATED: a person ended it as it was",
     Exit.UNAVAILABLE: "no orchestrator answers, or it cannot record now (EX_UNAVAILABLE)",
-    Exit.SOFTWARE: "`serve` alone: the API's server stopped by itself, and the process left (EX_SOFTWARE)",
+    Exit.SOFTWARE: (
+        "`serve` alone: the API's server, or the one for peers, stopped by itself, and the process left (EX_SOFTWARE)"
+    ),
     Exit.STORAGE: "`serve` alone: the journal could record no more, and the process left (EX_IOERR)",
     Exit.CONFIG: "a setting is wrong, or a port or path cannot be used (EX_CONFIG)",
     Exit.TIMEOUT: "the time given with --timeout was up first",

@@ -50,6 +50,7 @@ the store is away for longer  everybody lets go of everything. Whoever comes bac
 the store's clock is set      nobody is fenced who is seen to renew; set back, a dead member's lease is over that much
                               later
 one process is cut off        as if it were killed; it comes back as another
+its server for peers falls    it is drained, and its process ends (gRPC's server falls over one malformed request)
 a lone process is killed      its next life waits for the old lease like everybody else: a name is no proof
 ============================  =========================================================================================
 

@@ -1,6 +1,7 @@
 """Where the other processes of the cluster reach this one: `orchestrator.v1.PeerService` on a port of its own."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -10,10 +11,13 @@ from orchestrator import limits
 from orchestrator.cluster.wire import Tls, exposure, server_credentials
 from orchestrator.errors import ConfigError
 from orchestrator.ports.peers import Desk, Errand
+from orchestrator.tasks import Tasks
 from orchestrator.v1 import peer_service_pb2 as rpc
 from orchestrator.v1.peer_service_pb2_grpc import PeerServiceServicer, add_PeerServiceServicer_to_server
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+logger = logging.getLogger("orchestrator.cluster")
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.compression_enabled_algorithms_bitset", 1),
@@ -44,6 +48,9 @@ class PeerListener:
         problem = exposure(host, has_tls=tls is not None, insecure=insecure)
         if problem is not None:
             raise ConfigError(f"cluster: {problem}")
+        self.failed = asyncio.Event()
+        """Set when gRPC's server has stopped by itself and no peer gets in any more: stop the process."""
+        self._tasks = Tasks()
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._credentials = None if tls is None else server_credentials(tls)
         self._servicer = _Servicer(on_nudge)
@@ -65,6 +72,7 @@ class PeerListener:
                 address=self._address,
             ) from exc
         await self._server.start()
+        self._tasks.spawn(self._stand(), self._fail, name="peer server")
         return port
 
     def open(self, desk: Desk) -> None:
@@ -73,7 +81,24 @@ class PeerListener:
 
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, let what is under way end within the grace, then close every connection."""
+        await self._tasks.cancel()
         await self._server.stop(grace_s)
+
+    async def _stand(self) -> None:
+        """Look now and then whether gRPC's server still stands: one that fell over a request tells nobody."""
+        is_up = True
+        while is_up:
+            # The pause is gRPC's, which raises in it what its own loop has ended by.
+            is_up = await self._server.wait_for_termination(limits.PEER_SERVER_POLL_S)
+
+    def _fail(self, error: BaseException) -> None:
+        logger.error(
+            "the server for the cluster's other processes stopped by itself (%s) and lets none of them in any more, so"
+            " the process stops; start it again, and see who can reach cluster.port: one request whose path is not"
+            " UTF-8 does this",
+            type(error).__name__,
+        )
+        self.failed.set()
 
 
 class _Servicer(PeerServiceServicer):

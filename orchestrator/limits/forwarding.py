@@ -44,6 +44,9 @@ PEER_CONNECT_S_MAX = 2.0
 PEER_KEEPALIVE_S = 10.0
 # A process that does not acknowledge such a ping for so long is gone, or stands still.
 PEER_KEEPALIVE_ACK_S = 5.0
+# How often a process looks whether its server for the others has fallen, which gRPC tells nobody: below what they wait
+# before they leave a request in the store.
+PEER_SERVER_POLL_S = 0.25
 # A hint that takes longer comes too late to be one.
 NUDGE_S_MAX = 1.0
 # How often health asks whether there is an obstacle: below what load balancers notice.

@@ -74,9 +74,9 @@ def test_the_exit_code_of_a_full_disk_is_the_one_told() -> None:
     assert told[str(bootstrap.EXIT_STORAGE)] == "the journal could record no more"
 
 
-def test_the_exit_code_of_an_api_that_has_stopped_is_the_one_told() -> None:
+def test_the_exit_code_of_a_server_that_has_stopped_is_the_one_told() -> None:
     told = {row[0]: row[1] for row in rows(section(OPERATIONS, "Exit codes of `saga serve`"))}
-    assert told[str(bootstrap.EXIT_API)].startswith("the API's server stopped by itself")
+    assert told[str(bootstrap.EXIT_SERVER)].startswith("the API's server, or the one for peers, stopped by itself")
 
 
 def test_the_example_configuration_is_accepted(tmp_path: Path) -> None:

@@ -1,61 +1,19 @@
-"""What can end gRPC's server from outside, and what becomes of the process: it leaves, rather than stand there deaf.
-
-No library sends a path that is not UTF-8, so the client here speaks HTTP/2 by itself.
-"""
+"""What can end gRPC's server from outside, and what becomes of the process: it leaves, rather than stand there deaf."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 import pytest
-from grpc._cython import cygrpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from orchestrator.api.door import fits
-from orchestrator.bootstrap import EXIT_API, serve
+from orchestrator.bootstrap import EXIT_SERVER, serve
 from orchestrator.config import Settings
 from tests.integration.api.rig import running
+from tests.kit.frames import NO_TEXT, asked, falling
 from tests.kit.mesh import Program
 
-NO_TEXT = b"/\xff"
 PATIENCE_S = 10.0
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-SETTINGS, HEADERS, END_HEADERS = 4, 1, 4
-
-falling = pytest.mark.skipif(
-    not fits(grpc.__version__, cygrpc.AioServer), reason=f"grpcio {grpc.__version__} is not known to fall over a path"
-)
-
-
-@asynccontextmanager
-async def asked(port: int, path: bytes) -> AsyncGenerator[None]:
-    """Hold a connection on which a call of the path has begun."""
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
-    headers = {
-        b":method": b"POST",
-        b":scheme": b"http",
-        b":path": path,
-        b":authority": b"x",
-        b"content-type": b"application/grpc",
-        b"te": b"trailers",
-    }
-    block = b"".join(literal(name, value) for name, value in headers.items())
-    writer.write(PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, END_HEADERS, 1, block))
-    try:
-        yield
-    finally:
-        writer.close()
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
-
-
-def literal(name: bytes, value: bytes) -> bytes:
-    """A header as HPACK has it that is in no table (RFC 7541, 6.2.2)."""
-    return b"\0" + bytes((len(name),)) + name + bytes((len(value),)) + value
 
 
 @falling
@@ -93,7 +51,7 @@ async def test_a_process_whose_api_has_fallen_leaves_with_a_code_of_its_own_and_
     try:
         address = await server.start()
         async with asked(int(address.rpartition(":")[2]), NO_TEXT):
-            assert await server.ended(within_s=PATIENCE_S) == EXIT_API
+            assert await server.ended(within_s=PATIENCE_S) == EXIT_SERVER
         assert "the API's server stopped by itself (UnicodeDecodeError)" in server.log
         assert "stopped, exit code 70" in server.log
     finally:
