@@ -10,6 +10,13 @@ from orchestrator.journal.postgres.sql import SQL
 from tests.kit.postgres import database
 
 GENERIC_PLANS_SINCE = 160_000
+ENDED = """
+INSERT INTO sagas (saga_id, uid, request_id, parent, shard, definition, revision, status, version, built_on, epoch,
+                   attributes, started_at, updated_at, ended_at, rest, attention, failure)
+SELECT 'saga-' || n, md5(n::text)::uuid, '', '', n % 256, 'nap', 'r1', 'COMPLETED', 17, 16, 1, '{}', n, n, n, 'asleep',
+       '', ''
+FROM generate_series(1, 20000) AS n
+"""
 
 
 @pytest.mark.parametrize("name", ["append", "versions", "standing", "since", "since_of_shard", "news", "forget"])
@@ -25,3 +32,18 @@ async def test_a_statement_planned_while_the_store_was_empty_never_walks_all_sag
     assert any(re.search("sagas_(pkey|uid_key)", line) for line in plan), found.error_message
     walks = [line.strip() for line in plan if re.search(r"hashed SubPlan|Seq Scan on (sagas|records)", line)]
     assert not walks
+
+
+@pytest.mark.parametrize("plan", ["force_custom_plan", "force_generic_plan"])
+async def test_forgetting_reads_those_that_go_and_not_all_that_have_ended(plan: str) -> None:
+    with database() as dsn:
+        store = await PostgresJournal.open(dsn)
+        await store.close()
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(ENDED)
+            connection.execute("ANALYZE sagas")
+            connection.execute(f"SET plan_cache_mode = {plan}")
+            connection.execute(f"PREPARE forget (text, float8, bigint, int[], bigint) AS {SQL['forget']}")
+            found = connection.execute("EXPLAIN (ANALYZE) EXECUTE forget ('nap', 15000, 100, NULL, 2000)").fetchall()
+    read = [re.search(r"Scan .*on sagas s .*rows=(\d+)(\.\d+)? loops=1", line) for (line,) in found]
+    assert [int(of[1]) for of in read if of] == [100], found
