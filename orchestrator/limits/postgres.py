@@ -12,6 +12,9 @@ POSTGRES_LEASE_S = 2.0
 POSTGRES_MIGRATE_S = 3_600.0
 # Readers beside the connections of appends and leases: eight in all, and a dozen nodes fit a server's usual 100.
 POSTGRES_READERS_MAX = 6
+# A prepared statement is kept so long, and the plan with it: one of when the store was small walks through all of it,
+# which is soon slow where it grows by a thousand sagas a second. To plan it anew costs a millisecond.
+POSTGRES_PLAN_S = 5.0
 # For one of them to become free, before a reader is told that the database is too slow for what it is asked.
 POSTGRES_WAIT_S = 5.0
 # A transaction that its process leaves standing, paused or cut off, is ended by the server: its locks hinder others.

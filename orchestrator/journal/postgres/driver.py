@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from orchestrator.errors import ConfigError, JournalUnavailable
 from orchestrator.frozen import frozen
-from orchestrator.limits import POSTGRES_CLOSE_S, POSTGRES_CONNECT_S, POSTGRES_IDLE_S_MAX
+from orchestrator.limits import POSTGRES_CLOSE_S, POSTGRES_CONNECT_S, POSTGRES_IDLE_S_MAX, POSTGRES_PLAN_S
 
 try:
     import asyncpg
@@ -262,6 +262,7 @@ class Connector:
                     self.address.dsn,
                     timeout=POSTGRES_CONNECT_S,
                     statement_cache_size=statements,
+                    max_cached_statement_lifetime=POSTGRES_PLAN_S,
                     server_settings={"application_name": "saga-orchestrator"},
                 )
         except ValueError as exc:  # what the driver says to a DSN, or to a file that it names, that it cannot read

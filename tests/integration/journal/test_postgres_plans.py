@@ -1,11 +1,13 @@
 """How the server runs the statements whose cost must not grow with the store."""
 
+import asyncio
 import re
 
 import psycopg
 import pytest
 
-from orchestrator.journal.postgres import PostgresJournal
+from orchestrator.journal.postgres import PostgresJournal, driver
+from orchestrator.journal.postgres.driver import Address, Connector
 from orchestrator.journal.postgres.sql import SQL
 from tests.kit.postgres import database
 
@@ -47,3 +49,19 @@ async def test_forgetting_reads_those_that_go_and_not_all_that_have_ended(plan: 
             found = connection.execute("EXPLAIN (ANALYZE) EXECUTE forget ('nap', 15000, 100, NULL, 2000)").fetchall()
     read = [re.search(r"Scan .*on sagas s .*rows=(\d+)(\.\d+)? loops=1", line) for (line,) in found]
     assert [int(of[1]) for of in read if of] == [100], found
+
+
+async def test_a_plan_is_not_kept_for_long_so_that_none_outlives_the_store_it_was_made_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = "SELECT prepare_time FROM pg_prepared_statements WHERE statement = $1"
+    monkeypatch.setattr(driver, "POSTGRES_PLAN_S", 0.01)
+    with database() as dsn:
+        await (await PostgresJournal.open(dsn)).close()
+        link = await Connector(Address.of(dsn)).connect(10.0)
+        made: set[object] = set()
+        async with asyncio.timeout(10.0):
+            while len(made) < 2:
+                await link.fetch(SQL["row"], "any", timeout_s=10.0)
+                made |= {at for (at,) in await link.fetch(kept, SQL["row"], timeout_s=10.0)}
+        await link.close()
