@@ -21,8 +21,8 @@ from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 from services.epro.v1 import notifier_service_pb2, scoring_service_pb2
 from tests.e2e.garbling import descriptor_set, garbling
 from tests.e2e.terminal import World
-from tests.integration.telemetry.collector import free_port
 from tests.kit.mesh import DEFINITION, Mesh, channel, reports
+from tests.kit.ports import free
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -72,7 +72,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             mesh.configure()
             configuration = (folder / "saga.yaml").read_text()
             targets: Any = json.loads(configuration)["targets"]
-            away = {"address": f"127.0.0.1:{free_port()}"}
+            away = {"address": f"127.0.0.1:{free()}"}
             targets |= {"garbled": {"address": address, "descriptors": {"set": str(types)}}, "away": away}
             definitions = [str(DEFINITION), *(str(folder / name) for name in files)]
             mesh.configure(targets=targets, definitions=definitions)
@@ -249,7 +249,7 @@ async def test_a_service_that_is_gone_at_run_time_undoes_the_saga_and_is_named(w
 
 
 async def test_nobody_listening_is_told_with_the_next_move(world: World) -> None:
-    ended = await world.saga("list", "--server", f"127.0.0.1:{free_port()}")
+    ended = await world.saga("list", "--server", f"127.0.0.1:{free()}")
     assert ended.code == Exit.UNAVAILABLE
     assert "no orchestrator answers" in ended.err
     assert "saga serve" in ended.err

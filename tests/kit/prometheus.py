@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.telemetry.collector import free_port
+from tests.kit.ports import free
 from tests.kit.rules import ABSENT, PROMETHEUS, RULES
 
 START_S_MAX = 20.0
@@ -58,7 +58,7 @@ async def scraping(folder: Path, targets: Sequence[str]) -> AsyncIterator[Promet
         "scrape_configs": [{"job_name": "saga", "static_configs": [{"targets": list(targets)}]}],
     }
     (folder / "prometheus.yaml").write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
-    port = free_port()
+    port = free()
     options = ("--config.file=prometheus.yaml", "--storage.tsdb.path=tsdb", f"--web.listen-address=127.0.0.1:{port}")
     with (folder / "prometheus.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(

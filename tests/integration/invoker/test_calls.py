@@ -4,7 +4,6 @@ import asyncio
 import random  # noqa: TID251  # seeded
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +17,7 @@ from orchestrator.saga.events import Phase, Report
 from tests.integration.invoker import peers
 from tests.integration.invoker.calling import Caller, calling
 from tests.integration.invoker.peers import Context, raw_peer, serving
+from tests.kit.effort import Watch
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")  # gRPC knows one event loop per process
 
@@ -30,7 +30,6 @@ class Shop:
         self.remaining_s: float | None = None
         self.arrived = asyncio.Event()
         self.cancelled = asyncio.Event()
-        self.cancelled_at: list[float] = []
         self.calls = 0
         self.code: grpc.StatusCode | None = None
         self.released = asyncio.Event()
@@ -49,7 +48,6 @@ class Shop:
         try:
             await self.released.wait()
         except asyncio.CancelledError:
-            self.cancelled_at.append(time.monotonic())  # noqa: TID251  # measured
             self.cancelled.set()
             raise
         return b"late"
@@ -116,8 +114,9 @@ async def test_a_deadline_that_is_over_sends_nothing() -> None:
 async def test_a_deadline_that_passes_leaves_the_outcome_open() -> None:
     shop = Shop()
     async with serving(shop.methods()) as address, calling(address) as caller:
-        report = await caller.call("Hang", timeout_s=0.2)
-    assert (report.code, report.phase, shop.calls) == ("DEADLINE_EXCEEDED", Phase.SENT, 1)
+        assert (await caller.call()).code == "OK"  # there is a connection
+        report = await caller.call("Hang", timeout_s=1.0)
+    assert (report.code, report.phase, shop.calls) == ("DEADLINE_EXCEEDED", Phase.SENT, 2)
 
 
 @pytest.mark.alone  # milliseconds are measured
@@ -129,7 +128,7 @@ async def test_an_abort_reaches_the_service_at_once_and_reports_once() -> None:
             shop.arrived.clear()
             opened, reported = caller.begin(caller.request("Hang"))
             await shop.arrived.wait()
-            aborted_at = time.monotonic()  # noqa: TID251  # measured
+            watch = Watch()
             shop.cancelled.clear()
             opened.abort()
             assert not reported.done()
@@ -137,7 +136,7 @@ async def test_an_abort_reaches_the_service_at_once_and_reports_once() -> None:
             assert (report.code, report.phase) == ("CANCELLED", Phase.SENT)
             opened.abort()
             await shop.cancelled.wait()
-            late_s.append(shop.cancelled_at[-1] - aborted_at)
+            late_s.append(watch.took_s())
     late_s.sort()
     print(f"abort to the service's cancellation: median {late_s[25] * 1e3:.2f} ms, worst {late_s[-1] * 1e3:.2f} ms")
     assert late_s[-1] < 0.25
@@ -176,7 +175,7 @@ async def test_a_thousand_calls_aborted_at_random_report_once_each_and_leave_not
         loop = asyncio.get_running_loop()
         for number in range(1_000):
             method = "Hang" if luck.random() < 0.5 else "Buy"
-            request = caller.request(method, timeout_s=5.0)
+            request = caller.request(method, timeout_s=60.0)
             opened = caller.invoker.begin(request, lambda report, number=number: collect(number, report))  # type: ignore[misc]  # mypy cannot type a default in a lambda
             if method == "Hang" or luck.random() < 0.5:
                 loop.call_later(luck.random() * 0.3, opened.abort)
@@ -253,7 +252,7 @@ async def test_a_call_that_grpc_forgets_is_reported_after_its_deadline(monkeypat
     monkeypatch.setattr("orchestrator.invoker.service.CALL_OVERDUE_S", 0.05)
     async with serving(Shop().methods()) as address, calling(address) as caller:
         await caller.call()
-        request = caller.request(timeout_s=0.05)
+        request = caller.request(timeout_s=0.5)
         # the only way found to make gRPC drop a call silently
         force_setattr(cast("Struct", request.request), "data", "not bytes")
         _opened, reported = caller.begin(request)

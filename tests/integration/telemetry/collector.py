@@ -96,11 +96,6 @@ def black_hole() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def attributes(span: Span) -> dict[str, str | int | bool]:
     return {pair.key: _value(pair.value) for pair in span.attributes}
 

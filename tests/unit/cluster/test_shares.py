@@ -1,7 +1,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
-from time import perf_counter
+from time import process_time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -181,7 +181,7 @@ def test_a_large_cluster_is_dealt_in_no_time() -> None:
     members = tuple(Member(member=f"{n:04}", name="", address="") for n in range(500))
     owners = [f"{n % 499:04}" for n in range(100_000)]
     shards = tuple(Shard(shard=n, owner=owner, epoch=1) for n, owner in enumerate(owners))
-    began = perf_counter()
+    began = process_time()
     part = part_of("0000", members, shards)
-    assert perf_counter() - began < 1.0, "some tens of milliseconds on an idle machine"
+    assert process_time() - began < 1.0, "some tens of milliseconds"
     assert {receiver: len(each) for receiver, each in part.give.items()} == {"0499": 1}
