@@ -12,7 +12,6 @@ Each life of a node has a name of its own, which its connections to the database
 import asyncio
 import json
 import signal
-import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from tests.e2e.judging import Judgement, close_down, compared
 from tests.e2e.witness import SETTING, Witness
 from tests.kit.figures import keep
 from tests.kit.mesh import Mesh, NotStarted, Program, channel
+from tests.kit.ports import free
 from tests.kit.postgres import Server, struck_server
 from tests.kit.tcp import Line
 
@@ -187,7 +187,7 @@ async def cluster(
 async def _node(
     number: int, mesh: Mesh, server: Server, *, database: str, settings: Mapping[str, Any], stack: AsyncExitStack
 ) -> Node:
-    peer_port = _free_port()
+    peer_port = free()
     to_store = await stack.enter_async_context(Line(f"127.0.0.1:{server.port}"))
     to_it = await stack.enter_async_context(Line(f"127.0.0.1:{peer_port}"))
     at_door = await stack.enter_async_context(Line("127.0.0.1:1"))
@@ -205,8 +205,3 @@ async def _node(
         dsn=server.dsn(database, port=to_store.port),
         peer_port=peer_port,
     )
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

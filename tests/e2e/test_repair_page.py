@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from orchestrator.saga.events import AttentionReason, Verb
 from tests.e2e.pages import Page, Shell, alike
+from tests.kit.ports import free
 
 pytestmark = pytest.mark.alone  # sagas become overdue while its commands run, in the page's own time
 
@@ -23,11 +23,7 @@ PORTS_ON_THE_PAGE = ("50071", "7400", "7401")
 @pytest.fixture
 def ports() -> dict[str, str]:
     """Free ports in place of the page's, which may be taken here."""
-    listeners = {written: socket.create_server(("127.0.0.1", 0)) for written in PORTS_ON_THE_PAGE}
-    free = {written: str(listener.getsockname()[1]) for written, listener in listeners.items()}
-    for listener in listeners.values():
-        listener.close()
-    return free
+    return {written: str(free()) for written in PORTS_ON_THE_PAGE}
 
 
 @pytest.fixture
@@ -54,8 +50,8 @@ def shell(tmp_path: Path, ports: dict[str, str]) -> Iterator[Shell]:
 
 
 def with_free(text: str, ports: dict[str, str]) -> str:
-    for written, free in ports.items():
-        text = text.replace(written, free)
+    for written, instead in ports.items():
+        text = text.replace(written, instead)
     return text
 
 

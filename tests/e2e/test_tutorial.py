@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.pages import Page, Shell, alike
+from tests.kit.ports import free
 
 PAGE = Page.read(Path(__file__).parents[2] / "docs" / "tutorial.md")
 PORTS_ON_THE_PAGE = ("50061", "50062", "7400", "7401")
@@ -18,12 +18,7 @@ PORTS_ON_THE_PAGE = ("50061", "50062", "7400", "7401")
 @pytest.fixture
 def ports() -> dict[str, str]:
     """Free ports in place of the page's, which may be taken here."""
-    with_ports = {}
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS_ON_THE_PAGE]
-    for written, listener in zip(PORTS_ON_THE_PAGE, listeners, strict=True):
-        with_ports[written] = str(listener.getsockname()[1])
-        listener.close()
-    return with_ports
+    return {written: str(free()) for written in PORTS_ON_THE_PAGE}
 
 
 @pytest.fixture
@@ -50,8 +45,8 @@ def shell(tmp_path: Path, ports: dict[str, str]) -> Iterator[Shell]:
 
 
 def with_free(text: str, ports: dict[str, str]) -> str:
-    for written, free in ports.items():
-        text = text.replace(written, free)
+    for written, instead in ports.items():
+        text = text.replace(written, instead)
     return text
 
 

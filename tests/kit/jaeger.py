@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 
 from tests.kit.figures import keep
+from tests.kit.ports import free
 
 VARIABLE = "ORCHESTRATOR_TEST_JAEGER"
 """Names a binary of Jaeger, version 1 or 2."""
@@ -198,7 +199,7 @@ async def running(*more: str) -> AsyncIterator[Jaeger]:
     with tempfile.TemporaryDirectory(prefix="saga-jaeger-") as folder:
         log = Path(folder) / "log"
         for _ in range(STARTS_MAX):
-            ports = _Ports(otlp=_free_port(), pages=_free_port())
+            ports = _Ports(otlp=free(), pages=free())
             jaeger = Jaeger(endpoint=f"http://127.0.0.1:{ports.otlp}", pages=f"http://127.0.0.1:{ports.pages}")
             with _spawned([str(found), *_arguments(found, ports, Path(folder)), *more], log) as process:
                 if await _answers(jaeger, process):
@@ -288,11 +289,6 @@ def _second(ports: _Ports) -> dict[str, Any]:
         "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": f"127.0.0.1:{ports.otlp}"}}}},
         "exporters": {"jaeger_storage_exporter": {"trace_storage": "kept"}},
     }
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 # --- where it comes from ---------------------------------------------------------------------------------------------

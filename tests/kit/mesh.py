@@ -20,6 +20,7 @@ import grpc
 from google.protobuf import json_format
 
 from services.epro.v1 import admin_service_pb2, admin_service_pb2_grpc
+from tests.kit.ports import free
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("validator", "scoring", "archive", "safety", "notifier")
@@ -62,7 +63,7 @@ class Program:
 
     async def spawn(self) -> Process:
         """Let the process begin, ready or not."""
-        port = self.address.rpartition(":")[2] or "0"
+        port = self.address.rpartition(":")[2] or str(free())  # nobody takes it while it is away
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", self.module, *self.arguments, "--port", port),
@@ -185,6 +186,18 @@ class Mesh:
 
     def _program(self, name: str, module: str, *arguments: str) -> Program:
         return Program(name=name, module=module, arguments=arguments, folder=self.folder, environ=self._environ)
+
+
+def in_order(folder: Path) -> Path:
+    """Write the demo's definition anew: nothing is refused before there is something to undo; return its path."""
+    text = DEFINITION.read_text(encoding="utf-8")
+    assert text.count(_REFUSED) == 1
+    path = folder / DEFINITION.name
+    path.write_text(text.replace(_REFUSED, f"{_REFUSED}    after: [archive]\n"), encoding="utf-8")
+    return path
+
+
+_REFUSED = "  adverse_event:\n"
 
 
 def channel(address: str) -> grpc.aio.Channel:

@@ -13,6 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.kit.ports import free
+
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
 SCHEMAS_MAX = 1_000
 _CONFIG = """
@@ -40,11 +42,8 @@ def pgbouncer(dsn: str) -> Iterator[Callable[[str], str]]:
     parts = urlsplit(dsn)
     host = parts.hostname or parse_qs(parts.query)["host"][0]
     port = parts.port or int(parse_qs(parts.query).get("port", ["5432"])[0])
-    with tempfile.TemporaryDirectory(prefix="saga-pool-") as name, socket.socket() as probe:
-        folder = Path(name)
-        probe.bind(("127.0.0.1", 0))
-        listen = int(probe.getsockname()[1])
-        probe.close()
+    with tempfile.TemporaryDirectory(prefix="saga-pool-") as name:
+        folder, listen = Path(name), free()
         config = folder / "pgbouncer.ini"
         user, database = parts.username or "postgres", parts.path.removeprefix("/")
         schemas = "\n".join(
@@ -65,7 +64,7 @@ def pgbouncer(dsn: str) -> Iterator[Callable[[str], str]]:
             yield lambda dsn: f"postgresql://{parts.username or 'postgres'}@127.0.0.1:{listen}/{_name(dsn)}"
         finally:
             pooler.terminate()
-            pooler.wait(10)
+            pooler.wait(30)
 
 
 def _name(dsn: str) -> str:
@@ -76,7 +75,7 @@ def _name(dsn: str) -> str:
 
 
 def _wait(port: int, pooler: "subprocess.Popen[bytes]", folder: Path) -> None:
-    until = time.monotonic() + 10  # noqa: TID251  (a program that never listens)
+    until = time.monotonic() + 30  # noqa: TID251  (a program that never listens)
     while True:
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             return

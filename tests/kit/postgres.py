@@ -5,12 +5,12 @@ process however that ends. Every test takes a fresh `database()` of it. A test t
 it, kills it) makes one of its own: `with struck_server() as server: ...`.
 """
 
+import atexit
 import contextlib
 import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +23,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from tests.kit.ports import free
+
 DSN_VARIABLE = "ORCHESTRATOR_TEST_POSTGRES_DSN"
 """Names a server whose user may create databases; nobody restarts that one."""
 SKIP_VARIABLE = "ORCHESTRATOR_TEST_WITHOUT_POSTGRES"
@@ -31,11 +33,14 @@ START_S_MAX = 30
 _GIVEN = os.environ.get(DSN_VARIABLE, "")
 _DEBIAN = Path("/usr/lib/postgresql")
 _UNPRIVILEGED = "nobody"
-# The folder goes with whoever made it: the pipe ends, and the rest of this program runs.
+# A server goes with whoever made it: the pipe ends, and the rest of this program runs. It may have been paused.
 _REAPER = """
 read _
-kill -QUIT "$(head -1 "$1/data/postmaster.pid")"
-while kill -0 "$2"; do sleep 0.1; done
+if master="$(head -1 "$1/data/postmaster.pid")"; then
+  kill -QUIT "$master"
+  kill -CONT "$master" $(ps -o pid= --ppid "$master")
+  while [ -e "$1/data/postmaster.pid" ] && kill -0 "$master"; do sleep 0.05; done
+fi
 rm -rf "$1"
 """
 _AS = """
@@ -65,6 +70,7 @@ class Server:
     port: int
     settings: dict[str, str] = field(default_factory=dict[str, str])
     _made: int = 0
+    _reaper: "subprocess.Popen[bytes] | None" = None
 
     def dsn(self, database: str = "postgres", *, tcp: bool = False, port: int = 0) -> str:
         """Return where a database is: by the socket in the folder, or by loopback (`port` may be a proxy's)."""
@@ -129,10 +135,18 @@ class Server:
             "initdb", "-D", str(self.folder / "data"), "-U", "postgres", "--auth=trust", "--encoding=UTF8",
             "--locale=C.UTF-8", "--no-sync",
         )  # fmt: skip
-        arguments = ["sh", "-c", _REAPER, "reaper", str(self.folder), str(os.getpid())]
-        _reapers.append(
-            subprocess.Popen(arguments, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+        self._reaper = subprocess.Popen(
+            ["sh", "-c", _REAPER, "reaper", str(self.folder)],
+            stdin=subprocess.PIPE,  # it ends with this process, or with `remove`
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
+
+    def remove(self) -> None:
+        """Have it gone with its folder, whatever it does; without this it goes when this process does."""
+        if self._reaper is not None:
+            with self._reaper:  # which closes the pipe, and waits
+                self._reaper = None
 
     def _signal(self, number: int) -> None:
         master = int((self.folder / "data/postmaster.pid").read_text().split()[0])
@@ -173,9 +187,6 @@ class Server:
                 cwd=self.folder, start_new_session=True,
             ).returncode  # fmt: skip
         return subprocess.CompletedProcess([], code, (self.folder / "control").read_text(errors="replace"))
-
-
-_reapers: list["subprocess.Popen[bytes]"] = []
 
 
 @contextlib.contextmanager
@@ -219,7 +230,9 @@ def _shared() -> str:
 @cache
 def server() -> Server:
     """Return this process's server, running."""
-    return _made({})
+    own = _made({})
+    atexit.register(own.remove)
+    return own
 
 
 @contextlib.contextmanager
@@ -229,20 +242,22 @@ def struck_server(**settings: str) -> Iterator[Server]:
     try:
         yield own
     finally:
-        with contextlib.suppress(RuntimeError, FileNotFoundError):  # it was stopped already
-            own.resume()
-            own.stop("immediate")
+        own.remove()
 
 
 def _made(settings: dict[str, str]) -> Server:
     own = Server(
         binaries=_binaries(),
         folder=Path(tempfile.mkdtemp(prefix="saga-pg-", dir="/tmp")),  # a socket's path has 107 characters at most
-        port=_free_port(),
+        port=free(),
         settings=settings,
     )
-    own.make()
-    own.start()
+    try:
+        own.make()
+        own.start()
+    except BaseException:
+        own.remove()
+        raise
     return own
 
 
@@ -274,12 +289,6 @@ def _embedded() -> Path:
             if path.stat().st_mode & 0o005 != 0o005:
                 path.chmod(path.stat().st_mode | 0o055)
     return folder
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def run(dsn: str, sql: str) -> list[tuple[Any, ...]]:

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import grpc
 from grpc import aio
 
+from tests.kit.ports import free
+
 Context: TypeAlias = "aio.ServicerContext[bytes, bytes]"
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
 SERVICE = "shop.v1.Shop"
@@ -42,9 +44,7 @@ async def started(
 
 def dead_address() -> str:
     """Return a loopback address where nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
+    return f"127.0.0.1:{free()}"
 
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
