@@ -26,7 +26,7 @@ REPLY = b"\x0a\x24" + b"a" * 36
 """A message whose first field is a text of 36 characters."""
 _RESPONSE: Headers = [(":status", "200"), ("content-type", "application/grpc")]
 _STREAMS_MAX = 100_000
-PEERS_GONE_S_MAX = 10.0
+PEERS_GONE_S_MAX = 30.0
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -156,6 +156,8 @@ class _Call:
     told: Mapping[str, str]
     body: bytearray = field(default_factory=bytearray)
     on_given_up: Ending | None = None
+    is_given_up: bool = False
+    """Its caller has reset the stream, which is nobody's any more."""
 
     def end(self, ending: Ending) -> None:
         """Write as much as the ending says, then end."""
@@ -163,6 +165,8 @@ class _Call:
         self.finish(ending)
 
     def write(self, point: Point) -> None:
+        if self.is_given_up:
+            return
         http2 = self.connection.http2
         if point is not Point.NOTHING:
             http2.send_headers(self.stream, _RESPONSE)
@@ -171,6 +175,8 @@ class _Call:
         self.connection.flush()
 
     def finish(self, ending: Ending) -> None:
+        if self.is_given_up:
+            return
         http2 = self.connection.http2
         match ending.by:
             case Status() as status:
@@ -185,6 +191,7 @@ class _Call:
 
     def given_up(self) -> None:
         """Write what is late all the same, though the caller has reset the stream; the library would refuse to."""
+        self.is_given_up = True
         if (ending := self.on_given_up) is None:
             return
         assert isinstance(ending.by, Status)

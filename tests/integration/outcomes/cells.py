@@ -21,7 +21,7 @@ TIMEOUT_S = 6.0
 """Of an attempt: long enough to see that an undo waits for its end, or does not."""
 LATE_S = 1.0
 """Of an attempt that is answered too late."""
-LONG_S = 90.0
+LONG_S = 600.0
 """Of an attempt that ends in a crash, where an undo must not wait: it is far from over when the next process begins."""
 _PAUSING = {"PERMISSION_DENIED", "UNIMPLEMENTED", "UNAUTHENTICATED"}
 _NARROWED = ("CANCELLED", "UNKNOWN", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "INTERNAL", "UNAVAILABLE")
@@ -129,6 +129,12 @@ class Cell:
                 return (first,)
             case Then.REFUSED | Then.EXISTS:
                 return first, Ending(after=Point.NOTHING, by=Status(code=CODES.index(code_of(self.then, self.kind))))
+
+    def is_overdue(self, attempt: int) -> bool:
+        """Whether an attempt is to end by its deadline, or to be told that it did."""
+        ending = self.script[min(attempt, len(self.script)) - 1]  # the last one stands for all that follow
+        says = ending.by
+        return ending.late or (isinstance(says, Status) and CODES[says.code] == "DEADLINE_EXCEEDED")
 
     def __str__(self) -> str:
         return f"{self.what.group}, {self.what.phase}; {self.kind}; then {self.then}; crash: {self.crash}"

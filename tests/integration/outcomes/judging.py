@@ -72,6 +72,8 @@ def _drain(seen: Seen) -> Iterator[str]:
     cell, undone_at = seen.cell, seen.undo[0].at
     if cell.kind is not Kind.BARRIER and cell.row not in PROVEN and undone_at < seen.closed_at:
         yield f"R12: undone {seen.closed_at - undone_at:.3f} s before the call was closed"
-    # answered in time, it could not be seen to wait if its time were over
-    if cell.kind is Kind.BARRIER and cell.what.timeout_s > LATE_S and undone_at >= seen.opened[0].deadline_at:
+    # answered in time, it could not be seen to wait if its time were over; what is decided at once has not waited
+    opened_at = seen.undo_opened[0].at
+    is_visible = cell.kind is Kind.BARRIER and cell.what.timeout_s > LATE_S and opened_at != seen.settled_at
+    if is_visible and opened_at >= seen.opened[0].deadline_at:
         yield "R12a: the undo waited, though the method keeps the barrier"
