@@ -21,7 +21,7 @@ from orchestrator.v1.saga_pb2 import Saga, SagaStatus
 from orchestrator.v1.saga_service_pb2 import StartSagaRequest, WaitSagaRequest
 from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 from tests.integration.telemetry.collector import Received, attributes, grpc_collector
-from tests.kit.mesh import Mesh, channel, reports
+from tests.kit.mesh import Mesh, channel, in_order, reports
 
 CALLER = "take in a form"
 ALERTED = {**reports()[0], "site": "PL-01"}
@@ -101,7 +101,7 @@ class Traced:
 async def traced(folder: Path) -> AsyncIterator[Traced]:
     with grpc_collector() as (endpoint, received):
         environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "50"}
-        async with Mesh(folder, environ) as mesh:
+        async with Mesh(folder, environ, definitions=[str(in_order(folder))]) as mesh:
             await mesh.start()
             yield Traced(mesh, received, endpoint)
 
@@ -117,8 +117,6 @@ def only(spans: list[Span]) -> Span:
 
 async def test_a_happy_and_a_compensated_saga_are_one_tree_each_with_the_services_own_spans(tmp_path: Path) -> None:
     async with traced(tmp_path) as world:
-        # the record is kept before the refusal comes, so that there is something to undo in every run
-        await world.mesh.set_fault("scoring", method="Score", delay={"min": "0.3s"})
         with world.caller() as happy:
             await world.start("happy", ALERTED, happy)
             assert await world.end("happy") == "COMPLETED"

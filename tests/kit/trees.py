@@ -98,6 +98,13 @@ def has_ended(trace: Trace) -> bool:
     return answered <= served and any("saga.status" in span.tags for span in trace)
 
 
+def has_ended_after_a_crash(trace: Trace) -> bool:
+    """Return the same, where services may have been asked in vain: what they tell of such a call is there, too."""
+    served = {parent.span_id for span in trace if span.kind == "server" for parent in span.parents}
+    lost = {span.span_id for span in trace if span.tags.get("saga.call.lost")}
+    return lost <= served and has_ended(trace)
+
+
 def services_in_order(trace: Trace) -> list[str]:
     """Return the called services by when each was first called on the saga's way forward, then on its way back."""
     spans = sorted(distinct(trace), key=lambda span: span.begin_us)

@@ -1,7 +1,7 @@
 """A clinic whose every process tells one Jaeger: the services, an orchestrator, and who starts and signals sagas."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from orchestrator.v1.saga_service_pb2 import (
 )
 from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 from tests.kit.jaeger import Jaeger, Reference, Trace
-from tests.kit.mesh import DEFINITION, Mesh, channel, reports
+from tests.kit.mesh import Mesh, channel, in_order, reports
 from tests.kit.trees import has_ended
 
 CALLER = "clinic"
@@ -145,9 +145,11 @@ class Clinic:
             status = await self.end(name)
         return status, await self.trace(carrier)
 
-    async def trace(self, carrier: "Carrier") -> Trace:
-        """Return the trace that a saga was started in, once all of it is there."""
-        return await self.jaeger.trace(carrier.trace_id, has_ended)
+    async def trace(self, carrier: "Carrier", until: Callable[[Trace], bool] = has_ended) -> Trace:
+        """Return the trace that a saga was started in, once all of it is there, the caller's own span included."""
+        return await self.jaeger.trace(
+            carrier.trace_id, lambda trace: until(trace) and any(span.span_id == carrier.span_id for span in trace)
+        )
 
     def close(self) -> None:
         self._provider.shutdown()
@@ -186,7 +188,7 @@ def definitions(folder: Path, pause: str = "1h") -> list[str]:
     paths = {folder / "visit.yaml": VISIT, folder / "follow_up.yaml": FOLLOW_UP.replace("sleep: 1h", f"sleep: {pause}")}
     for path, text in paths.items():
         path.write_text(text, encoding="utf-8")
-    return [str(DEFINITION), *map(str, paths)]
+    return [str(in_order(folder)), *map(str, paths)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from tests.kit.trees import (
     attempts,
     distinct,
     has_ended,
+    has_ended_after_a_crash,
     only,
     paths,
     root_of,
@@ -63,8 +64,6 @@ async def test_a_saga_that_completes_is_one_tree_with_its_callers_and_its_servic
 
 
 async def test_a_saga_that_fails_shows_what_failed_and_links_what_was_undone(world: Open) -> None:
-    # What is to be undone is there before the refusal comes, in every run.
-    await world.set_fault("scoring", "refused", method="Score", delay={"min": "0.3s"})
     status, trace = await world.clinic.run("refused", report("refused", CLOSED_SITE))
     assert status == "COMPENSATED"
     assert_sound(trace)
@@ -111,7 +110,6 @@ async def test_a_saga_that_is_cancelled_says_so_and_is_undone(world: Open) -> No
 async def test_an_undo_that_a_person_has_tried_again_links_the_saga_to_the_person(world: Open) -> None:
     sealed = {"code": 9, "message": "the archive is sealed"}
     await world.set_fault("archive", "sealed", method="Withdraw", status=sealed, firstCalls=1)
-    await world.set_fault("scoring", "sealed", method="Score", delay={"min": "0.3s"})
     with world.clinic.traced("take in a form") as carrier:
         await world.clinic.start("sealed", report("sealed", CLOSED_SITE), carrier)
         assert await world.clinic.end("sealed") == "NEEDS_ATTENTION"
@@ -160,7 +158,7 @@ async def test_a_saga_whose_orchestrator_was_killed_is_one_tree_and_its_lost_cal
         assert _has_begun(running), "it is found while it runs (T4)"
         await world.killed()
         assert await world.clinic.end("cut") == "COMPENSATED"
-    trace = await world.clinic.trace(carrier)
+    trace = await world.clinic.trace(carrier, has_ended_after_a_crash)
     assert_sound(trace, is_retold=True)
     assert UNDO in leaves(trace)
     lost, *_ = attempts(trace, "archive")

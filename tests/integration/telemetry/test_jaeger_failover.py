@@ -21,7 +21,7 @@ from tests.kit import jaeger
 from tests.kit.jaeger import Jaeger, Trace
 from tests.kit.mesh import Mesh, Program, channel
 from tests.kit.postgres import database
-from tests.kit.trees import assert_sound, attempts, only, paths, root_of
+from tests.kit.trees import assert_sound, attempts, has_ended_after_a_crash, only, paths, root_of
 
 pytestmark = pytest.mark.timeout(60 + jaeger.BUILD_S_MAX)
 
@@ -99,7 +99,7 @@ async def _fails_over(world: Pair) -> None:
         assert _has_validated(told), "the first process has told its part"
         await world.first.kill()
         assert await clinic.end(name) == "COMPENSATED"
-    trace = await clinic.trace(carrier)
+    trace = await clinic.trace(carrier, has_ended_after_a_crash)
     assert_sound(
         trace, is_retold=True, clocks_apart_s=2 * STORE_TIME_ERROR_S
     )  # each tells the store's time, as it knows it
