@@ -45,7 +45,7 @@ async def close_down(mesh: Mesh) -> None:
     for service in mesh.services.values():
         service.signal()
     for service in mesh.services.values():
-        await service.ended(within_s=10)
+        await service.ended(within_s=30)
     town.gather_ledgers(mesh)
 
 
