@@ -42,6 +42,9 @@ from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 from orchestrator.values import JSON_TYPE, Payload
 from tests.integration.api.definitions import PLANS
 
+PATIENCE_S = 4.0
+"""Of a caller who shall have an answer before it gives up, in a test that uses `early`."""
+
 if TYPE_CHECKING:  # these are names of the stubs, for types only
     from orchestrator.v1.admin_service_pb2_grpc import AdminServiceAsyncStub
     from orchestrator.v1.definition_service_pb2_grpc import DefinitionServiceAsyncStub

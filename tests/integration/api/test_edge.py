@@ -16,7 +16,7 @@ from orchestrator.runtime import Orchestrator
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
 from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
-from tests.integration.api.rig import Listen, Rig, Shelf, Ticks, running, status_of
+from tests.integration.api.rig import PATIENCE_S, Listen, Rig, Shelf, Ticks, running, status_of
 
 METHOD = "/orchestrator.v1.SagaService/GetSaga"
 
@@ -171,9 +171,10 @@ def stuck(real: Orchestrator) -> Any:
     return Stuck(real)
 
 
+@pytest.mark.usefixtures("early")
 async def test_a_command_without_an_answer_is_answered_before_its_callers_deadline_with_what_is_known() -> None:
     async with running(wrap=stuck) as rig:
-        error = await failed(rig.sagas.CancelSaga(rpc.CancelSagaRequest(saga_id="a-1"), timeout=1.0))
+        error = await failed(rig.sagas.CancelSaga(rpc.CancelSagaRequest(saga_id="a-1"), timeout=PATIENCE_S))
         assert (error.code(), reason(error)) == (grpc.StatusCode.UNAVAILABLE, "JOURNAL_UNAVAILABLE")
         assert "not known whether" in str(error.details())
         assert "ask again with the same request id" in str(error.details())

@@ -14,7 +14,7 @@ from orchestrator.ids import SagaId
 from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
 from tests.integration.api.refusals import refused, struct
-from tests.integration.api.rig import json_payload, running
+from tests.integration.api.rig import PATIENCE_S, json_payload, running
 
 REQUEST_ID = "6f9a3c0e-2b1d-4c55-9d5e-0a1b2c3d4e5f"
 
@@ -127,11 +127,12 @@ async def test_a_waiting_start_answers_when_the_saga_has_ended() -> None:
         assert step.forward.method == "shop.v1.Shop/Do"
 
 
+@pytest.mark.usefixtures("early")
 async def test_a_wait_answers_with_the_saga_as_it_stands_before_its_caller_gives_up() -> None:
     async with running(answer_at_once=False) as rig:
-        started = await rig.sagas.StartSaga(job("a-1", wait=rpc.START_WAIT_TERMINAL), timeout=0.8)
+        started = await rig.sagas.StartSaga(job("a-1", wait=rpc.START_WAIT_TERMINAL), timeout=PATIENCE_S)
         assert started.saga.status == pb.SAGA_STATUS_RUNNING
-        waited = await rig.sagas.WaitSaga(rpc.WaitSagaRequest(saga_id="a-1"), timeout=0.8)
+        waited = await rig.sagas.WaitSaga(rpc.WaitSagaRequest(saga_id="a-1"), timeout=PATIENCE_S)
         assert not waited.reached
         rig.hands.settle()
         waited = await rig.sagas.WaitSaga(rpc.WaitSagaRequest(saga_id="a-1"))

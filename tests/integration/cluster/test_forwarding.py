@@ -15,6 +15,7 @@ from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
 from orchestrator.values import TraceContext
 from tests.integration.api.refusals import refused, struct
+from tests.integration.api.rig import PATIENCE_S
 from tests.integration.cluster.asking import FIRST, SECOND, approved, ended, once, start, step_is, task
 from tests.integration.cluster.rig import shard, town, until, wire_status
 
@@ -185,6 +186,7 @@ async def test_what_becomes_ones_own_meanwhile_is_done_at_once() -> None:
         await until(lambda: wrong.hands.open)
 
 
+@pytest.mark.usefixtures("early")
 async def test_two_processes_that_name_each_other_end_with_the_callers_patience() -> None:
     async with town(3) as here:
         wrong, one, other = here.nodes
@@ -194,7 +196,7 @@ async def test_two_processes_that_name_each_other_end_with_the_callers_patience(
         one.deeds.believed[shard("s-1")] = other.address
         other.deeds.believed[shard("s-1")] = one.address
         code, said = await refused(
-            wrong.operators.PauseSaga(op.PauseSagaRequest(saga_id="s-1", reason="look"), timeout=1.0)
+            wrong.operators.PauseSaga(op.PauseSagaRequest(saga_id="s-1", reason="look"), timeout=PATIENCE_S)
         )
         assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, "NOT_OWNER")
         assert "nothing was done" in str(said["message"])

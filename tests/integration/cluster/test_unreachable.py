@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
+from orchestrator import limits
 from orchestrator.errors import NotOwner
 from orchestrator.saga.events import CancelRequested, CompensationBegan, OperatorActed, SagaStarted, SignalReceived
 from orchestrator.v1 import operator_service_pb2 as op
@@ -14,6 +15,7 @@ from orchestrator.v1 import saga_pb2 as pb
 from orchestrator.v1 import saga_service_pb2 as rpc
 from orchestrator.values import TraceContext
 from tests.integration.api.refusals import refused
+from tests.integration.api.rig import PATIENCE_S
 from tests.integration.cluster.asking import (
     FIRST,
     approved,
@@ -27,6 +29,8 @@ from tests.integration.cluster.asking import (
     task,
 )
 from tests.integration.cluster.rig import Node, id_in, shard, town, until
+
+pytestmark = pytest.mark.usefixtures("early")
 
 DONE, MISSED, SILENT = ("peer", "done"), ("peer", "unreachable"), ("peer", "silent")
 
@@ -153,7 +157,7 @@ async def test_whose_patience_ends_first_is_told_that_it_will_be_done_and_how_to
     async with town(3) as here:
         wrong, right, heir = here.nodes
         await here.kill(right)
-        code, said = await refused(wrong.sagas.StartSaga(start(request_id=FIRST), timeout=1.2))
+        code, said = await refused(wrong.sagas.StartSaga(start(request_id=FIRST), timeout=PATIENCE_S))
         assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, "REQUEST_PENDING")
         assert "the same request id" in str(said["message"])
         await here.move(range(8), heir)
@@ -162,11 +166,12 @@ async def test_whose_patience_ends_first_is_told_that_it_will_be_done_and_how_to
         assert count(await here.events("s-1"), SagaStarted) == 1
 
 
-async def test_patience_that_ends_before_anything_was_left_leaves_nothing() -> None:
+async def test_patience_that_ends_before_anything_was_left_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FORWARD_POST_AFTER_S", 60.0)
     async with town(3) as here:
         wrong, right, _ = here.nodes
         await here.kill(right)
-        code, said = await refused(wrong.sagas.StartSaga(start(), timeout=0.3))
+        code, said = await refused(wrong.sagas.StartSaga(start(), timeout=PATIENCE_S))
         assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, "NOT_OWNER")
         assert await posted(here) == 0
 
@@ -175,7 +180,7 @@ async def test_patience_that_ends_before_anything_was_left_leaves_nothing() -> N
 
 
 def pause(node: Node, **more: Any) -> Awaitable[Any]:
-    return node.operators.PauseSaga(op.PauseSagaRequest(saga_id="s-1", reason="look", **more), timeout=1.0)
+    return node.operators.PauseSaga(op.PauseSagaRequest(saga_id="s-1", reason="look", **more), timeout=PATIENCE_S)
 
 
 async def test_a_repair_is_never_left_for_later() -> None:
@@ -223,7 +228,7 @@ async def test_a_cancellation_with_an_etag_is_as_careful_as_a_repair() -> None:
         assert started.created
         right.door.after = lambda: None
         request = rpc.CancelSagaRequest(saga_id="s-1", etag=saga.etag)
-        code, said = await refused(wrong.sagas.CancelSaga(request, timeout=1.0))
+        code, said = await refused(wrong.sagas.CancelSaga(request, timeout=PATIENCE_S))
         assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, NotOwner.reason)
         assert await posted(here) == 0
 
@@ -243,7 +248,7 @@ async def test_whose_owner_hangs_and_is_replaced_is_told_so_long_before_the_end_
         here.say(range(8), right)
         assert not waiting.done()
         here.say(range(8), heir)
-        async with asyncio.timeout(5.0):  # a caller without a deadline waits for 30 s otherwise
+        async with asyncio.timeout(15.0):  # a caller without a deadline waits for 30 s otherwise
             code, said = await waiting
         assert (code, said["reason"]) == (grpc.StatusCode.UNAVAILABLE, NotOwner.reason)
         assert "may have been done" in str(said["message"])

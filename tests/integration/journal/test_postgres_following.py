@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.ids import SagaId
 from orchestrator.journal.postgres import PostgresJournal
+from orchestrator.limits import POSTGRES_APPEND_S
 from orchestrator.ports.journal import is_put_off
 from orchestrator.ports.leases import Member
 from tests.conformance.journal_values import append
@@ -41,7 +42,14 @@ async def put_off(store: PostgresJournal, admin: Any) -> None:
     store._writer._main.statement_s = 0.2
     (refused,) = await store.append([append("held")])
     assert is_put_off(refused)
-    store._writer._aside.statement_s = 30.0
+    be_patient(store)
+    store._writer._aside.statement_s = 50.0
+
+
+def be_patient(store: PostgresJournal) -> None:
+    """Give other sagas' appends their time again."""
+    store._writer._main.drop()
+    store._writer._main.statement_s = POSTGRES_APPEND_S
 
 
 async def let_go(admin: Any) -> None:
@@ -49,7 +57,7 @@ async def let_go(admin: Any) -> None:
 
 
 async def until_it_waits(admin: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await admin.fetchval(
             f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = {LOCK} AND NOT granted"
         ):
@@ -111,6 +119,7 @@ async def test_a_look_that_began_before_passes_nothing_over_either(store: Postgr
 async def test_a_run_whose_end_nobody_learned_passes_nothing_over(store: PostgresJournal, admin: Any) -> None:
     follower = Follower(store)
     await hold_back(admin)
+    store._writer._main.statement_s = 50.0  # it goes on until it is let go
     first = asyncio.ensure_future(store.append([append("held")]))  # noqa: TID251  (awaited below)
     await until_it_waits(admin)
     link, store._writer._main.statement_s = store._writer._main._link, 0.2
@@ -119,6 +128,7 @@ async def test_a_run_whose_end_nobody_learned_passes_nothing_over(store: Postgre
     link.drop()
     (refused,) = await first
     assert is_put_off(refused)
+    be_patient(store)
     assert list(await store.append([append("beside")])) == [None]
     assert await admin.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", server_side)
     await follower.look()
