@@ -7,14 +7,14 @@ always its types say at once that there is nothing to look for.
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Final, cast
+from weakref import WeakKeyDictionary
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from orchestrator.limits import LOOSE_TYPES_KEPT_MAX, LOOSE_VALUES_MAX
+from orchestrator.limits import LOOSE_VALUES_MAX
 
 _ANY = "google.protobuf.Any"
 _SIZED = 2
@@ -24,7 +24,7 @@ _SIZED = 2
 def why_loose(value: object) -> str:
     """Return why a value, a message or a list of them, may not become keys of a map; empty where it may."""
     values = cast(Iterable[object], value) if isinstance(value, list) else [value]
-    todo = [each for each in values if isinstance(each, Message) and _may_be_loose(each.DESCRIPTOR)]
+    todo = [each for each in values if isinstance(each, Message) and _may_be_loose(type(each))]
     left = LOOSE_VALUES_MAX
     while todo:
         message = todo.pop()
@@ -42,8 +42,18 @@ def why_loose(value: object) -> str:
     return ""
 
 
-@lru_cache(maxsize=LOOSE_TYPES_KEPT_MAX)
-def _may_be_loose(descriptor: Descriptor) -> bool:
+_known: Final = WeakKeyDictionary[type[Message], bool]()
+"""By class, and not by descriptor, which cannot be held weakly: it would keep the types of plans long put aside."""
+
+
+def _may_be_loose(kind: type[Message]) -> bool:
+    known = _known.get(kind)
+    if known is None:
+        known = _known[kind] = _lets_loose(cast(Descriptor, kind.DESCRIPTOR))
+    return known
+
+
+def _lets_loose(descriptor: Descriptor) -> bool:
     """Say whether a message, or one in it, may hold a text that is none; of what may be in an `Any` nobody knows."""
     todo, seen = [descriptor], {descriptor.full_name}
     while todo:

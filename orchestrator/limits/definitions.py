@@ -23,8 +23,6 @@ WHOLE_BYTES_MAX = 4 * 1024
 # Values of messages that are looked through for texts that are not UTF-8, before an expression gives a map: a tenth of
 # a second at most, and only where a type lets such texts through.
 LOOSE_VALUES_MAX = 50_000
-# Message types of which it is remembered whether they let such texts through; a definition reads a dozen.
-LOOSE_TYPES_KEPT_MAX = 1_000
 # Compiled plans kept, the least recently asked for put aside first; a catalogue in real use has dozens.
 PLANS_MAX = 1_000
 # What one process of a cluster activates is what sagas start with at every other one within this: sooner than a person

@@ -73,7 +73,7 @@ class Keeper(Protocol):
 class _Turn:
     """What one turn decided: events, the state they lead to, and who waits for which answer."""
 
-    __slots__ = ("answers", "change", "epoch", "events", "fired", "records", "state", "timers", "touched")
+    __slots__ = ("answers", "change", "epoch", "events", "fired", "held_at", "records", "state", "timers", "touched")
 
     def __init__(self, state: SagaState, epoch: int) -> None:
         self.state = state
@@ -88,6 +88,8 @@ class _Turn:
         self.change = NO_CHANGE
         """What is owed with it beyond what has been performed, and what no longer."""
         self.fired: list[Timer] = []
+        self.held_at: float | None = None
+        """Since when, by the loop's clock, it waits for company; who joins it does not make it wait longer."""
         self.timers = Map[Timer, float]()
         """What is owed by time after it."""
 
@@ -265,8 +267,11 @@ class Actor:
         if is_urgent or len(turn.events) >= RECORDS_PER_APPEND_MAX:
             self._append(turn, is_leaving)
         else:
+            loop = asyncio.get_running_loop()
+            if turn.held_at is None:
+                turn.held_at = loop.time()
             self._held = turn
-            self._flush = asyncio.get_running_loop().call_later(COMMIT_HOLD_S, self.flush)
+            self._flush = loop.call_at(turn.held_at + COMMIT_HOLD_S, self.flush)
 
     def _let_go_of(self, held: _Turn) -> _Turn:
         assert self._flush is not None  # armed when a turn is held

@@ -24,6 +24,11 @@ from orchestrator.ports.observer import Observer
 from orchestrator.tasks import Tasks
 
 _OVER: Final = "this orchestrator has ended and records nothing any more: ask one that runs"
+_UNSURE: Final = (
+    "this orchestrator has ended while this was on its way to the store: it is recorded or not; ask one that runs, "
+    "with the same request id, or look at the saga"
+)
+_LEFT: Final = "the store did not take it, nothing was recorded, and it is not tried again here: ask again"
 OnCommitted = Callable[[OrchestratorError | None], None]
 
 
@@ -78,7 +83,9 @@ class Committer:
             await self._again.cancel()
         finally:  # also where standing work beside it failed, which cancels this
             self._over = True
-            lost, self._group, self._waiting = [*self._group, *self._waiting], (), []
+            unsure, lost, self._group, self._waiting = self._group, self._waiting, (), []
+            for waiting in unsure:
+                waiting.on_committed(JournalUnavailable(_UNSURE))
             for waiting in lost:
                 waiting.on_committed(JournalUnavailable(_OVER))
 
@@ -151,6 +158,7 @@ class Committer:
         try:
             while is_put_off(result) and waiting.append.row.shard not in self._given_up:
                 await asyncio.sleep(COMMIT_AGAIN_S)
+                result = JournalUnavailable(_UNSURE)  # where this is cancelled before the store has answered
                 try:
                     (result,) = await self._journal.append([waiting.append])
                 except JournalUnavailable as error:
@@ -158,4 +166,4 @@ class Committer:
         finally:
             self._put_off.remove(waiting)
             self._progress.set()
-            waiting.on_committed(result)
+            waiting.on_committed(JournalUnavailable(_LEFT) if is_put_off(result) else result)

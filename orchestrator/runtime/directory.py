@@ -171,12 +171,9 @@ class Directory:
         return state if state.version >= version else await self._read(saga_id)
 
     def _is_exact(self, actor: Actor) -> bool:
-        """Return whether memory has all that is durable; where nobody else reads, nobody can tell."""
-        ownership = self._around.ownership
-        if ownership.shard_count == 1:
-            return True
+        """Return whether memory has all that is durable, which whoever lists or watches reads from the journal."""
         try:
-            ownership.epoch(actor.shard)
+            self._around.ownership.epoch(actor.shard)
         except NotOwner:
             return False
         return not actor.is_in_commit

@@ -21,7 +21,7 @@ from orchestrator.saga import SagaState
 from orchestrator.saga.commands import StartSaga
 from orchestrator.saga.events import Parent
 from orchestrator.tracecontext import kept_baggage
-from orchestrator.values import Payload, TraceContext
+from orchestrator.values import AttributeValue, Payload, TraceContext
 
 
 @frozen
@@ -176,7 +176,7 @@ class Starting:
     def _is_same(self, request: StartRequest, payload: Payload, state: SagaState) -> bool:
         """Compare what is given with what the saga was started with; its definition adds attributes of its own."""
         given = request.definition == state.plan.definition and request.revision in {"", state.plan.revision}
-        kept = all(state.attributes.get(name) == value for name, value in request.attributes.items())
+        kept = all(_is_same_value(state.attributes.get(name), value) for name, value in request.attributes.items())
         return given and kept and payload == state.input
 
     async def _started(self, name: SagaId) -> SagaState:
@@ -185,6 +185,11 @@ class Starting:
             while (actor := self._directory.active(name)) is not None and actor.state.version == 0:
                 await watch.changed()
         return await self._directory.state(name)
+
+
+def _is_same_value(kept: AttributeValue | None, given: AttributeValue) -> bool:
+    """Compare as JSON does: to Python, true is 1."""
+    return kept == given and isinstance(kept, bool) is isinstance(given, bool)
 
 
 def checked(name: str) -> SagaId:

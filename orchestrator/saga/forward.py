@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final, assert_never
 
+from orchestrator.frozen import changed
 from orchestrator.ids import StepId
 from orchestrator.limits import ITEMS_MAX, SLEEP_S_MAX
 from orchestrator.saga import calls, parts
@@ -232,7 +233,8 @@ def _start_items(draft: Draft, step: Step, for_each: ForEach) -> None:
         _fail(draft, step, step.id, SettleReason.EXPRESSION_FAILED, f"for_each: {items.message}")
         return
     draft.record(StepBegan(at=draft.moment.at, step=step.id, due_at=None, count=len(items)))
-    draft.state.memo[step.id] = draft.state.version, items
+    memo = draft.state.memo.with_list(step.id, draft.state.version, items)
+    draft.state = changed(draft.state, memo=memo)
 
 
 def start_item(draft: Draft, step: Step, path: StepId) -> None:

@@ -13,6 +13,14 @@ class Memo(dict[StepId, tuple[int, Sequence[object]]]):
     is no part of a state's value: it is equal to any other, is never shown, and a state read anew begins without it.
     """
 
+    def with_list(self, step: StepId, version: int, items: Sequence[object]) -> "Memo":
+        """Return it with the list of a step that begins.
+
+        A copy, for that beginning may never be recorded: several decisions may follow from one state, where somebody
+        only asks what would happen, and in each the step may begin at the same version with another list.
+        """
+        return Memo({**self, step: (version, items)})
+
     def __eq__(self, other: object) -> bool:
         """Take no part in comparing."""
         return isinstance(other, Memo)

@@ -36,8 +36,8 @@ class NotingJournal(MemoryJournal):
 class Load:
     """Appends that come in given turns of the loop."""
 
-    def __init__(self) -> None:
-        self.journal = NotingJournal()
+    def __init__(self, journal: NotingJournal | None = None) -> None:
+        self.journal = NotingJournal() if journal is None else journal
         self.failures: list[str] = []
         self.committer = Committer(self.journal, ManualClock(), Silence(), self.failures.append)
         self.answers: list[OrchestratorError | None] = []
@@ -120,3 +120,24 @@ def test_who_waits_and_who_comes_is_answered_where_the_committer_is_cancelled() 
     run(story())
     assert not load.journal.groups
     assert [type(answer) for answer in load.answers] == [JournalUnavailable] * 2
+
+
+def test_who_is_on_the_way_to_the_store_when_the_committer_is_cancelled_is_told_that_nobody_knows() -> None:
+    begun = asyncio.Event()
+
+    class Stalled(NotingJournal):
+        async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
+            begun.set()
+            return await asyncio.Future[Sequence[AppendResult]]()
+
+    load = Load(Stalled())
+
+    async def story() -> None:
+        committing = asyncio.ensure_future(load.committer.run(()))  # noqa: TID251  (awaited below)
+        load.come()
+        await begun.wait()
+        committing.cancel()
+        await asyncio.wait([committing])
+
+    run(story())
+    assert "it is recorded or not" in str(load.answers[0])

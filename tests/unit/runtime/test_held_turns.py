@@ -1,5 +1,7 @@
 """A turn that nothing hangs on waits a moment for the next one of its saga, and shares its append."""
 
+import asyncio
+
 import pytest
 
 from orchestrator.limits import COMMIT_HOLD_S
@@ -98,5 +100,26 @@ def test_a_caller_waits_for_no_company() -> None:
             began_at = process.clock.now()
             await process.orchestrator.cancel("s", "enough, again")
             assert process.clock.now() - began_at < COMMIT_HOLD_S / 2
+
+    run(story())
+
+
+def test_branches_that_end_one_after_the_other_do_not_hold_up_the_first() -> None:
+    names = [f"s{number}" for number in range(9)]
+    late_s = COMMIT_HOLD_S * 0.6
+
+    async def story() -> None:
+        process = Process(silent, plan(*(step(name, idempotent=True) for name in names)))
+        async with process.orchestrator.running():
+            await process.start()
+            await until(lambda: len(process.hands.open) == len(names))
+            before = len(process.journal.groups)
+            began_at = process.clock.now()
+            for name in names[:-1]:
+                open_call(process, name).settle(report())
+                if len(process.journal.groups) > before:
+                    break
+                await asyncio.sleep(late_s)  # poll: no fact, the next branch ends this much later, on virtual time
+            assert process.clock.now() - began_at < COMMIT_HOLD_S + 2 * late_s
 
     run(story())

@@ -87,6 +87,17 @@ async def test_the_same_id_with_another_input_is_refused_unless_the_caller_takes
 
 
 @on_virtual_time
+async def test_an_attribute_that_is_true_is_not_one_that_is_1() -> None:
+    process = Process(silent, PLAN)
+    async with process.orchestrator.running():
+        for name, kept, given in (("a", True, 1), ("b", 0, False), ("c", 1.0, True)):
+            await process.start(name, attributes={"urgent": kept})
+            assert not (await process.start(name, attributes={"urgent": kept})).created
+            with pytest.raises(AlreadyExists, match="attributes"):
+                await process.start(name, attributes={"urgent": given})
+
+
+@on_virtual_time
 async def test_a_request_id_names_one_saga_for_ever() -> None:
     process = Process(well, PLAN)
     async with process.orchestrator.running():

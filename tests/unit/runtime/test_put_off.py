@@ -68,8 +68,37 @@ def test_whoever_waits_for_what_is_put_off_is_told_when_the_process_ends() -> No
             journal.disliked = "bad"
             bad = asyncio.ensure_future(process.start("bad"))  # noqa: TID251  (awaited below)
             await until(lambda: journal.given)
-        with pytest.raises(JournalUnavailable, match="tried again"):
+        with pytest.raises(JournalUnavailable, match="nothing was recorded, and it is not tried again here"):
             await bad
+
+    run(story())
+
+
+def test_whoever_waits_for_a_try_that_the_end_interrupts_is_told_that_nobody_knows() -> None:
+    class Slow(ChoosyJournal):
+        def __init__(self) -> None:
+            super().__init__()
+            self.takes = asyncio.Event()
+
+        async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
+            results = await super().append(batch)
+            if self.given and self.disliked != "bad":
+                self.takes.set()
+                await asyncio.Event().wait()  # it is durable, and the answer never comes
+            return results
+
+    async def story() -> None:
+        journal = Slow().tap()
+        process = Process(well, PLAN, journal=journal)
+        async with process.orchestrator.running():
+            journal.disliked = "bad"
+            bad = asyncio.ensure_future(process.start("bad"))  # noqa: TID251  (awaited below)
+            await until(lambda: journal.given)
+            journal.disliked = ""
+            await journal.takes.wait()
+        with pytest.raises(JournalUnavailable, match="it is recorded or not"):
+            await bad
+        assert await journal.read("bad")  # type: ignore[arg-type]  # a SagaId
 
     run(story())
 

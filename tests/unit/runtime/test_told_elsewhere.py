@@ -134,3 +134,36 @@ def test_whoever_waits_for_anothers_start_that_fails_starts_the_saga_and_is_not_
                     await each
 
     run(story())
+
+
+def test_a_saga_is_shown_no_older_than_its_journal_has_it_while_the_answer_is_on_its_way() -> None:
+    """Whoever lists or watches reads the journal, and may ask for the saga right after."""
+
+    class Reticent(TappedJournal):
+        answers: asyncio.Event
+
+        async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
+            results = await super().append(batch)
+            await self.answers.wait()
+            return results
+
+    async def story() -> None:
+        journal = Reticent().tap()
+        journal.answers = asyncio.Event()
+        journal.answers.set()
+        process = Process(hangs, PLAN, journal=journal)
+        async with process.orchestrator.running():
+            await process.start()
+            await until(lambda: process.hands.open)
+            journal.answers.clear()
+            cancelling = asyncio.create_task(process.orchestrator.cancel("s", "enough"))  # noqa: TID251  # awaited below
+            begun = (await process.orchestrator.get("s")).version
+            await until(lambda: len(journal.groups) > 1)
+            row = await journal.row("s")  # type: ignore[arg-type]  # a SagaId
+            assert row is not None
+            assert row.version > begun
+            assert (await process.orchestrator.get("s")).version >= row.version
+            journal.answers.set()
+            await cancelling
+
+    run(story())
