@@ -27,8 +27,9 @@ The files are split by question, in the order a reader needs them:
 `plan.py`           the compiled definition; `edges.py`: who comes after whom, derived once
 `facts.py`          what its expressions may read
 `state.py`          the fold, with its invariants at the fields; `memo.py`: what it remembers besides
-`evolve.py`         one event onto a saga; `evolve_step.py`: onto a step; `traceparts.py`: in which part of the trace
-`evolve_order.py`   what is kept so that nothing is looked for; `evolve_items.py`: the counts of a list's items
+`evolve.py`         one event onto a saga; `evolve_step.py`: onto a step; `evolve_with_step.py`: onto the saga around it
+`evolve_order.py`   what is kept so that nothing is looked for; `evolve_items.py`: the counts of a list's items;
+                    `traceparts.py`: in which part of the trace
 `commands.py`       what may be asked or reported; `effects.py`: what may be owed
 `decide.py`         from a command to events; `draft.py`: a decision under construction
 `forward.py`        what starts, the first error, the end of a saga that went well

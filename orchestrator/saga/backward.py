@@ -254,11 +254,13 @@ def startable(state: SagaState, now_at: float, root: StepId | None = None) -> It
 
 def _has_room(state: SagaState, root: StepId | None) -> bool:
     """Return whether an undo may start at all: every forward call is closed, and few enough undo calls are open."""
+    if state.undos_open >= UNDO_PARALLEL_MAX:
+        return False
     inside = None if root is None else state.rollbacks[root].steps
     for path in state.live:
         if (inside is None or state.plan.step_of(path).id in inside) and is_undecided(state.step(path)):
             return False
-    return calls.open_count(state, COMPENSATE) < UNDO_PARALLEL_MAX
+    return True
 
 
 def _openable(state: SagaState, root: StepId | None) -> Iterator[StepState]:

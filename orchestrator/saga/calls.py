@@ -36,7 +36,7 @@ from orchestrator.saga.plan import (
     Render,
     Step,
 )
-from orchestrator.saga.state import OperationState, SagaState, StepState, StepStatus, insists, operation_of
+from orchestrator.saga.state import OperationState, StepState, StepStatus, insists, operation_of
 from orchestrator.saga.verdicts import Again, Begin, Settle, Stick, Verdict
 from orchestrator.saga.wanted import known_outcome, wanted
 from orchestrator.values import Payload
@@ -52,15 +52,6 @@ _ASIDE = frozenset({Operation.COMPENSATE, Operation.STOP})
 def clipped(text: str) -> str:
     """Bound a text that came from outside before it is recorded."""
     return text if len(text) <= MESSAGE_CHARS_MAX else text[: MESSAGE_CHARS_MAX - 1] + "…"
-
-
-def open_count(state: SagaState, operation: Operation) -> int:
-    """Return how many calls of one kind are in flight."""
-    count = 0
-    for path in state.live:
-        found = operation_of(state.step(path), operation)
-        count += found is not None and found.open is not None
-    return count
 
 
 def open_next(draft: Draft, path: StepId, operation: Operation) -> None:

@@ -32,6 +32,14 @@ def live_after(state: SagaState, step: StepState) -> Map[StepId, None]:
     return live.delete(path) if path in live else live
 
 
+def stuck_after(state: SagaState, step: StepState) -> Map[StepId, None]:
+    """Keep the paths that ask for a person."""
+    stuck, path = state.stuck, step.id
+    if step.status is StepStatus.STUCK:
+        return stuck.set(path, None)
+    return stuck.delete(path) if path in stuck else stuck
+
+
 def in_doubt_after(state: SagaState, step: StepState) -> Map[StepId, None]:
     """Keep the paths whose forward call may still be running."""
     in_doubt, path = state.in_doubt, step.id

@@ -10,6 +10,7 @@ from orchestrator.saga.events import (
     POLL,
     AttemptOpened,
     AttemptSettled,
+    Event,
     Phase,
     RetryScheduled,
     SettleReason,
@@ -233,7 +234,7 @@ def _with_operation(step: StepState, operation: Operation, state: OperationState
     return changed(step, status=status, **{FIELD_OF[operation]: state})
 
 
-STEP_FOLDS: Mapping[type[StepEvent], Callable[[StepState, Any, int, StepStatus], StepState]] = {
+STEP_FOLDS: Mapping[type[Event], Callable[[StepState, Any, int, StepStatus], StepState]] = {
     AttemptOpened: _opened,
     AttemptSettled: _attempt_settled,
     RetryScheduled: _scheduled,

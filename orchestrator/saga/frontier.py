@@ -13,11 +13,10 @@ from typing import Any, Final, assert_never
 from orchestrator.frozen import frozen_tuple
 from orchestrator.ids import StepId
 from orchestrator.limits import FORWARD_PARALLEL_MAX
-from orchestrator.saga import calls
 from orchestrator.saga.commands import Moment
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.events import GOOD_REASONS, ElseBegan, Event, StepBegan, StepSettled, StepSkipped
-from orchestrator.saga.plan import FORWARD, Scope, Step, Trigger, TriggerRule
+from orchestrator.saga.plan import Scope, Step, Trigger, TriggerRule
 from orchestrator.saga.state import SagaState, SagaStatus, StepState, StepStatus, is_stopped
 
 # Named once: looking up a member of an enumeration costs as much as ten comparisons.
@@ -143,8 +142,8 @@ def is_open(state: SagaState, step: Step) -> bool:
 
 
 def has_room(state: SagaState) -> bool:
-    """Return whether one more forward call may be opened. What is not live has none open, and is quick to count."""
-    return len(state.live) < FORWARD_PARALLEL_MAX or calls.open_count(state, FORWARD) < FORWARD_PARALLEL_MAX
+    """Return whether one more forward call may be opened."""
+    return state.calls_open < FORWARD_PARALLEL_MAX
 
 
 def nothing_was_held(state: SagaState, moment: Moment) -> bool:
@@ -163,7 +162,7 @@ def nothing_was_held(state: SagaState, moment: Moment) -> bool:
 
 def to_look_at(draft: Draft) -> Iterable[Step]:
     """Return the steps that may be free to begin, in plan order."""
-    if draft.nothing_was_held and len(draft.before.live) < FORWARD_PARALLEL_MAX:
+    if draft.nothing_was_held and has_room(draft.before):
         return _freed(draft)
     return _not_begun(draft.state)
 

@@ -226,6 +226,12 @@ class SagaState:
     """Path -> item that was begun, of all `for_each` steps; a change costs the same with ten and with 100,000."""
     live: Map[StepId, None] = Map()
     """Paths with an operation that is open, waiting to be retried, or under way: all that `owed` must look at."""
+    stuck: Map[StepId, None] = Map()
+    """Paths that are STUCK: all that a person may be asked about."""
+    calls_open: int = 0
+    """How many forward calls are in flight, of steps and items."""
+    undos_open: int = 0
+    """How many undo calls are."""
     in_doubt: Map[StepId, None] = Map()
     """Paths whose forward call had an attempt that ended UNKNOWN: all whose undo may have to wait for it (R12)."""
     first_pending: int = 0

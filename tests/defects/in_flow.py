@@ -74,7 +74,7 @@ IN_FLOW = (
     Defect(
         name="signal-taken-twice",
         breaks="I29",
-        module="saga.evolve",
+        module="saga.evolve_with_step",
         says="a signal that a step has taken is there for the next one",
         old="        signals = {**signals, body.signal: tuple(left)}\n",
         new="        signals = {**signals, body.signal: (taken, *left)}\n",

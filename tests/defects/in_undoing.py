@@ -50,8 +50,8 @@ IN_UNDOING = (
         breaks="I19, R12",
         module="saga.backward",
         says="undoing begins while calls are open",
-        old="and is_undecided(state.step(path)):\n            return False\n    return calls",
-        new="and path in state.rollbacks:\n            return False\n    return calls",
+        old="and is_undecided(state.step(path)):\n            return False\n    return True",
+        new="and path in state.rollbacks:\n            return False\n    return True",
     ),
     Defect(
         name="undone-before-the-drain",

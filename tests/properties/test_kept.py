@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from orchestrator.saga import blank, evolve
 from orchestrator.saga.events import GOOD_REASONS
 from orchestrator.saga.plan import Outcome
-from orchestrator.saga.state import SagaState, StepState, StepStatus
+from orchestrator.saga.state import OperationState, SagaState, StepState, StepStatus
 from tests.properties.machine_plans import Tape, random_plan
 from tests.properties.machine_world import World
 
@@ -29,6 +29,20 @@ def test_what_is_under_way_is_live_until_the_saga_has_ended(data: bytes) -> None
     for state in states(data):
         under_way = {step.id for step in state.everything() if step.status in UNDER_WAY}
         assert set(state.live) == (set() if state.is_terminal else under_way)
+
+
+@settings(max_examples=100)
+@given(TAPES)
+def test_what_asks_for_a_person_is_what_is_stuck_and_the_calls_that_are_open_are_counted(data: bytes) -> None:
+    for state in states(data):
+        everything = list(state.everything())
+        assert set(state.stuck) == {step.id for step in everything if step.status is StepStatus.STUCK}
+        assert state.calls_open == sum(is_open(step.forward) for step in everything)
+        assert state.undos_open == sum(is_open(step.undo) for step in everything)
+
+
+def is_open(operation: OperationState | None) -> bool:
+    return operation is not None and operation.open is not None
 
 
 @settings(max_examples=100)

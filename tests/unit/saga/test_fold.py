@@ -13,6 +13,7 @@ from orchestrator.saga.commands import RetryStep
 from orchestrator.saga.events import AttemptSettled, Event, SagaStarted
 from orchestrator.saga.evolve import FOLDS
 from orchestrator.saga.evolve_step import STEP_FOLDS, StepEvent
+from orchestrator.saga.evolve_with_step import FOLDS_WITH_STEP
 from orchestrator.testing.shorthand import items, plan, step
 from orchestrator.values import Payload, TraceContext
 from tests.kit.machine import BEGIN_AT, PARENT, report, started
@@ -74,7 +75,8 @@ def test_a_report_of_a_call_that_is_not_open_is_news_from_the_past() -> None:
 
 
 def test_every_event_has_a_fold() -> None:
-    assert set(FOLDS) == set(get_args(Event))
+    assert set(FOLDS) | set(FOLDS_WITH_STEP) == set(get_args(Event))
+    assert set(FOLDS_WITH_STEP) == set(STEP_FOLDS)
     assert set(STEP_FOLDS) == set(get_args(StepEvent))
 
 
