@@ -52,7 +52,7 @@ async def command(*arguments: str, folder: Path, given: str = "", environ: Mappi
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(150):
         out, err = await process.communicate(given.encode())
     assert process.returncode is not None
     return Ended(code=process.returncode, out=out.decode(), err=err.decode())

@@ -89,7 +89,7 @@ async def killed_again_and_again(mesh: Mesh, crowd: Crowd, kills: int, luck: Ran
     return deaths
 
 
-@pytest.mark.timeout(90 + 10 * KILLS)
+@pytest.mark.timeout(300 + 10 * KILLS)
 async def test_no_shape_is_lost_doubled_or_left_undone_wherever_the_orchestrator_is_killed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,7 +113,7 @@ async def test_no_shape_is_lost_doubled_or_left_undone_wherever_the_orchestrator
     assert await asyncio.to_thread(run, arguments) == 0
 
 
-@pytest.mark.timeout(60 + 10 * KILLS)
+@pytest.mark.timeout(300 + 10 * KILLS)
 async def test_nothing_is_doubled_either_where_no_service_is_declared_to_keep_keys(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

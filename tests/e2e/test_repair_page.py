@@ -55,7 +55,7 @@ def with_free(text: str, ports: dict[str, str]) -> str:
     return text
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_every_command_of_the_page_answers_as_it_says(shell: Shell, ports: dict[str, str]) -> None:
     for command in PAGE.commands:
         said = shell.type(with_free(command.text, ports))

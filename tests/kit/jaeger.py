@@ -37,8 +37,8 @@ NAMES = ("jaeger", "jaeger-all-in-one", "all-in-one")
 TOOLS = Path(__file__).parents[2] / "build" / "tools"
 BUILD_S_MAX = 400.0
 """A minute on two cores that have nothing else to do."""
-START_S_MAX = 20.0
-STORED_S_MAX = 20.0
+START_S_MAX = 60.0
+STORED_S_MAX = 60.0
 """From the end of a saga until Jaeger has its last span; a second at most where nothing is wrong."""
 STARTS_MAX = 3
 """A port that was free may be somebody else's a moment later."""

@@ -14,7 +14,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import grpc
 from google.protobuf import json_format
@@ -22,11 +22,13 @@ from google.protobuf import json_format
 from services.epro.v1 import admin_service_pb2, admin_service_pb2_grpc
 from tests.kit.ports import free
 
+Reply = TypeVar("Reply")
+
 ROOT = Path(__file__).parents[2]
 SERVICES = ("validator", "scoring", "archive", "safety", "notifier")
 DEFINITION = ROOT / "compose" / "definitions" / "epro_intake.yaml"
 REPORTS = ROOT / "services" / "data" / "reports.jsonl"
-START_S_MAX = 30.0
+START_S_MAX = 60.0
 _RECONNECT = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
 
 
@@ -210,7 +212,7 @@ async def set_fault(address: str, **fault: Any) -> None:
     request = admin_service_pb2.SetFaultRequest(fault=json_format.ParseDict(fault, admin_service_pb2.Fault()))
     async with channel(address) as connection:
         stub = admin_service_pb2_grpc.FaultServiceStub(connection)
-        await _insisted(lambda: stub.SetFault(request, wait_for_ready=True, timeout=20))
+        await insisted(lambda: stub.SetFault(request, wait_for_ready=True, timeout=20))
 
 
 async def clear_faults(address: str) -> None:
@@ -218,19 +220,17 @@ async def clear_faults(address: str) -> None:
     async with channel(address) as connection:
         stub = admin_service_pb2_grpc.FaultServiceStub(connection)
         request = admin_service_pb2.ClearFaultsRequest()
-        await _insisted(lambda: stub.ClearFaults(request, wait_for_ready=True, timeout=20))
+        await insisted(lambda: stub.ClearFaults(request, wait_for_ready=True, timeout=20))
 
 
-async def _insisted(call: Callable[[], Awaitable[object]]) -> None:
-    """Call until there is an answer: a program may die at that very moment, and come back."""
+async def insisted(call: Callable[[], Awaitable[Reply]]) -> Reply:
+    """Call until there is an answer: a program may die at that very moment, and come back, or its store be slow."""
     while True:
         try:
-            await call()
+            return await call()
         except grpc.aio.AioRpcError as failed:
             if failed.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise
-        else:
-            return
 
 
 async def counted(address: str, method: str, holds: Callable[[admin_service_pb2.MethodStats], bool]) -> None:

@@ -29,7 +29,7 @@ DSN_VARIABLE = "ORCHESTRATOR_TEST_POSTGRES_DSN"
 """Names a server whose user may create databases; nobody restarts that one."""
 SKIP_VARIABLE = "ORCHESTRATOR_TEST_WITHOUT_POSTGRES"
 """A developer who has no PostgreSQL says so; anywhere else its absence is a failure."""
-START_S_MAX = 30
+START_S_MAX = 60
 _GIVEN = os.environ.get(DSN_VARIABLE, "")
 _DEBIAN = Path("/usr/lib/postgresql")
 _UNPRIVILEGED = "nobody"

@@ -17,7 +17,7 @@ import pytest
 from tests.kit.ports import free
 from tests.kit.rules import ABSENT, PROMETHEUS, RULES
 
-START_S_MAX = 20.0
+START_S_MAX = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ def figures() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=[flow.name for flow in FLOWS])
-@pytest.mark.timeout(120 + PAIRS / len(FLOWS) * SECONDS_A_PAIR)
+@pytest.mark.timeout(300 + PAIRS / len(FLOWS) * SECONDS_A_PAIR)
 def test_killed_anywhere_a_flow_ends_whole(flow: Flow) -> None:
     unharmed = killed(flow, ())
     assert unharmed.is_sound, told(flow, (), unharmed)

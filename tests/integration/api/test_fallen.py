@@ -13,7 +13,7 @@ from tests.integration.api.rig import running
 from tests.kit.frames import NO_TEXT, asked, falling
 from tests.kit.mesh import Program
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 @falling

@@ -115,7 +115,7 @@ async def test_a_drain_of_the_runtime_ends_a_watch_too() -> None:
 
 
 async def test_a_reader_that_takes_nothing_is_cut_off_and_misses_nothing_by_resuming() -> None:
-    async with running(bounds=ApiBounds(slow_reader_s=0.2), answer_at_once=False) as rig:
+    async with running(bounds=ApiBounds(slow_reader_s=2.0), answer_at_once=False) as rig:
         await started(rig, size=1_500_000)
         rig.hands.settle()
         waited = await rig.sagas.WaitSaga(rpc.WaitSagaRequest(saga_id="a-1"))

@@ -50,7 +50,7 @@ def processes_of(folder: Path) -> list[int]:
 
 def test_the_demo_survives_a_kill_and_accounts_for_every_report() -> None:
     with demo("--reports", "80", "--json", "-q", "--seed", "5") as process:
-        out, err = process.communicate(timeout=50)
+        out, err = process.communicate(timeout=150)
     assert (process.returncode, err) == (0, "")
     (line,) = out.splitlines()
     figures = json.loads(line)
@@ -65,7 +65,7 @@ def test_the_demo_survives_a_kill_and_accounts_for_every_report() -> None:
 
 def test_the_table_and_the_waterfalls_fit_a_pipe() -> None:
     with demo("--reports", "30", "--no-kill") as process:
-        out, err = process.communicate(timeout=50)
+        out, err = process.communicate(timeout=150)
     assert process.returncode == 0
     assert "30 of 30 reports" in err
     assert "One that went well, with an alert:" in out
@@ -79,7 +79,7 @@ def test_what_the_ledgers_contradict_ends_with_1(tmp_path: Path) -> None:
         assert process.stdout is not None
         figures = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert figures["duplicated_effects"] == 0
     ledger = tmp_path / "data" / "archive.ledger.jsonl"
     line = ledger.read_text().splitlines()[0]
@@ -100,7 +100,7 @@ def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path, number: si
                 break
         assert len(processes_of(tmp_path)) == 6
         process.send_signal(number)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "saga: interrupted"
     assert "Traceback" not in err
@@ -110,7 +110,7 @@ def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path, number: si
 def test_a_folder_that_is_in_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "something").touch()
     with demo("--dir", str(tmp_path)) as process:
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "exists and is not an empty folder" in err
 

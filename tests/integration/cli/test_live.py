@@ -75,7 +75,7 @@ def test_on_a_terminal_it_goes_on_until_q(busy: str) -> None:
                 shown += os.read(ours, 65_536).decode()
             except OSError:  # it has closed its end
                 break
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
     os.close(ours)
     assert "epro_intake" in shown
     assert shown.rstrip().endswith("\x1b[?25h") or "\x1b[?1049l" in shown  # the screen is as it was

@@ -22,7 +22,7 @@ def program(*arguments: str, server: str = "127.0.0.1:1", given: str | None = No
         text=True,
         check=False,
         input=given,
-        timeout=50,
+        timeout=150,
         env={**os.environ, "ORCHESTRATOR_SERVER": server},
     )
 
@@ -45,7 +45,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]
             yield folder, address
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=20) == 0
+            assert process.wait(timeout=60) == 0
 
 
 @pytest.fixture
@@ -220,6 +220,6 @@ def test_a_server_drains_on_sigterm_and_ends_with_0(tmp_path: Path) -> None:
         assert line.startswith("listening 127.0.0.1:")
         assert program("count", server=line.split()[1]).stdout == "0\n"
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "Traceback" not in err

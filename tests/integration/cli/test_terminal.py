@@ -21,7 +21,7 @@ from tests.unit.cli.conftest import FakeServer, server
 
 __all__ = ["server"]
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 SCREEN_AWAY, CURSOR_BACK = "\x1b[?1049l", "\x1b[?25h"
 
 

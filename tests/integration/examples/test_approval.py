@@ -12,7 +12,7 @@ from tests.kit.examples import APPROVAL, CALL_S, Stage, judged_stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-HURRIED = {"timeout: 1d": "timeout: 2s", "timeout: 2d": "timeout: 3s", "sleep: 1h": "sleep: 100ms"}
+HURRIED = {"timeout: 1d": "timeout: 2s", "timeout: 2d": "timeout: 10s", "sleep: 1h": "sleep: 100ms"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

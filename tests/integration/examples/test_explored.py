@@ -65,7 +65,7 @@ def test_an_example_is_free_of_findings(example: Example, descriptors: str, caps
     assert "0 errors, 0 warnings" in told.out + told.err
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.definition)
 def test_every_way_an_example_can_go_ends_as_it_must(example: Example, descriptors: str, tmp_path: Path) -> None:
     bad_path = tmp_path / "bad.txt"

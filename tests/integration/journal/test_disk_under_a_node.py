@@ -165,7 +165,7 @@ def disk() -> Iterator[Disk]:
         yield disk
 
 
-@pytest.mark.timeout(60 + 2 * N)
+@pytest.mark.timeout(300 + 2 * N)
 async def test_the_nth_write_or_sync_fails_under_a_running_orchestrator(tmp_path: Path, disk: Disk) -> None:
     deaths = [
         Dying(operation=Operation.WRITE, n=n, error=apsw.FullError if number % 2 else apsw.IOError)

@@ -210,7 +210,7 @@ async def judged(at: Place, callers: Callers, folder: Path) -> Verdict:
     return await judge(load(folder / "saga.yaml", {}).settings, lines, passed, callers.answers)
 
 
-@pytest.mark.timeout(60 + 30 * ROUNDS)
+@pytest.mark.timeout(300 + 30 * ROUNDS)
 async def test_a_bad_network_on_both_sides_loses_doubles_and_misjudges_nothing(tmp_path: Path) -> None:
     began = time.monotonic()  # noqa: TID251  (told in the figures)
     async with place(tmp_path) as at:

@@ -25,11 +25,12 @@ from orchestrator.v1.saga_service_pb2 import (
     CancelSagaRequest,
     SignalSagaRequest,
     StartSagaRequest,
+    StartSagaResponse,
     WaitSagaRequest,
 )
 from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 from tests.kit.jaeger import Jaeger, Reference, Trace
-from tests.kit.mesh import Mesh, channel, in_order, reports
+from tests.kit.mesh import Mesh, channel, in_order, insisted, reports
 from tests.kit.trees import has_ended
 
 CALLER = "clinic"
@@ -106,11 +107,14 @@ class Clinic:
     async def start(
         self, name: str, given: Mapping[str, object], carrier: "Carrier", definition: str = "epro_intake"
     ) -> Saga:
-        request = StartSagaRequest(saga_id=name, definition=definition)
+        again = str(uuid5(NAMESPACE_OID, f"start {name}"))  # so that it is known for the same
+        request = StartSagaRequest(saga_id=name, definition=definition, request_id=again)
         ParseDict(dict(given), request.json)
         async with channel(self.door) as connection:
             stub = SagaServiceStub(connection)
-            reply = await stub.StartSaga(request, metadata=carrier.metadata, wait_for_ready=True, timeout=20)
+            reply: StartSagaResponse = await insisted(
+                lambda: stub.StartSaga(request, metadata=carrier.metadata, wait_for_ready=True, timeout=20)
+            )
         return reply.saga
 
     async def signal(self, name: str, signal: str, carrier: "Carrier") -> None:

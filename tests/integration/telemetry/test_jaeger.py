@@ -25,7 +25,7 @@ from tests.kit.trees import (
     services_in_order,
 )
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60 + jaeger.BUILD_S_MAX)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300 + jaeger.BUILD_S_MAX)]
 
 FORWARD = {
     "saga epro_intake > saga.start",

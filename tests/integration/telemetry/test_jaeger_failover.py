@@ -23,7 +23,7 @@ from tests.kit.mesh import Mesh, Program, channel
 from tests.kit.postgres import database
 from tests.kit.trees import assert_sound, attempts, has_ended_after_a_crash, only, paths, root_of
 
-pytestmark = pytest.mark.timeout(60 + jaeger.BUILD_S_MAX)
+pytestmark = pytest.mark.timeout(300 + jaeger.BUILD_S_MAX)
 
 SHARDS = 8
 LEASE_S = 2.0

@@ -26,7 +26,7 @@ from tests.kit.jaeger import Jaeger, Reference, Span, Trace
 from tests.kit.mesh import Mesh
 from tests.kit.trees import assert_sound, attempts, only, paths, root_of
 
-pytestmark = pytest.mark.timeout(60 + jaeger.BUILD_S_MAX)
+pytestmark = pytest.mark.timeout(300 + jaeger.BUILD_S_MAX)
 
 HOUR_S = 3_600.0
 LATE_S = 30.0

@@ -18,7 +18,7 @@ from tests.unit.diagnostics.planted import LOOPS, Factory, FakeClock, RealClock,
 interrupt = ctypes.CDLL(None)["raise"]
 """Raises a signal as a timer does: Python learns of it where it looks next, not at once as from its own function."""
 
-pytestmark = pytest.mark.timeout(60, method="thread")
+pytestmark = pytest.mark.timeout(180, method="thread")
 """What watches over tests uses SIGALRM as well, unless it is told otherwise."""
 
 
