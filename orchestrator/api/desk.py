@@ -123,3 +123,6 @@ COMMANDS: Mapping[str, frozenset[str]] = {
     ),
 }
 """The methods that a saga's owner alone can do. Whatever reads is done where it is asked."""
+
+WAITS = frozenset({"WaitSaga"})
+"""The method of SagaService that anybody can do, and a saga's owner soonest."""

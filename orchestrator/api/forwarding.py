@@ -14,7 +14,9 @@ A request is repeated, or left in the store, only where twice is the same as onc
 (one without is given one here, before it leaves), and a second cancellation changes nothing. A repair is sent while it
 is certain that it has not arrived; whoever asked is told where that is not so.
 
-A start that waits for the saga's end is forwarded without its wait, which is done here: so it outlives the owner.
+A start that waits for the saga's end is forwarded without its wait, which is done here: so it outlives the owner. Here
+nobody hears of the end before the next look, so the owner is asked first, shortly: most sagas that are waited for end
+within that. Whatever comes of it, the wait goes on here.
 """
 
 import asyncio
@@ -43,6 +45,7 @@ Behaviour = Callable[[Any, Context], Awaitable[Any]]
 Wait = Callable[[rpc.WaitSagaRequest, Context], Awaitable[rpc.WaitSagaResponse]]
 
 _PEER, _POST = "peer", "post"
+_WAIT = "/orchestrator.v1.SagaService/WaitSaga"
 # What the receiver refuses before it has done anything, and another one may not.
 _ELSEWHERE = frozenset({NotOwner.reason, Draining.reason})
 # What the receiver says of a request that it gave up on the way.
@@ -118,7 +121,7 @@ class Forwarding:
         """
         sent = self._named(request)
         quest = self._quest(method, sent, context)
-        answer = await self._search(quest, sent, context, behaviour, elsewhere)
+        answer, owner = await self._search(quest, sent, context, behaviour, elsewhere)
         if isinstance(answer, Answer) and answer.status:
             raise Refused(answer.status)
         if not isinstance(request, _Starting) or not isinstance(sent, _Starting):
@@ -128,7 +131,7 @@ class Forwarding:
             # The id is ours and new: whoever answered, the first time or a later one, we began the saga that has it.
             started.created = started.saga.request_id == _start_of(sent).request_id
         if _start_of(request).wait == rpc.START_WAIT_TERMINAL:
-            await self._wait_for_end(started.saga, _start_of(request).view, context)
+            await self._wait_for_end(started.saga, _start_of(request).view, context, owner)
         return started
 
     def _named(self, request: Message) -> Message:
@@ -168,19 +171,20 @@ class Forwarding:
         context: Context,
         behaviour: Behaviour,
         elsewhere: NotOwner,
-    ) -> Any:  # noqa: ANN401
-        """Return the owner's answer, or our own where the saga has become ours."""
+    ) -> tuple[Any, str]:
+        """Return the owner's answer, or our own where the saga has become ours; and where an owner is that is awake."""
         pause_s, denied = limits.FORWARD_PAUSE_S_INITIAL, ""
         while True:
             hint = ""
             if elsewhere.owner and elsewhere.owner != denied:
                 answer = await self._asked(quest, elsewhere)
                 if isinstance(answer, Answer):
-                    return answer
+                    is_awake = self._clock.monotonic() < quest.post_at
+                    return answer, elsewhere.owner if is_awake else ""
                 hint = answer
             denied = elsewhere.owner if hint else ""
             if quest.may_be_left and self._clock.monotonic() >= quest.post_at:
-                return await self._left(quest, elsewhere.shard)
+                return await self._left(quest, elsewhere.shard), ""
             if away := self._away():
                 raise JournalUnavailable(
                     f"nothing can be recorded now: {away}; ask again in a moment, with the same request id"
@@ -189,7 +193,7 @@ class Forwarding:
             await self._pause(quest, pause_s, elsewhere)
             pause_s = min(2 * pause_s, limits.FORWARD_PAUSE_S_MAX)
             try:
-                return await behaviour(request, context)
+                return await behaviour(request, context), ""
             except NotOwner as again:
                 # Where our own view still names the one that denied it, that one knows better.
                 owner = hint if hint and again.owner == denied else again.owner
@@ -289,11 +293,31 @@ class Forwarding:
             )
         await asyncio.sleep(pause_s)
 
-    async def _wait_for_end(self, saga: pb.Saga, view: int, context: Context) -> None:
+    async def _wait_for_end(self, saga: pb.Saga, view: int, context: Context, owner: str) -> None:
         """Make the saga of an answer what it is at its end, or shortly before the deadline."""
         until = rpc.WaitSagaRequest(saga_id=saga.saga_id, until=rpc.WAIT_UNTIL_TERMINAL)
         until.view = view  # type: ignore[assignment]  # it was in the request
-        saga.CopyFrom((await self._wait(until, context)).saga)
+        until_at = self._clock.monotonic() + caller.wait_s(context, limits.API_WAIT_S_MAX)
+        ended = await self._told(owner, until, context) if owner else None
+        if ended is None:
+            # What is left of the wait, no more: its margin before the deadline is for the answer.
+            until.timeout.FromMicroseconds(int(max(0.0, until_at - self._clock.monotonic()) * 1e6))
+            ended = (await self._wait(until, context)).saga
+        saga.CopyFrom(ended)
+
+    async def _told(self, owner: str, until: rpc.WaitSagaRequest, context: Context) -> pb.Saga | None:
+        """Return the saga where its owner says soon that it has ended; None: nobody knows."""
+        within_s = caller.wait_s(context, limits.FORWARD_WAIT_S)
+        errand = Errand(method=_WAIT, request=until.SerializeToString(), facts=caller.carried(context))
+        try:
+            async with self._admission.patience(within_s):
+                answer = await self._peers.ask(owner, errand, within_s)
+        except TimeoutError:
+            return None
+        if isinstance(answer, Missed) or answer.status:
+            return None
+        waited = rpc.WaitSagaResponse.FromString(answer.response)
+        return waited.saga if waited.reached else None
 
 
 async def _ended(task: "asyncio.Future[Any]") -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from orchestrator import limits
 from orchestrator.api.admission import Admission, Room
-from orchestrator.api.desk import COMMANDS, Method, OwnDesk, methods
+from orchestrator.api.desk import COMMANDS, WAITS, Method, OwnDesk, methods
 from orchestrator.api.operators import OperatorService
 from orchestrator.api.sagas import SagaService
 from orchestrator.api.standard import HEALTH_CHECK
@@ -43,7 +43,8 @@ class Servicers:
         commands = dict(self._commands())
         self.commands: Collection[str] = commands.keys()
         """Full gRPC names of the methods that record something."""
-        self.desk: Desk = OwnDesk(commands, admission=self.admission, room_of=room_of, clock=clock)
+        done = commands | dict(methods(SAGA, self.sagas, WAITS))
+        self.desk: Desk = OwnDesk(done, admission=self.admission, room_of=room_of, clock=clock)
         """Where requests are done that other processes of the cluster took."""
 
     def _commands(self) -> Iterator[tuple[str, Method]]:

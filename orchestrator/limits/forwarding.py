@@ -14,6 +14,9 @@ FORWARD_PAUSE_S_MAX = 0.25
 POST_POLL_S = 0.1
 # How often an owner looks for requests that were left for it; they are rare, and their callers wait.
 POST_SWEEP_S = 0.5
+# A start that waits for its saga's end, at another process, waits so long at the owner, who knows of the end at once;
+# after that it looks into the store (`WATCH_POLL_S`), which does not hang on the owner.
+FORWARD_WAIT_S = 1.0
 # Requests read at once from the store.
 POSTS_PAGE = 200
 # Left requests done at once: a fail-over leaves some hundreds, and what calls do at first hand comes before them.

@@ -9,6 +9,7 @@ import pytest
 from google.protobuf import struct_pb2
 
 from orchestrator import limits
+from orchestrator.runtime import lookout
 from orchestrator.saga.events import CancelRequested, OperatorActed, SagaStarted
 from orchestrator.v1 import operator_service_pb2 as op
 from orchestrator.v1 import saga_pb2 as pb
@@ -20,6 +21,7 @@ from tests.integration.cluster.asking import FIRST, SECOND, approved, ended, onc
 from tests.integration.cluster.rig import shard, town, until, wire_status
 
 ANN = (("x-operator", "ann"),)
+NEVER_S = 3_600.0
 DONE, ELSEWHERE = ("peer", "done"), ("peer", "elsewhere")
 
 
@@ -88,6 +90,49 @@ async def test_a_start_that_waits_for_the_end_is_answered_with_it() -> None:
         answer = await waiting
         assert (answer.saga.status, answer.created) == (pb.SAGA_STATUS_COMPLETED, True)
         assert answer.saga.HasField("output"), "the view is the caller's"
+
+
+async def test_a_start_that_waits_hears_of_the_end_from_the_owner_before_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lookout, "WATCH_POLL_S", NEVER_S)
+    monkeypatch.setattr(limits, "FORWARD_WAIT_S", NEVER_S)
+    async with town(2, answer_at_once=False) as here:
+        wrong, right = here.nodes
+        waiting = task(wrong.sagas.StartSaga(start(wait=rpc.START_WAIT_TERMINAL, view=pb.SAGA_VIEW_FULL)))
+        await until(lambda: right.hands.open and len(right.door.errands) == 2)
+        right.hands.settle()
+        async with asyncio.timeout(limits.API_WAIT_S_MAX / 2):
+            saga = (await waiting).saga
+        assert (saga.status, saga.HasField("output")) == (pb.SAGA_STATUS_COMPLETED, True)
+        assert wrong.tally.forwarded_count == {DONE: 1}, "a wait is no command"
+
+
+async def test_a_start_that_waits_hears_of_the_end_though_its_owner_says_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "FORWARD_WAIT_S", 0.1)
+    async with town(2, answer_at_once=False) as here:
+        wrong, right = here.nodes
+        right.door.silent = "WaitSaga"
+        waiting = task(wrong.sagas.StartSaga(start(wait=rpc.START_WAIT_TERMINAL)))
+        await until(lambda: right.hands.open)
+        right.hands.settle()
+        assert (await waiting).saga.status == pb.SAGA_STATUS_COMPLETED
+
+
+@pytest.mark.usefixtures("early")
+async def test_a_start_that_waits_for_longer_than_its_caller_is_answered_with_the_saga_as_it_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "FORWARD_WAIT_S", NEVER_S)
+    async with town(2) as here:
+        wrong, right = here.nodes
+        await wrong.sagas.StartSaga(start("s-0"))  # the way to the owner is there
+        sleeper = start(definition="night", wait=rpc.START_WAIT_TERMINAL)
+        answer = await wrong.sagas.StartSaga(sleeper, timeout=PATIENCE_S)
+        assert (answer.saga.status, answer.created) == (pb.SAGA_STATUS_RUNNING, True)
+        assert len(right.door.errands) == 3
 
 
 async def test_a_start_that_waits_outlives_its_owner() -> None:
