@@ -15,6 +15,7 @@ from tests.benchmarks import (
     failover,
     forwarding,
     growth,
+    growth_postgres,
     items,
     joining,
     prefilled,
@@ -265,6 +266,16 @@ BY_NAME = (
         aims=tuple(_growth(line) for line in growth.LINES),
         by_name_only=True,
         limit_s=1_200.0,
+    ),
+    Case(
+        name=growth_postgres.NAME,
+        run=growth_postgres.measure,
+        shows=growth_postgres.shown,
+        pictures=growth_postgres.pictures,
+        prepare=growth_postgres.prepare,
+        aims=tuple(_growth(line) for line in growth_postgres.LINES),
+        by_name_only=True,
+        limit_s=2_400.0,  # most of it fills the servers
     ),
 )
 SCALE = (

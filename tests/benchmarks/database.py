@@ -18,8 +18,9 @@ OPTIONS = os.environ.get("BENCH_DSN_OPTIONS", "")
 class Database:
     """One empty database."""
 
-    def __init__(self) -> None:
-        server = postgres.server()
+    def __init__(self, server: postgres.Server | None = None) -> None:
+        """Make it at this process's server, or at another."""
+        server = server or postgres.server()
         self._master = int((server.folder / "data/postmaster.pid").read_text(encoding="ascii").split()[0])
         plain = server.dsn(server.database(), tcp=True)
         self.dsn = f"{plain}?{OPTIONS}" if OPTIONS else plain

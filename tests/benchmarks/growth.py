@@ -17,8 +17,8 @@ from tests.benchmarks.beside import Beside
 from tests.benchmarks.failover import Gate
 from tests.benchmarks.items import life
 from tests.benchmarks.kept import IS_SMOKE, ROUNDS
-from tests.benchmarks.programs import Worker
-from tests.benchmarks.rounds import Side, compared, in_turns
+from tests.benchmarks.programs import Meter, Worker
+from tests.benchmarks.rounds import Side, Turn, in_turns
 from tests.benchmarks.shown import table
 from tests.benchmarks.stage import Stage, stage
 
@@ -53,27 +53,40 @@ async def prepare() -> None:
 
 async def measure() -> dict[str, Any]:
     """Measure line after line."""
-    figures = {line: await _of_processes(PLACES[line], make) for line, make in MAKERS.items()}
+    figures = {line: points(PLACES[line], await of_processes(PLACES[line], make)) for line, make in MAKERS.items()}
     return {**figures, HISTORY: await _history()}
 
 
-Make = Callable[[Stage, int], Awaitable[Worker]]
+Made = tuple[Worker, Meter]
+"""The process of a place, and what else is spent in its turn."""
+Make = Callable[[Stage, int], Awaitable[Made]]
+Costs = Callable[[Turn], float]
 
 
-async def _of_processes(places: Sequence[int], make: Make) -> list[dict[str, float]]:
-    """Let a process for each place take turns."""
+async def of_processes(places: Sequence[int], make: Make) -> list[Sequence[Turn]]:
+    """Let a process for each place take turns; return those of each."""
     usual = Beside(concurrency=64)
     async with _gated() as on:
+        made = [await make(on, place) for place in places]
         sides = [
-            Side(
-                name=str(place), worker=await make(on, place), sagas=usual.sagas, wanted=usual.wanted, meter=on.meter()
-            )
-            for place in places
+            Side(name=str(place), worker=worker, sagas=usual.sagas, wanted=usual.wanted, meter={**on.meter(), **meter})
+            for place, (worker, meter) in zip(places, made, strict=True)
         ]
-        sums = compared(await in_turns(sides, ROUNDS), sides[0].name)
+        return list((await in_turns(sides, ROUNDS)).values())
+
+
+def points(
+    places: Sequence[int], turns: Sequence[Sequence[Turn]], cost_ms: Costs = lambda turn: turn.cpu_ms
+) -> list[dict[str, float]]:
+    """Return what a saga costs at each place, and its ratio to the first within each round."""
+    spent = [[cost_ms(turn) for turn in of_place] for of_place in turns]
     return [
-        {"place": place, "cpu_ms": side["cpu_ms"], "ratio": side["cpu_ratio"], "rate_ratio": side["ratio"]}
-        for place, side in zip(places, sums.values(), strict=True)
+        {
+            "place": place,
+            "cpu_ms": statistics.median(mine),
+            "ratio": statistics.median(one / other for one, other in zip(mine, spent[0], strict=True)),
+        }
+        for place, mine in zip(places, spent, strict=True)
     ]
 
 
@@ -86,27 +99,31 @@ async def _gated() -> AsyncGenerator[Stage]:
             yield on
 
 
-async def _finished(on: Stage, count: int) -> Worker:
-    return on.embedded(f"sqlite:{prefilled.work(count, 0)}")
+async def _finished(on: Stage, count: int) -> Made:
+    return on.embedded(f"sqlite:{prefilled.work(count, 0)}"), {}
 
 
-async def _sleeping(on: Stage, count: int) -> Worker:
-    return on.embedded(f"sqlite:{prefilled.work(1, count)}")
+async def _sleeping(on: Stage, count: int) -> Made:
+    return on.embedded(f"sqlite:{prefilled.work(1, count)}"), {}
 
 
-async def _running(on: Stage, count: int) -> Worker:
-    worker = on.embedded()
+async def _running(on: Stage, count: int) -> Made:
+    return await parked(on.embedded(), count), {}
+
+
+async def parked(worker: Worker, count: int) -> Worker:
+    """Have so many sagas wait in an open call."""
     await worker.ask({"park": count})
     return worker
 
 
-async def _definitions(on: Stage, count: int) -> Worker:
+async def _definitions(on: Stage, count: int) -> Made:
     folder = on.folder()
     for number in range(count - 1):
         text = flows.DEFINITION.replace(f"saga: {flows.EPRO}", f"saga: other_{number}")
         (folder / f"other_{number}.yaml").write_text(text)
     (folder / f"{flows.EPRO}.yaml").write_text(flows.DEFINITION)
-    return on.embedded(definitions=[str(folder)])
+    return on.embedded(definitions=[str(folder)]), {}
 
 
 MAKERS: dict[str, Make] = {
@@ -128,9 +145,9 @@ async def _history() -> list[dict[str, float]]:
     return [{**each, "ratio": each["record_us"] / found[0]["record_us"]} for each in found]
 
 
-def shown(figures: dict[str, Any]) -> str:
+def shown(figures: dict[str, Any], case: str = "growth") -> str:
     """Return the table, under the pictures."""
-    told = "\n".join(f"![{name}]({name})" for name in pictures(figures))
+    told = "\n".join(f"![{name}]({name})" for name in pictures(figures, case))
     rows = [
         (line, *(_cell(points[number]) if number < len(points) else "" for number in range(5)))
         for line, points in figures.items()
@@ -144,7 +161,7 @@ def _cell(point: dict[str, float]) -> str:
     return f"{point['place']:,.0f}: {cost}, {point['ratio']:.2f}"
 
 
-def pictures(figures: dict[str, Any]) -> dict[str, str]:
+def pictures(figures: dict[str, Any], case: str = "growth") -> dict[str, str]:
     """Return the ratios to the first place of each line, and the processor time itself."""
     ratios = {line: [(point["place"], point["ratio"]) for point in points] for line, points in figures.items()}
     spent = {
@@ -154,6 +171,6 @@ def pictures(figures: dict[str, Any]) -> dict[str, str]:
         for line, points in figures.items()
     }
     return {
-        "growth.svg": plots.growth(ratios, "what a saga costs, over what it costs at the first place", "number of"),
-        "growth-cpu.svg": plots.growth(spent, "processor time of a saga of five calls, ms", "number of"),
+        f"{case}.svg": plots.growth(ratios, "what a saga costs, over what it costs at the first place", "number of"),
+        f"{case}-cpu.svg": plots.growth(spent, "processor time of a saga of five calls, ms", "number of"),
     }

@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.database import Database
 from tests.benchmarks.programs import Listening, Worker, cpu_s, program
 from tests.benchmarks.rounds import Run
 from tests.benchmarks.sagas import configured
+from tests.kit import postgres
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,11 @@ class Stage:
     def collector(self, *options: str) -> Listening:
         """Start an OTLP receiver."""
         return self.program("tests.benchmarks.collector", *options)
+
+    def database(self) -> Database:
+        """Start a PostgreSQL with an empty database."""
+        server = self._stack.enter_context(postgres.struck_server())
+        return self._stack.enter_context(closing(Database(server)))
 
     def program(self, module: str, *arguments: str) -> Listening:
         """Start what listens."""

@@ -8,12 +8,15 @@ import pytest
 
 from orchestrator import bootstrap
 from orchestrator.config import Settings
+from orchestrator.journal.postgres import PostgresJournal
 from orchestrator.journal.sqlite import SqliteJournal
 from orchestrator.runtime import Until
 from orchestrator.values import Payload
 from orchestrator.verify import verify
 from tests.benchmarks import flows
 from tests.benchmarks.filling import ASKED, NAPPING, fill
+from tests.benchmarks.pouring import pour
+from tests.kit.postgres import database, run
 
 FINISHED, SLEEPING = 250, 7
 
@@ -31,6 +34,19 @@ async def test_what_is_filled_in_holds_every_invariant(file: Path) -> None:
     assert findings.violations == []
     assert findings.sagas == FINISHED + SLEEPING
     assert findings.checked["I12"] >= FINISHED * 5  # a key of its own for every attempt
+
+
+async def test_what_is_poured_over_holds_every_invariant_and_has_its_indexes(file: Path) -> None:
+    with database() as dsn, database() as empty:
+        await pour(file, dsn)
+        await (await PostgresJournal.open(empty)).close()
+        indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname"
+        assert run(dsn, indexes) == run(empty, indexes)
+        async with bootstrap.open_records(dsn) as (store, revisions):
+            assert isinstance(store, PostgresJournal)
+            findings = await verify(store, revisions, ledgers=None, knows_targets=False, in_order=True)
+    assert findings.violations == []
+    assert findings.sagas == FINISHED + SLEEPING
 
 
 async def test_as_many_end_and_sleep_as_were_asked_for_each_at_a_time_of_its_own(file: Path) -> None:
