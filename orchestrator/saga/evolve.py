@@ -26,16 +26,18 @@ from orchestrator.saga.events import (
     StepsReset,
     Verb,
 )
-from orchestrator.saga.evolve_order import in_doubt_after, stuck_after, with_begun, with_to_undo
+from orchestrator.saga.evolve_order import in_doubt_after, live_again, stuck_after, with_begun, with_to_undo
 from orchestrator.saga.evolve_step import STEP_FOLDS
 from orchestrator.saga.evolve_with_step import FOLDS_WITH_STEP, item_after, known, without
 from orchestrator.saga.plan import FORWARD, Outcome, Scope
 from orchestrator.saga.state import (
+    TERMINAL,
     Rollback,
     SagaState,
     SagaStatus,
     Signal,
     StepState,
+    StepStatus,
     operations_of,
 )
 from orchestrator.saga.traceparts import (
@@ -113,6 +115,7 @@ def _compensation_began(state: SagaState, event: CompensationBegan, status: Saga
         compensation_deadline_at=event.deadline_at,
         ended_at=None,
         attention=(),
+        live=live_again(state) if state.status in TERMINAL else state.live,
         rollbacks={},
         ahead=_ahead(state) if state.rollbacks else state.ahead,
         trace_parts=compensation_begins(state.trace_parts, event, state.version + 1, state.started_at),
@@ -136,8 +139,10 @@ def _ended(state: SagaState, event: SagaCompleted | SagaCompensated | SagaTermin
 
 
 def _ahead(state: SagaState) -> frozenset[StepId]:
-    """Add what is being undone now: more is to be undone from here on, some of which would have come before."""
-    return state.ahead.union(step.id for step in state.steps.values() if step.undo is not None)
+    """Add what is being undone now, or once a person says so: of what else is to be undone some would come first."""
+    undoing = [path for path in state.live if state.step(path).status is StepStatus.UNDOING]
+    asking = [path for path in state.stuck if state.step(path).outcome is not None]
+    return state.ahead.union(path for path in (*undoing, *asking) if path in state.steps)
 
 
 def _acted(state: SagaState, event: OperatorActed, _status: SagaStatus) -> SagaState:

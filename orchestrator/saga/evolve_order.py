@@ -32,6 +32,11 @@ def live_after(state: SagaState, step: StepState) -> Map[StepId, None]:
     return live.delete(path) if path in live else live
 
 
+def live_again(state: SagaState) -> Map[StepId, None]:
+    """Return the paths that may owe something, of a saga that had ended: a person may have done so over their heads."""
+    return Map({step.id: None for step in state.everything() if step.status in _LIVE})
+
+
 def stuck_after(state: SagaState, step: StepState) -> Map[StepId, None]:
     """Keep the paths that ask for a person."""
     stuck, path = state.stuck, step.id

@@ -2,13 +2,21 @@
 
 from orchestrator.ids import StepId
 from orchestrator.saga import SagaStatus, StepStatus
-from orchestrator.saga.commands import AttemptReported, Audit, ForceComplete, RerunFromStep, ResolveStep
+from orchestrator.saga.commands import (
+    AttemptReported,
+    Audit,
+    ForceComplete,
+    OverrideStepRequest,
+    RerunFromStep,
+    ResolveStep,
+    UndoChild,
+)
 from orchestrator.saga.events import OperatorActed, SettleReason
 from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import operation_of
-from orchestrator.testing.shorthand import plan, step
-from orchestrator.values import TraceContext
-from tests.kit.machine import Machine, report, started
+from orchestrator.testing.shorthand import fails, plan, scope, step
+from orchestrator.values import Payload, TraceContext
+from tests.kit.machine import PARENT, Machine, report, started
 
 
 def told(machine: Machine, operation: Operation, code: str = "OK", data: bytes = b"yes") -> list[str]:
@@ -68,3 +76,34 @@ def test_what_a_person_did_is_recorded_with_the_trace_in_which_they_did_it() -> 
     trace = TraceContext(trace_id=5, span_id=6, sampled=True)
     machine.tell(RerunFromStep(audit=Audit(by="ann", reason="seen", trace=trace), step=StepId("a")))
     assert [event.trace for event in machine.events if isinstance(event, OperatorActed)] == [trace]
+
+
+def test_an_operation_over_whose_head_a_child_was_completed_is_awaited_when_its_parent_has_it_undone() -> None:
+    machine = Machine(plan(step("a", awaits=True, stoppable=False), step("b")))
+    machine.start(parent=PARENT)
+    machine.tell_reply("a", b"wait")
+    machine.tell_reply("a", b"wait")
+    machine.replies("b")
+    machine.tell(ForceComplete(audit=machine.audit()))
+    assert (machine.status, machine.owed) == (SagaStatus.COMPLETED, frozenset())
+    machine.tell(UndoChild(reason="the parent goes back"))
+    machine.pass_time(2)
+    assert [(call.step, call.operation) for call in machine.calls] == [("a", Operation.AWAIT)]
+    machine.tell_reply("a", b"done")
+    machine.replies("b", "a")
+    assert machine.status is SagaStatus.COMPENSATED
+    assert machine.state.steps[StepId("a")].status is StepStatus.UNDONE
+
+
+def test_an_undo_that_asked_in_a_part_may_be_sent_by_a_person_before_what_came_to_be_undone_with_the_whole() -> None:
+    part = scope("s", steps=["x"]), step("x", inside="s", undo=fails)
+    machine = started(plan(*part, step("a"), sequential=True))
+    machine.replies("x", "a")
+    assert machine.state.steps[StepId("x")].status is StepStatus.STUCK
+    machine.cancel()
+    assert [call.step for call in machine.calls] == ["a"]
+    request = Payload("Undo", b"by hand")
+    machine.tell(OverrideStepRequest(audit=machine.audit(), step=StepId("x"), request=request))
+    assert {call.step for call in machine.calls} == {"a", "x"}
+    machine.replies("x", "a")
+    assert machine.status is SagaStatus.COMPENSATED
