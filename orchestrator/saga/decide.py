@@ -54,7 +54,6 @@ from orchestrator.saga.state import (
     SagaState,
     SagaStatus,
     StepState,
-    StepStatus,
     insists,
     operation_of,
 )
@@ -134,9 +133,8 @@ def asks(state: SagaState) -> bool:
     """Return whether anything still asks for a person."""
     if AttentionReason.COMPENSATION_OVERDUE in state.attention and state.is_backward:
         return True
-    for step in state.steps.values():
-        if step.status is StepStatus.STUCK or (step.items is not None and step.items.stuck):
-            return True
+    if state.stuck:
+        return True
     return AttentionReason.RETRYING in state.attention and any(_is_wearing(state, path) for path in state.live)
 
 

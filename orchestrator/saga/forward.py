@@ -1,6 +1,6 @@
 """What starts: the frontier and guards, the first error (R14), and the end of a saga that went well."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, assert_never
 
 from orchestrator.frozen import changed
@@ -23,7 +23,7 @@ from orchestrator.saga.events import (
     is_good,
 )
 from orchestrator.saga.facts import RecordedFacts
-from orchestrator.saga.frontier import Readiness, has_failed, has_room, is_open, readiness_of, to_look_at
+from orchestrator.saga.frontier import Readiness, asks_forward, has_failed, has_room, is_open, readiness_of, to_look_at
 from orchestrator.saga.plan import (
     FORWARD,
     Call,
@@ -75,7 +75,7 @@ def advance(draft: Draft) -> None:
         if _stopped_by_failure(draft):
             return
     state = draft.state
-    if state.rollbacks or (state.live and (draft.nothing_was_held or _is_under_way(state))):
+    if state.rollbacks or state.stuck or (state.live and (draft.nothing_was_held or _is_under_way(state))):
         return
     if all(state.steps[step].status in SETTLED for step in state.plan.top):
         complete(draft)
@@ -102,18 +102,23 @@ def cancelled(reason: str) -> Cause:
 
 def _stopped_by_failure(draft: Draft) -> bool:
     """Go backward if a step that settled in this very decision failed; an earlier one has had its consequences."""
-    cause = failure(draft.state, draft.state.plan.top) if _may_have_failed(draft) else None
+    may_have = _may_have_failed(draft)
+    cause = failure(draft.state, may_have) if may_have else None
     if cause is not None:
         begin(draft, cause)
     return cause is not None
 
 
-def _may_have_failed(draft: Draft) -> bool:
+def _may_have_failed(draft: Draft) -> Sequence[StepId]:
     """Look at what settled now; what failed before it had its consequences then, unless something was held back."""
+    plan, found = draft.state.plan, list[StepId]()
     for event in draft.events:
-        if type(event) is StepSettled and not (draft.nothing_was_held and is_good(event.outcome, event.reason)):
-            return True
-    return False
+        if type(event) is StepSettled:
+            if not draft.nothing_was_held:
+                return plan.top
+            if not is_good(event.outcome, event.reason) and event.step in plan.steps:
+                found += [event.step] if plan.steps[event.step].scope is None else []
+    return found
 
 
 def failure(state: SagaState, among: Iterable[StepId]) -> Cause | None:
@@ -164,7 +169,7 @@ def _is_held(draft: Draft) -> bool:
     state = draft.state
     if draft.moment.is_draining or state.is_paused:
         return True
-    return state.status is _NEEDS_ATTENTION and parts.asks_forward(state)
+    return state.status is _NEEDS_ATTENTION and asks_forward(state)
 
 
 def _may_begin_item(draft: Draft) -> bool:

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Any, Final, assert_never
 
 from orchestrator.frozen import frozen_tuple
-from orchestrator.ids import StepId
+from orchestrator.ids import StepId, item_of
 from orchestrator.limits import FORWARD_PARALLEL_MAX
 from orchestrator.saga.commands import Moment
 from orchestrator.saga.draft import Draft
@@ -25,6 +25,7 @@ _SKIPPED: Final = StepStatus.SKIPPED
 _PENDING: Final = StepStatus.PENDING
 _WAITING: Final = StepStatus.WAITING
 _RUNNING: Final = SagaStatus.RUNNING
+_NEEDS_ATTENTION: Final = SagaStatus.NEEDS_ATTENTION
 _ALL_SUCCESS: Final = TriggerRule.ALL_SUCCESS
 _FAILED = frozenset({StepStatus.NOT_APPLIED, StepStatus.UNSETTLED})
 # As a tuple, which a union would be made into at every call.
@@ -154,10 +155,24 @@ def nothing_was_held(state: SagaState, moment: Moment) -> bool:
     takes up what a process that drained may have left is told `Recovered` first, under whatever epoch.
     """
     return (
-        state.status is _RUNNING
+        (state.status is _RUNNING or (state.status is _NEEDS_ATTENTION and not asks_forward(state)))
         and not (state.is_paused or state.rollbacks or moment.is_draining)
         and state.cancel_reason is None
     )
+
+
+def asks_forward(state: SagaState) -> bool:
+    """Return whether a person has to say how a step goes on: until then nothing new begins.
+
+    Asked only of a saga that needs attention, in which alone a step is stuck.
+    """
+    for path in state.stuck:
+        if path in state.steps:
+            if state.steps[path].outcome is None:
+                return True
+        elif state.steps[item_of(path)[0]].status is _WAITING:
+            return True
+    return False
 
 
 def to_look_at(draft: Draft) -> Iterable[Step]:

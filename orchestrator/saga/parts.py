@@ -18,19 +18,6 @@ MayBegin = Callable[[Draft], bool]
 Start = Callable[[Draft, Step, StepId], None]
 
 
-def asks_forward(state: SagaState) -> bool:
-    """Return whether a person has to say how a step goes on: until then nothing new begins.
-
-    Asked only of a saga that needs attention, in which alone a step is stuck.
-    """
-    for step in state.steps.values():
-        if step.status is StepStatus.STUCK and step.outcome is None:
-            return True
-        if step.items is not None and step.items.stuck and step.status is StepStatus.WAITING:
-            return True
-    return False
-
-
 def _waiting(state: SagaState, among: frozenset[StepId]) -> list[StepState]:
     """Return those of some steps that are under way without a call, in plan order."""
     fewer, others = (among, state.live) if len(among) <= len(state.live) else (state.live, among)

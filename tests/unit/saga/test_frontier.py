@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from orchestrator.limits import ALERT_ATTEMPTS
 from orchestrator.saga import decide
 from orchestrator.saga.commands import AttemptReported, Command, Moment
-from orchestrator.saga.events import Event
+from orchestrator.saga.events import AttentionReason, Event
 from orchestrator.saga.plan import Step
 from orchestrator.testing.shorthand import items, plan, scope, step
 from tests.kit.machine import Machine, names, report, started
@@ -92,6 +93,22 @@ def test_an_undo_takes_as_long_in_a_saga_of_a_thousand_steps_as_in_one_of_fifty(
     assert many == few
 
 
+def test_a_saga_that_asks_for_a_person_and_goes_on_looks_at_no_more_than_one_that_does_not_ask() -> None:
+    few, many = (
+        lines_of_a_decision([step("z", on_failure="retry", idempotent=True), *chain(length)], failing="z")
+        for length in (50, 1_000)
+    )
+    assert many <= few * 1.2
+
+
+def test_what_may_fail_takes_as_long_to_fail_in_a_saga_of_a_thousand_steps_as_in_one_of_fifty() -> None:
+    few, many = (
+        lines_of_a_decision(chain(length, optional=True, trigger="all_done"), code="NOT_FOUND")
+        for length in (50, 1_000)
+    )
+    assert many <= few * 1.2
+
+
 class Unchecked(Machine):
     """Goes through a long saga without a check of every step at every turn, which is what takes the time there."""
 
@@ -103,10 +120,17 @@ class Unchecked(Machine):
         return decision.events
 
 
-def lines_of_a_decision(steps: Sequence[Step], *, cancelled_after: int = 0) -> int:
+def lines_of_a_decision(
+    steps: Sequence[Step], *, cancelled_after: int = 0, failing: str | None = None, code: str = "OK"
+) -> int:
     """Return how many lines run when a call ends and another begins, once the saga is well under way."""
     machine = Unchecked(plan(*steps, forward_s=1e6))
     machine.start()
+    if failing is not None:
+        for _ in range(ALERT_ATTEMPTS):
+            machine.reply(failing, "UNAVAILABLE")
+            machine.pass_time(60)
+        assert machine.state.attention == (AttentionReason.RETRYING,)
     for _ in range(cancelled_after or 25):
         machine.reply(machine.calls[0].step)
     if cancelled_after:
@@ -114,7 +138,7 @@ def lines_of_a_decision(steps: Sequence[Step], *, cancelled_after: int = 0) -> i
         for _ in range(4):
             machine.reply(machine.calls[0].step)
     call, lines = machine.calls[0], 0
-    ended = AttemptReported(step=call.step, operation=call.operation, attempt=call.attempt, report=report())
+    ended = AttemptReported(step=call.step, operation=call.operation, attempt=call.attempt, report=report(code))
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal lines
