@@ -1,7 +1,6 @@
 """Signals, repairs and cancels through the façade, on virtual time."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -23,12 +22,12 @@ from orchestrator.saga.commands import (
     TerminateSaga,
 )
 from orchestrator.saga.events import Report
-from orchestrator.saga.plan import Facts, OnFailure, Outcome, Plan, StepKind
+from orchestrator.saga.plan import OnFailure, Outcome, Plan, StepKind
 from orchestrator.saga.state import SagaState
 from orchestrator.testing.shorthand import plan, retry, step
 from orchestrator.values import Payload
 from tests.kit.machine import report
-from tests.kit.parts import item_request, wait
+from tests.kit.parts import wait
 from tests.kit.runtime import Process, run, until
 
 WAITING = plan(wait("w"), step("a", "w", idempotent=True))
@@ -392,26 +391,3 @@ def test_a_saga_that_a_person_ended_stops_what_it_has_open() -> None:
 
 def silent(_call: CallRequest) -> Report | None:
     return None
-
-
-def test_what_is_only_tried_while_another_is_on_its_way_to_the_store_changes_nothing_that_is_sent() -> None:
-    def words(facts: Facts) -> Sequence[object]:
-        reply = facts.reply_of(StepId("w"))
-        assert reply is not None
-        return reply.data.decode().split(",")
-
-    async def story() -> None:
-        process = Process(well, plan(wait("w"), step("e", "w", for_each=words, request=item_request)))
-        async with process.orchestrator.running():
-            await process.start()
-            process.journal.gate.clear()
-            real = process.orchestrator.signal("s", "go", Payload("Signal", b"a,b,c,d"), "r1")
-            signalled = asyncio.create_task(real)  # noqa: TID251  # awaited below
-            await until(lambda: process.orchestrator.stats().active_actors)
-            await process.orchestrator.signal("s", "go", Payload("Signal", b"x,y,z,?"), "r2", validate_only=True)
-            process.journal.gate.set()
-            await signalled
-            assert (await process.ended()).status is SagaStatus.COMPLETED
-        assert [call.request.data for call in process.hands.begun] == [b"s/0=a", b"s/1=b", b"s/2=c", b"s/3=d"]
-
-    run(story())
