@@ -13,7 +13,14 @@ from typing import Final
 
 from orchestrator.errors import ConfigError
 from orchestrator.journal.migrations import Migration, check_applied, shipped_in
-from orchestrator.journal.postgres.driver import LOST, Connector, Link, is_about_turns, is_already_there
+from orchestrator.journal.postgres.driver import (
+    LOST,
+    Connector,
+    Link,
+    is_about_connection,
+    is_about_turns,
+    is_already_there,
+)
 from orchestrator.journal.sqlfile import load
 from orchestrator.limits import POSTGRES_CONNECT_S, POSTGRES_MIGRATE_S, POSTGRES_TURNS_MAX
 
@@ -73,8 +80,10 @@ async def prepare(
         except LOST as exc:
             connector.take_note(exc)
             tries += 1
-            if tries <= POSTGRES_TURNS_MAX and (is_already_there(exc) or is_about_turns(exc)):
-                continue  # another process makes the store at this moment
+            # The server ends a transaction that stands still, as it does where its process is not run for seconds.
+            was_cut = link is not None and is_about_connection(exc)
+            if tries <= POSTGRES_TURNS_MAX and (was_cut or is_already_there(exc) or is_about_turns(exc)):
+                continue  # another process makes the store at this moment, or nothing stands in the way
             raise connector.refused(exc) from exc
         finally:
             if link is not None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+import asyncpg
 import pytest
 
 from orchestrator.errors import ConfigError, JournalUnavailable
@@ -53,6 +54,25 @@ async def test_who_meets_another_one_in_the_act_of_making_the_store_looks_again(
     monkeypatch.setattr(Connector, "take_note", undone)
     await opened(dsn)
     assert refused == ['type "store" already exists']
+
+
+async def test_who_loses_the_connection_while_the_store_is_made_ready_begins_anew(dsn: str) -> None:
+    await opened(dsn)
+    another, admin = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+    turn = another.transaction()
+    await turn.start()
+    await another.execute("SELECT * FROM store FOR UPDATE")
+    async with asyncio.TaskGroup() as tasks:
+        opening = tasks.create_task(opened(dsn))
+        while not await admin.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ):
+            assert not opening.done()
+        await turn.rollback()
+    await another.close()
+    await admin.close()
+    assert opening.result().shard_count == 4
 
 
 async def test_the_number_of_shards_is_that_of_the_making(dsn: str, caplog: pytest.LogCaptureFixture) -> None:
