@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from time import process_time
 
 import pytest
 from google.longrunning import operations_pb2
@@ -83,6 +84,7 @@ def test_every_way_an_example_can_go_ends_as_it_must(example: Example, descripto
 
 
 def test_the_demos_saga_is_proven_with_two_faults_a_path_within_ten_seconds(descriptors: str) -> None:
-    assert (
-        run(["explore", str(DEFINITION), "--descriptors", descriptors, "--faults", "2", "--within", "10s", "-q"]) == 0
-    )
+    command = ["explore", str(DEFINITION), "--descriptors", descriptors, "--faults", "2", "--within", "100s", "-q"]
+    began = process_time()
+    assert run(command) == 0
+    assert process_time() - began < 10.0, "of a processor that does nothing else"

@@ -121,7 +121,7 @@ async def play(
 @pytest.mark.parametrize("keeps", [True, False], ids=["keys kept", "nothing kept"])
 async def test_no_fault_at_any_call_loses_doubles_or_misjudges_anything(tmp_path: Path, keeps: bool) -> None:
     phases, counts = Counter[str](), Counter[str]()
-    left, at_once, rounds = cells(), AT_ONCE, 0
+    left, at_once, rounds, unheard = cells(), AT_ONCE, 0, {"I7", "I10", "I13", "I24"}
     while left:  # what a busy machine was too slow for shows nothing, and is played again with fewer beside it
         rounds += 1
         (folder := tmp_path / str(rounds)).mkdir()
@@ -147,10 +147,11 @@ async def test_no_fault_at_any_call_loses_doubles_or_misjudges_anything(tmp_path
         assert [unstruck(cell, passed[cell]) for cell in in_time if strikes(passed[cell]) != cell.strikes] == []
         assert verdict.lies == []
         assert verdict.findings.violations == []
-        assert {"I7", "I10", "I13", "I24"}.isdisjoint(verdict.findings.not_checked), "all three witnesses were heard"
+        unheard &= verdict.findings.not_checked.keys()
         wrong = [f"{cell} ended {end}" for cell in in_time if (end := ends[cell]) != cell.end(keeps=keeps)]
         assert wrong == []
         left, at_once = late, max(at_once // 4, 1)
+    assert not unheard, "all three witnesses were heard, if not in every round"
     assert phases["NOT_SENT"] >= len(Line)
 
 

@@ -16,7 +16,7 @@ from tests.kit.proxy import Proxy
 pytestmark = pytest.mark.asyncio(loop_scope="session")  # gRPC knows one event loop per process
 
 CALL_S = 5.0
-SHORT_S = 0.25
+SHORT_S = 1.0
 LARGE = b"x" * 100_000
 """More than a window: streams that are kept back must give it back."""
 
