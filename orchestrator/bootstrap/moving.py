@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from orchestrator.bootstrap.stores import existing_file
+from orchestrator.bootstrap.stores import existing
 from orchestrator.config import without_password
 from orchestrator.errors import ConfigError
 from orchestrator.journal import promoting
@@ -20,7 +20,7 @@ async def promote(path: Path, dsn: str, shard_count: int, on_progress: Progress)
     """
     from orchestrator.journal.postgres import PostgresJournal  # noqa: PLC0415  # the driver is an extra
 
-    async with _origin(path) as origin:
+    async with _closing(SqliteJournal.open(existing(path), is_to_move=True)) as origin:
         destination = await PostgresJournal.open(dsn, shard_count=shard_count)
         try:
             return await promoting.promote(
@@ -37,7 +37,7 @@ async def survey_promotion(path: Path, dsn: str, on_progress: Progress) -> tuple
     """
     from orchestrator.journal.postgres import PostgresJournal  # noqa: PLC0415  # the driver is an extra
 
-    async with _origin(path) as origin:
+    async with _closing(SqliteJournal.open_to_read(existing(path))) as origin:
         try:
             destination = await PostgresJournal.open(dsn, may_change=False)
         except ConfigError as refused:
@@ -52,8 +52,7 @@ async def survey_promotion(path: Path, dsn: str, on_progress: Progress) -> tuple
 
 
 @asynccontextmanager
-async def _origin(path: Path) -> AsyncGenerator[SqliteJournal]:
-    origin = existing_file(path)
+async def _closing(origin: SqliteJournal) -> AsyncGenerator[SqliteJournal]:
     try:
         yield origin
     finally:

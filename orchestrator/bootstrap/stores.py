@@ -41,7 +41,7 @@ async def open_records(
 ) -> AsyncGenerator[tuple["Records", Revisions]]:
     """Open a store to read it, by the path of a file or the URL of a PostgreSQL; `ConfigError` where there is none.
 
-    A file that somebody owns is refused. A PostgreSQL is read as it is, whoever runs on it, and is never changed.
+    Neither is changed in any way. A file that somebody owns is refused; a PostgreSQL is read whoever runs on it.
     `settings`: what its targets declare of methods is known to the plans.
     """
     store = await _existing_store(path)
@@ -68,11 +68,11 @@ async def _existing_store(path: Path | str) -> "Records":
         from orchestrator.journal.postgres import PostgresJournal  # noqa: PLC0415  # the driver is an extra
 
         return await PostgresJournal.open(str(path), may_change=False)
-    return existing_file(Path(path))
+    return SqliteJournal.open_to_read(existing(Path(path)))
 
 
-def existing_file(path: Path) -> SqliteJournal:
-    """Open the file of a journal that is there, and on which no orchestrator runs."""
+def existing(path: Path) -> Path:
+    """Return the path of a file that is there; `ConfigError` where it is not."""
     try:
         is_there = path.is_file()
     except OSError as failed:  # too long a name, a folder that may not be entered
@@ -80,4 +80,4 @@ def existing_file(path: Path) -> SqliteJournal:
         raise ConfigError(f"the journal {shown} cannot be looked up: {failed.strerror}; give another path") from failed
     if not is_there:
         raise ConfigError(f"there is no journal {path}; give the path that `store: sqlite:PATH` names")
-    return SqliteJournal.open(path, is_retired_well=True)
+    return path

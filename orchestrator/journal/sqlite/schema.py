@@ -31,6 +31,29 @@ def refuse_foreign(connection: apsw.Connection, file: str) -> None:
         )
 
 
+def refuse_empty(connection: apsw.Connection, file: str) -> None:
+    """Raise `ConfigError` where a file that is not foreign holds no journal at all; look only, change nothing."""
+    if connection.pragma("application_id") != APPLICATION_ID:
+        raise ConfigError(
+            f"{file} is empty, no journal: where it should be a backup, that failed, so make it again; else give the "
+            f"path that `store: sqlite:PATH` names",
+            path=file,
+        )
+
+
+def refuse_other_schema(connection: apsw.Connection, migrations: Sequence[Migration], file: str) -> None:
+    """Raise `ConfigError` where a journal has not the schema of these migrations; look only, change nothing."""
+    applied = _read_applied(connection)
+    check_applied(applied, migrations, file)
+    if len(applied) < len(migrations):
+        raise ConfigError(
+            f"the journal {file} has schema {max(applied, default=0)}, this release reads {len(migrations)}: it was "
+            f"written by an older release; nothing was changed, read it with that release, or once `saga serve` of "
+            f"this one has brought it up to date",
+            path=file,
+        )
+
+
 def migrate(connection: apsw.Connection, migrations: Sequence[Migration], file: str) -> None:
     """Bring the file to this release's schema, in one transaction; `ConfigError` where it is not ours to change."""
     connection.execute("BEGIN EXCLUSIVE")
@@ -58,6 +81,10 @@ def _applied(connection: apsw.Connection) -> dict[int, str]:
             "CREATE TABLE schema_version (version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL) "
             "STRICT"
         )
+    return _read_applied(connection)
+
+
+def _read_applied(connection: apsw.Connection) -> dict[int, str]:
     return {
         int(version): str(checksum)
         for version, checksum in connection.execute("SELECT version, checksum FROM schema_version ORDER BY version")

@@ -15,7 +15,7 @@ from orchestrator.journal.recent import Recent
 from orchestrator.journal.search import check_query
 from orchestrator.journal.sqlite import forgetting, leaving, ownership, rows, search
 from orchestrator.journal.sqlite.appending import Appender, Group, encoded
-from orchestrator.journal.sqlite.opening import Opened, open_file
+from orchestrator.journal.sqlite.opening import Opened, open_file, open_to_read
 from orchestrator.journal.sqlite.reader import Reader
 from orchestrator.journal.sqlite.sql import SQL
 from orchestrator.journal.sqlite.writer import Writer
@@ -45,12 +45,20 @@ class SqliteJournal:
         self._closed = False
 
     @classmethod
-    def open(cls, path: str | Path, *, is_retired_well: bool = False) -> "SqliteJournal":
+    def open(cls, path: str | Path, *, is_to_move: bool = False) -> "SqliteJournal":
         """Open or create the file, take ownership of it and begin a new epoch; `ConfigError` says why it cannot be.
 
-        `is_retired_well`: the caller runs no sagas, so that a file whose sagas were moved elsewhere is opened, too.
+        `is_to_move`: the caller runs no sagas. No file is created then, and one whose sagas were moved is opened, too.
         """
-        return cls(open_file(Path(path), is_retired_well=is_retired_well))
+        return cls(open_file(Path(path), is_to_move=is_to_move))
+
+    @classmethod
+    def open_to_read(cls, path: str | Path) -> "SqliteJournal":
+        """Open a file that nobody owns and change nothing of it; `ConfigError` says why it cannot be.
+
+        Whatever would be written is refused, and stops the journal. The epoch is that of the last opening.
+        """
+        return cls(open_to_read(Path(path)))
 
     @property
     def epoch(self) -> int:
@@ -164,7 +172,7 @@ class SqliteJournal:
         self._closed = True
         await self._reader.close()
         await self._writer.close()  # last, so that SQLite folds the write-ahead log into the file
-        ownership.release(self._opened.lock)
+        ownership.release(self._opened.held)
 
     # --- Cursors -----------------------------------------------------------------------------------------------------
 

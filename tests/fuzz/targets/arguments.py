@@ -1,5 +1,6 @@
 """Command lines: a JSON list of arguments. What needs no server is run; of other commands the line is read."""
 
+import asyncio
 import contextlib
 import io
 import json
@@ -17,6 +18,7 @@ import click
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.main import COMMANDS, saga
 from orchestrator.cli.main import run as saga_run
+from orchestrator.journal.sqlite import SqliteJournal
 from tests.fuzz.judging import Target, Unclear, clear
 from tests.fuzz.mutating import NUMBERS, TEXTS
 from tests.unit.cli.test_check import GOOD
@@ -53,8 +55,8 @@ SEEDS: Final[tuple[list[str], ...]] = (
 WORDS: Final = (
     "-o", "json", "yaml", "table", "-q", "-h", "--server", "127.0.0.1:1", "--config", "--set", "--", "-", "@",
     "@input.json",
-    "@missing", "@.", "good.yaml", "bad.yaml", "image.binpb", "saga.yaml", "saga.sqlite", "not.sqlite", "data",
-    "missing", ".",
+    "@missing", "@.", "good.yaml", "bad.yaml", "image.binpb", "saga.yaml", "saga.sqlite", "not.sqlite", "empty.sqlite",
+    "data", "missing", ".",
     "{}", "[]", '{"a": 1e999}', "{" * 3_000, '{"a":' * 3_000, "1s", "0ms", "99999999999d", "1e9", "=", "a=", "=1",
     "a=[1]",
     'a="\\ud800"', "\udcff", "\udcff=\udcff", "\x1b[31m", *(str(number) for number in NUMBERS), *TEXTS,
@@ -93,7 +95,8 @@ def _files() -> None:
     Path("saga.yaml").write_text(CONFIG)
     Path("replies.yaml").write_text("steps: {archive: {error: ABORTED}}")
     Path("input.json").write_text('{"report_id": "r"}')
-    Path("saga.sqlite").touch()
+    asyncio.run(SqliteJournal.open("saga.sqlite").close())
+    Path("empty.sqlite").touch()
     Path("not.sqlite").write_bytes(b"no database" * 100)
     Path("data").mkdir()
     Path("data/archive.ledger.jsonl").write_text("{}\n")

@@ -58,6 +58,30 @@ async def test_a_second_opening_in_the_same_process_is_refused(file: Path) -> No
     await SqliteJournal.open(link).close()
 
 
+async def test_a_file_has_one_owner_whatever_its_names(
+    file: Path, tmp_path: Path, owner: subprocess.Popen[str]
+) -> None:
+    link = tmp_path / "elsewhere" / "saga.sqlite"
+    link.parent.mkdir()
+    link.hardlink_to(file)
+    for opening in (SqliteJournal.open, SqliteJournal.open_to_read):
+        with pytest.raises(ConfigError, match=rf"{link} is in use, under another name \(it is a hard link\)"):
+            opening(link)
+    assert not link.with_name("saga.sqlite-wal").exists()
+    owner.kill()
+    owner.wait()
+    await asyncio.to_thread(file.unlink)
+    await SqliteJournal.open(link).close()
+
+
+async def test_a_file_of_which_a_backup_is_a_hard_link_is_opened(file: Path, tmp_path: Path) -> None:
+    await SqliteJournal.open(file).close()
+    (tmp_path / "daily.0").hardlink_to(file)
+    journal = SqliteJournal.open(file)
+    assert await journal.append([append("seen")]) == [None]
+    await journal.close()
+
+
 async def test_a_refused_opening_takes_no_epoch(file: Path) -> None:
     first = SqliteJournal.open(file)
     with pytest.raises(ConfigError):
@@ -109,8 +133,20 @@ async def test_a_file_put_in_the_place_of_the_open_one_is_noticed(file: Path, tm
     await journal.close()
 
 
-async def test_whoever_is_not_the_last_to_have_opened_the_file_writes_nothing_any_more(file: Path) -> None:
+async def test_a_deleted_lock_file_lets_nobody_in_where_the_file_itself_can_be_locked(file: Path) -> None:
+    before = SqliteJournal.open(file)
+    file.with_name(f"{file.name}.lock").unlink()
+    with pytest.raises(ConfigError, match="or by a process whose lock file was deleted"):
+        SqliteJournal.open(file)
+    assert await before.append([append("seen")]) == [None]
+    await before.close()
+
+
+async def test_whoever_is_not_the_last_to_have_opened_the_file_writes_nothing_any_more(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The lock is the operating system's, on a file that anybody may delete; the epoch in the file is ours (R2, I3)."""
+    monkeypatch.setattr(ownership, "_HAS_LOCKS_APART", False)
     before = SqliteJournal.open(file)
     assert await before.append([append("seen")]) == [None]
     file.with_name(f"{file.name}.lock").unlink()

@@ -1,3 +1,4 @@
+import asyncio
 import json
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.output import Printer
 from orchestrator.cli.verify import _show, _values
-from orchestrator.journal.sqlite import ownership
+from orchestrator.journal.sqlite import SqliteJournal, ownership
+from orchestrator.journal.sqlite.schema import migrate, shipped
 from orchestrator.verify import ELSEWHERE, INVARIANTS, Findings, Left
 from tests.unit.cli.conftest import Saga
 
@@ -31,7 +33,7 @@ def test_a_journal_of_a_running_orchestrator_is_refused(saga: Saga, tmp_path: Pa
 
 def test_an_empty_journal_is_sound_and_says_that_nothing_was_checked(saga: Saga, tmp_path: Path) -> None:
     path = tmp_path / "saga.sqlite"
-    path.touch()  # SQLite takes an empty file for a database without tables
+    asyncio.run(SqliteJournal.open(path).close())
     ended = saga("verify", "--journal", str(path), "-o", "json")
     assert ended.code == Exit.OK
     values = json.loads(ended.out)
@@ -40,6 +42,31 @@ def test_an_empty_journal_is_sound_and_says_that_nothing_was_checked(saga: Saga,
     assert {each["id"]: each["why"] for each in values["elsewhere"]} == ELSEWHERE
     assert values["violations"] == []
     assert (values["left_count"], values["left"]) == (0, [])
+
+
+def test_an_empty_file_is_no_journal_and_is_not_made_one(saga: Saga, tmp_path: Path) -> None:
+    path = tmp_path / "failed-backup.sqlite"
+    path.touch()  # SQLite takes it for a database without tables
+    moving = ("store", "promote", "--from", f"sqlite:{path}", "--to", "postgres://127.0.0.1:1/none")
+    for line in (("verify", "--journal", str(path)), (*moving, "--validate-only"), moving):
+        ended = saga(*line)
+        assert (ended.code, ended.out) == (Exit.CONFIG, ""), line
+        assert f"{path} is empty, no journal: where it should be a backup, that failed" in ended.err
+        assert path.stat().st_size == 0
+        assert line == moving or list(tmp_path.iterdir()) == [path]
+
+
+def test_a_journal_of_an_older_release_is_refused_and_not_brought_up(saga: Saga, tmp_path: Path) -> None:
+    path = tmp_path / "saga.sqlite"
+    old = apsw.Connection(str(path))
+    migrate(old, shipped()[:1], str(path))
+    old.close()
+    before = path.read_bytes()
+    ended = saga("verify", "--journal", str(path))
+    assert (ended.code, ended.out) == (Exit.CONFIG, "")
+    assert f"{path} has schema 1, this release reads {len(shipped())}: " in ended.err
+    assert "once `saga serve` of this one has brought it up" in ended.err
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (before, [path])
 
 
 def test_what_people_let_stand_is_shown_and_is_no_violation(capsys: pytest.CaptureFixture[str]) -> None:

@@ -181,7 +181,7 @@ async def test_a_retired_file_is_refused_to_whoever_runs_sagas(origin: SqliteJou
     for _ in range(2):
         with pytest.raises(ConfigError, match=r"were moved to postgres://db/sagas and run there: nothing was opened"):
             SqliteJournal.open(file)
-    reader = SqliteJournal.open(file, is_retired_well=True)
+    reader = SqliteJournal.open_to_read(file)
     assert len(await reader.read(SagaId("s5"))) == 6
     await reader.close()
 
