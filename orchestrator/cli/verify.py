@@ -56,11 +56,11 @@ def verify(
 ) -> int:
     """Hold every saga of a journal against the invariants that journal and ledgers can show.
 
-    Reads every record; nothing is changed, in the file or beside it, and no service is called. Prints how many facts were held against each
-    invariant, why one was not checked or where else it is held, and each violation with its saga and records. Exits 1
-    on a violation. A PostgreSQL on which processes run is checked saga by saga, and what only several sagas together
-    show is left out. What --config declares of its targets' methods is needed to judge calls that were made again, and
-    undos of calls that nobody saw the end of.
+    Reads every record; nothing is changed, in the file or beside it, and no service is called. Prints how many facts
+    were held against each invariant, why one was not checked or where else it is held, and each violation with its
+    saga and records. Exits 1 on a violation. A PostgreSQL on which processes run is checked saga by saga, and what only
+    several sagas together show is left out. What --config declares of its targets' methods is needed to judge calls
+    that were made again, and undos of calls that nobody saw the end of.
     """
     declared = load_settings(file, (), settings, {}).settings if file is not None else None
     has_forgotten = forgetful or (declared is not None and declared.retention.is_on)
