@@ -27,6 +27,9 @@ RETRY_AFTER_S_DEFAULT = 1.0
 ENDED_KEPT_MAX = 1_000
 # Their records in all, the last one's apart: about half a kilobyte each, and a saga of 100,000 items has 300,000.
 ENDED_RECORDS_KEPT_MAX = 200_000
+# The bytes of their inputs, requests and replies in all, the last one's apart: a thousand usual ones have an eighth of
+# it, and of those that pass three megabytes on it holds a few.
+ENDED_BYTES_KEPT_MAX = 32 * 1024 * 1024
 # A saga that does nothing for so long is better found again in the journal.
 PASSIVATION_WAIT_S_MIN = 5.0
 # How often the journal is asked which sleeping sagas are due before the next time; their timers then fire exactly.

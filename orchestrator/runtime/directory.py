@@ -6,7 +6,6 @@ saga read its records once.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 
 from orchestrator.errors import (
@@ -22,8 +21,6 @@ from orchestrator.ids import SagaId
 from orchestrator.limits import (
     ACTORS_MAX,
     CRASH_PAUSE_S,
-    ENDED_KEPT_MAX,
-    ENDED_RECORDS_KEPT_MAX,
     FOLD_RECORDS_MAX,
     PASSIVATION_WAIT_S_MIN,
     READ_RECORDS_MAX,
@@ -33,7 +30,7 @@ from orchestrator.ports.diagnostics import ActorFacts
 from orchestrator.ports.journal import Journal, Record
 from orchestrator.ports.plans import Plans
 from orchestrator.runtime.actor import Actor
-from orchestrator.runtime.passivation import may_leave
+from orchestrator.runtime.passivation import Ended, may_leave
 from orchestrator.runtime.supervisor import Supervisor
 from orchestrator.runtime.surroundings import Surroundings
 from orchestrator.runtime.watchers import Watchers
@@ -60,9 +57,7 @@ class Directory:
         self._activating: dict[SagaId, asyncio.Event] = {}
         self._leaving: dict[SagaId, asyncio.TimerHandle] = {}
         """Those that wait for children, and when to look whether they still do."""
-        self._ended: OrderedDict[SagaId, tuple[SagaState, int]] = OrderedDict()
-        """The latest, each with its shard."""
-        self._ended_records = 0
+        self._ended = Ended()
 
     def __len__(self) -> int:
         """Return how many actors are in memory."""
@@ -151,7 +146,7 @@ class Directory:
         if actor is not None and actor.state.version > 0:
             return actor.state
         if (ended := self._ended.get(saga_id)) is not None:
-            return ended[0]
+            return ended
         self.supervisor.refuse_quarantined(saga_id)
         return await self._read(saga_id)
 
@@ -216,7 +211,7 @@ class Directory:
     def _let_rest(self, actor: Actor) -> None:
         self._leave(actor, VersionConflict(f"saga {actor.saga_id!r} has left memory"))
         if actor.state.is_terminal:
-            self._remember(actor)
+            self._ended.remember(actor.saga_id, actor.state, actor.shard)
 
     def wake(self, saga_id: SagaId) -> Actor | None:
         """Fire what is due of an active saga; None where it must be activated first."""
@@ -254,8 +249,7 @@ class Directory:
         """
         for actor in self._in(shards):
             self._leave(actor, _handed_over(actor))
-        for saga_id in [saga_id for saga_id, (_, shard) in self._ended.items() if shard in shards]:
-            self._ended_records -= self._ended.pop(saga_id)[0].version
+        self._ended.forget_in(shards)
 
     def _crashed(self, actor: Actor, error: OrchestratorError, again: bool) -> None:  # noqa: FBT001  # a guard's callback
         self._leave(actor, error)
@@ -279,8 +273,7 @@ class Directory:
     def _enter(self, actor: Actor) -> Actor:
         self._active[actor.saga_id] = actor
         self._by_shard.setdefault(actor.shard, {})[actor.saga_id] = actor
-        if (ended := self._ended.pop(actor.saga_id, None)) is not None:  # a child that had completed may be undone
-            self._ended_records -= ended[0].version
+        self._ended.forget(actor.saga_id)  # a child that had completed may be undone
         self._around.observer.activated(len(self._active))
         return actor
 
@@ -294,15 +287,6 @@ class Directory:
             self._around.observer.activated(len(self._active))
             # Who waits for a start to become durable must learn that this one never will.
             self._watchers.tell(actor.saga_id, None)
-
-    def _remember(self, actor: Actor) -> None:
-        """Keep the latest states; among them a few of very many items would fill the memory of all the others."""
-        self._ended[actor.saga_id] = actor.state, actor.shard
-        self._ended_records += actor.state.version
-        while len(self._ended) > ENDED_KEPT_MAX or (
-            self._ended_records > ENDED_RECORDS_KEPT_MAX and len(self._ended) > 1
-        ):
-            self._ended_records -= self._ended.popitem(last=False)[1][0].version
 
     async def _read(self, saga_id: SagaId) -> SagaState:
         records = await self._page(saga_id, 0)

@@ -9,7 +9,7 @@ from orchestrator.errors import InputInvalid, IntegrityError
 from orchestrator.ids import SagaId
 from orchestrator.limits import ATTRIBUTES_MAX
 from orchestrator.ports.invoker import CallRequest
-from orchestrator.runtime import Started, directory
+from orchestrator.runtime import Started, passivation
 from orchestrator.saga import SagaStatus
 from orchestrator.saga.events import Report
 from orchestrator.saga.plan import Operation
@@ -80,7 +80,7 @@ def test_a_saga_that_a_cancel_finds_already_stuck_does_not_stay_in_memory() -> N
 
 def test_of_ended_sagas_as_many_records_are_kept_as_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
-        monkeypatch.setattr(directory, "ENDED_RECORDS_KEPT_MAX", 20)
+        monkeypatch.setattr(passivation, "ENDED_RECORDS_KEPT_MAX", 20)
         process = Process(well, PLAN)
         async with process.orchestrator.running():
             records = 0
@@ -93,7 +93,7 @@ def test_of_ended_sagas_as_many_records_are_kept_as_there_is_memory_for(monkeypa
                 assert (await process.orchestrator.get(name)).status is SagaStatus.COMPLETED
                 reads += is_read
                 assert process.journal.reads == reads, name
-            monkeypatch.setattr(directory, "ENDED_RECORDS_KEPT_MAX", 1)
+            monkeypatch.setattr(passivation, "ENDED_RECORDS_KEPT_MAX", 1)
             await process.start("s5")
             await process.ended("s5")
             reads = process.journal.reads
