@@ -85,7 +85,9 @@ def errors_page() -> str:
             "rest under it), `CANCELLED` (the call was given up before it was answered) and `REQUEST_EXPIRED` (left\n"
             "in the database for the saga's owner, and given up after a day in which it could not be done). An answer\n"
             "without `ErrorInfo` comes from gRPC itself: `RESOURCE_EXHAUSTED` for a message or metadata over the\n"
-            "[limits](limits.md), `UNIMPLEMENTED` for an unknown method, `UNAVAILABLE` where nobody listens.\n"
+            "[limits](limits.md), `UNIMPLEMENTED` for an unknown method, `UNAVAILABLE` where nobody listens,\n"
+            "`CANCELLED` where more calls have come than are kept until they are looked at, or one in the moment in\n"
+            "which the server left: nothing was done, ask again.\n"
         ),
         "| class | reason | gRPC code | who acts | again | what it means |",
         "|---|---|---|---|---|---|",

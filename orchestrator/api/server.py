@@ -259,6 +259,13 @@ def _options(bounds: ApiBounds) -> tuple[tuple[str, int], ...]:
         ("grpc.max_receive_message_length", bounds.message_bytes),
         ("grpc.max_send_message_length", bounds.message_bytes),
         ("grpc.max_concurrent_streams", bounds.streams_per_connection),
+        # Whom we cannot take, admission tells so; gRPC would toss a coin and hang up. So it keeps them all until then.
+        ("grpc.server.max_pending_requests", limits.API_CALLS_UNSEEN_MAX),
+        ("grpc.server.max_pending_requests_hard_limit", limits.API_CALLS_UNSEEN_MAX),
+        ("grpc.server_max_unrequested_time_in_server", int(limits.API_CALL_UNSEEN_S_MAX)),
+        # Without the second, the first grows to megabytes for each of them.
+        ("grpc.http2.lookahead_bytes", limits.API_UNREAD_BYTES_MAX),
+        ("grpc.http2.bdp_probe", 0),
         # Below the first gRPC takes everything, above the second nothing, in between it tosses a coin: no coin here.
         ("grpc.max_metadata_size", bounds.metadata_bytes),
         ("grpc.absolute_max_metadata_size", bounds.metadata_bytes),

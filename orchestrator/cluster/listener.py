@@ -25,6 +25,10 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", limits.PEER_MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", limits.PEER_MESSAGE_BYTES_MAX),
     ("grpc.max_concurrent_streams", limits.API_STREAMS_PER_CONNECTION_MAX),
+    # A node that has many callers sends many at once: they wait to be looked at, where gRPC would hang up on some.
+    ("grpc.server.max_pending_requests", limits.API_CALLS_UNSEEN_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", limits.API_CALLS_UNSEEN_MAX),
+    ("grpc.server_max_unrequested_time_in_server", int(limits.API_CALL_UNSEEN_S_MAX)),
     ("grpc.keepalive_time_ms", int(limits.PEER_KEEPALIVE_S * 1000)),
     ("grpc.keepalive_timeout_ms", int(limits.PEER_KEEPALIVE_ACK_S * 1000)),
     # Peers ping as often as we do.

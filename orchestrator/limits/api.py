@@ -13,6 +13,15 @@ API_CALLS_MAX = 1_000
 API_WAITS_MAX = 10_000
 # Calls asked of gRPC ahead of time: a burst comes in within a few turns of the event loop. One costs a kilobyte.
 API_CALLS_ASKED_FOR = 64
+# Calls that have come and are not looked at yet: as many as all rooms hold, and as many again to be turned away. What is
+# past it, and left to itself what is past a thousand, gRPC cancels without a word. One costs 13 kB and what of its
+# message is here.
+API_CALLS_UNSEEN_MAX = 20_000
+# Older ones gRPC lets go of, without a word as well: longer than callers wait and than machines are halted.
+API_CALL_UNSEEN_S_MAX = 3_600.0
+# What a caller may send before anybody reads it: HTTP/2's own default. A request that is larger costs one more exchange
+# with its caller; left to itself, gRPC takes every message in whole, also those of calls that it has not shown us.
+API_UNREAD_BYTES_MAX = 64 * 1024
 # Hint to a caller that was turned away: longer than a burst, shorter than anybody's patience.
 API_RETRY_AFTER_S = 0.5
 # A status in trailing metadata, base64 and all, has to fit the 8 KiB that a client reads by default.

@@ -13,8 +13,9 @@ import pytest
 from grpc._cython import cygrpc
 
 from orchestrator.api.door import fits, open_door
-from orchestrator.limits import API_CALLS_ASKED_FOR
+from orchestrator.limits import API_CALLS_ASKED_FOR, API_MESSAGE_BYTES_MAX, API_UNREAD_BYTES_MAX
 from tests.integration.api.rig import running
+from tests.kit.pushing import pushed
 
 if fits(grpc.__version__, cygrpc.AioServer):
     from orchestrator.api import ahead
@@ -175,6 +176,17 @@ async def test_who_has_come_before_a_drain_and_was_not_looked_at_is_told_of_it(m
         await rig.api.drain(0.0)
         told = {(await each.code(), (await each.details())[:17]) for each in calls}
     assert told == {(grpc.StatusCode.UNAVAILABLE, "the server drains")}
+
+
+@ahead_of_time
+async def test_a_call_that_nobody_has_looked_at_takes_no_more_of_our_memory_than_its_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hallway = Hallway(monkeypatch)
+    async with running() as rig, asyncio.timeout(PATIENCE_S):
+        sent = await pushed(rig.port, "/orchestrator.v1.SagaService/StartSaga", calls=20, size=API_MESSAGE_BYTES_MAX)
+        hallway.open()
+    assert max(sent.values()) <= API_UNREAD_BYTES_MAX
 
 
 async def test_a_server_that_was_stopped_before_its_start_serves_a_burst_after_it() -> None:

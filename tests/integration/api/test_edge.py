@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections import Counter
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -18,6 +20,7 @@ from orchestrator.v1 import saga_service_pb2 as rpc
 from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 from tests.integration.api.rig import PATIENCE_S, Listen, Rig, Shelf, Ticks, running, status_of
 
+BURST = 3_600
 METHOD = "/orchestrator.v1.SagaService/GetSaga"
 
 
@@ -293,6 +296,22 @@ async def test_a_drain_refuses_what_is_new_and_answers_what_waits() -> None:
         assert (error.code(), reason(error)) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
         await rig.api.drain(5.0)
         assert rig.api.in_flight == 0
+
+
+async def test_a_burst_larger_than_grpc_keeps_by_itself_is_answered_to_the_last_call() -> None:
+    # Past a thousand that nobody has looked at gRPC hangs up on some, past three thousand on all.
+    async with running() as rig, AsyncExitStack() as stack:
+        apart = [("grpc.use_local_subchannel_pool", 1)]  # connections of their own: one has room for a thousand calls
+        stubs: list[Any] = []
+        for _ in range(4):
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{rig.port}", options=apart))
+            await channel.channel_ready()
+            stubs.append(SagaServiceStub(channel))
+        calls = [stub.GetSaga(get()) for _ in range(BURST // len(stubs)) for stub in stubs]
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+    codes = Counter(end.code() for end in ends if isinstance(end, grpc.aio.AioRpcError))
+    assert set(codes) <= {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert codes.total() == BURST
 
 
 async def _start(rig: Rig, request: rpc.StartSagaRequest) -> rpc.StartSagaResponse:
