@@ -17,6 +17,7 @@
     session.py              the connection, and what its errors mean
     showing.py              a saga, as a person reads it
     output.py, exits.py     what is printed where; how it ends
+    streams.py              standard input, output and error that are closed, full, or speak ASCII alone
 
 Invariants:
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.exits import Exit, Failure
-from orchestrator.cli.given import COLUMNS
+from orchestrator.cli.given import COLUMNS, SEQUENCE
 from orchestrator.cli.output import duration, echo, note, plain
 from orchestrator.cli.session import Session, connected, pages
 from orchestrator.limits import CLI_CALL_S, CLI_RECONNECT_S, CLI_RESUME_S_MAX
@@ -25,7 +25,7 @@ WIDTH_MIN = 60
 
 @click.command()
 @click.argument("saga_id")
-@click.option("--after", type=click.IntRange(min=0), default=0, metavar="SEQUENCE", help="Only what came after this.")
+@click.option("--after", type=SEQUENCE, default=0, metavar="SEQUENCE", help="Only what came after this.")
 @click.option("--payloads", is_flag=True, help="With -o json or yaml: requests and replies, too.")
 @click.option("--items", is_flag=True, help="Every event of every item of a list, not how many are done.")
 @connected

@@ -25,7 +25,7 @@ class Exit(IntEnum):
 
 MEANINGS: dict[Exit, str] = {
     Exit.OK: "done; with --wait or `wait`: the saga COMPLETED",
-    Exit.FAILED: "the request was refused, a check found errors, or a bug",
+    Exit.FAILED: "the request was refused, a check found errors, the answer could not be written, or a bug",
     Exit.USAGE: "the command line is wrong",
     Exit.COMPENSATED: "the saga ended COMPENSATED: it failed or was cancelled, and nothing of it is left",
     Exit.NOT_FOUND: "the saga, definition or revision does not exist",

@@ -105,3 +105,5 @@ ATTRIBUTE = AttributeType()
 INPUT = InputType()
 COLUMNS = click.IntRange(min=40, max=CLI_COLUMNS_MAX)
 """How wide a drawing is."""
+SEQUENCE = click.IntRange(min=0, max=2**63 - 1)
+"""A record of a saga, as wide as the API has it."""

@@ -7,13 +7,15 @@ gRPC or pydantic alone take longer than that to import.
 import importlib
 import os
 import sys
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 
 import click
 
 import orchestrator
+from orchestrator.cli import streams
 from orchestrator.cli.exits import MEANINGS, Exit, Failure
 from orchestrator.errors import ConfigError, OrchestratorError
 
@@ -102,48 +104,98 @@ class LazyGroup(click.Group):
 def saga() -> None:
     """Drive sagas over gRPC services: start them, watch them, and see what was done and undone.
 
-    Commands talk to the server at --server or ORCHESTRATOR_SERVER, 127.0.0.1:7400 by default. A first look:
-    `saga demo`.
+    Commands talk to the server that their own --server names (`saga get ID --server HOST:PORT`), or else
+    ORCHESTRATOR_SERVER; 127.0.0.1:7400 by default. A first look: `saga demo`.
     """
 
 
 def main() -> None:
     """Run the program and leave with its exit code."""
+    streams.settle()
     sys.excepthook = _report_bug
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    streams.finish()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; return its exit code, every expected failure told on standard error."""
     try:
+        if not _has_time():
+            raise ConfigError("this machine's clock shows a time after the year 2261, or none: set it and try again")
         result = saga.main(list(arguments), prog_name="saga", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("saga: interrupted", err=True)
+        streams.say("saga: interrupted")
         return Exit.INTERRUPTED
     except click.UsageError as wrong:
         path = wrong.ctx.command_path if wrong.ctx else "saga"
-        click.echo(f"saga: {wrong.format_message()}\nTry `{path} --help`.", err=True)
+        streams.say(f"saga: {wrong.format_message()}\nTry `{path} --help`.")
         return Exit.USAGE
     except click.ClickException as failed:
-        click.echo(f"saga: {failed.format_message()}", err=True)
+        streams.say(f"saga: {failed.format_message()}")
         return failed.code if isinstance(failed, Failure) else failed.exit_code
     except OrchestratorError as failed:
-        click.echo(f"saga: {failed.message}", err=True)
+        streams.say(f"saga: {failed.message}")
         return Exit.CONFIG if isinstance(failed, ConfigError) else Exit.FAILED
     except BrokenPipeError:
         # the reader of a pipe has what it wanted (`saga list | head`); without this the interpreter complains at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.give_up(sys.stdout.fileno())
         return Exit.OK
+    except OSError as failed:
+        return _refused_by_the_system(failed)
+    except UnicodeEncodeError:
+        if (given := _no_text(arguments)) is None:
+            raise
+        streams.say(f"saga: {given} holds bytes that are no UTF-8; write it in UTF-8")
+        return Exit.USAGE
     return result if isinstance(result, int) else Exit.OK
+
+
+def _has_time() -> bool:
+    """Return whether the clock can be read: Python counts in 64 bits of nanoseconds."""
+    try:
+        time.time()  # noqa: TID251  (whether it can be read, not what it shows)
+    except OverflowError:
+        return False
+    return True
+
+
+def _refused_by_the_system(failed: OSError) -> Exit:
+    """Say what a disk, a terminal or a folder refused: of the standard output, no name is known."""
+    if os.environ.get("SAGA_TRACEBACK"):
+        traceback.print_exception(failed)
+    why = failed.strerror or str(failed)
+    if failed.filename is None:
+        streams.say(
+            f"saga: the answer could not be written ({why}), though what was asked for may be done; free the disk or "
+            f"write elsewhere"
+        )
+    else:
+        streams.say(f"saga: {failed.filename!r} cannot be used ({why}); check its permissions or give another path")
+    return Exit.FAILED
+
+
+def _no_text(arguments: Iterable[str]) -> str | None:
+    """Return which argument or variable is no text, with its bytes as escapes; None where all are."""
+    variables = [(name, value) for name, value in os.environ.items() if name.startswith("ORCHESTRATOR_")]
+    given = [("the argument", each) for each in arguments] + variables
+    found = next(((name, value) for name, value in given if not _is_text(value)), None)
+    return None if found is None else f"{found[0]} {os.fsencode(found[1])!r}".replace(" b'", " '").replace(' b"', ' "')
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Say that it is a bug, in one line; the traceback is for those who ask for it."""
     if os.environ.get("SAGA_TRACEBACK"):
         traceback.print_exception(kind, error, trace)
-    click.echo(
-        f"saga: a bug: {kind.__name__}: {error}; please report it with the output of SAGA_TRACEBACK=1 saga …", err=True
-    )
+    streams.say(f"saga: a bug: {kind.__name__}: {error}; please report it with the output of SAGA_TRACEBACK=1 saga …")

@@ -10,6 +10,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ class Printer:
         if self.format == "yaml":
             from orchestrator.config import to_yaml
 
-            echo(("---\n" if stream else "") + to_yaml(values).rstrip("\n"))
+            click.echo(("---\n" if stream else "") + to_yaml(values).rstrip("\n"))  # in UTF-8 where ASCII is spoken
         else:
             echo(json.dumps(values, ensure_ascii=False, indent=None if stream else 2))
 
@@ -124,12 +125,14 @@ def tame(text: str) -> str:
 
 def echo(text: str) -> None:
     """Print a line on standard output; colour where a terminal shows it and NO_COLOR is unset."""
-    click.echo(text, color=True if wants_colour() else False)  # noqa: SIM210  (click tells True from truthy)
+    # a stream that is named is written in its own encoding; click tells True from truthy
+    click.echo(text, file=sys.stdout, color=True if wants_colour() else False)  # noqa: SIM210
 
 
 def note(text: str) -> None:
-    """Print a line on standard error: for people, never part of the answer."""
-    click.echo(text, err=True, color=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
+    """Print a line on standard error: for people, never part of the answer. Where it is full, nothing is said."""
+    with suppress(OSError):
+        click.echo(text, file=sys.stderr, color=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
 
 
 def wants_colour() -> bool:

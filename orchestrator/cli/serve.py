@@ -1,6 +1,7 @@
 """The commands that read settings: serve, and config, which shows what serve would use."""
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli import streams
 from orchestrator.cli.exits import Exit, Failure
 from orchestrator.cli.output import Printer, echo, note
 from orchestrator.cli.session import formatted
@@ -17,6 +19,8 @@ from orchestrator.stacks import show_on_signal
 
 if TYPE_CHECKING:
     from orchestrator.config import Loaded
+
+logger = logging.getLogger("orchestrator.cli.serve")
 
 # flag -> (dotted key, how it is shown, help). The generic --set reaches every other key.
 FLAGS: dict[str, tuple[str, str, str]] = {
@@ -96,9 +100,15 @@ def _serve(loaded: "Loaded") -> int:
 
 
 def announce(api_address: str, http_address: str) -> None:
-    """Say where the server listens: one line for programs that wait for it, one for people."""
-    echo(f"listening {api_address}")
-    sys.stdout.flush()
+    """Say where the server listens: one line for programs that wait for it, one for people.
+
+    Sagas do not wait for whoever reads: where it cannot be said, the log says so.
+    """
+    try:
+        echo(f"listening {api_address}")
+    except OSError as lost:
+        streams.give_up(sys.stdout.fileno())
+        logger.warning("standard output took no word of where the API listens (%s); it listens", lost.strerror)
     note(f"health and metrics at http://{http_address}; stop with Ctrl-C")
 
 

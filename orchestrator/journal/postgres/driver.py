@@ -123,7 +123,13 @@ class Address:
 
         `ConfigError` where it is none.
         """
-        parts = urlsplit(dsn)
+        try:
+            parts = urlsplit(dsn)
+        except ValueError as exc:
+            raise ConfigError(
+                f"the address of a journal on PostgreSQL cannot be read ({exc}); write postgres://user@host/database, "
+                f"an IPv6 address in brackets"
+            ) from exc
         if parts.scheme not in _SCHEMES:
             raise ConfigError(
                 f"a journal on PostgreSQL is named by postgres://user@host/database, not {parts.scheme!r:.20}"

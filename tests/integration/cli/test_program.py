@@ -70,6 +70,22 @@ def test_a_saga_is_started_waited_for_and_shown(saga: Run) -> None:
     assert "Traceback" not in other.stderr
 
 
+def test_whatever_is_drawn_is_drawn_where_ascii_is_spoken(mesh: tuple[Path, str], saga: Run) -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "COLUMNS": "20"}
+    name = saga("list", "-q", "--limit", "1").stdout.strip()
+    for command in (("top", "--once"), ("list", "--all"), ("trace", name)):
+        shown = subprocess.run(
+            [sys.executable, "-m", "orchestrator", *command],
+            capture_output=True,
+            check=True,
+            timeout=50,
+            env={**os.environ, **plain, "ORCHESTRATOR_SERVER": mesh[1]},
+        )
+        assert shown.stderr == b""
+        assert shown.stdout.isascii()
+        assert b"~" in shown.stdout or command[0] != "top"
+
+
 def test_a_refused_saga_ends_with_3_and_says_why(saga: Run) -> None:
     ended = saga("start", "epro_intake", "--id", "BAD-1", "--input", '{"reportId": "BAD-1"}', "--wait")
     assert ended.returncode == 3
