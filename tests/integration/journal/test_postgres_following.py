@@ -39,7 +39,7 @@ async def hold_back(admin: Any) -> None:
 async def put_off(store: PostgresJournal, admin: Any) -> None:
     """Have the held saga's append put off, and let its next one wait for as long as it takes."""
     await hold_back(admin)
-    store._writer._main.statement_s = 0.2
+    store._writer._main.statement_s = 2.0
     (refused,) = await store.append([append("held")])
     assert is_put_off(refused)
     be_patient(store)
@@ -122,7 +122,7 @@ async def test_a_run_whose_end_nobody_learned_passes_nothing_over(store: Postgre
     store._writer._main.statement_s = 50.0  # it goes on until it is let go
     first = asyncio.ensure_future(store.append([append("held")]))  # noqa: TID251  (awaited below)
     await until_it_waits(admin)
-    link, store._writer._main.statement_s = store._writer._main._link, 0.2
+    link, store._writer._main.statement_s = store._writer._main._link, 2.0
     assert link is not None
     server_side = await admin.fetchval("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
     link.drop()
