@@ -35,7 +35,7 @@ The files are split by question, in the order a reader needs them:
 `forward.py`        what starts, the first error, the end of a saga that went well
 `frontier.py`       which steps may start: trigger rules, and what a decision has freed
 `parts.py`          steps that are more than a call: waits, the items of a list, scopes
-`backward.py`       which undo may start, and in which order, of the whole saga or of a part
+`backward.py`       what stops, and which undo may start, of the whole saga or of a part; `undoorder.py`: in which order
 `calls.py`          the life of one operation, attempt by attempt
 `outcome.py`        did it happen: APPLIED, NOT_APPLIED or UNKNOWN, and what follows (`verdicts.py`)
 `wanted.py`         what the step is for, which has the last word: pivot, retriable, `on_failure`

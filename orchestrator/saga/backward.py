@@ -1,15 +1,14 @@
-"""What can be undone, and in which order (R19 to R24).
+"""What stops, and what can be undone (R19 to R24).
 
-The order is a partial one. `a` waits for `b` when `b` began after `a` had ended, in fact or by an edge of the plan;
-an author's `compensate.after` and `compensate.first` override it pair by pair. Whatever is not ordered is undone at
-the same time, up to a bound. An undo that a service refuses is STUCK: what must follow it waits, the rest goes on.
+The order, which `undoorder.py` has, is a partial one. Whatever is not ordered is undone at the same time, up to a
+bound. An undo that a service refuses is STUCK: what must follow it waits, the rest goes on.
 
 The whole saga goes backward, or a part of it does while the rest goes on: a scope that failed (R18), or what is to run
 again (R25). Both are the same walk over fewer steps. A `for_each` step has one place in the order; within it the items
 are independent of each other, and the last are undone first.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from orchestrator.ids import StepId, item_path
@@ -27,19 +26,17 @@ from orchestrator.saga.events import (
     SettleReason,
     StepsReset,
 )
-from orchestrator.saga.evolve_order import is_to_undo
 from orchestrator.saga.facts import RecordedFacts
 from orchestrator.saga.plan import (
     COMPENSATE,
-    Compensation,
     ExpressionFailure,
     Operation,
     Outcome,
-    Plan,
     Scope,
     UndoOrder,
 )
 from orchestrator.saga.state import TO_UNDO, SagaState, StepState, StepStatus, is_stopped, is_undecided
+from orchestrator.saga.undoorder import free, remaining
 from orchestrator.values import TraceContext
 
 # Named once: looking up a member of an enumeration costs as much as ten comparisons.
@@ -201,29 +198,6 @@ def _rolled_back(draft: Draft, root: StepId) -> None:
     )
 
 
-def compensation_of(plan: Plan, step: StepId) -> Compensation:
-    """Return how a step is undone; asked only for steps that are undoable."""
-    compensation = plan.steps[step].compensation
-    assert compensation is not None  # what is left to undo is undoable
-    return compensation
-
-
-def remaining(state: SagaState, root: StepId | None = None) -> list[StepState]:
-    """Return the steps that are still to be undone, stuck ones included (R20), in the saga or in one part of it."""
-    inside = None if root is None else state.rollbacks[root].steps
-    return [step for step in state.in_plan_order() if (inside is None or step.id in inside) and is_to_undo(state, step)]
-
-
-def latest_first(state: SagaState, root: StepId | None) -> Iterator[StepState]:
-    """Yield the same, latest completion first; of a saga that goes backward without a look at what is undone."""
-    if state.cause is None or root is not None:
-        yield from sorted(remaining(state, root), key=lambda step: step.settled_version, reverse=True)
-        return
-    for step_id in reversed(state.to_undo):
-        if is_to_undo(state, step := state.steps[step_id]):
-            yield step
-
-
 def drain_at(state: SagaState, step: StepState) -> float | None:
     """Return until when an undo must wait for a forward call that may still run (R12); None where it need not (R12a).
 
@@ -265,7 +239,7 @@ def _has_room(state: SagaState, root: StepId | None) -> bool:
 
 def _openable(state: SagaState, root: StepId | None) -> Iterator[StepState]:
     """Yield the steps and items whose undo no other undo holds back, latest completion first."""
-    for step in _free(state, root):
+    for step in free(state, root):
         if step.items is None:
             yield step
         else:
@@ -284,78 +258,3 @@ def _openable_items(state: SagaState, step: StepState) -> Iterator[StepState]:
             yield item
             room -= 1
         index -= 1
-
-
-def _free(state: SagaState, root: StepId | None) -> Iterable[StepState]:
-    """Return the steps whose undo no other undo holds back, latest completion first."""
-    if not state.plan.has_own_order:
-        return _latest(state, latest_first(state, root))
-    left = list(latest_first(state, root))
-    waiting = [step for step in left if _is_waiting(step)]
-    free = [step for step in waiting if not any(comes_before(state, other, step) for other in left)]
-    if free or any(_is_undoing(step) for step in left):
-        return free
-    return _despite_contradiction(state, waiting, [step for step in left if step not in waiting])
-
-
-def _is_waiting(step: StepState) -> bool:
-    if step.items is not None:
-        return step.items.to_undo > step.items.undoing + step.items.stuck
-    return step.status in TO_UNDO
-
-
-def _is_undoing(step: StepState) -> bool:
-    return step.items.undoing > 0 if step.items is not None else step.status is StepStatus.UNDOING
-
-
-def _latest(state: SagaState, left: Iterable[StepState]) -> Iterator[StepState]:
-    """Yield what `comes_before` leaves free in a plan without an order of its own: 1,000 steps have a million pairs.
-
-    `left` has the latest completion first. What ended before another one began waits for that one, and so does all that
-    comes after it there. Only what was under way at the same time is left to be looked at in pairs.
-    """
-    began, later = 0, list[StepId]()
-    for step in left:
-        if step.settled_version < began:
-            return
-        if _is_waiting(step) and state.plan.dependents[step.id].isdisjoint(later):
-            yield step
-        if state.plan.undo_order is _SEQUENTIAL:
-            return
-        began = max(began, step.started_version)
-        later.append(step.id)
-
-
-def _despite_contradiction(state: SagaState, waiting: list[StepState], held: list[StepState]) -> list[StepState]:
-    """Return one step of a circle, or none where all wait for a stuck one.
-
-    Without an order of the author's own there is no circle, because every edge leads from a later completion to an
-    earlier one. Where there is one, the natural order gives way first, and then the author's.
-    """
-    held = list(held)
-    for stuck in held:  # grows by what waits for it, directly or not
-        held += [step for step in waiting if step not in held and comes_before(state, stuck, step)]
-    circle = [step for step in waiting if step not in held]
-    willing = [s for s in circle if not any(_demanded(state.plan, other.id, s.id) for other in circle if other != s)]
-    return (willing or circle)[:1]
-
-
-def comes_before(state: SagaState, first: StepState, second: StepState) -> bool:
-    """Return whether `first` must be undone before `second` (R19)."""
-    if first.id == second.id:
-        return False
-    if _demanded(state.plan, first.id, second.id):
-        return True
-    if _demanded(state.plan, second.id, first.id) or first.settled_version < second.settled_version:
-        return False
-    if state.plan.undo_order is _SEQUENTIAL:
-        return True
-    return first.id in state.plan.dependents[second.id] or first.started_version > second.settled_version
-
-
-def _demanded(plan: Plan, first: StepId, second: StepId) -> bool:
-    """Return whether the author said that `first` is undone before `second`; a step by name beats `first`."""
-    before, after = compensation_of(plan, first), compensation_of(plan, second)
-    if first in after.after:
-        return True
-    return before.first and not after.first and second not in before.after

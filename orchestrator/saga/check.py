@@ -11,12 +11,12 @@ from itertools import takewhile
 
 from orchestrator.errors import InvariantViolated
 from orchestrator.ids import StepId, idempotency_key
-from orchestrator.saga.backward import comes_before, latest_first, remaining
 from orchestrator.saga.events import SettleReason
 from orchestrator.saga.frontier import can_begin
 from orchestrator.saga.owed import owes
 from orchestrator.saga.plan import Operation, Outcome
 from orchestrator.saga.state import OperationState, SagaState, SagaStatus, StepState, StepStatus, operations_of
+from orchestrator.saga.undoorder import comes_before, latest_first, remaining
 
 # Named once: looking up a member of an enumeration costs as much as ten comparisons.
 _STOP, _APPLIED, _UNDONE = Operation.STOP, Outcome.APPLIED, StepStatus.UNDONE

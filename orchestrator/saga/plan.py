@@ -418,6 +418,10 @@ class Plan:
     """Some step is more than a call that is made once: a wait, a scope, or one with items."""
     pivot: StepId | None = field(init=False)
     """The go/no-go step; a plan has at most one, outside every scope."""
+    undo_first: tuple[StepId, ...] = field(init=False)
+    """The steps that are undone before every other one."""
+    undo_by_hand: frozenset[StepId] = field(init=False)
+    """The steps of whose undo the author said when it comes: itself, or by naming it at another."""
     has_own_order: bool = field(init=False)
     """The author ordered some undo by hand."""
 
@@ -440,8 +444,11 @@ class Plan:
             "pivot": next((step.id for step in steps if step.kind is StepKind.PIVOT), None),
         }
         derived["has_parts"] = bool(derived["waits"] or derived["scopes"] or derived["with_items"])
-        own = [step.compensation for step in steps if step.compensation is not None]
-        derived["has_own_order"] = any(each.after or each.first for each in own)
+        own = {step.id: step.compensation for step in steps if step.compensation is not None}
+        derived["undo_first"] = tuple(step for step, each in own.items() if each.first)
+        by_hand = {step for step, each in own.items() if each.after or each.first}
+        derived["undo_by_hand"] = frozenset(by_hand.union(*(each.after for each in own.values())))
+        derived["has_own_order"] = bool(by_hand)
         assert derived.keys() == {each.name for each in fields(self) if not each.init}
         for name, value in derived.items():
             object.__setattr__(self, name, value)

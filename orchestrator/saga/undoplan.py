@@ -13,7 +13,7 @@ from orchestrator.errors import InvariantViolated, RequestError
 from orchestrator.frozen import frozen
 from orchestrator.ids import StepId, item_of
 from orchestrator.limits import EXPLAINED_MAX, UNDO_PLAN_CALLS_MAX
-from orchestrator.saga import backward
+from orchestrator.saga import backward, undoorder
 from orchestrator.saga.commands import (
     AttemptReported,
     Audit,
@@ -116,7 +116,7 @@ def undo_plan(state: SagaState, now_at: float) -> UndoPlan | RequestError:
     ended = rehearsal.state
     omitted = 0
     if not is_whole:
-        omitted = sum(1 if s.items is None else s.items.to_undo - s.items.stuck for s in backward.remaining(ended))
+        omitted = sum(1 if s.items is None else s.items.to_undo - s.items.stuck for s in undoorder.remaining(ended))
     stays = tuple(islice(_staying(ended, is_whole=is_whole), EXPLAINED_MAX))
     return UndoPlan(calls=tuple(calls), omitted=omitted, stays=stays, conditions=tuple(_conditions(state)))
 

@@ -30,7 +30,7 @@ IN_UNDOING = (
     Defect(
         name="undone-in-order-of-completion",
         breaks="I20, R19",
-        module="saga.backward",
+        module="saga.undoorder",
         says="where steps are undone one by one, the first goes first",
         old="    for step_id in reversed(state.to_undo):\n",
         new="""    is_turned = state.plan.undo_order is UndoOrder.SEQUENTIAL
@@ -40,7 +40,7 @@ IN_UNDOING = (
     Defect(
         name="undone-at-once",
         breaks="I20, R19",
-        module="saga.backward",
+        module="saga.undoorder",
         says="what began after a step had ended is undone beside it",
         old="        if step.settled_version < began:\n            return\n",
         new="",

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.saga import Decision, SagaState, SagaStatus, decide, frontier
-from orchestrator.saga.backward import latest_first, remaining
 from orchestrator.saga.commands import Command, Moment
 from orchestrator.saga.frontier import nothing_was_held
 from orchestrator.saga.plan import CHILD_TARGET, Step
+from orchestrator.saga.undoorder import latest_first, remaining
 from orchestrator.testing.shorthand import plan, retry, step
 from tests.kit import machine
 from tests.kit.machine import Machine

@@ -88,6 +88,12 @@ def test_a_decision_takes_as_long_in_a_saga_of_a_thousand_steps_as_in_one_of_fif
     assert many <= few * 1.2  # how soon it is seen that the last step waits for more is a matter of luck
 
 
+def test_an_undo_beside_one_that_was_ordered_by_hand_takes_as_long_in_a_saga_of_a_thousand_steps() -> None:
+    ordered = step("x", undo_after=["y"]), step("y"), step("z", undo_first=True)
+    few, many = (lines_of_a_decision([*ordered, *chain(length)], cancelled_after=length - 2) for length in (50, 1_000))
+    assert many <= few * 1.2
+
+
 def test_an_undo_takes_as_long_in_a_saga_of_a_thousand_steps_as_in_one_of_fifty() -> None:
     few, many = (lines_of_a_decision(chain(length), cancelled_after=length - 5) for length in (50, 1_000))
     assert many == few
