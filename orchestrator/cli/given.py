@@ -9,9 +9,11 @@ from typing import cast
 
 import click
 
+from orchestrator.cli.streams import is_text
 from orchestrator.limits import API_DEADLINE_S_MAX, CLI_COLUMNS_MAX
 
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "": 1.0}
+_NO_TEXT = "a text that UTF-8 cannot hold: a stray byte, or half a character such as \\ud800"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
 
 
@@ -64,6 +66,8 @@ class AttributeType(click.ParamType[tuple[str, str | float | bool]]):
             read = json.loads(text)
         except (ValueError, RecursionError):
             return key, text
+        if isinstance(read, str) and not is_text(read):
+            self.fail(f"{key}: {_NO_TEXT}", param, ctx)
         return key, read if isinstance(read, str | int | float | bool) else text
 
 
@@ -91,10 +95,15 @@ class InputType(click.ParamType[dict[str, object]]):
                 self.fail(f"cannot read {path}: {why}", param, ctx)
         try:
             read = json.loads(text)
+            is_whole = is_text(json.dumps(read, ensure_ascii=False))
         except json.JSONDecodeError as broken:
             self.fail(f"{where}:{broken.lineno}:{broken.colno}: not JSON: {broken.msg}", param, ctx)
         except RecursionError:
             self.fail(f"{where}: nested too deeply", param, ctx)
+        except ValueError:  # Python's own bound
+            self.fail(f"{where}: a number of too many digits", param, ctx)
+        if not is_whole:
+            self.fail(f"{where}: {_NO_TEXT}", param, ctx)
         if not isinstance(read, dict):
             self.fail(f"{where} is not a JSON object", param, ctx)
         return read

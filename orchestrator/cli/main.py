@@ -182,16 +182,8 @@ def _no_text(arguments: Iterable[str]) -> str | None:
     """Return which argument or variable is no text, with its bytes as escapes; None where all are."""
     variables = [(name, value) for name, value in os.environ.items() if name.startswith("ORCHESTRATOR_")]
     given = [("the argument", each) for each in arguments] + variables
-    found = next(((name, value) for name, value in given if not _is_text(value)), None)
+    found = next(((name, value) for name, value in given if not streams.is_text(value)), None)
     return None if found is None else f"{found[0]} {os.fsencode(found[1])!r}".replace(" b'", " '").replace(' b"', ' "')
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -53,6 +53,15 @@ def say(text: str) -> None:
         click.echo(text, err=True)
 
 
+def is_text(value: str) -> bool:
+    """Return whether a text can be written in UTF-8: what stands for a stray byte, or half a character, cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _escaped(error: UnicodeError) -> tuple[str, int]:
     """Return what an encoding takes instead of what it does not: our marks, or an escape as JSON has it."""
     if not isinstance(error, UnicodeEncodeError):

@@ -112,6 +112,11 @@ def test_standard_input_that_is_no_text_is_told(monkeypatch: pytest.MonkeyPatch)
         INPUT.convert("-", None, None)
 
 
+def test_an_attribute_that_utf8_cannot_hold_is_refused() -> None:
+    with pytest.raises(click.BadParameter, match="a: a text that UTF-8 cannot hold"):
+        ATTRIBUTE.convert('a="\\ud800"', None, None)
+
+
 @pytest.mark.parametrize("text", ["a", "=b", ""])
 def test_what_is_no_attribute_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is not name=value"):
@@ -133,6 +138,10 @@ def test_input_is_an_object_a_file_or_standard_input(tmp_path: Path, monkeypatch
         ("[]", "the input is not a JSON object"),
         ("@/nowhere/in.json", "cannot read /nowhere/in.json: No such file"),
         ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        ("9" * 5_000, "the input: a number of too many digits"),
+        ('{"a": ["\\ud800"]}', "the input: a text that UTF-8 cannot hold"),
+        ('{"\udcff": 1}', "the input: a text that UTF-8 cannot hold"),
     ],
 )
 def test_what_is_no_input_is_refused_with_its_place(text: str, why: str) -> None:
