@@ -7,7 +7,7 @@ that a thousand patient callers cannot keep one new saga from starting.
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
 from enum import Enum
 from types import TracebackType
 
@@ -47,6 +47,9 @@ class Admission:
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_closed = False
+        self._drained = 0
+        self._told = asyncio.Event()
+        self._told.set()
 
     @property
     def in_flight(self) -> int:
@@ -70,6 +73,7 @@ class Admission:
     def enter(self, room: Room) -> None:
         """Count one more, or raise; each that entered leaves once."""
         if self._is_closed and room not in {Room.DIAGNOSTICS, Room.FIGURES}:
+            self._drained += 1
             raise Draining("the server drains and takes no new calls; ask another one, or this one after its restart")
         count = self._counts[room]
         if count >= self._bounds[room]:
@@ -104,6 +108,27 @@ class Admission:
     def end(self) -> None:
         """End all work that is still under way: whoever asked for it is told what is known."""
         _expire(self._works)
+
+    def hold(self) -> None:
+        """Let no refusal out until `let_go`: whoever has one asks again at once, and would come when nobody listens."""
+        self._told.clear()
+
+    def let_go(self) -> None:
+        """Let the refusals out."""
+        self._told.set()
+
+    async def told(self) -> None:
+        """Wait until a refusal may go out."""
+        await self._told.wait()
+
+    async def lull(self, quiet_s: float, within_s: float) -> None:
+        """Wait until nobody was refused by the drain for a while, or within a bound; not at all where nobody was."""
+        refused = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._drained > refused:
+                    refused = self._drained
+                    await asyncio.sleep(quiet_s)
 
     async def idle(self, grace_s: float) -> bool:
         """Wait until nothing is in flight; return whether that came to be within the grace."""

@@ -180,15 +180,16 @@ class Edge(grpc.GenericRpcHandler):
             await messages.aclose()  # type: ignore[attr-defined]  # the same
 
     def _guarded(self, name: str, context: Context) -> "_Guarded":
-        return _Guarded(caller.Request(name, context, self._clock), context)
+        return _Guarded(caller.Request(name, context, self._clock), context, self._admission)
 
 
 class _Guarded:
     """A request from its name to its status: whatever the block raises is turned into what its caller gets."""
 
-    __slots__ = ("_context", "_request", "_scope")
+    __slots__ = ("_admission", "_context", "_request", "_scope")
 
-    def __init__(self, request: caller.Request, context: Context) -> None:
+    def __init__(self, request: caller.Request, context: Context, admission: Admission) -> None:
+        self._admission = admission
         self._request = request
         self._context = context
 
@@ -204,6 +205,7 @@ class _Guarded:
                 return
             wire = self._status(error)
             if wire is not None:
+                await self._admission.told()
                 _log.debug("answered %s", wire.code.name)
                 await self._abort(wire)
         finally:

@@ -13,8 +13,8 @@ API_CALLS_MAX = 1_000
 API_WAITS_MAX = 10_000
 # Calls asked of gRPC ahead of time: a burst comes in within a few turns of the event loop. One costs a kilobyte.
 API_CALLS_ASKED_FOR = 64
-# Calls that have come and are not looked at yet: as many as all rooms hold, and as many again to be turned away. What is
-# past it, and left to itself what is past a thousand, gRPC cancels without a word. One costs 13 kB and what of its
+# Calls that have come and are not looked at yet: as many as all rooms hold, and as many again to be turned away. What
+# is past it, and left to itself what is past a thousand, gRPC cancels without a word. One costs 13 kB and what of its
 # message is here.
 API_CALLS_UNSEEN_MAX = 20_000
 # Older ones gRPC lets go of, without a word as well: longer than callers wait and than machines are halted.
@@ -74,6 +74,10 @@ API_ITEMS_LOOKED_AT_MAX = 10_000
 API_DEADLINE_S_MAX = 100 * 366 * 86_400.0
 # After the last answer is written, the time its bytes get to leave before the connections close.
 API_STOP_S = 1.0
+# Nobody has come for so long: whoever asks again as soon as it has an answer is now waiting for one.
+API_LULL_S = 0.05
+# Callers of a server that leaves wait at most so long for their refusal, until nobody comes any more.
+API_PARTING_S_MAX = 0.5
 # What findings call the text by: a path somebody typed.
 API_FILENAME_CHARS_MAX = 255
 # A client that is gone without a word (a cut cable) is pinged while it waits, as often as proxies look for silence.

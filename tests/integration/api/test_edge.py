@@ -21,6 +21,9 @@ from orchestrator.v1.saga_service_pb2_grpc import SagaServiceStub
 from tests.integration.api.rig import PATIENCE_S, Listen, Rig, Shelf, Ticks, running, status_of
 
 BURST = 3_600
+CROWD = 200
+ONCE = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+"""A connection of its own, on which gRPC repeats nothing by itself."""
 METHOD = "/orchestrator.v1.SagaService/GetSaga"
 
 
@@ -301,10 +304,9 @@ async def test_a_drain_refuses_what_is_new_and_answers_what_waits() -> None:
 async def test_a_burst_larger_than_grpc_keeps_by_itself_is_answered_to_the_last_call() -> None:
     # Past a thousand that nobody has looked at gRPC hangs up on some, past three thousand on all.
     async with running() as rig, AsyncExitStack() as stack:
-        apart = [("grpc.use_local_subchannel_pool", 1)]  # connections of their own: one has room for a thousand calls
         stubs: list[Any] = []
-        for _ in range(4):
-            channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{rig.port}", options=apart))
+        for _ in range(4):  # one connection has room for a thousand calls
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{rig.port}", options=ONCE))
             await channel.channel_ready()
             stubs.append(SagaServiceStub(channel))
         calls = [stub.GetSaga(get()) for _ in range(BURST // len(stubs)) for stub in stubs]
@@ -312,6 +314,33 @@ async def test_a_burst_larger_than_grpc_keeps_by_itself_is_answered_to_the_last_
     codes = Counter(end.code() for end in ends if isinstance(end, grpc.aio.AioRpcError))
     assert set(codes) <= {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.RESOURCE_EXHAUSTED}
     assert codes.total() == BURST
+
+
+async def test_callers_who_ask_again_at_once_are_told_of_the_drain_and_never_hung_up_on() -> None:
+    ends: Counter[grpc.StatusCode] = Counter()
+    is_known = asyncio.Event()
+
+    async def ask_again(stub: Any) -> None:
+        is_told = True
+        while is_told:
+            error = await failed(stub.GetSaga(get()))
+            ends[error.code()] += 1
+            is_told = status_of(error) is not None  # by us; where it is gRPC that speaks, nobody listens any more
+            if ends[grpc.StatusCode.NOT_FOUND] >= CROWD:
+                is_known.set()
+
+    async with (
+        running() as rig,
+        grpc.aio.insecure_channel(f"127.0.0.1:{rig.port}", options=ONCE) as channel,
+        asyncio.timeout(PATIENCE_S),
+        asyncio.TaskGroup() as crowd,
+    ):
+        for _ in range(CROWD):
+            crowd.create_task(ask_again(SagaServiceStub(channel)))
+        await is_known.wait()
+        await rig.api.drain(PATIENCE_S)
+    assert set(ends) == {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE}
+    assert ends[grpc.StatusCode.UNAVAILABLE] >= 2 * CROWD, "each was told of the drain, and then met nobody"
 
 
 async def _start(rig: Rig, request: rpc.StartSagaRequest) -> rpc.StartSagaResponse:

@@ -100,3 +100,29 @@ def test_a_start_that_waits_for_the_end_takes_a_waits_place_with_or_without_a_si
     ):
         assert room_of(f"/{SAGA_SERVICE}/{method}", patient) is Room.WAIT
         assert room_of(f"/{SAGA_SERVICE}/{method}", brief) is Room.CALL
+
+
+async def test_a_refusal_waits_while_it_is_held() -> None:
+    door = admission()
+    await door.told()
+    door.hold()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.0):
+            await door.told()
+    door.let_go()
+    await door.told()
+
+
+async def test_a_lull_is_when_nobody_was_refused_for_a_while_and_there_is_one_where_nobody_was_at_all() -> None:
+    door = admission()
+    door.close()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await door.lull(quiet_s=60.0, within_s=60.0)
+    assert loop.time() - began < 60.0
+    for quiet_s in (0.001, 60.0):  # the second time it is the bound
+        with pytest.raises(Draining), door.admit(Room.CALL):
+            pass
+        began = loop.time()
+        await door.lull(quiet_s, within_s=0.01)
+        assert loop.time() - began >= min(quiet_s, 0.01)
