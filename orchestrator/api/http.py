@@ -4,18 +4,21 @@ uvicorn's own `serve` takes over the process's signals and, where the port is ta
 one by one: we open the socket, it speaks HTTP on our event loop, and we say when it ends.
 """
 
+import asyncio
 import errno
 import gzip
 import logging
 import re
 import socket
 from collections.abc import Callable
+from typing import Any, cast
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from orchestrator import limits
 from orchestrator.api.server import Listen
@@ -41,14 +44,13 @@ class HttpServer:
                     ]
                 ),
                 loop="none",
-                http="h11",
+                http=cast(type[asyncio.Protocol], _Connections().protocol),
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 date_header=False,
-                limit_concurrency=limits.HTTP_CONNECTIONS_MAX,
                 timeout_graceful_shutdown=int(limits.API_STOP_S),
             )
         )
@@ -85,6 +87,36 @@ class HttpServer:
             headers["content-encoding"] = "gzip"
             page = gzip.compress(page, limits.HTTP_GZIP_LEVEL, mtime=0)
         return Response(page, headers=headers)
+
+
+class _Connections:
+    """As many as the bound; past it the oldest is cut, so that a probe gets in where others say nothing.
+
+    uvicorn's own bound refuses the newest, and it keeps for ever those on which nothing is said: a hundred of them, and
+    a process in good health would be called dead.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[H11Protocol, None] = {}
+        """The oldest first; with some that are closed."""
+
+    def protocol(self, **given: Any) -> H11Protocol:  # noqa: ANN401  # uvicorn's, and passed on
+        """Make room for one more connection, and return who speaks on it."""
+        begun = [each for each in self._open if _transport(each) is not None]
+        for each in begun:
+            if each.transport.is_closing():
+                del self._open[each]
+            elif len(self._open) >= limits.HTTP_CONNECTIONS_MAX:
+                each.transport.abort()
+                del self._open[each]
+        made = H11Protocol(**given)
+        self._open[made] = None
+        return made
+
+
+def _transport(speaker: H11Protocol) -> asyncio.Transport | None:
+    """Return what uvicorn says is always there; between its making and its connection it is not."""
+    return cast(asyncio.Transport | None, speaker.transport)
 
 
 def _takes_gzip(accepted: str) -> bool:

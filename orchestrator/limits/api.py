@@ -86,9 +86,10 @@ API_KEEPALIVE_S = 60.0
 API_KEEPALIVE_ACK_S = 20.0
 # Clients may ping as often as this without being called abusive: gRPC for Go and for Java ping no more often.
 API_PING_S_MIN = 10.0
-# Connections that wait to be accepted: a turn of the loop accepts them all, and more than the limit below are refused.
+# Connections that wait to be accepted: a turn of the loop accepts them all.
 HTTP_BACKLOG = 128
-# Probes and a scraper need a handful of connections; the page is not for crowds.
+# Probes and a scraper need a handful of connections; the page is not for crowds. For one more the oldest is cut, since
+# most of those that are open do not say anything.
 HTTP_CONNECTIONS_MAX = 100
 # The page of figures repeats itself: the cheapest level makes it twenty times smaller, in a millisecond for a megabyte.
 HTTP_GZIP_LEVEL = 1

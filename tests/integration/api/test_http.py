@@ -1,6 +1,7 @@
 """The HTTP side: probes and figures, without touching the process's signals."""
 
 import asyncio
+import contextlib
 import json
 import signal
 
@@ -74,14 +75,23 @@ async def test_a_taken_port_is_named_with_the_way_out() -> None:
         await http.stop()
 
 
-async def test_connections_have_a_bound() -> None:
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nhost"])
+async def test_a_probe_gets_in_where_others_say_nothing_or_half_a_request_and_the_oldest_of_them_is_cut(
+    said: bytes,
+) -> None:
     async with running() as rig:
         http = server(rig.orchestrator)
         port = await http.start()
         idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(limits.HTTP_CONNECTIONS_MAX)]
-        assert (await fetch(port, "/healthz"))[0] == 503
+        for _, writer in idle:
+            writer.write(said)
+        assert (await fetch(port, "/healthz"))[0] == 200
+        oldest, _ = idle[0]
+        with contextlib.suppress(ConnectionResetError):
+            assert await oldest.read() == b""
+        _, youngest = idle[-1]
+        youngest.write(b"GET /healthz HTTP/1.1\r\nhost: here\r\n\r\n"[len(said) :])
+        assert (await idle[-1][0].readline()).split()[1] == b"200"
         for _, writer in idle:
             writer.close()
-        while (await fetch(port, "/healthz"))[0] != 200:
-            pass
         await http.stop()
