@@ -265,6 +265,14 @@ _EVENT_LOOP_AND_ACTORS = (
         queries=one(grown("saga_event_loop_stalls_total", "instance"), "{{instance}}"),
     ),
     Panel(
+        title="Wall clock ahead",
+        unit="s",
+        alert="SagaClockSet",
+        tells="Of the process's own clock, which follows it by 1 % of the time that passes. Not 0: the wall clock was "
+        "set (on PostgreSQL the database's), and timers do not follow at once.",
+        queries=one(f"max by (instance) (saga_clock_offset_seconds{{{PROCESS}}})", "{{instance}}"),
+    ),
+    Panel(
         title="Sagas in memory",
         unit="none",
         tells="At most 100,000; what sleeps or waits is not among them.",

@@ -11,6 +11,7 @@ from orchestrator.bootstrap.stores import Store
 from orchestrator.config import Settings
 from orchestrator.definition import Revisions
 from orchestrator.invoker import GrpcInvoker
+from orchestrator.ports.clock import Clock
 from orchestrator.ports.cluster import ClusterView
 from orchestrator.runtime import Orchestrator
 from orchestrator.telemetry import Metrics, asked, instruments
@@ -21,6 +22,7 @@ class Parts(Protocol):
     """What of a node is asked."""
 
     metrics: Metrics
+    clock: Clock
     store: Store
     cluster: ClusterView
     invoker: GrpcInvoker
@@ -57,6 +59,7 @@ def show(node: Parts, settings: Settings) -> None:
         lambda: asked.paused(invoker.paused()),
         lambda: asked.targets(names, invoker.in_flight(), invoker.waiting()),
         partial(_runtime, node.orchestrator, node.revisions),
+        partial(_clock, node.clock),
         partial(_build, settings),
     )
     if settings.sqlite_path is not None:
@@ -70,6 +73,11 @@ def _runtime(orchestrator: Orchestrator, revisions: Revisions) -> Iterator[Fact]
     yield instruments.RECOVERED, (), stats.recovered
     yield instruments.ORPHANED, (), stats.orphaned
     yield instruments.REVISIONS_LOADED, (), len(revisions)
+
+
+def _clock(clock: Clock) -> Iterator[Fact]:
+    clock.now()
+    yield instruments.CLOCK_OFFSET, (), clock.off_s()
 
 
 def _build(settings: Settings) -> Iterator[Fact]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.bootstrap import figures
-from orchestrator.bootstrap.clock import SystemClock
+from orchestrator.bootstrap.clock import SystemClock, tell_when_set
 from orchestrator.bootstrap.stores import Store, open_store
 from orchestrator.config import Settings
 from orchestrator.definition import Revisions
@@ -112,7 +112,7 @@ async def open_node(
             stack.push_async_callback(tracing.drain)
         await stack.enter_async_context(orchestrator.running())
         servicers = await _join(place, orchestrator, revisions, stack)
-        await stack.enter_async_context(_forgetting(settings, store, clock, place.ownership, observer))
+        await stack.enter_async_context(_standing(settings, store, clock, place.ownership, observer))
         node = Node(
             orchestrator=orchestrator,
             revisions=revisions,
@@ -188,11 +188,12 @@ async def _join(
 
 
 @asynccontextmanager
-async def _forgetting(
+async def _standing(
     settings: Settings, store: Store, clock: Clock, ownership: Ownership, observer: Observer
 ) -> AsyncGenerator[None]:
-    """Forget what ended long ago while the block runs, where the settings say so."""
+    """While the block runs, see whether the clock is set, and forget what ended long ago where the settings say so."""
     tasks = Tasks()
+    tasks.spawn(tell_when_set(clock), name="clock")
     if settings.retention.is_on:
         keep_s = settings.retention.keep_s
         retention = Retention(

@@ -40,6 +40,8 @@ CLOCK_SLEW_MAX = 0.01
 # How often at most the process's clock looks at the wall clock, to follow it by that share. Between two looks it goes
 # on by the time that passes: a look costs as much as telling the time does.
 CLOCK_LOOK_S = 0.01
+# How often it is asked whether the wall clock was set: often enough for a line in the log, and next to no work.
+CLOCK_WATCH_S = 5.0
 # Records from which on a saga is read back beside the others rather than before them: half a second of work.
 LONG_RECORDS = 20_000
 # Such sagas read at once: each may be hundreds of megabytes.

@@ -14,6 +14,13 @@ class Clock(Protocol):
         """Return wall-clock time, Unix seconds: for what is recorded and compared over restarts."""
         ...
 
+    def off_s(self) -> float:
+        """Return by how much the wall clock is ahead of `now`, seconds, as when `now` was last asked for.
+
+        Other machines do not follow our `now`: what they compare with their wall clocks is an instant of ours and this.
+        """
+        ...
+
     def monotonic(self) -> float:
         """Return seconds that never go back: for measuring within one process."""
         ...
@@ -43,6 +50,8 @@ class SteadyTime:
         """When the wall clock was last looked at, by time elapsed."""
         self._ahead_s = wall() - self._looked
         """Of this clock before time elapsed, until the next look."""
+        self._off_s = 0.0
+        """Of the wall clock before this one, at that look: what is not made up for yet."""
         self._said = 0.0
 
     def now(self) -> float:
@@ -52,10 +61,19 @@ class SteadyTime:
         if passed_s >= CLOCK_LOOK_S:
             slew_s = passed_s * CLOCK_SLEW_MAX
             off_s = self._wall() - elapsed - self._ahead_s
-            self._ahead_s += off_s if -slew_s <= off_s <= slew_s else slew_s if off_s > 0.0 else -slew_s
+            followed_s = off_s if -slew_s <= off_s <= slew_s else slew_s if off_s > 0.0 else -slew_s
+            self._ahead_s += followed_s
+            self._off_s = off_s - followed_s
             self._looked = elapsed
         at = elapsed + self._ahead_s
         if at < self._said:
             return self._said
         self._said = at
         return at
+
+    def off_s(self) -> float:
+        """Return by how much the wall clock is ahead, seconds, as of the last look: at most `CLOCK_LOOK_S` ago.
+
+        It is 0 unless the wall clock was set, or gains or loses more than this one follows it by.
+        """
+        return self._off_s

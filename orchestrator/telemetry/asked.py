@@ -35,6 +35,7 @@ ASKED = (
     instruments.CLUSTER_TERMS,
     instruments.CLUSTER_FENCED,
     instruments.CLUSTER_RENEWALS_MISSED,
+    instruments.CLOCK_OFFSET,
     instruments.BUILD_INFO,
 )
 """All that are asked for; they have no numbers but those that the sources give."""

@@ -376,6 +376,13 @@ STALLED = Metric(
     unit="s",
     meaning="Time for which it was held up so",
 )
+CLOCK_OFFSET = Metric(
+    name="saga_clock_offset_seconds",
+    kind="gauge",
+    unit="s",
+    meaning="By how much the wall clock is ahead of the process's own, which follows it slowly where it was set; of"
+    " processes on PostgreSQL the database's clock is meant",
+)
 SPANS_EXPORTED = Metric(
     name="saga_spans_exported_total", kind="counter", unit="spans", meaning="Spans the collector has taken"
 )
@@ -451,6 +458,7 @@ METRICS = (
     LOOP_LAG,
     STALLS,
     STALLED,
+    CLOCK_OFFSET,
     SPANS_EXPORTED,
     SPANS_DROPPED,
     SPANS_WAITING,

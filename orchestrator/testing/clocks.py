@@ -39,11 +39,15 @@ class SimulatedClock:
         self._fates = fates
         self._life = life
         self._drawn = 0
-        self.now = SteadyTime(wall.at, self.monotonic).now
+        self._tell(SteadyTime(wall.at, self.monotonic))
 
     def follow(self, store: StoreTime) -> None:
         """Tell the store's time from now on; nobody has asked for the time yet."""
-        self.now = SteadyTime(store.wall, store.elapsed).now
+        self._tell(SteadyTime(store.wall, store.elapsed))
+
+    def _tell(self, steady: SteadyTime) -> None:
+        self.now = steady.now
+        self.off_s = steady.off_s
 
     def monotonic(self) -> float:
         return self._wall.elapsed()

@@ -76,6 +76,9 @@ class ManualClock:
     def now(self) -> float:
         return BEGIN_AT + self.step_s + asyncio.get_running_loop().time()
 
+    def off_s(self) -> float:
+        return 0.0
+
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 

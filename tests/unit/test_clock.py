@@ -1,13 +1,17 @@
 """The process's clock: wall time that no step of the wall clock moves."""
 
+import asyncio
 import functools
 import operator
+from collections.abc import Callable, Coroutine
 from uuid import RFC_4122
 
 import pytest
 
 from orchestrator.bootstrap import SystemClock
-from orchestrator.limits import CLOCK_SLEW_MAX
+from orchestrator.bootstrap.clock import tell_when_set
+from orchestrator.limits import CLOCK_SLEW_MAX, CLOCK_WATCH_S
+from tests.kit.runtime import run
 
 HOUR_S = 3_600.0
 
@@ -109,3 +113,77 @@ def test_what_follows_its_time_in_an_id_is_luck() -> None:
 
     ever, always = functools.reduce(operator.or_, drawn), functools.reduce(operator.and_, drawn)
     assert (ever ^ always).bit_count() == 74
+
+
+@pytest.mark.parametrize("step_s", [HOUR_S, -HOUR_S])
+def test_an_instant_of_ours_and_the_offset_is_what_the_wall_clock_shows(step_s: float) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    assert clock.off_s() == 0.0
+    machine.wall_at += step_s
+    for passed_s in (1.0, 60.0, HOUR_S, 90 * HOUR_S):
+        machine.passes(passed_s)
+        assert clock.now() + clock.off_s() == pytest.approx(machine.wall_at)
+        assert abs(clock.off_s()) == pytest.approx(HOUR_S - CLOCK_SLEW_MAX * (machine.elapsed_s - 50.0))
+    machine.passes(10 * HOUR_S)
+    clock.now()
+    assert clock.off_s() == 0.0, "it is made up for"
+
+
+def test_a_clock_that_is_followed_exactly_has_no_offset() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    for drift in (0.005, -0.005, 0.0):
+        machine.passes(10.0, drift=drift)
+        clock.now()
+        assert clock.off_s() == 0.0
+
+
+def told_while(story: Callable[[Machine], Coroutine[None, None, None]], caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what is told of a clock while a story goes on, in virtual time."""
+
+    async def telling() -> None:
+        loop = asyncio.get_running_loop()
+        machine = Machine()
+        clock = SystemClock(lambda: machine.wall_at + loop.time(), loop.time)
+        teller = loop.create_task(tell_when_set(clock))
+        await story(machine)
+        teller.cancel()
+
+    with caplog.at_level("INFO", "orchestrator.bootstrap"):
+        run(telling())
+    return [f"{record.levelname} {record.getMessage().partition(',')[0]}" for record in caplog.records]
+
+
+def test_it_is_told_once_when_the_wall_clock_is_set_and_once_when_that_is_made_up_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story(machine: Machine) -> None:
+        await asyncio.sleep(HOUR_S)  # poll: no fact, time is virtual here
+        machine.wall_at += 60.0
+        await asyncio.sleep(3 * HOUR_S)  # poll: no fact, time is virtual here
+
+    assert told_while(story, caplog) == [
+        "WARNING the wall clock is 60.0 s ahead of this process's own",
+        "INFO the wall clock and this process's own agree again",
+    ]
+
+
+def test_it_is_told_again_when_the_wall_clock_is_set_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(machine: Machine) -> None:
+        for step_s in (HOUR_S, -2 * HOUR_S, HOUR_S):
+            machine.wall_at += step_s
+            await asyncio.sleep(1.5 * CLOCK_WATCH_S)  # poll: no fact, time is virtual here
+
+    told = told_while(story, caplog)
+    assert [each.split(" s ")[1][:6] for each in told[:2]] == ["ahead ", "behind"]
+    assert [each.split()[0] for each in told] == ["WARNING", "WARNING", "INFO"]
+
+
+def test_what_clocks_differ_by_anyway_is_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(machine: Machine) -> None:
+        for step_s in (0.9, -0.9, -0.9, 0.9):
+            machine.wall_at += step_s
+            await asyncio.sleep(2 * HOUR_S)  # poll: no fact, time is virtual here
+
+    assert told_while(story, caplog) == []

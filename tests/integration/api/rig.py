@@ -67,6 +67,9 @@ class Ticks:
         self._reads += 1
         return 1_790_000_000.0 + self._reads / 1000
 
+    def off_s(self) -> float:
+        return 0.0
+
     def monotonic(self) -> float:
         return self.now()
 

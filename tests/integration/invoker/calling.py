@@ -24,6 +24,9 @@ class AheadClock:
     def now(self) -> float:
         return time.time() + self.ahead_s  # noqa: TID251  # this is a clock
 
+    def off_s(self) -> float:
+        return 0.0
+
     def monotonic(self) -> float:
         return time.monotonic()  # noqa: TID251  # this is a clock
 

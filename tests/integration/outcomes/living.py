@@ -58,6 +58,9 @@ class HurriedClock:
     def now(self) -> float:
         return time.time()  # noqa: TID251  # this is a clock
 
+    def off_s(self) -> float:
+        return 0.0
+
     def monotonic(self) -> float:
         return time.monotonic()  # noqa: TID251  # this is a clock
 

@@ -47,7 +47,7 @@ class HurriedClock:
 
     def __init__(self, loop: HurriedLoop) -> None:
         real = SystemClock(lambda: wall_clock() + loop.passed_s, lambda: elapsed() + loop.passed_s)
-        self.now, self.entropy, self.new_uid = real.now, real.entropy, real.new_uid
+        self.now, self.off_s, self.entropy, self.new_uid = real.now, real.off_s, real.entropy, real.new_uid
         self.monotonic = loop.time
 
 

@@ -37,6 +37,9 @@ class Clock:
     def now(self) -> float:
         return store_now() + self.jumped_s
 
+    def off_s(self) -> float:
+        return 0.0
+
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 

@@ -153,6 +153,9 @@ class FixedClock:
     def now(self) -> float:
         return 1_000.0
 
+    def off_s(self) -> float:
+        return 0.0
+
     def monotonic(self) -> float:
         return 0.0
 

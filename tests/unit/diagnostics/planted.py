@@ -31,6 +31,9 @@ class RealClock:
     def now(self) -> float:
         return time.time()  # noqa: TID251  # this is the clock
 
+    def off_s(self) -> float:
+        return 0.0
+
     def monotonic(self) -> float:
         return time.monotonic()  # noqa: TID251  # this is the clock
 

@@ -20,6 +20,9 @@ class FakeClock:
     def now(self) -> float:
         return self.wall
 
+    def off_s(self) -> float:
+        return 0.0
+
     def monotonic(self) -> float:
         return self.ticks
 
