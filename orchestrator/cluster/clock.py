@@ -3,13 +3,14 @@
 Each answer that carries the store's time says that the store's clock stood at `at` at some instant between the question
 and the answer. Taken to be in the middle, the error is at most half of the round trip, so the quickest of the last
 answers counts: on an ordinary network that is a millisecond, and a store that is busy for a while moves nobody's clock.
+An answer that no slowness explains says that the store's clock was set, and those before it count no more.
 """
 
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from orchestrator.limits import STORE_TIME_ERROR_S, STORE_TIME_LOOKS_MAX, STORE_TIME_SAMPLES
+from orchestrator.limits import CLOCK_SKEW_S, STORE_TIME_ERROR_S, STORE_TIME_LOOKS_MAX, STORE_TIME_SAMPLES
 from orchestrator.ports.leases import View
 
 logger = logging.getLogger("orchestrator.cluster")
@@ -40,7 +41,10 @@ class StoreTime:
         """Hear the store's clock, Unix seconds; `sent` and `received` are by `elapsed`."""
         if received < sent:
             return
-        self._samples.append((received - sent, at - (sent + received) / 2))
+        took_s, offset_s = received - sent, at - (sent + received) / 2
+        if self._best is not None and abs(offset_s - self._best[1]) > (took_s + self._best[0]) / 2 + CLOCK_SKEW_S:
+            self._samples.clear()
+        self._samples.append((took_s, offset_s))
         self._best = min(self._samples)
 
     def wall(self) -> float:

@@ -9,7 +9,8 @@ header               value
 `saga-op`            `forward` or `compensate`; of what is asked besides `probe`, `await` or `stop`
 `saga-attempt`       1, 2, 3, ...
 `saga-epoch`         the writer's fencing token: a service may refuse a lower one than it has seen
-`saga-not-after`     Unix seconds, decimal: a service that keeps the barrier contract refuses to act later (R13)
+`saga-not-after`     Unix seconds, decimal, by the wall clock: a service that keeps the barrier contract refuses to act
+                     later (R13)
 `saga-forward-key`   on an undo: the key of the operation it undoes
 `traceparent`        W3C Trace Context; absent where nobody is traced
 `tracestate`         as the caller sent it
@@ -65,8 +66,11 @@ class Given(aio.Metadata):
         return aio.Metadata(*self) + other
 
 
-def headers(call: CallRequest) -> Headers:
-    """Return the metadata of a call, in the order of the table above."""
+def headers(call: CallRequest, off_s: float) -> Headers:
+    """Return the metadata of a call, in the order of the table above.
+
+    `off_s`: by how much the wall clock, which the service compares with its own, is ahead of the call's deadline's.
+    """
     pairs = [
         ("idempotency-key", call.key),
         ("saga-id", call.saga_id),
@@ -74,7 +78,7 @@ def headers(call: CallRequest) -> Headers:
         ("saga-op", str(call.operation)),
         ("saga-attempt", str(call.attempt)),
         ("saga-epoch", str(call.epoch)),
-        ("saga-not-after", f"{call.deadline_at:.3f}"),
+        ("saga-not-after", f"{call.deadline_at + off_s:.3f}"),
     ]
     if call.operation is _COMPENSATE:
         pairs.append(("saga-forward-key", call.forward_key))

@@ -162,7 +162,8 @@ class GrpcInvoker:
             message = "the deadline had passed before the call could be sent"
             loop.call_soon(opened.settle, _unsent("DEADLINE_EXCEEDED", message, now))
             return
-        rpc = channel.stub(call.method)(call.request.data, timeout=remaining_s, metadata=Given(headers(call)))
+        metadata = Given(headers(call, self._clock.off_s()))
+        rpc = channel.stub(call.method)(call.request.data, timeout=remaining_s, metadata=metadata)
         opened.sent(rpc, now, loop.time() + remaining_s + CALL_OVERDUE_S)
         rpc.add_done_callback(partial(self._over, opened))
         self.methods.learn(call.target)

@@ -147,7 +147,7 @@ class Case:
             forward_key=idempotency_key(self.uid, STEP, Operation.FORWARD.value),
             trace=TraceContext(trace_id=0, span_id=0, sampled=False),
         )
-        return dict(headers(call))
+        return dict(headers(call, self.bench.clock.off_s()))
 
     async def _send(
         self,

@@ -2,10 +2,6 @@
 
 import asyncio
 import json
-import shutil
-import struct
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +33,7 @@ from tests.integration.clocks.naps import (
     real_s,
     values,
 )
+from tests.integration.clocks.offsets import Offsets
 from tests.integration.network.depot import Depot, depot
 from tests.kit.figures import keep
 from tests.kit.mesh import Program, channel
@@ -194,35 +191,6 @@ async def test_nothing_is_early_or_twice_and_everything_wakes_whatever_the_clock
     assert {name: each.findings.violations for name, each in told.items() if each.findings.violations} == {}
 
 
-@pytest.fixture(scope="module")
-def set_clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("cc")
-    if compiler is None or not sys.platform.startswith("linux"):
-        why = "a process's clock is set with a C compiler and LD_PRELOAD, and here is none"
-        keep("clocks_process", skipped=why)
-        pytest.skip(why)
-    library = tmp_path_factory.mktemp("set_clock") / "set_clock.so"
-    source = Path(__file__).parent / "set_clock.c"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl", "-lm"], check=True)
-    return library
-
-
-class Offsets:
-    """The file that a process's clocks are set by."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._wall_s = self._asleep_s = 0.0
-        self.move()
-
-    def move(self, wall_s: float = 0.0, asleep_s: float = 0.0) -> None:
-        """Set the wall clock, or suspend the machine."""
-        self._wall_s += wall_s + asleep_s
-        self._asleep_s += asleep_s
-        with self.path.open("r+b" if self.path.exists() else "wb") as file:
-            file.write(struct.pack("dd", self._wall_s, self._asleep_s))
-
-
 async def begin(connection: grpc.aio.Channel, definitions: Iterable[str], life: str) -> dict[str, SagaId]:
     started = {definition: SagaId(f"{definition}{life}") for definition in definitions}
     for definition, saga in started.items():
@@ -246,10 +214,14 @@ async def told_early(connection: grpc.aio.Channel, sagas: Iterable[SagaId]) -> l
 
 
 async def test_a_real_process_is_not_misled_by_its_clocks(tmp_path: Path, set_clock: Path) -> None:
-    offsets = Offsets(tmp_path / "offsets")
-    environ = {"LD_PRELOAD": str(set_clock), "SET_CLOCK": str(offsets.path)}
-    arguments = ("serve", "--config", "saga.yaml")
-    server = Program(name="orchestrator", module="orchestrator", arguments=arguments, folder=tmp_path, environ=environ)
+    offsets = Offsets(tmp_path / "offsets", set_clock)
+    server = Program(
+        name="orchestrator",
+        module="orchestrator",
+        arguments=("serve", "--config", "saga.yaml"),
+        folder=tmp_path,
+        environ=offsets.environ,
+    )
     answers: dict[SagaId, str] = {}
     wrong: list[str] = []
     async with depot(keeps=False) as far:

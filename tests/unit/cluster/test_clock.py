@@ -9,13 +9,17 @@ OFFSET_S = 1_800_000_000.0
 
 class Machine:
     def __init__(self, wall_error_s: float = 0.0) -> None:
-        self.passed_s = 0.0
+        self.passed_s = self._step_s = 0.0
         self.time = StoreTime(lambda: self.passed_s, lambda: OFFSET_S + self.passed_s + wall_error_s)
+
+    def set_by(self, seconds: float) -> None:
+        """Set the store's clock."""
+        self._step_s += seconds
 
     def ask(self, there_s: float, back_s: float) -> None:
         """Ask a store whose clock is `OFFSET_S` ahead of the time elapsed."""
         sent = self.passed_s
-        at = OFFSET_S + sent + there_s
+        at = OFFSET_S + self._step_s + sent + there_s
         self.passed_s += there_s + back_s
         self.time.heard(sent, at, self.passed_s)
         self.passed_s += 1.0
@@ -73,3 +77,19 @@ def test_two_machines_with_wrong_clocks_agree_at_once_when_they_heard_the_store_
         steady = SteadyTime(machine.time.wall, machine.time.elapsed)
         nows.append(steady.now() - machine.passed_s)
     assert nows[0] == pytest.approx(nows[1], abs=0.004)
+
+
+@pytest.mark.parametrize("step_s", [3_600.0, -3_600.0, 2.0])
+def test_a_clock_of_the_store_that_was_set_is_known_with_the_next_answer(step_s: float) -> None:
+    machine = Machine()
+    machine.ask(0.001, 0.001)
+    machine.set_by(step_s)
+    machine.ask(0.2, 0.2)
+    assert machine.time.wall() == pytest.approx(OFFSET_S + step_s + machine.passed_s, abs=0.2)
+
+
+def test_an_answer_that_took_its_time_does_not_say_that_the_clock_was_set() -> None:
+    machine = Machine()
+    machine.ask(0.001, 0.001)
+    machine.ask(8.0, 0.0)
+    assert machine.time.wall() == pytest.approx(OFFSET_S + machine.passed_s, abs=0.002)

@@ -32,7 +32,7 @@ FORWARD = CallRequest(
 
 
 def test_a_forward_call_says_who_asks_and_until_when() -> None:
-    assert headers(FORWARD) == (
+    assert headers(FORWARD, 0.0) == (
         ("idempotency-key", "7d1c3a52-0000-5000-8000-000000000001"),
         ("saga-id", "report-7F3A"),
         ("saga-step", "score"),
@@ -46,35 +46,41 @@ def test_a_forward_call_says_who_asks_and_until_when() -> None:
 
 
 def test_baggage_travels_as_it_was_kept_and_not_where_there_is_none() -> None:
-    said = headers(replace(FORWARD, baggage="tenant=acme;via=web,plan=7"))
+    said = headers(replace(FORWARD, baggage="tenant=acme;via=web,plan=7"), 0.0)
     assert [value for name, value in said if name == "baggage"] == ["tenant=acme;via=web,plan=7"]
-    assert "baggage" not in dict(headers(FORWARD))
+    assert "baggage" not in dict(headers(FORWARD, 0.0))
+
+
+def test_not_after_is_by_the_clock_that_the_service_compares_it_with() -> None:
+    assert dict(headers(FORWARD, 3_600.0))["saga-not-after"] == "1764003600.250"
+    assert dict(headers(FORWARD, -3_600.0))["saga-not-after"] == "1763996400.250"
 
 
 def test_an_undo_names_the_operation_it_undoes() -> None:
     undo = replace(FORWARD, operation=Operation.COMPENSATE, key="undo-key")
-    said = dict(headers(undo))
+    said = dict(headers(undo, 0.0))
     assert said["idempotency-key"] == "undo-key"
     assert said["saga-op"] == "compensate"
     assert said["saga-forward-key"] == FORWARD.key
-    assert "saga-forward-key" not in dict(headers(FORWARD))
+    assert "saga-forward-key" not in dict(headers(FORWARD, 0.0))
 
 
 def test_an_unsampled_trace_is_passed_on_as_unsampled() -> None:
-    said = dict(headers(replace(FORWARD, trace=TraceContext(trace_id=1, span_id=2, sampled=False))))
+    said = dict(headers(replace(FORWARD, trace=TraceContext(trace_id=1, span_id=2, sampled=False)), 0.0))
     assert said["traceparent"].endswith("-00")
     assert "tracestate" not in said
 
 
 def test_invalid_trace_ids_are_not_sent() -> None:
     for trace_id, span_id in ((0, 1), (1, 0)):
-        said = dict(headers(replace(FORWARD, trace=TraceContext(trace_id=trace_id, span_id=span_id, sampled=True))))
+        trace = TraceContext(trace_id=trace_id, span_id=span_id, sampled=True)
+        said = dict(headers(replace(FORWARD, trace=trace), 0.0))
         assert "traceparent" not in said
 
 
 @given(st.text(max_size=600))
 def test_a_trace_state_that_grpc_would_refuse_is_left_out(state: str) -> None:
-    said = dict(headers(replace(FORWARD, trace=TraceContext(trace_id=1, span_id=1, sampled=True, state=state))))
+    said = dict(headers(replace(FORWARD, trace=TraceContext(trace_id=1, span_id=1, sampled=True, state=state)), 0.0))
     sent = said.get("tracestate", "")
     assert sent in {"", state}
     assert all(" " <= character <= "~" for character in sent)
@@ -84,7 +90,7 @@ def test_a_trace_state_that_grpc_would_refuse_is_left_out(state: str) -> None:
 
 
 def test_grpc_is_given_the_headers_as_they_are() -> None:
-    said = headers(FORWARD)
+    said = headers(FORWARD, 0.0)
     given = Given(said)
     assert tuple(given) == said
     assert len(given) == len(said)
@@ -92,7 +98,7 @@ def test_grpc_is_given_the_headers_as_they_are() -> None:
 
 
 def test_the_headers_are_what_grpcs_own_metadata_is_to_an_interceptor() -> None:
-    said = headers(FORWARD)
+    said = headers(FORWARD, 0.0)
     own = aio.Metadata(*said)
 
     assert Given(said)["saga-id"] == own["saga-id"] == "report-7F3A"
@@ -111,7 +117,7 @@ def test_the_headers_are_what_grpcs_own_metadata_is_to_an_interceptor() -> None:
 
 
 def test_a_header_that_an_interceptor_adds_is_sent() -> None:
-    said = headers(FORWARD)
+    said = headers(FORWARD, 0.0)
     given = Given(said)
 
     given.add("x-tenant", "acme")
