@@ -122,7 +122,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; return its exit code, every expected failure told on standard error."""
     try:
         if not _has_time():
-            raise ConfigError("this machine's clock shows a time after the year 2261, or none: set it and try again")
+            raise ConfigError("this machine's clock shows a time after the year 2261: set it and try again")
         result = saga.main(list(arguments), prog_name="saga", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.Exit as ended:
