@@ -103,7 +103,9 @@ def cancelled(reason: str) -> Cause:
 def _stopped_by_failure(draft: Draft) -> bool:
     """Go backward if a step that settled in this very decision failed; an earlier one has had its consequences."""
     may_have = _may_have_failed(draft)
-    cause = failure(draft.state, may_have) if may_have else None
+    if not may_have:
+        return False
+    cause = failure(draft.state, may_have)
     if cause is not None:
         begin(draft, cause)
     return cause is not None
@@ -111,13 +113,14 @@ def _stopped_by_failure(draft: Draft) -> bool:
 
 def _may_have_failed(draft: Draft) -> Sequence[StepId]:
     """Look at what settled now; what failed before it had its consequences then, unless something was held back."""
-    plan, found = draft.state.plan, list[StepId]()
+    found: Sequence[StepId] = ()
     for event in draft.events:
         if type(event) is StepSettled:
+            plan = draft.state.plan
             if not draft.nothing_was_held:
                 return plan.top
             if not is_good(event.outcome, event.reason) and event.step in plan.steps:
-                found += [event.step] if plan.steps[event.step].scope is None else []
+                found = (*found, event.step) if plan.steps[event.step].scope is None else found
     return found
 
 
