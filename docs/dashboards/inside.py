@@ -142,6 +142,13 @@ _STORE_AND_BACKLOG = (
         ),
     ),
     Panel(
+        title="Behind with forgetting",
+        unit="s",
+        tells="For how long there has been something to forget without a break, where `retention` is set. The longer, "
+        "the more of the time it takes: growing for half an hour, more ends than the store can remove.",
+        queries=one(f"max by (instance) (saga_retention_behind_seconds{{{PROCESS}}})", "{{instance}}"),
+    ),
+    Panel(
         title="Connections to PostgreSQL",
         unit="none",
         tells="Those that work, and how many there may be. All at work for long: the database is slow.",

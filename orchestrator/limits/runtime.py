@@ -76,8 +76,14 @@ DRAIN_POLL_S = 0.01
 RETENTION_INTERVAL_S = 60.0
 # Sagas forgotten at once: with the usual ten to twenty records each, some milliseconds.
 RETENTION_SAGAS = 100
-# Share of the time that forgetting may take while there is something to forget.
+# Share of the time that forgetting may take while it keeps up: what ends is forgotten, and nobody notices.
 RETENTION_SHARE = 0.04
+# Behind for longer than this, its share doubles with each time as long: as much has to go as ends, or the store grows
+# for ever. Nobody waits for it, so that it may take some minutes to find the share that it needs.
+RETENTION_BEHIND_S = 120.0
+# Its share at the most, after eight minutes behind: a saga is forgotten for less than a tenth of what running it costs,
+# so that half of the time is beyond what any load needs, and the other half is left to it.
+RETENTION_SHARE_MAX = 0.5
 # Shortest time that an ended saga is kept: whoever waits for its end, anywhere, has to find it, and its spans leave.
 RETENTION_S_MIN = 60.0
 # Containers more than at its last look, after which the collector of cycles looks: 0.3 microseconds for each without a

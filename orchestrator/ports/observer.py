@@ -59,6 +59,9 @@ class Observer(Protocol):
     def forgotten(self, definition: str, count: int) -> None:
         """So many ended sagas of a definition were removed."""
 
+    def retention_behind(self, seconds: float) -> None:
+        """For so long there has been something to forget without a break; 0 where nothing is left."""
+
 
 class Silence:
     """The observer that does not care; also the base of observers that care about one thing."""
@@ -74,3 +77,4 @@ class Silence:
     def refused(self, reason: str) -> None: ...
     def stalled(self, seconds: float) -> None: ...
     def forgotten(self, definition: str, count: int) -> None: ...
+    def retention_behind(self, seconds: float) -> None: ...

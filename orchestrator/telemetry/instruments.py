@@ -141,6 +141,13 @@ FORGOTTEN = Metric(
     labels=("definition",),
     meaning="Ended sagas removed because they had been kept for as long as `retention` says",
 )
+RETENTION_BEHIND = Metric(
+    name="saga_retention_behind_seconds",
+    kind="gauge",
+    unit="s",
+    meaning="For how long there has been something to forget without a break: no ended saga is kept for longer than"
+    " `retention` says by more than this and a minute; 0 where nothing is left",
+)
 DEFINITIONS = Metric(
     name="saga_definitions",
     kind="gauge",
@@ -421,6 +428,7 @@ METRICS = (
     RECOVERED,
     ORPHANED,
     FORGOTTEN,
+    RETENTION_BEHIND,
     DEFINITIONS,
     REVISIONS_LOADED,
     ATTEMPTS,

@@ -82,6 +82,7 @@ class Metrics:
         self._commit_streams = histogram(instruments.COMMIT_STREAMS).of()
         self._commit_records = counter(instruments.COMMIT_RECORDS).of()
         self._actors = gauge(instruments.ACTORS).of()
+        self._retention_behind = gauge(instruments.RETENTION_BEHIND).of()
         self._mailbox_depth = histogram(instruments.MAILBOX_DEPTH).of()
         self._quarantined = counter(instruments.QUARANTINED).of()
         self._api_requests = counter(instruments.API_REQUESTS)
@@ -285,6 +286,9 @@ class Metrics:
 
     def forgotten(self, definition: str, count: int) -> None:
         self._forgotten.of(definition).inc(count)
+
+    def retention_behind(self, seconds: float) -> None:
+        self._retention_behind.set(seconds)
 
     # --- outbox.SpanMeter --------------------------------------------------------------------------------------------
 

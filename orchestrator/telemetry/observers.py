@@ -57,6 +57,9 @@ class Observers:
     def forgotten(self, definition: str, count: int) -> None:
         self._tell("forgotten", definition, count)
 
+    def retention_behind(self, seconds: float) -> None:
+        self._tell("retention_behind", seconds)
+
     def _tell(self, fact: str, *told: object) -> None:
         for observer, hear in self._told[fact]:
             try:

@@ -149,6 +149,9 @@ class Heed:
     def forgotten(self, definition: str, count: int) -> None:
         self._observer.forgotten(definition, count)
 
+    def retention_behind(self, seconds: float) -> None:
+        self._observer.retention_behind(seconds)
+
 
 async def asked_for_nothing(journal: Journal, struck: Iterable[Fault], plan_of: PlanOf) -> list[str]:
     """I23: who asks a person to undo something was refused by a service, or by a child that is past its pivot."""

@@ -33,7 +33,8 @@ def choose(connection: apsw.Connection, definition: str, before_at: float, limit
     sagas: list[int] = []
     found: dict[int, str] = {}
     records = 0
-    for saga, saga_id, version, parent in connection.execute(SQL["forgettable"], (definition, before_at, limit)):
+    may_go = json.loads(str(connection.execute(SQL["forgettable"], (definition, before_at, limit)).get))
+    for saga, saga_id, version, parent in may_go:
         if parent is None:
             found[saga] = _parent(connection, saga, saga_id)
         records += version

@@ -102,3 +102,10 @@ def test_what_may_go_is_looked_up() -> None:
     said = "; ".join(str(row[3]) for row in plan)
     assert "USING INDEX sagas_ended" in said
     assert "TEMP B-TREE" not in said
+
+
+def test_what_may_go_is_told_at_once_whatever_its_number() -> None:
+    connection = apsw.Connection(":memory:")
+    migrate(connection, shipped(), "f")
+    rows = connection.execute(SQL["forgettable"], ("epro", 9.0, 9)).fetchall()
+    assert rows == [("[]",)], "after each row the reader would wait for its turn of the interpreter"
