@@ -69,6 +69,7 @@ def _is(line: str, shown: str) -> bool:
     return line.startswith(shown.removesuffix("…")) if shown.endswith("…") else line == shown
 
 
+@pytest.mark.timeout(600)  # its commands run thousands of sagas
 def test_every_command_answers_as_the_page_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands = [command for command in PAGE.commands if command.text.startswith("saga ")]
     assert len(commands) == 6
