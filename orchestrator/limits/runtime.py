@@ -21,6 +21,9 @@ READ_RECORDS_MAX = 10_000
 FOLD_RECORDS_MAX = 500
 # Callers that wait for or watch sagas in one process, each with an open RPC.
 WATCHERS_MAX = 10_000
+# Records that a stream of events reads at once: each stream holds two such pages for as long as its reader is slow, and
+# requests and replies hang on them.
+WATCH_RECORDS_MAX = 250
 # When a caller who was turned away should come back, where nothing better is known.
 RETRY_AFTER_S_DEFAULT = 1.0
 # Ended sagas whose last state is remembered, because whoever started them is about to ask.

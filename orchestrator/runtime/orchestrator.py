@@ -12,7 +12,7 @@ from functools import partial
 from orchestrator.errors import JournalUnavailable, NotFound
 from orchestrator.frozen import changed, frozen
 from orchestrator.ids import SagaId
-from orchestrator.limits import DRAIN_POLL_S, JOURNAL_AWAY_PAUSE_S, READ_RECORDS_MAX
+from orchestrator.limits import DRAIN_POLL_S, JOURNAL_AWAY_PAUSE_S, WATCH_RECORDS_MAX
 from orchestrator.ports.clock import Clock
 from orchestrator.ports.diagnostics import ActorFacts
 from orchestrator.ports.invoker import Invoker
@@ -257,7 +257,7 @@ class Orchestrator:
             self._directory.supervisor.refuse_quarantined(saga)
             seen = after_version
             while True:
-                records = await self._journal.read(saga, seen, READ_RECORDS_MAX)
+                records = await self._journal.read(saga, seen, WATCH_RECORDS_MAX)
                 if records:
                     seen = records[-1].version
                     yield records

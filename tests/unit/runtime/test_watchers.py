@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+import pytest
+
 from orchestrator.ids import SagaId
 from orchestrator.ports.invoker import CallRequest
-from orchestrator.runtime import Until
+from orchestrator.runtime import Until, orchestrator
 from orchestrator.runtime.watchers import Watch, Watchers
 from orchestrator.saga import blank
 from orchestrator.saga.events import Report
@@ -15,6 +17,10 @@ from tests.kit.runtime import Process, run
 
 SAGA = SagaId("s")
 HANGING = plan(step("a", idempotent=True), step("b", "a", idempotent=True))
+
+
+def answers(_call: CallRequest) -> Report:
+    return report()
 
 
 def answers_a(call: CallRequest) -> Report | None:
@@ -66,5 +72,19 @@ def test_a_wait_that_runs_out_gives_the_saga_as_it_stands_then() -> None:
             state = await process.orchestrator.wait("s", Until.TERMINAL, 0, 5.0)
             assert state.version > begun.state.version
             assert state == await process.orchestrator.get("s")
+
+    run(story())
+
+
+def test_whoever_watches_a_long_saga_is_given_it_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        monkeypatch.setattr(orchestrator, "WATCH_RECORDS_MAX", 2)
+        process = Process(answers, HANGING)
+        async with process.orchestrator.running():
+            await process.start()
+            last = (await process.ended()).version
+            pages = [[record.version for record in page] async for page in process.orchestrator.watch("s", 0)]
+            assert max(map(len, pages)) == 2
+            assert [version for page in pages for version in page] == list(range(1, last + 1))
 
     run(story())
