@@ -44,6 +44,7 @@ def claim(file: Path) -> Held:
     _refuse_network_disk(file)
     held: list[int] = []
     try:
+        _refuse_what_is_no_file(file)
         held.append(os.open(_lock_of(file), os.O_RDWR | os.O_CREAT, 0o600))
         fcntl.flock(held[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(held[0], 0)
@@ -143,6 +144,15 @@ def _refuse_network_disk(file: Path) -> None:
         raise ConfigError(
             f"the journal {file} is on a network file system ({kind}): its locks and syncs cannot be relied on, so "
             f"nothing was opened; put the journal on a local disk",
+            path=str(file),
+        )
+
+
+def _refuse_what_is_no_file(file: Path) -> None:
+    """Nothing is made beside a folder or a device, as a lock file would be."""
+    if file.exists() and not file.is_file():
+        raise ConfigError(
+            f"the journal {file} is a folder or a device, no file: nothing was opened; name a file for it",
             path=str(file),
         )
 

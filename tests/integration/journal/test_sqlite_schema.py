@@ -1,3 +1,4 @@
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,11 @@ def _folder(folder: Path) -> Path:
     return folder
 
 
+def _device(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe")
+    return folder / "pipe"
+
+
 def _missing_folder(folder: Path) -> Path:
     return folder / "nowhere" / "journal.db"
 
@@ -79,7 +85,8 @@ def _read_only_place(_: Path) -> Path:
     ("place", "why"),
     [
         (_not_a_database, "not a SQLite database; name another file"),
-        (_folder, "Is a directory"),
+        (_folder, "is a folder or a device, no file"),
+        (_device, "is a folder or a device, no file"),
         (_missing_folder, "No such file or directory.*folder that exists"),
         (_under_a_file, "Not a directory"),
         (_read_only_place, "cannot be opened for writing"),
@@ -93,6 +100,7 @@ async def test_a_path_that_cannot_be_a_journal_is_explained(
         with pytest.raises(ConfigError, match=why) as raised:
             SqliteJournal.open(file)
         assert str(file) in raised.value.message
+        assert not file.with_name(f"{file.name}.lock").exists() or file.is_file(), "nothing is left beside it"
 
 
 async def test_a_file_that_another_program_writes_to_is_explained(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
