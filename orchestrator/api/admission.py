@@ -6,8 +6,8 @@ that a thousand patient callers cannot keep one new saga from starting.
 """
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext, suppress
 from enum import Enum
 from types import TracebackType
 
@@ -33,7 +33,11 @@ class Room(Enum):
 class Admission:
     """Counts what is in flight. One per server; everything happens on its event loop."""
 
-    def __init__(self, *, calls_max: int, waits_max: int) -> None:
+    def __init__(
+        self, *, calls_max: int, waits_max: int, large_bytes_max: int = limits.API_LARGE_REQUESTS_BYTES_MAX
+    ) -> None:
+        self._large_bytes_max = large_bytes_max
+        self._large_bytes = 0
         self._bounds = {
             Room.CALL: calls_max,
             Room.WAIT: waits_max,
@@ -91,6 +95,23 @@ class Admission:
         self._counts[room] -= 1
         if self.in_flight == 0:
             self._idle.set()
+
+    @contextmanager
+    def carry(self, size: int) -> Iterator[None]:
+        """Count the bytes of a large request while it is in flight; raise `Overloaded` where they are too many."""
+        carried = self._large_bytes
+        if carried and carried + size > self._large_bytes_max:
+            raise Overloaded(
+                "QUEUE_FULL",
+                f"the server has {carried} bytes of large requests in flight, and takes {self._large_bytes_max} at a"
+                " time; come back a little later",
+                limits.API_RETRY_AFTER_S,
+            )
+        self._large_bytes += size
+        try:
+            yield
+        finally:
+            self._large_bytes -= size
 
     def patience(self, timeout_s: float) -> AbstractAsyncContextManager[None]:
         """Bound a wait by time and by the drain; either ends it with `TimeoutError`."""

@@ -12,7 +12,9 @@ it does not take stays in our memory.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
@@ -111,16 +113,28 @@ class Edge(grpc.GenericRpcHandler):
     def _unary(self, name: str, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401
             async with self._guarded(name, context):
-                with self._counting.counted(name, context, is_stream=False) as course:
-                    if isinstance(request, InputInvalid):
-                        raise request
-                    room = course.room = self._room_of(name, request)
+                with self._counting.counted(name, context, is_stream=False) as course, self._carried(request) as read:
+                    room = course.room = self._room_of(name, read)
                     with self._admission.admit(room):
                         return await self._in_time(
-                            name, room, context, lambda: self._done(name, behaviour, request, context)
+                            name, room, context, lambda: self._done(name, behaviour, read, context)
                         )
 
         return answer
+
+    def _carried(self, request: Any) -> "AbstractContextManager[Any]":  # noqa: ANN401
+        """Give the request as its message, and count its bytes while it is large."""
+        if isinstance(request, InputInvalid):
+            raise request
+        return self._large(request) if isinstance(request, _Large) else nullcontext(request)
+
+    @contextmanager
+    def _large(self, request: "_Large") -> Iterator[Any]:
+        with self._admission.carry(len(request.data)):
+            read = request.read(request.data)
+            if isinstance(read, InputInvalid):
+                raise read
+            yield read
 
     async def _done(self, name: str, behaviour: Callable[..., Awaitable[Any]], request: Any, context: Context) -> Any:  # noqa: ANN401
         try:
@@ -155,11 +169,12 @@ class Edge(grpc.GenericRpcHandler):
     def _stream(self, name: str, behaviour: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
         async def answer(request: Any, context: Context) -> None:  # noqa: ANN401
             async with self._guarded(name, context):
-                with self._counting.counted(name, context, is_stream=True):
-                    if isinstance(request, InputInvalid):
-                        raise request
-                    with self._admission.admit(self._room_of(name, request)):
-                        await self._pass_on(behaviour(request, context), context)
+                with (
+                    self._counting.counted(name, context, is_stream=True),
+                    self._carried(request) as read,
+                    self._admission.admit(self._room_of(name, read)),
+                ):
+                    await self._pass_on(behaviour(read, context), context)
 
         return answer
 
@@ -244,6 +259,14 @@ def _wire(error: Exception, request: caller.Request) -> status.WireStatus:
     return status.internal(request.id)
 
 
+@dataclass(frozen=True, slots=True)
+class _Large:
+    """A request that nobody has read yet, since that takes several times its size in memory."""
+
+    data: bytes
+    read: Callable[[bytes], Any]
+
+
 def _readable(read: "Callable[[bytes], Any] | None") -> "Callable[[bytes], Any] | None":
     """Let bytes that are no request come in as their refusal: left to gRPC, they are a traceback and UNKNOWN."""
     if read is None:
@@ -255,7 +278,10 @@ def _readable(read: "Callable[[bytes], Any] | None") -> "Callable[[bytes], Any] 
         except DecodeError as error:
             return InputInvalid("request", f"cannot be read: {error}")
 
-    return read_or_refuse
+    def read_small(data: bytes) -> Any:  # noqa: ANN401
+        return read_or_refuse(data) if len(data) <= limits.API_SMALL_REQUEST_BYTES_MAX else _Large(data, read_or_refuse)
+
+    return read_small
 
 
 def _written(write: "Callable[[Any], bytes] | None") -> "Callable[[Any], bytes] | None":

@@ -72,6 +72,7 @@ class ApiBounds:
 
     calls: int = limits.API_CALLS_MAX
     waits: int = limits.API_WAITS_MAX
+    large_bytes: int = limits.API_LARGE_REQUESTS_BYTES_MAX
     streams_per_connection: int = limits.API_STREAMS_PER_CONNECTION_MAX
     message_bytes: int = limits.API_MESSAGE_BYTES_MAX
     metadata_bytes: int = limits.API_METADATA_BYTES_MAX
@@ -129,7 +130,14 @@ class ApiServer:
         self._orchestrator = orchestrator
         self._listen = listen
         if servicers is None:
-            servicers = Servicers(orchestrator, revisions, clock, calls_max=bounds.calls, waits_max=bounds.waits)
+            servicers = Servicers(
+                orchestrator,
+                revisions,
+                clock,
+                calls_max=bounds.calls,
+                waits_max=bounds.waits,
+                large_bytes_max=bounds.large_bytes,
+            )
         self._admission = servicers.admission
         self._desk = servicers.desk
         self._health = Health(services)

@@ -35,9 +35,10 @@ class Servicers:
         *,
         calls_max: int = limits.API_CALLS_MAX,
         waits_max: int = limits.API_WAITS_MAX,
+        large_bytes_max: int = limits.API_LARGE_REQUESTS_BYTES_MAX,
     ) -> None:
         """One for each orchestrator; nothing runs here until somebody asks."""
-        self.admission = Admission(calls_max=calls_max, waits_max=waits_max)
+        self.admission = Admission(calls_max=calls_max, waits_max=waits_max, large_bytes_max=large_bytes_max)
         self.sagas = SagaService(orchestrator=orchestrator, plans=revisions, admission=self.admission, clock=clock)
         self.operators = OperatorService(orchestrator=orchestrator, plans=revisions, clock=clock)
         commands = dict(self._commands())

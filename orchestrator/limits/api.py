@@ -19,6 +19,10 @@ API_CALLS_ASKED_FOR = 64
 API_CALLS_UNSEEN_MAX = 20_000
 # Older ones gRPC lets go of, without a word as well: longer than callers wait and than machines are halted.
 API_CALL_UNSEEN_S_MAX = 3_600.0
+# A request up to here is small: a thousand of them are 64 MiB, and so their number is bound enough.
+API_SMALL_REQUEST_BYTES_MAX = 64 * 1024
+# Bytes of larger requests in flight: one takes up to nine times its size in memory while it is read and recorded.
+API_LARGE_REQUESTS_BYTES_MAX = 64 * 1024 * 1024
 # What a caller may send before anybody reads it: HTTP/2's own default. A request that is larger costs one more exchange
 # with its caller; left to itself, gRPC takes every message in whole, also those of calls that it has not shown us.
 API_UNREAD_BYTES_MAX = 64 * 1024
