@@ -8,6 +8,7 @@ comes by its next call.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from grpc._cython import cygrpc
@@ -53,7 +54,8 @@ class _Core(cygrpc.AioServer):  # type: ignore[misc]  # without types
         if self.is_running():  # one that has not started may yet
             self._is_closing = True
             self._come.clear()
-        await super().shutdown(grace)
+        with suppress(UnicodeDecodeError):  # what its loop fell over is told where its end is waited for
+            await super().shutdown(grace)
         if self._asked:  # with none to come, gRPC ends each with an error
             await asyncio.wait(self._asked)
 

@@ -34,6 +34,7 @@ from orchestrator.telemetry.tracebacks import headline, told
 
 _GRPC_SERVER = "grpc._cython.cygrpc"
 _ANSWER_NOT_WRITTEN = "ExecuteBatchError raised in core by servicer method"
+_METADATA_NO_TEXT = "Invalid encoding on "
 _OURS = "orchestrator"
 _TASK = re.compile(r"name='([^']*)'")
 _NO_WORD = re.compile(r'[ "=]')
@@ -165,9 +166,12 @@ def is_news(record: logging.LogRecord) -> bool:
     A library's lines below WARNING are not: they may show what is on the wire. Nor is a caller who has left, whatever
     gRPC calls it: where a connection ends in the moment in which an answer is written to it, gRPC logs an error with a
     traceback. The caller asks again, as of any answer that was lost; there is nothing to mend. At level DEBUG it is
-    told.
+    told. And metadata that is no text is quoted by gRPC with a traceback, at each look at it: it stays what it is,
+    bytes, and what a caller sends is never in a line.
     """
     if record.levelno < logging.WARNING and record.name.partition(".")[0] != _OURS:
+        return False
+    if record.name == _GRPC_SERVER and _message(record).startswith(_METADATA_NO_TEXT):
         return False
     has_left = record.name == _GRPC_SERVER and _message(record).startswith(_ANSWER_NOT_WRITTEN)
     return not has_left or logging.getLogger().isEnabledFor(logging.DEBUG)

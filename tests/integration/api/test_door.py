@@ -15,6 +15,8 @@ from grpc._cython import cygrpc
 from orchestrator.api.door import fits, open_door
 from orchestrator.limits import API_CALLS_ASKED_FOR, API_MESSAGE_BYTES_MAX, API_UNREAD_BYTES_MAX
 from tests.integration.api.rig import running
+from tests.kit.frames import NO_TEXT, falling
+from tests.kit.frames import asked as fallen_over
 from tests.kit.pushing import pushed
 
 if fits(grpc.__version__, cygrpc.AioServer):
@@ -59,6 +61,12 @@ async def begun(server: grpc.aio.Server, room: Room) -> grpc.aio.Channel:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     return grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+
+
+async def ended(server: grpc.aio.Server) -> None:
+    """Wait until it has ended, or raise what it has ended by: it looks anew only when it is asked anew."""
+    while await server.wait_for_termination(0.01):
+        pass
 
 
 def asked(server: grpc.aio.Server) -> int:
@@ -143,8 +151,8 @@ async def test_a_server_that_stops_in_the_middle_of_a_burst_ends_every_call() ->
             while len(core._come) < 2:  # noqa: ASYNC110  # calls that have come, and nobody has looked at: gRPC tells nobody
                 await asyncio.sleep(0)  # one turn: more of the burst comes
             await server.stop(None)
-            ended = await asyncio.gather(*calls, return_exceptions=True)
-        assert all(isinstance(end, grpc.aio.AioRpcError) for end in ended)
+            ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(end, grpc.aio.AioRpcError) for end in ends)
         assert asked(server) == 0
 
 
@@ -187,6 +195,21 @@ async def test_a_call_that_nobody_has_looked_at_takes_no_more_of_our_memory_than
         sent = await pushed(rig.port, "/orchestrator.v1.SagaService/StartSaga", calls=20, size=API_MESSAGE_BYTES_MAX)
         hallway.open()
     assert max(sent.values()) <= API_UNREAD_BYTES_MAX
+
+
+@falling
+async def test_a_server_that_falls_says_why_once_and_to_who_waits_for_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    server = open_door(())
+    server.add_generic_rpc_handlers((Room(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with fallen_over(port, NO_TEXT), asyncio.timeout(PATIENCE_S):
+        with pytest.raises(UnicodeDecodeError):
+            await ended(server)
+        await server.stop(None)
+    del server
+    gc.collect()
+    assert [each.getMessage() for each in caplog.records if each.name == "asyncio"] == []
 
 
 async def test_a_server_that_was_stopped_before_its_start_serves_a_burst_after_it() -> None:

@@ -88,6 +88,13 @@ def test_a_caller_who_left_while_it_was_answered_is_no_error_of_ours() -> None:
     assert left in stream.getvalue()
 
 
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_metadata_that_is_no_text_is_quoted_at_no_level(level: str) -> None:
+    stream = lines(LogFormat.HUMAN, level)
+    logging.getLogger("grpc._cython.cygrpc").error("Invalid encoding on b'\\xff secret'")
+    assert stream.getvalue() == ""
+
+
 def test_a_line_names_the_saga_and_step_that_its_caller_gives() -> None:
     stream = lines(LogFormat.JSON)
     LOG.info("of a step", extra={"saga_id": "report-7", "step": "score"})
