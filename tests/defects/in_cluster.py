@@ -139,8 +139,8 @@ IN_CLUSTER = (
         breaks="I45",
         module="runtime.directory",
         says="what was remembered of sagas that had ended is shown after another process has gone on with them",
-        old="            self._ended_records -= self._ended.pop(saga_id)[0].version\n",
-        new="            self._ended_records -= 0\n",
+        old="        self._ended.forget_in(shards)\n",
+        new="        self._ended.forget_in(())\n",
     ),
     _defect(
         name="fenced-right-after-an-outage",
