@@ -86,8 +86,8 @@ def errors_page() -> str:
             "in the database for the saga's owner, and given up after a day in which it could not be done). An answer\n"
             "without `ErrorInfo` comes from gRPC itself: `RESOURCE_EXHAUSTED` for a message or metadata over the\n"
             "[limits](limits.md), `UNIMPLEMENTED` for an unknown method, `UNAVAILABLE` where nobody listens,\n"
-            "`CANCELLED` where more calls have come than are kept until they are looked at, or one in the moment in\n"
-            "which the server left: nothing was done, ask again.\n"
+            "`CANCELLED` where more calls have come than are kept until they are looked at (nothing was done), or\n"
+            "where one was still under way when the server left: ask again with the same request id.\n"
         ),
         "| class | reason | gRPC code | who acts | again | what it means |",
         "|---|---|---|---|---|---|",

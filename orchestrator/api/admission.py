@@ -8,6 +8,7 @@ that a thousand patient callers cannot keep one new saga from starting.
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from enum import Enum
 from types import TracebackType
 
@@ -28,6 +29,19 @@ class Room(Enum):
     """A few as well, apart from the others: a screen that somebody watches is not to lose its numbers to a dump."""
     FREE = "health checks"
     """Not bounded: the answer matters most when the server is full."""
+
+
+class _Load:
+    """What a call carries; nothing any more once it has put it down."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+_carried: ContextVar[_Load | None] = ContextVar("carried", default=None)
+"""By the call that is under way: a wait begins far below where its request was let in."""
 
 
 class Admission:
@@ -98,7 +112,7 @@ class Admission:
 
     @contextmanager
     def carry(self, size: int) -> Iterator[None]:
-        """Count the bytes of a large request while it is in flight; raise `Overloaded` where they are too many."""
+        """Count the bytes of a large request until it waits or is over; raise `Overloaded` where they are too many."""
         carried = self._large_bytes
         if carried and carried + size > self._large_bytes_max:
             raise Overloaded(
@@ -108,13 +122,25 @@ class Admission:
                 limits.API_RETRY_AFTER_S,
             )
         self._large_bytes += size
+        load = _Load(size)
+        outer = _carried.set(load)
         try:
             yield
         finally:
-            self._large_bytes -= size
+            _carried.reset(outer)
+            self._put_down(load)
+
+    def _put_down(self, load: "_Load | None") -> None:
+        if load is not None:
+            self._large_bytes -= load.size
+            load.size = 0
 
     def patience(self, timeout_s: float) -> AbstractAsyncContextManager[None]:
-        """Bound a wait by time and by the drain; either ends it with `TimeoutError`."""
+        """Bound a wait by time and by the drain; either ends it with `TimeoutError`.
+
+        Whoever waits has been read and has done its work, so its bytes make room for the next.
+        """
+        self._put_down(_carried.get())
         return _Bound(self._scopes, 0 if self._is_closed else timeout_s)
 
     def bounded(self, timeout_s: float | None) -> AbstractAsyncContextManager[None]:

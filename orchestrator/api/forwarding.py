@@ -105,6 +105,8 @@ class Forwarding:
         self._observer = observer
         self._look = look
         self._wait = wait
+        self._asking = 0
+        """Callers whose saga's end an owner is asked for now."""
 
     async def forward(
         self,
@@ -306,7 +308,16 @@ class Forwarding:
         saga.CopyFrom(ended)
 
     async def _told(self, owner: str, until: rpc.WaitSagaRequest, context: Context) -> pb.Saga | None:
-        """Return the saga where its owner says soon that it has ended; None: nobody knows."""
+        """Return the saga where its owner says soon that it has ended; None: nobody knows, or too many ask already."""
+        if self._asking >= limits.FORWARD_WAITS_MAX:
+            return None
+        self._asking += 1
+        try:
+            return await self._asked_for_end(owner, until, context)
+        finally:
+            self._asking -= 1
+
+    async def _asked_for_end(self, owner: str, until: rpc.WaitSagaRequest, context: Context) -> pb.Saga | None:
         within_s = caller.wait_s(context, limits.FORWARD_WAIT_S)
         errand = Errand(method=_WAIT, request=until.SerializeToString(), facts=caller.carried(context))
         try:

@@ -239,13 +239,16 @@ class ApiServer:
         # Whoever is refused asks again at once. Where that comes in the moment in which gRPC leaves, it is cancelled
         # without a word: so refusals go out after gRPC's goodbye, and who reads them comes on this connection no more.
         self._admission.hold()
-        for _ in range(_TURNS_TO_LOOK):
-            await asyncio.sleep(0)  # one turn: those who have come are refused, and counted
-        await self._admission.lull(limits.API_LULL_S, limits.API_PARTING_S_MAX)
-        async with asyncio.TaskGroup() as tasks:
-            # gRPC counts a call as over when its last byte is gone, which is a little after our method has returned.
-            tasks.create_task(self._server.stop(limits.API_STOP_S))
-            await asyncio.sleep(0)  # one turn: it has said goodbye on every connection
+        try:
+            for _ in range(_TURNS_TO_LOOK):
+                await asyncio.sleep(0)  # one turn: those who have come are refused, and counted
+            await self._admission.lull(limits.API_LULL_S, limits.API_PARTING_S_MAX)
+            async with asyncio.TaskGroup() as tasks:
+                # gRPC counts a call as over when its last byte is gone, a little after our method has returned.
+                tasks.create_task(self._server.stop(limits.API_STOP_S))
+                await asyncio.sleep(0)  # one turn: it has said goodbye on every connection
+                self._admission.let_go()
+        finally:  # also where whoever drains has no more time for it
             self._admission.let_go()
 
     async def _follow_obstacle(self) -> None:

@@ -28,6 +28,8 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # A node that has many callers sends many at once: they wait to be looked at, where gRPC would hang up on some.
     ("grpc.server.max_pending_requests", limits.API_CALLS_UNSEEN_MAX),
     ("grpc.server.max_pending_requests_hard_limit", limits.API_CALLS_UNSEEN_MAX),
+    ("grpc.http2.lookahead_bytes", limits.API_UNREAD_BYTES_MAX),
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.server_max_unrequested_time_in_server", int(limits.API_CALL_UNSEEN_S_MAX)),
     ("grpc.keepalive_time_ms", int(limits.PEER_KEEPALIVE_S * 1000)),
     ("grpc.keepalive_timeout_ms", int(limits.PEER_KEEPALIVE_ACK_S * 1000)),

@@ -13,15 +13,16 @@ API_CALLS_MAX = 1_000
 API_WAITS_MAX = 10_000
 # Calls asked of gRPC ahead of time: a burst comes in within a few turns of the event loop. One costs a kilobyte.
 API_CALLS_ASKED_FOR = 64
-# Calls that have come and are not looked at yet: as many as all rooms hold, and as many again to be turned away. What
-# is past it, and left to itself what is past a thousand, gRPC cancels without a word. One costs 13 kB and what of its
-# message is here.
-API_CALLS_UNSEEN_MAX = 20_000
+# Calls that have come and are not looked at yet: as many as there is room for, so that all the rest are told so. What
+# is past it, and left to itself what is past a thousand, gRPC cancels without a word. One costs 32 kB and about twice
+# what of its message is here.
+API_CALLS_UNSEEN_MAX = 11_000
 # Older ones gRPC lets go of, without a word as well: longer than callers wait and than machines are halted.
 API_CALL_UNSEEN_S_MAX = 3_600.0
 # A request up to here is small: a thousand of them are 64 MiB, and so their number is bound enough.
 API_SMALL_REQUEST_BYTES_MAX = 64 * 1024
-# Bytes of larger requests in flight: one takes up to nine times its size in memory while it is read and recorded.
+# Bytes of larger requests that are being read and recorded: one takes up to nine times its size in memory meanwhile.
+# Who waits for its saga after that takes the size once, and a place among the waits.
 API_LARGE_REQUESTS_BYTES_MAX = 64 * 1024 * 1024
 # What a caller may send before anybody reads it: HTTP/2's own default. A request that is larger costs one more exchange
 # with its caller; left to itself, gRPC takes every message in whole, also those of calls that it has not shown us.

@@ -17,6 +17,9 @@ POST_SWEEP_S = 0.5
 # A start that waits for its saga's end, at another process, waits so long at the owner, who knows of the end at once;
 # after that it looks into the store (`WATCH_POLL_S`), which does not hang on the owner.
 FORWARD_WAIT_S = 1.0
+# Such waits at once, at all owners together: each takes one of the `API_STREAMS_PER_CONNECTION_MAX` streams between two
+# processes, and commands come first there. Whoever is past it looks into the store at once.
+FORWARD_WAITS_MAX = 250
 # Requests read at once from the store.
 POSTS_PAGE = 200
 # Left requests done at once: a fail-over leaves some hundreds, and what calls do at first hand comes before them.

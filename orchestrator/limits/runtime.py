@@ -84,7 +84,7 @@ RETENTION_SHARE = 0.04
 # Behind for longer than this, its share doubles with each time as long: as much has to go as ends, or the store grows
 # for ever. Nobody waits for it, so that it may take some minutes to find the share that it needs.
 RETENTION_BEHIND_S = 120.0
-# Its share at the most, after eight minutes behind: a saga is forgotten for less than a tenth of what running it costs,
+# Its share at the most, after nine minutes behind: a saga is forgotten for less than a tenth of what running it costs,
 # so that half of the time is beyond what any load needs, and the other half is left to it.
 RETENTION_SHARE_MAX = 0.5
 # Shortest time that an ended saga is kept: whoever waits for its end, anywhere, has to find it, and its spans leave.

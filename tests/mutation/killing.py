@@ -34,7 +34,7 @@ from tests.mutation.mutants import PACKAGE, Mutant
 
 TESTS = ("tests/scenarios", "tests/unit/saga")
 TABLE_TESTS = (*TESTS, "tests/properties/test_transitions.py")
-SLOW = ("test_transitions.py", "unit/saga/test_backward.py", "cut_at_its_bound", "no_more_forward_calls_than_the_bound")
+SLOW = ("test_transitions.py", "cut_at_its_bound", "no_more_forward_calls_than_the_bound")
 """Tests that take most of the time of all: last, and not asked where somebody is in a hurry."""
 STORY_SEED = 2026
 STORY_BYTES = 360

@@ -16,7 +16,8 @@
 Invariants
 * The file has one owner: an operating-system lock on `<file>.lock` for the life of the process, and an epoch in `boot`
   that grows with each opening and is written into every record. A second process is told who has the file.
-* Whoever only reads (`open_to_read`) changes nothing: no file is made, no schema is brought up, no epoch begins.
+* Whoever only reads (`open_to_read`) changes nothing: no schema is brought up, no epoch begins, and no file is made but
+  SQLite's own `-shm` where a log was left.
 * `journal_mode=WAL, synchronous=FULL`: when COMMIT returns, the bytes are on the disk as far as the disk tells the
   truth. There is no faster, less durable setting.
 * One connection writes, and it also copies the write-ahead log home (at the commit that makes it longer than a bound),

@@ -23,7 +23,7 @@ _WHY: Mapping[type[Exception], str] = {
     apsw.BusyError: "another program writes to it; close that program",
     apsw.LockedError: "another program has locked it; close that program",
     apsw.ReadOnlyError: "it may not be written to; change its permissions or name another file",
-    apsw.CantOpenError: "SQLite may not open it; check the folder and its permissions",
+    apsw.CantOpenError: "SQLite may not open it; check the permissions, the folder's too: beside a log it writes",
     apsw.FullError: "the disk is full; free some space",
     apsw.IOError: "the disk reported an error; mend it or name a file on another one",
 }

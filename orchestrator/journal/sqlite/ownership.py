@@ -9,7 +9,7 @@ A hard link is another name, and so has another lock file, and another write-ahe
 The file is therefore locked itself, besides, where the system keeps `flock` apart from SQLite's own locks. How many
 names it has says nothing: backups are made of hard links.
 
-Whoever reads holds the same locks together with others, makes no file for it, and keeps owners away meanwhile.
+Whoever reads holds the same locks together with others, makes no file for that, and keeps owners away meanwhile.
 """
 
 import fcntl

@@ -1,6 +1,7 @@
 """Large requests: let in by their bytes, and before they are read."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -8,9 +9,23 @@ import pytest
 
 from orchestrator import limits
 from orchestrator.api import ApiBounds
+from orchestrator.journal import MemoryJournal
+from orchestrator.ports.journal import Append, AppendResult
 from orchestrator.v1 import saga_service_pb2 as rpc
 from tests.integration.api.rig import PATIENCE_S, Rig, running
 from tests.integration.api.test_edge import failed, reason
+
+
+class Gated(MemoryJournal):
+    """A journal that records nothing until its gate is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+
+    async def append(self, batch: Sequence[Append]) -> Sequence[AppendResult]:
+        await self.gate.wait()
+        return await super().append(batch)
 
 
 def large(saga_id: str) -> rpc.StartSagaRequest:
@@ -20,19 +35,31 @@ def large(saga_id: str) -> rpc.StartSagaRequest:
     return request
 
 
-async def test_large_requests_in_flight_have_a_bound_in_bytes_and_small_ones_come_in_beside_them() -> None:
-    bounds = ApiBounds(large_bytes=3 * limits.API_SMALL_REQUEST_BYTES_MAX)
-    async with running(bounds=bounds, answer_at_once=False) as rig:
+async def test_large_requests_that_are_not_recorded_yet_have_a_bound_in_bytes_and_small_ones_come_in() -> None:
+    journal, bounds = Gated(), ApiBounds(large_bytes=3 * limits.API_SMALL_REQUEST_BYTES_MAX)
+    async with running(journal=journal, bounds=bounds) as rig:
         first = [asyncio.ensure_future(start(rig, large(f"a-{number}"))) for number in range(2)]  # noqa: TID251  # awaited
         while rig.api.in_flight < len(first):
             await rig.sagas.ListSagas(rpc.ListSagasRequest())
         error = await failed(rig.sagas.StartSaga(large("a-2"), timeout=PATIENCE_S))
         assert (error.code(), reason(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
         assert "bytes of large requests" in str(error.details())
-        await rig.sagas.StartSaga(rpc.StartSagaRequest(saga_id="b-1", definition="job"))
-        rig.hands.settle()
-        await asyncio.gather(*first)
+        small = asyncio.ensure_future(start(rig, rpc.StartSagaRequest(saga_id="b-1", definition="job")))  # noqa: TID251  # awaited
+        journal.gate.set()
+        await asyncio.gather(*first, small)
         await rig.sagas.StartSaga(large("a-2"))
+
+
+async def test_large_requests_whose_sagas_are_waited_for_make_room_for_the_next() -> None:
+    async with running(bounds=ApiBounds(large_bytes=1), answer_at_once=False) as rig:
+        first = asyncio.ensure_future(start(rig, large("a-0")))  # noqa: TID251  # awaited
+        while not (await rig.sagas.ListSagas(rpc.ListSagasRequest())).sagas:
+            pass
+        brief = large("a-1")
+        brief.ClearField("wait")
+        await rig.sagas.StartSaga(brief)
+        rig.hands.settle()
+        await first
 
 
 async def test_one_large_request_comes_in_however_small_the_bound_is() -> None:

@@ -108,6 +108,18 @@ async def test_a_start_that_waits_hears_of_the_end_from_the_owner_before_the_nex
         assert wrong.tally.forwarded_count == {DONE: 1}, "a wait is no command"
 
 
+async def test_a_start_that_waits_does_not_ask_the_owner_where_too_many_do_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Waits share a connection with commands, which come first."""
+    monkeypatch.setattr(limits, "FORWARD_WAITS_MAX", 0)
+    async with town(2) as here:
+        wrong, right = here.nodes
+        answer = await wrong.sagas.StartSaga(start(wait=rpc.START_WAIT_TERMINAL))
+        assert answer.saga.status == pb.SAGA_STATUS_COMPLETED
+        assert len(right.door.errands) == 1
+
+
 async def test_a_start_that_waits_hears_of_the_end_though_its_owner_says_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -13,8 +13,8 @@ import grpc.aio
 from orchestrator.definition.revisions import Revisions
 from orchestrator.ids import SagaId
 from orchestrator.invoker.service import GrpcInvoker
-from orchestrator.runtime.actor import Actor
 from orchestrator.runtime.directory import Directory
+from orchestrator.runtime.passivation import Ended
 from orchestrator.runtime.perform import Hands
 from orchestrator.runtime.watchers import Wanted, Watch, Watchers
 
@@ -51,8 +51,8 @@ def _arm(*_: object) -> object:
     return asyncio.get_running_loop().call_later(3_600.0, int)
 
 
-def _name_parts(_: Directory, actor: Actor) -> object:
-    return [f"{actor.saga_id}.{part}" for part in range(20)]
+def _name_parts(_: Ended, saga_id: SagaId, *__: object) -> object:
+    return [f"{saga_id}.{part}" for part in range(20)]
 
 
 PLANTS: Mapping[str, tuple[str, Callable[[], AbstractContextManager[object]]]] = {
@@ -63,6 +63,6 @@ PLANTS: Mapping[str, tuple[str, Callable[[], AbstractContextManager[object]]]] =
     "task": ("tasks", partial(_also, GrpcInvoker, "begin", _wait_for_ever)),
     "channel": ("Channel", partial(_also, Revisions, "activate", lambda *_: grpc.aio.insecure_channel("127.0.0.1:1"))),
     "file": ("fd null", partial(_also, Revisions, "activate", lambda *_: Path("/dev/null").open())),  # noqa: SIM115
-    "text": ("blocks", partial(_also, Directory, "_remember", _name_parts)),
+    "text": ("blocks", partial(_also, Ended, "remember", _name_parts)),
 }
 """What is forgotten, and how the census calls what stays."""

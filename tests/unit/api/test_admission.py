@@ -126,3 +126,15 @@ async def test_a_lull_is_when_nobody_was_refused_for_a_while_and_there_is_one_wh
         began = loop.time()
         await door.lull(quiet_s, within_s=0.01)
         assert loop.time() - began >= min(quiet_s, 0.01)
+
+
+async def test_what_a_call_carries_makes_room_for_the_next_while_it_waits_and_is_counted_once() -> None:
+    door = Admission(calls_max=1, waits_max=1, large_bytes_max=10)
+    with door.carry(8):
+        with pytest.raises(Overloaded, match="8 bytes of large requests"), door.carry(8):
+            pass
+        async with door.patience(60.0), door.patience(60.0):
+            with door.carry(8), pytest.raises(Overloaded, match="8 bytes of large requests"), door.carry(8):
+                pass
+    with door.carry(10), pytest.raises(Overloaded, match="10 bytes of large requests"), door.carry(1):
+        pass

@@ -44,6 +44,16 @@ def test_of_an_item_that_has_settled_only_what_undoing_it_needs_is_kept() -> Non
     assert machine.state.items[FIRST].undo_request == Payload("Undo", b"a[0]=i0:yes")
 
 
+def test_calls_of_items_are_counted_while_they_are_open() -> None:
+    machine = started(plan(step("a", for_each=items(3), parallel=2)))
+    seen = [machine.state.calls_open]
+    for name, code in (("a[0]", "OK"), ("a[1]", "OK"), ("a[2]", "NOT_FOUND")):
+        machine.reply(name, code)
+        seen.append(machine.state.calls_open)
+    assert seen == [2, 2, 1, 0]
+    assert machine.state.undos_open == len(machine.calls) > 0
+
+
 def test_a_step_that_is_tried_again_has_nothing_of_its_failure_left() -> None:
     machine = started(plan(step("a", on_failure="ask")))
     machine.reply("a", "NOT_FOUND")
